@@ -1,0 +1,7 @@
+/* Linux calls and constants that Swift cannot import: variadic ioctl and fcntl, macros, and process creation,
+ * which must not run Swift code between fork and exec. Each group of functions has its own header and C file. */
+#ifndef HOLDFAST_CLINUX_H
+#define HOLDFAST_CLINUX_H
+#include <stdint.h>
+#include "clock.h"
+#endif
