@@ -4,4 +4,5 @@
 #define HOLDFAST_CLINUX_H
 #include <stdint.h>
 #include "clock.h"
+#include "lease_file.h"
 #endif
