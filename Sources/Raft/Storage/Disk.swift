@@ -110,7 +110,8 @@ public struct DiskErrorCode: Hashable, Sendable, CustomStringConvertible {
     /// What the operator can do about it.
     public var remedy: String {
         switch self {
-        case .notPermitted, .accessDenied: "run the daemon as the owner of this directory, or correct its owner and mode"
+        case .notPermitted, .accessDenied:
+            "run the daemon as the owner of this directory, or correct its owner and mode"
         case .wouldBlock: "stop the other daemon, or give this one its own --directory"
         case .tooManyFiles: "raise the limit of open files (LimitNOFILE), then restart the daemon"
         case .noSpace, .quota: "free space on this file system, then restart the daemon"

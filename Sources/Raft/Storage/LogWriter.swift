@@ -104,8 +104,9 @@ struct LogWriter: Sendable {
             self.shape.append(entry.mark)
         }
         precondition(
-            request.entries.count <= 1 || request.entries.last?.mark.index.rawValue
-                == (request.entries.first?.mark.index.rawValue ?? 0) + UInt64(request.entries.count - 1),
+            request.entries.count <= 1
+                || request.entries.last?.mark.index.rawValue
+                    == (request.entries.first?.mark.index.rawValue ?? 0) + UInt64(request.entries.count - 1),
             "entries out of order")
         let commit = min(max(wanted.commit, self.shape.snapshot.index), self.shape.last.index)
         if request.snapshot != nil || !request.entries.isEmpty {
