@@ -28,7 +28,7 @@ public enum Planner {
     ) -> Plan.Action? {
         if let owner = group.owner {
             return group.isReleasing
-                ? Takeover.decideWhileReleasing(group, policy, observation, owner: owner)
+                ? EarlyTakeover.decideWhileReleasing(group, policy, observation, owner: owner)
                 : self.decideOwned(group, policy, observation, owner: owner)
         }
         guard group.isWanted, group.parked == nil else { return nil }
@@ -42,7 +42,7 @@ public enum Planner {
             return .init(
                 .release(group.name, owner: owner, target: nil), reason: "an operator wants it stopped")
         }
-        return Takeover.decide(group, policy, observation, owner: owner)
+        return EarlyTakeover.decide(group, policy, observation, owner: owner)
             ?? Moves.decide(group, policy, observation, owner: owner)
     }
 }

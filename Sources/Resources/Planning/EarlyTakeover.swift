@@ -3,7 +3,7 @@ import Basis
 /// When another node may take over before the owner confirmed its stop.
 ///
 /// The ordinary case needs no rule here: `lost` removes the owner in the replicated state, and placement follows.
-enum Takeover {
+enum EarlyTakeover {
     static func decide(
         _ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation, owner: String
     ) -> Plan.Action? {
