@@ -75,7 +75,8 @@ extension ConfigurationReading {
             if parts.count == 3, allowed { return }
             let filled = parts.filter { !$0.isEmpty }
             let proposal = filled.count == 3 ? filled.joined(separator: ":") : "ocf:heartbeat:\(filled.last ?? "Dummy")"
-            let remedy = filled.count == 1 ? "write it like `ocf:heartbeat:Dummy`" : "did you mean `\(proposal)`?"
+            let useful = filled.count > 1 && proposal != agent
+            let remedy = useful ? "did you mean `\(proposal)`?" : "write it like `ocf:heartbeat:Dummy`"
             self.problem(at: path, "`\(agent)` is not of the form ocf:PROVIDER:TYPE", remedy)
             return
         }

@@ -171,11 +171,14 @@ struct DocumentParser {
 
     private mutating func report(_ error: YamlError) {
         switch error {
-        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
-            .composer(let context, let problem, let mark, _):
+        case .scanner(let context, let problem, let mark, let yaml),
+            .parser(let context, let problem, let mark, let yaml),
+            .composer(let context, let problem, let mark, let yaml):
             let during = context.map { " \($0.text)" } ?? ""
+            let lines = yaml.split(separator: "\n", omittingEmptySubsequences: false)
+            let line = lines.indices.contains(mark.line - 1) ? lines[mark.line - 1] : ""
             let remedy =
-                problem.contains("tab")
+                line.unicodeScalars.prefix(mark.column).contains("\t")
                 ? "indent with spaces, not with tabs" : "check the indentation, the colons and the quotes before it"
             self.report(
                 Place(line: mark.line, column: mark.column), "this is not YAML:\(during) \(problem)".collapsed, remedy)

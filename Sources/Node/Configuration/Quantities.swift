@@ -41,7 +41,8 @@ public enum Quantities {
         let value = span.nanoseconds
         if value == 0 { return "0s" }
         for (unit, factor) in self.timeUnits where unit != "d" && value % factor == 0 && value / factor > 0 {
-            if unit == "ms", value > 1_000_000_000 { break }
+            // Above a second a fraction reads better than a large number of a small unit.
+            if factor < 1_000_000_000, value > 1_000_000_000 { break }
             return "\(value / factor)\(unit)"
         }
         var fraction = String(value % 1_000_000_000)
