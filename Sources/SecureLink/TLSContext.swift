@@ -35,16 +35,19 @@ public final class TLSContext: Sendable {
     public convenience init(identity: TLSIdentity, clientCertificateOptional: Bool) throws(SecureLinkError) {
         try self.init(
             identity: identity, clientCertificateOptional: clientCertificateOptional,
-            recordsPerKey: TLSSession.recordsPerKey)
+            sendsAuthority: clientCertificateOptional)
     }
 
-    init(identity: TLSIdentity, clientCertificateOptional: Bool, recordsPerKey: UInt32) throws(SecureLinkError) {
+    init(
+        identity: TLSIdentity, clientCertificateOptional: Bool, sendsAuthority: Bool = false,
+        recordsPerKey: UInt32 = TLSSession.recordsPerKey
+    ) throws(SecureLinkError) {
         self.handle = try Self.newHandle()
         self.recordsPerKey = recordsPerKey
         self.fingerprint = nil
         // From here on deinit frees the handle also when a step throws.
         try self.load(identity)
-        if clientCertificateOptional { try self.sendAuthority(identity.certificateAuthorityPath) }
+        if sendsAuthority { try self.sendAuthority(identity.certificateAuthorityPath) }
         let required = clientCertificateOptional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT
         SSL_CTX_set_verify(self.handle, SSL_VERIFY_PEER | required, nil)
     }

@@ -81,7 +81,10 @@ struct TLSSession: @unchecked Sendable {
         ERR_clear_error()
         errno = 0
         if !self.hasUnfinishedWrite, self.recordsUnderKey >= self.recordLimit {
-            SSL_key_update(self.ssl, SSL_KEY_UPDATE_NOT_REQUESTED)
+            guard SSL_key_update(self.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 else {
+                self.isBroken = true
+                return .failed("the key could not be changed: \(takeOpenSSLReasons())")
+            }
             self.recordsUnderKey = 0
         }
         let count = SSL_write(self.ssl, buffer.baseAddress, Int32(clamping: buffer.count))

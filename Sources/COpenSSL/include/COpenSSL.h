@@ -3,6 +3,8 @@
 #ifndef HOLDFAST_COPENSSL_H
 #define HOLDFAST_COPENSSL_H
 #include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
