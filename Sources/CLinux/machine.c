@@ -2,6 +2,7 @@
 #include "machine.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <linux/magic.h>
 #include <linux/watchdog.h>
 #include <sched.h>
@@ -12,7 +13,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef CGROUP2_SUPER_MAGIC
@@ -33,6 +36,23 @@ int holdfast_is_cgroup2(const char *path) {
 }
 
 int holdfast_unmount_lazily(const char *path) { return umount2(path, MNT_DETACH) == 0 ? 0 : errno; }
+
+int holdfast_loop_detach(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return errno;
+    int error = ioctl(fd, LOOP_CLR_FD, 0) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
+int holdfast_block_device(const char *path, unsigned *major_number, unsigned *minor_number) {
+    struct stat info;
+    if (stat(path, &info) != 0) return errno;
+    if (!S_ISBLK(info.st_mode)) return ENOTBLK;
+    *major_number = major(info.st_rdev);
+    *minor_number = minor(info.st_rdev);
+    return 0;
+}
 
 int holdfast_enter_network_namespace(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

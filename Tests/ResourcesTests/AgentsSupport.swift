@@ -38,14 +38,14 @@ final class Workbench: Sendable {
         }
     }
 
-    init(threadSetup: @escaping @Sendable () -> Void = {}) throws {
+    init(ocf: Bool = false, threadSetup: @escaping @Sendable () -> Void = {}) throws {
         let unique = "hf-test-\(getpid())-\(UUID().uuidString.prefix(8))"
         self.directory = "/tmp/\(unique)"
         try Files.makeDirectory(self.directory)
         let root = try ControlGroup.root(override: nil).path + "-tests/\(unique)"
         self.environment = AgentEnvironment(
             runDirectory: self.directory, cgroupRoot: root, nodeName: "tok-1", clusterName: "prod",
-            threadSetup: threadSetup)
+            ocfRoot: ocf ? "/tmp/\(unique)/ocf" : "/usr/lib/ocf", threadSetup: threadSetup)
         self.runner = AgentRunner(environment: self.environment)
         let exits = self.exits
         self.runner.onExit = { group, resource, epoch, reason in exits.add("\(group)/\(resource)@\(epoch): \(reason)") }
@@ -76,6 +76,13 @@ final class Workbench: Sendable {
         }
     }
 
+    /// Runs something on a thread of its own, which may enter a namespace.
+    func onWorker<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
+        await withCheckedContinuation { continuation in
+            WorkerThread.start { continuation.resume(returning: body()) }
+        }
+    }
+
     func record(_ resource: ResourcePolicy, group: String = "orders") -> ServiceRecord? {
         self.runner.records.service(GroupName(group), resource.name)
     }
@@ -92,7 +99,10 @@ final class Workbench: Sendable {
 
     /// Runs a tool of the system and returns its output; a failure is the test's.
     @discardableResult
-    static func tool(_ arguments: String..., expect: Int32 = 0) throws -> String {
+    static func tool(_ arguments: String...) throws -> String { try self.tool(arguments) }
+
+    @discardableResult
+    static func tool(_ arguments: [String]) throws -> String {
         var command = try RunningCommand(
             SpawnRequest(
                 arguments: ["/bin/sh", "-c", "exec \"$@\"", "sh"] + arguments,
@@ -101,7 +111,7 @@ final class Workbench: Sendable {
         let ending = command.collect(until: clock() + .seconds(30), cancel: CancelSignal(), clock: clock)
         _ = command.close(clock: clock)
         let result = command.result
-        if ending != .finished || result.end != .exited(expect) {
+        if ending != .finished || result.end != .exited(0) {
             Issue.record("\(arguments.joined(separator: " ")) \(result.reason)")
         }
         return result.output

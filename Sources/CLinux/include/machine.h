@@ -12,6 +12,8 @@ int holdfast_run_promptly(void);
 int holdfast_is_cgroup2(const char *path);
 /* Detaches a mount at once, whoever uses it (umount2, MNT_DETACH). EINVAL when nothing is mounted there. */
 int holdfast_unmount_lazily(const char *path);
+/* Detaches a loop device, at once or, while it is in use, at its last close (LOOP_CLR_FD). ENXIO when nothing is attached. */
+int holdfast_loop_detach(const char *path);
 /* Moves the calling thread into a network namespace, `/run/netns/NAME`. */
 int holdfast_enter_network_namespace(const char *path);
 /* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that reports them, or -1 with errno. */
@@ -20,6 +22,8 @@ int holdfast_termination_signals(void);
 int holdfast_take_signal(int descriptor);
 /* Watchdog devices: sets the timeout (the device may round it, and says what it took). */
 int holdfast_watchdog_timeout(int descriptor, int seconds, int *taken);
+/* `MAJOR` and `MINOR` of a block device; ENOTBLK when the path is not one. */
+int holdfast_block_device(const char *path, unsigned *major_number, unsigned *minor_number);
 /* The total and free bytes of the file system at a path. */
 int holdfast_space(const char *path, uint64_t *total, uint64_t *available);
 #endif

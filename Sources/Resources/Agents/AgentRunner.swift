@@ -152,7 +152,11 @@ public final class AgentRunner: Sendable {
     private func agent(_ name: String) -> any ResourceAgent {
         switch name {
         case "exec": ExecAgent()
-        default: UnknownAgent(name: name)
+        case "address": AddressAgent()
+        case "filesystem": FilesystemAgent()
+        case "volume": VolumeAgent()
+        default:
+            if let agent = OCFAgent(name) { agent } else { UnknownAgent(name: name) }
         }
     }
 }
