@@ -93,9 +93,12 @@ extension Volume {
         /// Why the set should go on without it, if it should.
         func isLost(at now: Tick, _ tuning: Tuning) -> Bool {
             switch self.phase {
-            case .down: return now.since(self.since) >= tuning.downPatience
+            case .down:
+                // The first connection of an opening takes a few round trips.
+                let patience = self.session == 0 ? tuning.silencePatience : tuning.downPatience
+                return now.since(self.since) >= patience
             case .greeting, .copying, .settling, .confirming:
-                return !self.isKnown || now.since(self.since) >= tuning.silencePatience
+                return self.inSet && !self.isKnown || now.since(self.since) >= tuning.silencePatience
             case .current:
                 return now.since(self.lastHeard) >= tuning.silencePatience
                     || self.writeSent > self.receivedInSession && now.since(self.progressAt) >= tuning.silencePatience
@@ -169,8 +172,10 @@ extension Volume.Owner {
                 if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
             } else if let asked = self.peers[index].joinAsked, asked < version {
                 self.peers[index].joinAsked = nil
-                if self.peers[index].phase != .current {
+                if self.peers[index].phase != .current || self.peers[index].isLost(at: now, ledger.configuration.tuning) {
                     self.peers[index].isWaitedFor = false
+                    if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
+                    self.peers[index].setBack(at: now)
                 } else {
                     self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
                 }
