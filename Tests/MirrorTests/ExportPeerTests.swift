@@ -76,9 +76,9 @@ struct PeerTool {
         for name in ["flush", "fua", "multi_conn", "trim", "zero", "fast_zero", "cache", "df"] {
             #expect(exports[0]["can_\(name)"] as? Bool == true, "\(name)")
         }
-        #expect(exports[0]["block_minimum"] as? Int == 1)
-        #expect(exports[0]["block_preferred"] as? Int == 4096)
-        #expect(exports[0]["block_maximum"] as? Int == 32 << 20)
+        #expect(exports[0]["block_size_minimum"] as? Int == 1)
+        #expect(exports[0]["block_size_preferred"] as? Int == 4096)
+        #expect(exports[0]["block_size_maximum"] as? Int == 32 << 20)
         let list = try PeerTool.nbdinfo.run(["--list", export.uri], in: export.directory)
         #expect(list.status == 0 && list.output.contains("export=\"pgdata\""), "\(list.output)")
         let map = try PeerTool.nbdinfo.run(["--map", export.uri], in: export.directory)
