@@ -20,10 +20,23 @@ public enum BlockError {
     public static let shutdown: UInt32 = 108
 }
 
-/// Where a device reports that a write, zero or flush has ended. Called from any thread, once per cookie.
+/// Where a device reports that a write, zero or flush has ended. Called from any thread, once per cookie. Cookies of
+/// different sinks may be equal.
 public protocol BlockCompletionSink: AnyObject, Sendable {
     /// Reports the end of the request that carried `cookie`: 0, or one of `BlockError`.
     func complete(cookie: UInt64, error: UInt32)
+    /// Like `complete`, but the client may learn of it only after `deliver`. A thread that ends many requests at once saves
+    /// a system call for each. The default calls `complete`.
+    func gather(cookie: UInt64, error: UInt32)
+    /// Sends what was gathered. The default does nothing.
+    func deliver()
+}
+
+extension BlockCompletionSink {
+    /// Reports at once.
+    public func gather(cookie: UInt64, error: UInt32) { self.complete(cookie: cookie, error: error) }
+    /// Nothing to do.
+    public func deliver() {}
 }
 
 /// A run of bytes with one allocation state. (NBD protocol, base:allocation)
@@ -42,8 +55,9 @@ public struct BlockExtent: Equatable, Sendable {
     }
 }
 
-/// What an export serves. Every call comes with a range inside the device and at most the announced payload; calls come
-/// from several threads at once.
+/// What an export serves. Every call comes with a non-empty range inside the device. Reads and writes have at most the
+/// announced payload (32 MiB), the others less than 4 GiB. Calls come from several threads at once, one per connection; a call
+/// that blocks holds up its connection only.
 public protocol BlockDevice: AnyObject, Sendable {
     /// The size, fixed while exported.
     var sizeBytes: UInt64 { get }
@@ -53,7 +67,8 @@ public protocol BlockDevice: AnyObject, Sendable {
     /// thread; after it every later read sees the data, and if `durable` the data survives power loss.
     func write(
         offset: UInt64, data: UnsafeRawBufferPointer, durable: Bool, cookie: UInt64, sink: any BlockCompletionSink)
-    /// Starts zeroing a range; `mayTrim` allows holes. Completes like `write`.
+    /// Starts zeroing a range; `mayTrim` allows holes. The range reads as zeroes afterwards in any case. Completes like
+    /// `write`.
     func zero(
         offset: UInt64, length: UInt64, mayTrim: Bool, durable: Bool, cookie: UInt64, sink: any BlockCompletionSink)
     /// Starts a flush: at its completion every write that completed before the call survives power loss.
