@@ -9,11 +9,13 @@ extension Supervisor {
     mutating func consensusStep(
         _ input: Consensus.Input, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        var raft = self.raftEffects
+        // The buffer is lent out, so that a nested step gets one of its own and no copy is made.
+        var raft = Raft.Effects()
+        swap(&raft, &self.raftEffects)
         raft.removeAll()
         self.consensus.step(input, at: now, into: &raft)
         self.perform(&raft, at: now, into: &effects)
-        self.raftEffects = raft
+        swap(&raft, &self.raftEffects)
     }
 
     /// Proposes as leader. False when this node does not lead.

@@ -111,7 +111,7 @@ public struct Supervisor: Sendable {
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
 
-    /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything. 
+    /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
     public init(
         identity: Identity, settings: Consensus.Settings, restored: RestoredState, facts: Facts?, leaseEnd: Tick,
         seed: UInt64, at now: Tick
@@ -131,6 +131,8 @@ public struct Supervisor: Sendable {
         }
         self.voter = LeaseVoter(startedAt: now, duration: self.state.policy.timing.leaseDuration)
         self.reachability = Reachability(node: identity.node)
+        // A read's number must not repeat one of an earlier life of the daemon.
+        self.readID = identity.nonce & 0x3F_FFFF_FFFF
         if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
     }
 
