@@ -6,7 +6,8 @@ let words = Array(CommandLine.arguments.dropFirst())
 if words.first == "guard" {
     // Before anything starts a thread: see `Driver.runGuard`.
     do { try Driver.runGuard(Array(words.dropFirst())) } catch {
-        fputs("holdfast: \(error)\n", stderr)
+        let text = Array("holdfast: \(error)\n".utf8)
+        _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(1)
     }
 }

@@ -9,4 +9,5 @@
 #include "network.h"
 #include "process.h"
 #include "sockets.h"
+#include "wait.h"
 #endif

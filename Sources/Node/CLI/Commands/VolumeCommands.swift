@@ -1,7 +1,7 @@
 import ArgumentParser
 
 /// `holdfast volume …`.
-struct VolumeCommand: AsyncParsableCommand {
+struct VolumeVerbs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "volume", abstract: "Look at mirrored volumes and compare their copies.",
         subcommands: [Status.self, Resync.self])
