@@ -21,10 +21,11 @@ extension Supervisor {
         // Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent,
         // and a guard that can end it.
         if hasLease, self.isCaughtUp, self.isGuarded(at: now) {
-            for record in self.state.groups where self.shouldStart(record) {
-                self.begin(record, at: now, into: &effects)
+            for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
+                let record = self.state.groups[place]
+                if self.shouldStart(record) { self.begin(record, at: now, into: &effects) }
             }
-            self.searchForUnborn(at: now, into: &effects)
+            if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
         }
         for runner in self.runners where runner.deadline <= now {
             self.stepRunner(runner.name, runner.epoch, .tick, at: now, into: &effects)
@@ -201,6 +202,9 @@ extension Supervisor {
 
     private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
         guard self.adoptable == nil else { return }
+        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation {
+            return
+        }
         let facts = Facts(
             bootID: self.identity.bootID, incarnation: self.myIncarnation,
             groups: self.runners.map { .init(name: $0.name, epoch: $0.epoch, isUp: $0.isUp) })

@@ -108,8 +108,14 @@ public struct Supervisor: Sendable {
     var lastFacts: Facts?
     var lastServers: [VolumeServerSpec] = []
     var lastPeers: [PeerSpec] = []
+    var peersDerivedAt: LogIndex?
+    var serversDerivedAt: LogIndex?
+    var plannedAt: LogIndex?
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
+    /// This node's admitted life, if this boot is the one that was admitted.
+    var myIncarnation = Incarnation.none
+    var searchedAt: LogIndex?
 
     /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
     public init(
@@ -133,6 +139,7 @@ public struct Supervisor: Sendable {
         self.reachability = Reachability(node: identity.node)
         // A read's number must not repeat one of an earlier life of the daemon.
         self.readID = identity.nonce & 0x3F_FFFF_FFFF
+        self.derive()
         if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
     }
 
@@ -182,6 +189,15 @@ public struct Supervisor: Sendable {
         if self.wasLeaseValid { next = min(next, self.holder.end) }
         for runner in self.runners { next = min(next, runner.deadline) }
         return next
+    }
+
+    /// What follows from the applied state alone, so that it is not worked out anew at each step.
+    mutating func derive() {
+        guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
+            self.myIncarnation = .none
+            return
+        }
+        self.myIncarnation = me.incarnation
     }
 
     /// This node's record, once it has joined.
