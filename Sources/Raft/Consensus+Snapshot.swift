@@ -50,11 +50,10 @@ extension Consensus {
             received <= UInt64(sending.snapshot.data.count)
         else { return }
         let expected = Int(received) == sending.sentEnd && sending.sentEnd > sending.offset
-        let stalled = self.latest >= sending.sentAt + self.settings.heartbeatInterval
-        // Anything else is an old answer, or a peer that started over: it is asked again in its own time.
-        guard expected || stalled else { return }
         sending.offset = Int(received)
         self.leading.peers[position].state = .snapshot(sending)
+        // Anything unexpected is an old answer, or a peer that started over: the next heartbeat goes on from there.
+        guard expected else { return }
         self.sendChunk(to: position, into: &effects)
     }
 
