@@ -208,11 +208,13 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
 
     // MARK: Disk
 
+    /// See `Disk.createDirectory`.
     public func createDirectory(_ path: String) throws(DiskError) {
         if self.directories.contains(path) { return }
         try self.perform(.createDirectory, path) { self.directories.insert(path) }
     }
 
+    /// See `Disk.list`.
     public func list(_ directory: String) throws(DiskError) -> [String] {
         guard self.hasPower else { throw DiskError(.list, directory, .inputOutput) }
         guard self.directories.contains(directory) else { throw DiskError(.list, directory, .notFound) }
@@ -220,6 +222,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
             .map { String($0.dropFirst(directory.count + 1)) }.sorted()
     }
 
+    /// See `Disk.read`.
     public func read(_ path: String) throws(DiskError) -> [UInt8] {
         guard self.hasPower else { throw DiskError(.read, path, .inputOutput) }
         guard let number = self.names[path], let inode = self.inodes[number] else {
@@ -228,6 +231,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         return inode.current
     }
 
+    /// See `Disk.create`.
     public func create(_ path: String) throws(DiskError) -> DiskFile {
         let file = DiskFile(self.nextFile, path: path)
         self.nextFile += 1
@@ -241,6 +245,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         return file
     }
 
+    /// See `Disk.write`.
     public func write(_ bytes: [UInt8], to file: DiskFile, at offset: UInt64) throws(DiskError) {
         guard let number = self.open[file.rawValue] else { throw DiskError(.write, file.path, .inputOutput) }
         let free = self.capacity == .max ? Int.max : max(0, self.capacity - self.used)
@@ -254,6 +259,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
 
     private var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
 
+    /// See `Disk.synchronize`.
     public func synchronize(_ file: DiskFile) throws(DiskError) {
         guard let number = self.open[file.rawValue], var inode = self.inodes[number] else {
             throw DiskError(.synchronize, file.path, .inputOutput)
@@ -273,21 +279,25 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         }
     }
 
+    /// See `Disk.close`.
     public func close(_ file: DiskFile) {
         self.open[file.rawValue] = nil
         self.locked[file.rawValue] = nil
     }
 
+    /// See `Disk.rename`.
     public func rename(_ path: String, to newPath: String) throws(DiskError) {
         guard let number = self.names[path] else { throw DiskError(.rename, path, .notFound) }
         try self.perform(.rename, path) { self.rename(paths: [(newPath, number), (path, nil)]) }
     }
 
+    /// See `Disk.remove`.
     public func remove(_ path: String) throws(DiskError) {
         guard self.names[path] != nil else { throw DiskError(.remove, path, .notFound) }
         try self.perform(.remove, path) { self.rename(paths: [(path, nil)]) }
     }
 
+    /// See `Disk.synchronizeDirectory`.
     public func synchronizeDirectory(_ path: String) throws(DiskError) {
         try self.perform(.synchronizeDirectory, path) {
             for change in self.pendingNames where change.directory == path {
@@ -297,6 +307,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         }
     }
 
+    /// See `Disk.lock`.
     public func lock(_ path: String) throws(DiskError) -> DiskFile {
         guard !self.locked.values.contains(path) else { throw DiskError(.lock, path, .wouldBlock) }
         let file = DiskFile(self.nextFile, path: path)

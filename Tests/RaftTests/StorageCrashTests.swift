@@ -79,7 +79,7 @@ import Testing
                 let found = (restored.hardState.term, restored.hardState.votedFor)
                 #expect(found.0 > answered.term || found == (answered.term, answered.votedFor), "round \(round)")
                 answered = restored.hardState
-                while true {
+                for _ in 0..<100 {
                     let vote = HardState(term: answered.term.next, votedFor: NodeID(1 + UInt32(random.below(5))))
                     do { try store.persist(PersistRequest(sequence: 1, hardState: vote)) } catch { break }
                     answered = vote

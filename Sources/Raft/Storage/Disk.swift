@@ -1,6 +1,6 @@
 /// The file operations that the log needs; everything below it may lie only in the ways a `SimulatedDisk` can.
 ///
-/// Calls are synchronous. A written byte is durable after `synchronize`; a name is durable after `synchronizeDirectory`.
+/// Calls are synchronous. A written byte is durable after `synchronize`, a name after `synchronizeDirectory`.
 public protocol Disk: Sendable {
     /// Creates the directory and its parents unless they exist; their names are durable on return.
     func createDirectory(_ path: String) throws(DiskError)

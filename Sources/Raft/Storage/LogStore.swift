@@ -84,8 +84,9 @@ public final class LogStore: Sendable {
     /// Makes all of a request durable. When this throws, any part of the request may be durable or not, and every later
     /// call throws `poisoned`: the disk's state is unknown until the log is opened anew. Blocks while the disk does.
     ///
-    /// Entries must be consecutive, begin behind the snapshot, and leave no gap; a snapshot must not be older than the
-    /// one in force. Anything else is a mistake of the caller and stops the process.
+    /// Entries must be consecutive, leave no gap and replace nothing that is committed; those that the snapshot covers
+    /// are left out. A snapshot must not be older than the one in force, nor end before the commit index unless the log
+    /// holds its last entry. Anything else is a mistake of the caller and stops the process.
     public func persist(_ request: PersistRequest) throws(StorageError) {
         try self.writer.withLock { (writer) throws(StorageError) in try writer.persist(request) }
     }

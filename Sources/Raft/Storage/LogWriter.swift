@@ -91,35 +91,41 @@ struct LogWriter: Sendable {
     private mutating func write(_ request: PersistRequest) throws(DiskError) {
         let before = self.shape
         let resets = request.snapshot.map { !before.holds($0.mark) } ?? false
-        let wanted = request.hardState ?? self.state.hardState
         if let snapshot = request.snapshot {
             precondition(snapshot.mark.index >= before.snapshot.index, "a snapshot older than the one in force")
+            precondition(!resets || snapshot.mark.index >= self.state.hardState.commit, "a snapshot undoes a commit")
             try self.replace(LogNames.snapshot(snapshot.mark), with: snapshot.encodedFile(self.identity))
             self.shape.take(snapshot: snapshot.mark, resets: resets)
         }
-        for entry in request.entries {
-            precondition(entry.mark.index > self.shape.snapshot.index, "an entry that the snapshot covers")
-            precondition(entry.mark.index > self.state.hardState.commit, "an entry that is committed already")
-            precondition(entry.mark.index <= self.shape.last.index.next, "an entry after a gap")
-            self.shape.append(entry.mark)
-        }
-        precondition(
-            request.entries.count <= 1
-                || request.entries.last?.mark.index.rawValue
-                    == (request.entries.first?.mark.index.rawValue ?? 0) + UInt64(request.entries.count - 1),
-            "entries out of order")
+        let entries = self.take(request.entries)
+        let wanted = request.hardState ?? self.state.hardState
         let commit = min(max(wanted.commit, self.shape.snapshot.index), self.shape.last.index)
-        if request.snapshot != nil || !request.entries.isEmpty {
+        if request.snapshot != nil || !entries.isEmpty {
             if self.size >= self.segmentBytes { try self.startSegment(after: before) }
             let frame = Frame(
                 number: self.nextFrame, commit: commit, snapshot: request.snapshot?.mark, resets: resets,
-                entries: request.entries)
+                entries: entries)
             try self.append(frame)
         }
         let old = self.state.hardState
         self.state.hardState = HardState(term: wanted.term, votedFor: wanted.votedFor, commit: commit)
         if wanted.term != old.term || wanted.votedFor != old.votedFor { try self.writeState() }
         if request.snapshot != nil { try self.removeCovered(previous: before.snapshot) }
+    }
+
+    /// Adds entries to the shape; returns those that the snapshot does not cover.
+    private mutating func take(_ entries: [Entry]) -> [Entry] {
+        let covered = self.shape.snapshot.index
+        let needed =
+            entries.first.map { $0.mark.index > covered } ?? true
+            ? entries : entries.filter { $0.mark.index > covered }
+        for (position, entry) in needed.enumerated() {
+            precondition(entry.mark.index > self.state.hardState.commit, "an entry that is committed already")
+            precondition(entry.mark.index <= self.shape.last.index.next, "an entry after a gap")
+            precondition(position == 0 || entry.mark.index == self.shape.last.index.next, "entries out of order")
+            self.shape.append(entry.mark)
+        }
+        return needed
     }
 
     private mutating func append(_ frame: Frame) throws(DiskError) {

@@ -5,6 +5,7 @@ public struct RealDisk: Disk {
     /// Has no state.
     public init() {}
 
+    /// Mode 0700. See `Disk.createDirectory`.
     public func createDirectory(_ path: String) throws(DiskError) {
         var status = stat()
         if stat(path, &status) == 0 { return }
@@ -14,6 +15,7 @@ public struct RealDisk: Disk {
         try self.synchronizeDirectory(parent)
     }
 
+    /// See `Disk.list`.
     public func list(_ directory: String) throws(DiskError) -> [String] {
         guard let stream = opendir(directory) else { throw Self.failure(.list, directory) }
         defer { closedir(stream) }
@@ -29,6 +31,7 @@ public struct RealDisk: Disk {
         return names.sorted()
     }
 
+    /// See `Disk.read`.
     public func read(_ path: String) throws(DiskError) -> [UInt8] {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure(.read, path) }
@@ -50,12 +53,14 @@ public struct RealDisk: Disk {
         return bytes
     }
 
+    /// Mode 0600. See `Disk.create`.
     public func create(_ path: String) throws(DiskError) -> DiskFile {
         let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure(.create, path) }
         return DiskFile(descriptor, path: path)
     }
 
+    /// `pwrite(2)` until all is written. See `Disk.write`.
     public func write(_ bytes: [UInt8], to file: DiskFile, at offset: UInt64) throws(DiskError) {
         var code: DiskErrorCode?
         bytes.withUnsafeBytes { buffer in
@@ -74,20 +79,25 @@ public struct RealDisk: Disk {
         if let code { throw DiskError(.write, file.path, code) }
     }
 
+    /// `fdatasync(2)`; never retried. See `Disk.synchronize`.
     public func synchronize(_ file: DiskFile) throws(DiskError) {
         guard fdatasync(file.rawValue) == 0 else { throw Self.failure(.synchronize, file.path) }
     }
 
+    /// See `Disk.close`.
     public func close(_ file: DiskFile) { Glibc.close(file.rawValue) }
 
+    /// See `Disk.rename`.
     public func rename(_ path: String, to newPath: String) throws(DiskError) {
         guard Glibc.rename(path, newPath) == 0 else { throw Self.failure(.rename, path) }
     }
 
+    /// See `Disk.remove`.
     public func remove(_ path: String) throws(DiskError) {
         guard unlink(path) == 0 else { throw Self.failure(.remove, path) }
     }
 
+    /// `fsync(2)` of the directory. See `Disk.synchronizeDirectory`.
     public func synchronizeDirectory(_ path: String) throws(DiskError) {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure(.synchronizeDirectory, path) }
@@ -95,6 +105,7 @@ public struct RealDisk: Disk {
         guard fsync(descriptor) == 0 else { throw Self.failure(.synchronizeDirectory, path) }
     }
 
+    /// `flock(2)`. See `Disk.lock`.
     public func lock(_ path: String) throws(DiskError) -> DiskFile {
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure(.lock, path) }

@@ -25,8 +25,8 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
         case .locked(let directory):
             "\(directory) is in use by another daemon; stop that one, or give this one its own --directory"
         case .corrupt(let path, let offset, let reason):
-            "\(path) is damaged at byte \(offset): \(reason); nothing was changed. The other nodes still have the data: "
-                + "move the log directory away and rejoin this node"
+            "\(path) is damaged at byte \(offset): \(reason); nothing was changed. The other nodes still have the "
+                + "data: move the log directory away and rejoin this node"
         case .otherCluster(let path, let found, let expected):
             "\(path) belongs to cluster \(found), this node to \(expected); check --directory, "
                 + "or move the log directory away and rejoin this node"
