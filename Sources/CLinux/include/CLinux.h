@@ -5,4 +5,5 @@
 #include <stdint.h>
 #include "clock.h"
 #include "lease_file.h"
+#include "sockets.h"
 #endif
