@@ -22,7 +22,7 @@ public struct Volume: Sendable {
     /// A promotion under way. (Rules V1, V2)
     struct Opening: Sendable {
         enum Stage: Sendable {
-            case persisting(token: UInt64)
+            case persisting
             case draining
             case syncing(token: UInt64)
         }
@@ -67,13 +67,14 @@ public struct Volume: Sendable {
 
     /// Takes one input; appends what must be done.
     public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
+        if self.failure != nil { return self.stepFailed(input, at: now, into: &effects) }
         switch input {
         case .write(let id, let extent, let kind, let durable):
             let request = Owner.Request(id: id, extent: extent, kind: kind, durable: durable)
-            guard self.failure == nil, self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
+            guard self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
             self.withOwner { owner, ledger in owner.write(request, at: now, &ledger, &effects) }
         case .flush(let id):
-            guard self.failure == nil, self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
+            guard self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
             self.withOwner { owner, ledger in owner.flush(id, at: now, &ledger, &effects) }
         case .localWritten(let sequence):
             if self.owner != nil {
@@ -145,7 +146,7 @@ public struct Volume: Sendable {
     /// Rule V1: the epoch is on disk first. Rule V2: what was acknowledged is applied, and made stable, before the export.
     mutating func advanceOpening(at now: Tick, into effects: inout Effects) {
         guard var opening = self.opening else { return }
-        if case .persisting(let token) = opening.stage, self.ledger.isDurable(token) { opening.stage = .draining }
+        if case .persisting = opening.stage, self.ledger.isEpochDurable { opening.stage = .draining }
         if case .draining = opening.stage, self.replica.isDrained {
             let token = self.ledger.nextSync()
             opening.stage = .syncing(token: token)
@@ -167,7 +168,6 @@ public struct Volume: Sendable {
     }
 
     private mutating func receive(_ frame: Frame, from peer: NodeID, at now: Tick, into effects: inout Effects) {
-        guard self.failure == nil else { return }
         switch frame.body {
         case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync:
             self.withOwner { owner, ledger in owner.receive(frame, from: peer, at: now, &ledger, &effects) }
@@ -200,6 +200,7 @@ public struct Volume: Sendable {
         owner.failAll(&effects)
         effects.append(.stopExport)
         for peer in owner.peers { effects.append(.stopDialling(peer.node)) }
+        self.replica.inherit(issued: owner.issued, written: owner.written)
         self.ledger.forgetTouched()
     }
 }

@@ -9,13 +9,14 @@ extension Volume {
             if self.opening?.epoch == epoch {
                 self.opening?.inSync = inSync
                 self.opening?.version = version
-            } else if self.owner?.epoch == epoch {
+            } else if self.owner?.epoch == epoch, self.failure == nil {
                 self.withOwner { owner, ledger in
                     owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
                 }
             }
         case .close(let epoch): self.close(epoch, at: now, into: &effects)
-        case .freeze: self.withOwner { owner, _ in owner.isFrozen = true }
+        case .freeze:
+            self.withOwner { owner, _ in owner.isFrozen = true }
         case .thaw(let incarnation, let epoch):
             self.withOwner { owner, ledger in
                 // Rule L15.
@@ -28,6 +29,7 @@ extension Volume {
             self.dropOwner(into: &effects)
             effects.event(.status(self.status(at: now)))
         case .resyncAll:
+            if self.failure != nil { return }
             if self.owner != nil {
                 self.withOwner { owner, ledger in owner.resyncAll(at: now, &ledger, &effects) }
             } else {
@@ -35,7 +37,7 @@ extension Volume {
             }
         case .report:
             if let failure = self.failure { effects.event(.failed(reason: failure)) }
-            if let owner = self.owner, !owner.isClosing { effects.event(.opened(epoch: owner.epoch)) }
+            if self.failure == nil, let owner = self.owner, !owner.isClosing { effects.event(.opened(epoch: owner.epoch)) }
             effects.event(.status(self.status(at: now)))
         }
     }
@@ -51,6 +53,12 @@ extension Volume {
                     reason: "open under epoch \(epoch) is refused: this replica has accepted \(self.ledger.metadata.epoch)"
                 ))
         }
+        guard self.ledger.metadata.trusted else {
+            return effects.event(
+                .failed(
+                    reason: "this copy lost writes when its disk failed: open the volume on another node and let this one "
+                        + "be rebuilt, or remove its metadata file to take what the disk holds"))
+        }
         if let owner = self.owner, owner.epoch == epoch, owner.incarnation == incarnation, !owner.isClosing {
             self.withOwner { owner, ledger in
                 owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
@@ -65,17 +73,15 @@ extension Volume {
         self.dropOwner(into: &effects)
         // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule V2)
         self.replica.end(&effects)
-        self.ledger.raise(epoch: epoch, incarnation: incarnation)
         self.ledger.note(inSync: inSync, version: version)
-        let token = self.ledger.persist(into: &effects)
+        self.ledger.raise(epoch: epoch, incarnation: incarnation, into: &effects)
         self.opening = Opening(
-            epoch: epoch, incarnation: incarnation, inSync: inSync, version: version,
-            stage: .persisting(token: token))
+            epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, stage: .persisting)
     }
 
     private mutating func close(_ epoch: Epoch, at now: Tick, into effects: inout Effects) {
         guard epoch >= self.ledger.metadata.epoch else { return effects.event(.closed(epoch: epoch)) }
-        guard self.failure == nil, let owner = self.owner, owner.epoch == epoch else {
+        guard self.failure == nil, let owner = self.owner, owner.epoch == epoch, owner.supersededBy == nil else {
             if self.owner?.epoch == epoch || self.opening?.epoch == epoch { self.dropOwner(into: &effects) }
             guard self.owner == nil else { return }
             return effects.event(.closed(epoch: epoch))
@@ -87,13 +93,26 @@ extension Volume {
 
     /// Leaves the owner's role once its last flush is everywhere.
     mutating func finishClose(into effects: inout Effects) {
-        guard let owner = self.owner, owner.isClosing, owner.isClosed else { return }
-        let epoch = owner.epoch
+        guard self.owner?.isClosed ?? false else { return }
         self.withOwner { owner, ledger in owner.clearMarks(all: true, &ledger, &effects) }
-        self.owner = nil
+        guard var owner = self.owner.take() else { return }
+        let epoch = owner.epoch
+        owner.failAll(&effects)
+        self.replica.inherit(issued: owner.issued, written: owner.written)
         for peer in owner.peers { effects.append(.stopDialling(peer.node)) }
         self.ledger.forgetTouched()
         effects.event(.closed(epoch: epoch))
+    }
+
+    /// A failed replica fails its clients, answers its daemon and is silent on its links.
+    mutating func stepFailed(_ input: Input, at now: Tick, into effects: inout Effects) {
+        switch input {
+        case .write(let id, _, _, _), .flush(let id): effects.append(.reply(id: id, .failed))
+        case .command(let command): self.perform(command, at: now, into: &effects)
+        case .metadataSynced(let token): self.ledger.persisted(token, into: &effects)
+        case .lease, .localWritten, .localSynced, .localFailed, .linkUp, .linkDown, .frame, .digested, .chunkRead, .tick:
+            break
+        }
     }
 
     /// What the disk holds is unknown from here on: nothing is answered, and the copy is rebuilt as a whole.

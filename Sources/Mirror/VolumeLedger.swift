@@ -12,6 +12,7 @@ struct Ledger: Sendable {
     private var wanted = false
     private var lastToken: UInt64 = 0
     private var durableToken: UInt64 = 0
+    private var epochToken: UInt64 = 0
     private var lastSync: UInt64 = 0
 
     /// The lease as last read; clients are answered only before its end. (Rule L12)
@@ -45,7 +46,7 @@ struct Ledger: Sendable {
 
     // MARK: Persisting
 
-    /// Asks for a persist that holds the present metadata; the token satisfies `isDurable` once it is on disk.
+    /// Asks for a persist that holds the present metadata; returns the token that will say so.
     @discardableResult mutating func persist(into effects: inout Volume.Effects) -> UInt64 {
         guard self.flying == nil else {
             self.wanted = true
@@ -56,8 +57,6 @@ struct Ledger: Sendable {
         effects.append(.persist(self.metadata, token: self.lastToken))
         return self.lastToken
     }
-
-    func isDurable(_ token: UInt64) -> Bool { token <= self.durableToken }
 
     /// A persist ended: its marks are safe unless they were cleared meanwhile, and the next may start.
     mutating func persisted(_ token: UInt64, into effects: inout Volume.Effects) {
@@ -81,11 +80,15 @@ struct Ledger: Sendable {
 
     // MARK: Epoch, set, lineage
 
-    mutating func raise(epoch: Epoch, incarnation: Incarnation) {
+    /// Accepts an epoch; it may be used once `isEpochDurable`. (Rule V1)
+    mutating func raise(epoch: Epoch, incarnation: Incarnation, into effects: inout Volume.Effects) {
         precondition(epoch >= self.metadata.epoch, "an epoch never sinks")
         self.metadata.epoch = epoch
         self.metadata.incarnation = incarnation
+        self.epochToken = self.persist(into: &effects)
     }
+
+    var isEpochDurable: Bool { self.epochToken <= self.durableToken }
 
     mutating func note(inSync: [NodeID], version: UInt64) {
         self.metadata.inSync = inSync.sorted()

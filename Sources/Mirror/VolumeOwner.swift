@@ -31,7 +31,8 @@ extension Volume {
         /// Sequence 1 stands for what the copy held at the opening: a replica has nothing before it was compared once.
         var lastSequence: UInt64 = 1
         /// Written, and stable, on this node.
-        private var written: UInt64 = 1
+        private(set) var written: UInt64 = 1
+        private(set) var issued: UInt64 = 1
         private(set) var stable: UInt64 = 1
         private var writes = Ring<Waiting>()
         private var flushes = Ring<Waiting>()
@@ -112,6 +113,7 @@ extension Volume {
         ) {
             self.lastSequence += 1
             let sequence = self.lastSequence
+            self.issued = sequence
             ledger.touch(request.extent, sequence: sequence)
             ledger.writtenBytes += request.extent.length
             effects.append(
@@ -184,9 +186,9 @@ extension Volume {
             guard self.mayAnswer(at: now, ledger) else { return }
             var received = self.written
             var stable = self.stable
-            for peer in self.peers where peer.isWaitedFor {
-                received = min(received, peer.received)
-                stable = min(stable, peer.stable)
+            for index in self.peers.indices where self.peers[index].isWaitedFor {
+                received = min(received, self.peers[index].received)
+                stable = min(stable, self.peers[index].stable)
             }
             while let head = self.writes.first, head.sequence <= received {
                 self.writes.removeFirst()
@@ -252,14 +254,17 @@ extension Volume {
                 limit = self.settled[old].sequence
                 self.settled.removeFirst(old)
             }
-            guard ledger.clear(upTo: limit) else { return }
             let covered =
                 self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.identity) } + [ledger.identity]
-            ledger.cover(exactly: covered)
-            ledger.persist(into: &effects)
-            for peer in self.peers {
+            if ledger.clear(upTo: limit) {
+                ledger.cover(exactly: covered)
+                ledger.persist(into: &effects)
+            }
+            for index in self.peers.indices where self.peers[index].clearSent < limit {
+                self.peers[index].clearSent = limit
                 effects.send(
-                    .clear(sequence: limit, covered: covered), to: peer.node, epoch: self.epoch, session: peer.session)
+                    .clear(sequence: limit, covered: covered), to: self.peers[index].node, epoch: self.epoch,
+                    session: self.peers[index].session)
             }
         }
 

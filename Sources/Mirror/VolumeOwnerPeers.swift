@@ -39,6 +39,8 @@ extension Volume {
         var receivedInSession: UInt64 = 0
         private var writeSent: UInt64 = 0
         private(set) var flushSent: UInt64 = 0
+        /// Up to where it was told to clear its marks, in this session.
+        var clearSent: UInt64 = 0
         private var progressAt = Tick.zero
         private var flushProgressAt = Tick.zero
 
@@ -88,14 +90,18 @@ extension Volume {
             self.receivedInSession = 0
             self.writeSent = 0
             self.flushSent = 0
+            self.clearSent = 0
         }
 
         /// Why the set should go on without it, if it should.
         func isLost(at now: Tick, _ tuning: Tuning) -> Bool {
             switch self.phase {
-            case .down: return now.since(self.since) >= tuning.downPatience
+            case .down:
+                // The first connection of an opening takes a few round trips.
+                let patience = self.session == 0 ? tuning.silencePatience : tuning.downPatience
+                return now.since(self.since) >= patience
             case .greeting, .copying, .settling, .confirming:
-                return !self.isKnown || now.since(self.since) >= tuning.silencePatience
+                return self.inSet && !self.isKnown || now.since(self.since) >= tuning.silencePatience
             case .current:
                 return now.since(self.lastHeard) >= tuning.silencePatience
                     || self.writeSent > self.receivedInSession && now.since(self.progressAt) >= tuning.silencePatience
@@ -169,8 +175,10 @@ extension Volume.Owner {
                 if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
             } else if let asked = self.peers[index].joinAsked, asked < version {
                 self.peers[index].joinAsked = nil
-                if self.peers[index].phase != .current {
+                if self.peers[index].phase != .current || self.peers[index].isLost(at: now, ledger.configuration.tuning) {
                     self.peers[index].isWaitedFor = false
+                    if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
+                    self.peers[index].setBack(at: now)
                 } else {
                     self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
                 }

@@ -11,8 +11,6 @@ extension Volume {
             var owner: ReplicaIdentity
             var session: UInt32
             var epoch: Epoch
-            /// The persist that holds the epoch. (Rule V1)
-            var token: UInt64
             var isWelcomed = false
         }
 
@@ -26,6 +24,12 @@ extension Volume {
 
         /// Everything given to the backing is written. (Rule V2)
         var isDrained: Bool { self.written >= self.issued }
+
+        /// An owner turns follower: its own writes may still be on their way to the backing.
+        mutating func inherit(issued: UInt64, written: UInt64) {
+            self.issued = issued
+            self.written = written
+        }
 
         mutating func receive(
             _ frame: Frame, from peer: NodeID, _ ledger: inout Ledger, _ effects: inout Effects
@@ -69,14 +73,12 @@ extension Volume {
                 return effects.append(.hangUp(peer, .inbound))
             }
             self.end(&effects)
-            var token: UInt64 = 0
             if frame.epoch > ledger.metadata.epoch {
                 // Rule V1: on disk before it is used. Lower epochs are refused from this step on.
-                ledger.raise(epoch: frame.epoch, incarnation: .none)
-                token = ledger.persist(into: &effects)
+                ledger.raise(epoch: frame.epoch, incarnation: .none, into: &effects)
             }
             ledger.forgetTouched()
-            self.session = Session(owner: owner, session: frame.session, epoch: frame.epoch, token: token)
+            self.session = Session(owner: owner, session: frame.session, epoch: frame.epoch)
             self.advance(&ledger, &effects)
         }
 
@@ -113,7 +115,7 @@ extension Volume {
 
         /// Rules V1, V2: the epoch is on disk, and nothing of an earlier session is on its way to the backing.
         private mutating func welcome(_ ledger: Ledger, _ effects: inout Effects) {
-            guard let session = self.session, ledger.isDurable(session.token), self.isDrained else { return }
+            guard let session = self.session, !session.isWelcomed, ledger.isEpochDurable, self.isDrained else { return }
             self.session?.isWelcomed = true
             self.issued = 0
             self.written = 0

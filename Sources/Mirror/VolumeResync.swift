@@ -56,8 +56,8 @@ extension Volume {
             let milliseconds = min(now.since(self.refilled).milliseconds, 1000)
             guard milliseconds > 0 else { return }
             self.refilled = now
-            let earned = Int64(clamping: tuning.resyncBytesPerSecond / 1000 * milliseconds + 1)
-            self.allowance = min(self.allowance.addingReportingOverflow(earned).partialValue, earned * 2)
+            let earned = Int64(clamping: max(1, tuning.resyncBytesPerSecond / 1000) * milliseconds)
+            self.allowance = min(self.allowance, 0) + min(max(self.allowance, 0) + earned, Int64(clamping: tuning.resyncBytesPerSecond / 4))
         }
 
         mutating func spend(_ bytes: UInt64) {
