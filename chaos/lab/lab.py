@@ -35,6 +35,7 @@ class Lab:
             name: Node(self, name, site, number, role) for number, (name, site, role) in enumerate(nodes, 1)}
         self.client_namespace = f"{self.name}-client"
         self.children = []
+        self.program_directory = "/usr/local/bin"  # first in every node's PATH
 
     # Life
 

@@ -121,7 +121,8 @@ class Node:
         """What a process of the node finds in its environment."""
         kept = {key: os.environ[key] for key in ("LANG", "TERM", "SWIFT_BACKTRACE") if key in os.environ}
         return dict(
-            kept, PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root",
+            kept, PATH=f"{self.lab.program_directory}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            HOME="/root",
             HOLDFAST_BOOT_ID=self.boot_id, HOLDFAST_CGROUP=f"{self.cgroup}/holdfast")
 
     def run(self, command, check=True, timeout=60):
