@@ -11,6 +11,7 @@ from chaos.lab.cluster import Cluster  # noqa: E402
 from chaos.lab.lab import Lab  # noqa: E402
 from chaos.lab.shell import clock, end, identity, wait_until  # noqa: E402
 from chaos.workload import checkers, timeline  # noqa: E402
+from chaos.workload.database import found_rows  # noqa: E402
 from chaos.workload.observer import Observer  # noqa: E402
 
 NODES = [("tok-1", "tokyo", "member"), ("osk-1", "osaka", "member"), ("wit-1", "nagoya", "witness")]
@@ -82,7 +83,7 @@ class Demo:
     def count(self, final=False):
         """Compares acknowledged rows with the rows that the database holds now."""
         entries = checkers.read_rows(self.history)
-        found = self.lab_query("SELECT number FROM numbered ORDER BY number")
+        found = found_rows(self.lab, self.cluster.floating)
         if not final:
             # The writer goes on: rows beyond the history that was read are none of this count's business.
             last = max(entry["row"] for entry in entries)
@@ -93,24 +94,6 @@ class Demo:
             f"  acknowledged rows: {acked}   found: {there}   missing: 0"
             f"   (tried without an answer: {unknown}, of which found: {there - acked})")
         return acked, there
-
-    def lab_query(self, statement):
-        """Asks the database through the floating address, from the client's namespace."""
-        import json
-        import subprocess
-        program = (
-            f"import sys, json; sys.path.insert(0, {os.path.dirname(HERE)!r})\n"
-            "from chaos.workload.postgres import Connection\n"
-            f"connection = Connection({self.cluster.floating!r}, answer=60)\n"
-            f"print(json.dumps([int(row[0]) for row in connection.execute({statement!r})]))\n")
-        for attempt in range(20):
-            result = subprocess.run(
-                ["nsenter", f"--net=/run/netns/{self.lab.client_namespace}", "/usr/bin/python3", "-c", program],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            if result.returncode == 0:
-                return json.loads(result.stdout)
-            time.sleep(0.5)
-        raise RuntimeError(f"the database does not answer: {result.stderr.strip().splitlines()[-1:]}")
 
     # The steps
 

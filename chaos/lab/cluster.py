@@ -46,9 +46,10 @@ class Cluster:
             return None
 
     def start_daemon(self, name):
-        """Starts the daemon of a node that is a member of the cluster."""
+        """Starts the daemon of a node that is a member of the cluster, and keeps it started as systemd would."""
         node = self.lab.node(name)
-        node.spawn([self.program, "daemon"], node.daemon_log)
+        loop = 'while true; do "$0" daemon; echo "the daemon ended with $?; it is started again" >&2; sleep 0.1; done'
+        node.spawn(["bash", "-c", loop, self.program], node.daemon_log)
 
     # Birth
 

@@ -123,5 +123,6 @@ class Network:
         for process, _ in self.relays.values():
             process.terminate()
             process.wait()
+            process.stdout.close()
         self.relays = {}
         run(["ip", "netns", "del", self.namespace], check=False)
