@@ -7,7 +7,7 @@ import Synchronization
 /// write, because the session is locked only while OpenSSL works and never while waiting for the socket.
 public final class TLSStream: Sendable {
     private let session: Mutex<TLSSession>
-    private let descriptor: Int32
+    let descriptor: Int32
     private let context: TLSContext
     private let isShutDown = Atomic(false)
     /// The other end's address, for messages.

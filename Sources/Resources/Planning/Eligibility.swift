@@ -1,20 +1,20 @@
 import Basis
 
 /// Which nodes may run a group, and why the others may not.
-struct Eligibility {
+public struct Eligibility {
     /// Nodes that may run it, best first.
-    var candidates: [String] = []
+    public private(set) var candidates: [String] = []
     /// The others of its list, with reasons.
-    var excluded: [Observation.Ban] = []
+    public private(set) var excluded: [Observation.Ban] = []
     /// Every excluded node that is up was excluded because the group failed there.
-    var isExhausted = false
+    public private(set) var isExhausted = false
 
     /// Judges each node of the group's list.
     ///
     /// Order: a node that did not restart since the group's last epoch goes before one that did, because its copy
     /// also holds writes that were acknowledged but not flushed (rule V8's guarantee); then, if all have restarted,
     /// the previous owner (rule B3); then the order of the list.
-    init(_ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation) {
+    public init(_ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation) {
         var bannedUp = 0
         var otherUp = 0
         for name in policy.nodes {
@@ -64,7 +64,7 @@ struct Eligibility {
     }
 
     /// `osk-1 is down; tok-2 is drained`.
-    var exclusions: String {
+    public var exclusions: String {
         self.excluded.map { "\($0.node) \($0.reason)" }.joined(separator: "; ")
     }
 }
