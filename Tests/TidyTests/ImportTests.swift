@@ -47,7 +47,9 @@ private func imported(_ line: String) -> String? {
             let module = String(file.path.split(separator: "/")[1])
             guard let allowed = allowed[module] else {
                 findings.append(
-                    Finding(path: file.path, line: 1, text: "module \(module) has no row in Tests/TidyTests/ImportTests.swift"))
+                    Finding(
+                        path: file.path, line: 1,
+                        text: "module \(module) has no row in Tests/TidyTests/ImportTests.swift"))
                 continue
             }
             for (index, line) in file.code.enumerated() {
