@@ -5,4 +5,8 @@
 #include <stdint.h>
 #include "clock.h"
 #include "lease_file.h"
+#include "machine.h"
+#include "network.h"
+#include "process.h"
+#include "sockets.h"
 #endif

@@ -1,0 +1,91 @@
+#define _GNU_SOURCE
+#include "machine.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <linux/magic.h>
+#include <linux/watchdog.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#ifndef CGROUP2_SUPER_MAGIC
+#define CGROUP2_SUPER_MAGIC 0x63677270
+#endif
+
+int holdfast_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? 0 : errno; }
+
+int holdfast_run_promptly(void) {
+    prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
+    struct sched_param parameters = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+    return sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) == 0 ? 0 : errno;
+}
+
+int holdfast_is_cgroup2(const char *path) {
+    struct statfs info;
+    return statfs(path, &info) == 0 && info.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+int holdfast_unmount_lazily(const char *path) { return umount2(path, MNT_DETACH) == 0 ? 0 : errno; }
+
+int holdfast_loop_detach(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return errno;
+    int error = ioctl(fd, LOOP_CLR_FD, 0) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
+int holdfast_block_device(const char *path, unsigned *major_number, unsigned *minor_number) {
+    struct stat info;
+    if (stat(path, &info) != 0) return errno;
+    if (!S_ISBLK(info.st_mode)) return ENOTBLK;
+    *major_number = major(info.st_rdev);
+    *minor_number = minor(info.st_rdev);
+    return 0;
+}
+
+int holdfast_enter_network_namespace(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    int error = setns(fd, CLONE_NEWNET) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
+int holdfast_termination_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int holdfast_take_signal(int descriptor) {
+    struct signalfd_siginfo info;
+    return read(descriptor, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int holdfast_watchdog_timeout(int descriptor, int seconds, int *taken) {
+    *taken = seconds;
+    return ioctl(descriptor, WDIOC_SETTIMEOUT, taken) == 0 ? 0 : errno;
+}
+
+int holdfast_space(const char *path, uint64_t *total, uint64_t *available) {
+    struct statfs info;
+    if (statfs(path, &info) != 0) return errno;
+    *total = (uint64_t)info.f_blocks * (uint64_t)info.f_bsize;
+    *available = (uint64_t)info.f_bavail * (uint64_t)info.f_bsize;
+    return 0;
+}

@@ -1,0 +1,133 @@
+import Basis
+
+extension Volume {
+    mutating func perform(_ command: VolumeCommand, at now: Tick, into effects: inout Effects) {
+        switch command {
+        case .open(let epoch, let incarnation, let inSync, let version):
+            self.open(epoch, incarnation: incarnation, inSync: inSync, version: version, at: now, into: &effects)
+        case .inSyncChanged(let epoch, let inSync, let version):
+            if self.opening?.epoch == epoch {
+                self.opening?.inSync = inSync
+                self.opening?.version = version
+            } else if self.owner?.epoch == epoch, self.failure == nil {
+                self.withOwner { owner, ledger in
+                    owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
+                }
+            }
+        case .close(let epoch): self.close(epoch, at: now, into: &effects)
+        case .freeze:
+            self.withOwner { owner, _ in owner.isFrozen = true }
+        case .thaw(let incarnation, let epoch):
+            self.withOwner { owner, ledger in
+                // Rule L15.
+                guard owner.epoch == epoch, owner.incarnation == incarnation else { return }
+                owner.isFrozen = false
+                owner.release(at: now, &ledger, &effects)
+            }
+            effects.event(.status(self.status(at: now)))
+        case .detach:
+            self.dropOwner(into: &effects)
+            effects.event(.status(self.status(at: now)))
+        case .resyncAll:
+            if self.failure != nil { return }
+            if self.owner != nil {
+                self.withOwner { owner, ledger in owner.resyncAll(at: now, &ledger, &effects) }
+            } else {
+                self.replica.requestResync(self.ledger, &effects)
+            }
+        case .report:
+            if let failure = self.failure { effects.event(.failed(reason: failure)) }
+            if self.failure == nil, let owner = self.owner, !owner.isClosing { effects.event(.opened(epoch: owner.epoch)) }
+            effects.event(.status(self.status(at: now)))
+        }
+    }
+
+    private mutating func open(
+        _ epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64, at now: Tick,
+        into effects: inout Effects
+    ) {
+        if let failure = self.failure { return effects.event(.failed(reason: failure)) }
+        guard epoch >= self.ledger.metadata.epoch else {
+            return effects.event(
+                .failed(
+                    reason: "open under epoch \(epoch) is refused: this replica has accepted \(self.ledger.metadata.epoch)"
+                ))
+        }
+        guard self.ledger.metadata.trusted else {
+            return effects.event(
+                .failed(
+                    reason: "this copy lost writes when its disk failed: open the volume on another node and let this one "
+                        + "be rebuilt, or remove its metadata file to take what the disk holds"))
+        }
+        if let owner = self.owner, owner.epoch == epoch, owner.incarnation == incarnation, !owner.isClosing {
+            self.withOwner { owner, ledger in
+                owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
+            }
+            return effects.event(.opened(epoch: epoch))
+        }
+        if let opening = self.opening, opening.epoch == epoch, opening.incarnation == incarnation {
+            self.opening?.inSync = inSync
+            self.opening?.version = version
+            return
+        }
+        self.dropOwner(into: &effects)
+        // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule V2)
+        self.replica.end(&effects)
+        self.ledger.note(inSync: inSync, version: version)
+        self.ledger.raise(epoch: epoch, incarnation: incarnation, into: &effects)
+        self.opening = Opening(
+            epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, stage: .persisting)
+    }
+
+    private mutating func close(_ epoch: Epoch, at now: Tick, into effects: inout Effects) {
+        guard epoch >= self.ledger.metadata.epoch else { return effects.event(.closed(epoch: epoch)) }
+        guard self.failure == nil, let owner = self.owner, owner.epoch == epoch, owner.supersededBy == nil else {
+            if self.owner?.epoch == epoch || self.opening?.epoch == epoch { self.dropOwner(into: &effects) }
+            guard self.owner == nil else { return }
+            return effects.event(.closed(epoch: epoch))
+        }
+        guard !owner.isClosing else { return }
+        effects.append(.stopExport)
+        self.withOwner { owner, ledger in owner.beginClose(at: now, &ledger, &effects) }
+    }
+
+    /// Leaves the owner's role once its last flush is everywhere.
+    mutating func finishClose(into effects: inout Effects) {
+        guard self.owner?.isClosed ?? false else { return }
+        self.withOwner { owner, ledger in owner.clearMarks(all: true, &ledger, &effects) }
+        guard var owner = self.owner.take() else { return }
+        let epoch = owner.epoch
+        owner.failAll(&effects)
+        self.replica.inherit(issued: owner.issued, written: owner.written)
+        for peer in owner.peers { effects.append(.stopDialling(peer.node)) }
+        self.ledger.forgetTouched()
+        effects.event(.closed(epoch: epoch))
+    }
+
+    /// A failed replica fails its clients, answers its daemon and is silent on its links.
+    mutating func stepFailed(_ input: Input, at now: Tick, into effects: inout Effects) {
+        switch input {
+        case .write(let id, _, _, _), .flush(let id): effects.append(.reply(id: id, .failed))
+        case .command(let command): self.perform(command, at: now, into: &effects)
+        case .metadataSynced(let token): self.ledger.persisted(token, into: &effects)
+        case .lease, .localWritten, .localSynced, .localFailed, .linkUp, .linkDown, .frame, .digested, .chunkRead, .tick:
+            break
+        }
+    }
+
+    /// What the disk holds is unknown from here on: nothing is answered, and the copy is rebuilt as a whole.
+    mutating func fail(_ reason: String, into effects: inout Effects) {
+        guard self.failure == nil else { return }
+        self.failure = reason
+        self.ledger.distrust()
+        self.ledger.persist(into: &effects)
+        self.opening = nil
+        self.replica.end(&effects)
+        if var owner = self.owner.take() {
+            owner.failAll(&effects)
+            for peer in owner.peers { effects.append(.stopDialling(peer.node)) }
+            self.owner = consume owner
+        }
+        effects.event(.failed(reason: reason))
+    }
+}

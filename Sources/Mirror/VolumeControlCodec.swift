@@ -1,0 +1,150 @@
+import Basis
+
+/// The bytes on the control socket between the daemon and a volume server: a 32-bit count, then one of these.
+extension VolumeCommand {
+    /// Appends the command; `decode` is its inverse.
+    public func encode(into writer: inout ByteWriter) {
+        switch self {
+        case .open(let epoch, let incarnation, let inSync, let version):
+            writer.uint8(1)
+            writer.epoch(epoch)
+            writer.uint64(incarnation.rawValue)
+            writer.nodes(inSync)
+            writer.uint64(version)
+        case .inSyncChanged(let epoch, let inSync, let version):
+            writer.uint8(2)
+            writer.epoch(epoch)
+            writer.nodes(inSync)
+            writer.uint64(version)
+        case .close(let epoch):
+            writer.uint8(3)
+            writer.epoch(epoch)
+        case .freeze: writer.uint8(4)
+        case .thaw(let incarnation, let epoch):
+            writer.uint8(5)
+            writer.uint64(incarnation.rawValue)
+            writer.epoch(epoch)
+        case .detach: writer.uint8(6)
+        case .resyncAll: writer.uint8(7)
+        case .report: writer.uint8(8)
+        }
+    }
+
+    /// Takes one command off `reader`; an unknown kind is refused.
+    public static func decode(from reader: inout ByteReader) throws(CodecError) -> VolumeCommand {
+        switch try reader.uint8() {
+        case 1:
+            return .open(
+                epoch: try reader.epoch(), incarnation: Incarnation(try reader.uint64()), inSync: try reader.nodes(),
+                version: try reader.uint64())
+        case 2:
+            return .inSyncChanged(
+                epoch: try reader.epoch(), inSync: try reader.nodes(), version: try reader.uint64())
+        case 3: return .close(epoch: try reader.epoch())
+        case 4: return .freeze
+        case 5: return .thaw(incarnation: Incarnation(try reader.uint64()), epoch: try reader.epoch())
+        case 6: return .detach
+        case 7: return .resyncAll
+        case 8: return .report
+        default: throw .invalid(field: "volume command", offset: reader.offset)
+        }
+    }
+}
+
+extension VolumeEvent {
+    /// Appends the event; `decode` is its inverse.
+    public func encode(into writer: inout ByteWriter) {
+        switch self {
+        case .opened(let epoch):
+            writer.uint8(1)
+            writer.epoch(epoch)
+        case .closed(let epoch):
+            writer.uint8(2)
+            writer.epoch(epoch)
+        case .wantsLeave(let epoch, let version, let replica):
+            writer.uint8(3)
+            writer.epoch(epoch)
+            writer.uint64(version)
+            writer.uint32(replica.rawValue)
+        case .wantsJoin(let epoch, let version, let replica):
+            writer.uint8(4)
+            writer.epoch(epoch)
+            writer.uint64(version)
+            writer.uint32(replica.rawValue)
+        case .failed(let reason):
+            writer.uint8(5)
+            writer.string(reason)
+        case .status(let status):
+            writer.uint8(6)
+            status.encode(into: &writer)
+        }
+    }
+
+    /// Takes one event off `reader`; an unknown kind is refused.
+    public static func decode(from reader: inout ByteReader) throws(CodecError) -> VolumeEvent {
+        switch try reader.uint8() {
+        case 1: return .opened(epoch: try reader.epoch())
+        case 2: return .closed(epoch: try reader.epoch())
+        case 3:
+            return .wantsLeave(
+                epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()))
+        case 4:
+            return .wantsJoin(
+                epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()))
+        case 5: return .failed(reason: try reader.string())
+        case 6: return .status(try VolumeStatus.decode(from: &reader))
+        default: throw .invalid(field: "volume event", offset: reader.offset)
+        }
+    }
+}
+
+extension VolumeStatus {
+    /// Appends the status; `decode` is its inverse.
+    public func encode(into writer: inout ByteWriter) {
+        writer.string(self.role.rawValue)
+        writer.epoch(self.epoch)
+        for value in [self.dirtyBytes, self.writtenBytes, self.sentBytes, self.sentCompressedBytes] {
+            writer.uint64(value)
+        }
+        writer.list(self.peers) { writer, peer in
+            writer.uint32(peer.node.rawValue)
+            writer.bool(peer.connected)
+            writer.bool(peer.inSync)
+            writer.uint64(peer.resyncRemainingBytes)
+            writer.uint64(peer.resyncTotalBytes)
+        }
+    }
+
+    /// Takes one status off `reader`.
+    public static func decode(from reader: inout ByteReader) throws(CodecError) -> VolumeStatus {
+        let name = try reader.string()
+        guard let role = Role(rawValue: name) else {
+            throw .invalid(field: "volume role", offset: reader.offset)
+        }
+        return VolumeStatus(
+            role: role, epoch: try reader.epoch(), dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
+            sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),
+            peers: try reader.list { reader throws(CodecError) in
+                Peer(
+                    node: NodeID(try reader.uint32()), connected: try reader.bool(), inSync: try reader.bool(),
+                    resyncRemainingBytes: try reader.uint64(), resyncTotalBytes: try reader.uint64())
+            })
+    }
+}
+
+extension ByteWriter {
+    mutating func epoch(_ value: Epoch) {
+        self.uint32(value.generation)
+        self.uint64(value.index)
+    }
+    mutating func nodes(_ values: [NodeID]) { self.list(values) { $0.uint32($1.rawValue) } }
+}
+
+extension ByteReader {
+    mutating func epoch() throws(CodecError) -> Epoch {
+        Epoch(generation: try self.uint32(), index: try self.uint64())
+    }
+    mutating func nodes() throws(CodecError) -> [NodeID] {
+        try self.list { reader throws(CodecError) in NodeID(try reader.uint32()) }
+    }
+}

@@ -1,0 +1,89 @@
+import Basis
+
+/// One message between two replicas of a volume. The shell adds the payload that `body` names.
+public struct Frame: Equatable, Sendable {
+    /// The sender's epoch: a lower one than the receiver's is answered by `fenced`. (Rule V1)
+    public var epoch: Epoch
+    /// Numbers the owner's connections: what belongs to an earlier one is dropped.
+    public var session: UInt32
+    /// What it says.
+    public var body: Body
+    /// Combines all fields.
+    public init(epoch: Epoch, session: UInt32, body: Body) {
+        self.epoch = epoch
+        self.session = session
+        self.body = body
+    }
+
+    /// What a zeroing request leaves behind.
+    public enum Zeroing: UInt8, Sendable {
+        /// Zeros that keep their space.
+        case keep = 0
+        /// Zeros that may become a hole.
+        case trim = 1
+    }
+
+    /// What a replica tells about itself when an owner connects.
+    public struct Welcome: Equatable, Sendable {
+        /// Its copy's identity.
+        public var identity: UInt64
+        /// Which start of its server this is. (Rule V6)
+        public var instance: UInt64
+        /// Bytes per region of `marks`.
+        public var regionBytes: UInt64
+        /// Its dirty map. (Rule V7)
+        public var marks: DirtyMap
+        /// The copies for which its map is complete.
+        public var covered: [ReplicaIdentity]
+        /// False where its disk lost writes.
+        public var trusted: Bool
+        /// All fields.
+        public init(
+            identity: UInt64, instance: UInt64, regionBytes: UInt64, marks: DirtyMap, covered: [ReplicaIdentity],
+            trusted: Bool
+        ) {
+            self.identity = identity
+            self.instance = instance
+            self.regionBytes = regionBytes
+            self.marks = marks
+            self.covered = covered
+            self.trusted = trusted
+        }
+    }
+
+    /// The kinds of frame. The first group travels from owner to replica, the second back.
+    public enum Body: Equatable, Sendable {
+        /// The first frame of a connection.
+        case hello(owner: ReplicaIdentity, sizeBytes: UInt64)
+        /// Payload: the bytes of `extent`.
+        case write(sequence: UInt64, extent: Extent)
+        /// Zeros without a payload.
+        case zero(sequence: UInt64, extent: Extent, zeroing: Zeroing)
+        /// Make everything before this frame stable and answer `stable(sequence)`.
+        case flush(sequence: UInt64)
+        /// Answer `sums` of this chunk.
+        case compare(chunk: Extent)
+        /// Payload: the blocks of `chunk` whose bit in `mask` is set, in order. A resync write.
+        case blocks(sequence: UInt64, chunk: Extent, mask: UInt64)
+        /// Everything up to `sequence` is stable on all of `covered`: clear those marks. With sequence 0 nothing is
+        /// cleared and `covered` is added to what was covered.
+        case clear(sequence: UInt64, covered: [ReplicaIdentity])
+        /// Answer `pong`.
+        case ping
+
+        /// The first answer of a connection.
+        case welcome(Welcome)
+        /// Everything up to `sequence` is written to the backing, perhaps not stable.
+        case received(sequence: UInt64)
+        /// Everything up to `sequence` is stable.
+        case stable(sequence: UInt64)
+        /// Payload: one 64-bit digest for each block of `chunk`.
+        case sums(chunk: Extent)
+        /// The sender's epoch is lower than this one.
+        case fenced(Epoch)
+        /// Answers `ping`.
+        case pong
+        /// An operator asked this replica to be compared as a whole.
+        case wantsResync
+    }
+}

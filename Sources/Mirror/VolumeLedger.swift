@@ -1,0 +1,159 @@
+import Basis
+
+/// What owner and replica share: the metadata, the order of its persists, and which marks are known to be on disk.
+struct Ledger: Sendable {
+    let configuration: Volume.Configuration
+    private(set) var metadata: VolumeMetadata
+    /// For each region the sequence of the last write in the present session, as owner or as replica.
+    private(set) var touched: [UInt64]
+    /// Marks that are on disk and stay there whatever persist is under way: such regions may be written at once.
+    private var safe: DirtyMap
+    private var flying: DirtyMap?
+    private var wanted = false
+    private var lastToken: UInt64 = 0
+    private var durableToken: UInt64 = 0
+    private var epochToken: UInt64 = 0
+    private var lastSync: UInt64 = 0
+
+    /// The lease as last read; clients are answered only before its end. (Rule L12)
+    var leaseEnd = Tick.zero
+    /// Who holds it.
+    var leaseIncarnation = Incarnation.none
+    /// Bytes written by clients.
+    var writtenBytes: UInt64 = 0
+
+    init(configuration: Volume.Configuration, metadata: VolumeMetadata) {
+        self.configuration = configuration
+        self.metadata = metadata
+        self.safe = metadata.marks
+        self.touched = [UInt64](repeating: 0, count: metadata.marks.regions)
+    }
+
+    var identity: ReplicaIdentity {
+        ReplicaIdentity(node: self.configuration.node, identity: self.metadata.identity)
+    }
+    var regionBytes: UInt64 { self.metadata.regionBytes }
+
+    func regions(of extent: Extent) -> ClosedRange<Int> {
+        let first = Int(extent.offset / self.regionBytes)
+        return first...max(first, Int((extent.end - 1) / self.regionBytes))
+    }
+
+    func contains(_ extent: Extent) -> Bool {
+        extent.length > 0 && extent.offset < self.configuration.sizeBytes
+            && extent.length <= self.configuration.sizeBytes - extent.offset
+    }
+
+    // MARK: Persisting
+
+    /// Asks for a persist that holds the present metadata; returns the token that will say so.
+    @discardableResult mutating func persist(into effects: inout Volume.Effects) -> UInt64 {
+        guard self.flying == nil else {
+            self.wanted = true
+            return self.lastToken + 1
+        }
+        self.lastToken += 1
+        self.flying = self.metadata.marks
+        effects.append(.persist(self.metadata, token: self.lastToken))
+        return self.lastToken
+    }
+
+    /// A persist ended: its marks are safe unless they were cleared meanwhile, and the next may start.
+    mutating func persisted(_ token: UInt64, into effects: inout Volume.Effects) {
+        guard token == self.lastToken, var landed = self.flying else { return }
+        self.flying = nil
+        self.durableToken = token
+        landed.formIntersection(self.metadata.marks)
+        self.safe.formUnion(landed)
+        if self.wanted {
+            self.wanted = false
+            // What is safe now stays safe: the next persist holds every mark of the memory.
+            self.persist(into: &effects)
+        }
+    }
+
+    /// A fresh token for `syncLocal`.
+    mutating func nextSync() -> UInt64 {
+        self.lastSync += 1
+        return self.lastSync
+    }
+
+    // MARK: Epoch, set, lineage
+
+    /// Accepts an epoch; it may be used once `isEpochDurable`. (Rule V1)
+    mutating func raise(epoch: Epoch, incarnation: Incarnation, into effects: inout Volume.Effects) {
+        precondition(epoch >= self.metadata.epoch, "an epoch never sinks")
+        self.metadata.epoch = epoch
+        self.metadata.incarnation = incarnation
+        self.epochToken = self.persist(into: &effects)
+    }
+
+    var isEpochDurable: Bool { self.epochToken <= self.durableToken }
+
+    mutating func note(inSync: [NodeID], version: UInt64) {
+        self.metadata.inSync = inSync.sorted()
+        self.metadata.version = version
+    }
+
+    mutating func distrust() { self.metadata.trusted = false }
+
+    /// After a whole copy from an owner the disk holds what it should.
+    mutating func trust() { self.metadata.trusted = true }
+
+    /// Every write of this copy outside its marks is stable on `replica`.
+    mutating func cover(_ replica: ReplicaIdentity) {
+        self.metadata.covered.removeAll { $0.node == replica.node }
+        self.metadata.covered.append(replica)
+        self.metadata.covered.sort { $0.node < $1.node }
+    }
+
+    mutating func cover(exactly replicas: [ReplicaIdentity]) {
+        self.metadata.covered = replicas.filter { $0.node != self.configuration.node }.sorted { $0.node < $1.node }
+    }
+
+    // MARK: Marks
+
+    /// Whether the extent may be written: its marks are on disk. (Rule V7)
+    func isSafe(_ extent: Extent) -> Bool {
+        for region in self.regions(of: extent) where !self.safe[region] { return false }
+        return true
+    }
+
+    /// Marks the regions of an extent and some after it, and asks for a persist.
+    mutating func mark(_ extent: Extent, into effects: inout Volume.Effects) {
+        let regions = self.regions(of: extent)
+        let last = min(regions.upperBound + self.configuration.tuning.markAhead, self.metadata.marks.regions - 1)
+        var changed = false
+        for region in regions.lowerBound...last where self.metadata.marks.insert(region) { changed = true }
+        if changed { self.persist(into: &effects) }
+    }
+
+    mutating func touch(_ extent: Extent, sequence: UInt64) {
+        for region in self.regions(of: extent) { self.touched[region] = sequence }
+    }
+
+    func isTouched(_ extent: Extent, after sequence: UInt64) -> Bool {
+        for region in self.regions(of: extent) where self.touched[region] > sequence { return true }
+        return false
+    }
+
+    /// A new session numbers its writes from the start: every older mark counts as touched before it.
+    mutating func forgetTouched() {
+        for region in self.touched.indices { self.touched[region] = 0 }
+    }
+
+    /// Clears marks whose last write is stable on every replica. The caller vouches for that. (Rules V6, V7)
+    mutating func clear(upTo sequence: UInt64) -> Bool {
+        var changed = false
+        var next = self.metadata.marks.first(from: 0)
+        while let region = next {
+            if self.touched[region] <= sequence {
+                self.metadata.marks.remove(region)
+                self.safe.remove(region)
+                changed = true
+            }
+            next = self.metadata.marks.first(from: region + 1)
+        }
+        return changed
+    }
+}

@@ -1,0 +1,34 @@
+/// What the daemon does for the API. Command line and web page reach it through `APIServer` alone.
+///
+/// Every method answers from any node; those that change something forward to the leader. Names are exact (the
+/// command line resolves prefixes). Failures are thrown as `APIFailure`; anything else becomes code `error`.
+public protocol APIBackend: Sendable {
+    /// How the cluster stands; answers without quorum too, and never waits for another node.
+    func status() async throws -> StatusReport
+    /// The configuration in force.
+    func policy() async throws -> PolicyReport
+    /// What would happen now, or under the configuration in `request`.
+    func plan(_ request: PlanRequest) async throws -> PlanReport
+    /// Checks and commits a configuration; mistakes are `usage` with one detail per mistake.
+    func apply(_ request: ApplyRequest) async throws -> MutationResult
+    /// Moves a group to the node `request.to`; any eligible node when nil.
+    func groupMove(_ group: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Lets a stopped, parked or failed group run again.
+    func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Stops a group until `groupStart`.
+    func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Moves every group away from a node and keeps them away.
+    func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Lets groups come to a drained node again.
+    func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Hands leadership to the node `request.to`; to the best one when nil.
+    func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
+    /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.
+    func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
+    /// At most `limit` events with an index above `after`; when there are none yet, waits up to `waitSeconds`.
+    func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport
+    /// Why a group is where it is.
+    func explain(_ group: String) async throws -> ExplainReport
+    /// A new one-time join token; only on the node that keeps the authority's key.
+    func createToken() async throws -> TokenReport
+}

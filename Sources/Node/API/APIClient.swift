@@ -1,0 +1,144 @@
+import Foundation
+import Glibc
+
+/// Asks the daemon on this machine; every failure is an `APIFailure`.
+public struct APIClient: Sendable {
+    /// The socket of the daemon.
+    public let socketPath: String
+    /// How long to wait for an answer, in seconds.
+    public let timeoutSeconds: Double
+
+    /// A client of the daemon behind `socketPath`.
+    public init(socketPath: String, timeoutSeconds: Double = 30) {
+        self.socketPath = socketPath
+        self.timeoutSeconds = timeoutSeconds
+    }
+
+    /// Reads a value; `waitSeconds` is how long the daemon may hold the answer back.
+    public func get<Value: Decodable>(_ target: String, waitSeconds: Double = 0) async throws -> Value {
+        try await self.ask("GET", target, body: Data(), waitSeconds: waitSeconds)
+    }
+
+    /// Sends a value and reads another.
+    public func post<Value: Decodable>(_ target: String, _ body: some Encodable) async throws -> Value {
+        try await self.ask("POST", target, body: try APICoding.encode(body), waitSeconds: 0)
+    }
+
+    private func ask<Value: Decodable>(
+        _ method: String, _ target: String, body: Data, waitSeconds: Double
+    ) async throws -> Value {
+        let answer: (status: Int, body: Data)
+        do {
+            answer = try await self.exchange(method, target, body: body, waitSeconds: waitSeconds)
+        } catch let failure as UnixConnection.Failure {
+            throw self.explained(failure)
+        }
+        guard answer.status == 200 else {
+            if let report = try? APICoding.decode(ErrorReport.self, from: answer.body) { throw APIFailure(report) }
+            throw APIFailure(
+                .error, "the daemon answered with HTTP status \(answer.status)", remedy: "see the log of the daemon")
+        }
+        do {
+            return try APICoding.decode(Value.self, from: answer.body)
+        } catch {
+            throw APIFailure(
+                .error, "the answer of the daemon cannot be understood: \(error)",
+                remedy: "use a command line and a daemon of the same version")
+        }
+    }
+
+    /// The exchange blocks, so it gets a thread of its own.
+    private func exchange(
+        _ method: String, _ target: String, body: Data, waitSeconds: Double
+    ) async throws -> (status: Int, body: Data) {
+        let path = self.socketPath
+        let timeout = self.timeoutSeconds + waitSeconds
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(
+                    with: Result {
+                        try UnixConnection.exchange(
+                            path, method: method, target: target, body: body, timeoutSeconds: timeout)
+                    })
+            }
+        }
+    }
+
+    private func explained(_ failure: UnixConnection.Failure) -> APIFailure {
+        switch failure {
+        case .notConnected(EACCES), .notConnected(EPERM):
+            APIFailure(
+                .permission, "you may not use \(self.socketPath)", remedy: "run the command with sudo")
+        case .notConnected(ENAMETOOLONG):
+            APIFailure(
+                .usage, "the socket path \(self.socketPath) is longer than 107 bytes",
+                remedy: "choose a shorter directory with --run")
+        case .notConnected(let reason):
+            APIFailure(
+                .error,
+                "the daemon does not answer on \(self.socketPath) (\(String(cString: strerror(reason)).lowercased()))",
+                remedy:
+                    "start it with `holdfast daemon` or `systemctl start holdfast`, or name its directory with --run")
+        case .timedOut:
+            APIFailure(
+                .timeout, "the daemon did not answer on \(self.socketPath) in time",
+                remedy: "look at `holdfast status` and at the log of the daemon; the request may still take effect")
+        case .broken(let reason):
+            APIFailure(
+                .error, "the connection to the daemon on \(self.socketPath) broke: \(reason)",
+                remedy: "try again; if it goes on, see the log of the daemon")
+        }
+    }
+}
+
+/// The client offers what the backend behind the socket does.
+extension APIClient: APIBackend {
+    /// `GET /v1/status`.
+    public func status() async throws -> StatusReport { try await self.get("/v1/status") }
+    /// `GET /v1/policy`.
+    public func policy() async throws -> PolicyReport { try await self.get("/v1/policy") }
+    /// `POST /v1/plan`.
+    public func plan(_ request: PlanRequest) async throws -> PlanReport { try await self.post("/v1/plan", request) }
+    /// `POST /v1/apply`.
+    public func apply(_ request: ApplyRequest) async throws -> MutationResult {
+        try await self.post("/v1/apply", request)
+    }
+    /// `POST /v1/groups/GROUP/move`.
+    public func groupMove(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/groups/\(group)/move", request)
+    }
+    /// `POST /v1/groups/GROUP/start`.
+    public func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/groups/\(group)/start", request)
+    }
+    /// `POST /v1/groups/GROUP/stop`.
+    public func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/groups/\(group)/stop", request)
+    }
+    /// `POST /v1/nodes/NODE/drain`.
+    public func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/drain", request)
+    }
+    /// `POST /v1/nodes/NODE/undrain`.
+    public func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/undrain", request)
+    }
+    /// `POST /v1/leader/transfer`.
+    public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/leader/transfer", request)
+    }
+    /// `POST /v1/volumes/VOLUME/resync`.
+    public func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/volumes/\(volume)/resync", request)
+    }
+    /// `GET /v1/events`.
+    public func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport {
+        try await self.get("/v1/events?after=\(after)&limit=\(limit)&wait=\(waitSeconds)", waitSeconds: waitSeconds)
+    }
+    /// `GET /v1/groups/GROUP/explain`.
+    public func explain(_ group: String) async throws -> ExplainReport {
+        try await self.get("/v1/groups/\(group)/explain")
+    }
+    /// `POST /v1/token`.
+    public func createToken() async throws -> TokenReport { try await self.post("/v1/token", MutationRequest()) }
+}

@@ -1,0 +1,110 @@
+/// A new configuration to plan or apply.
+public struct ApplyRequest: Codable, Equatable, Sendable {
+    /// The whole document.
+    public var text: String
+    /// What to call it in error messages.
+    public var path: String
+    /// Refuse with `conflict` unless the configuration in force has this log index.
+    public var expectedIndex: UInt64?
+    /// Check and plan, but change nothing.
+    public var dryRun: Bool
+    /// All fields.
+    public init(text: String, path: String = "cluster.yaml", expectedIndex: UInt64? = nil, dryRun: Bool = false) {
+        self.text = text
+        self.path = path
+        self.expectedIndex = expectedIndex
+        self.dryRun = dryRun
+    }
+}
+
+/// A question for a plan.
+public struct PlanRequest: Codable, Equatable, Sendable {
+    /// A new configuration; nil asks what the cluster is about to do now.
+    public var text: String?
+    /// What to call it in error messages.
+    public var path: String
+    /// All fields.
+    public init(text: String? = nil, path: String = "cluster.yaml") {
+        self.text = text
+        self.path = path
+    }
+}
+
+/// The body of every other request that changes something.
+public struct MutationRequest: Codable, Equatable, Sendable {
+    /// The target node of a move or a transfer of leadership; the replica to compare for a resync.
+    public var to: String?
+    /// Refuse with `conflict` unless the configuration in force has this log index.
+    public var expectedIndex: UInt64?
+    /// Say what would happen, but change nothing.
+    public var dryRun: Bool
+    /// All fields.
+    public init(to: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false) {
+        self.to = to
+        self.expectedIndex = expectedIndex
+        self.dryRun = dryRun
+    }
+}
+
+/// The answer to a request that changes something; refusals are `ErrorReport`s.
+public struct MutationResult: Codable, Equatable, Sendable {
+    /// The version of this form; grows when a field changes its meaning.
+    public var apiVersion: Int
+    /// It is committed; false for a dry run.
+    public var accepted: Bool
+    /// The log index of the commit; zero for a dry run or when nothing had to change.
+    public var index: UInt64
+    /// What was decided.
+    public var sentence: String
+    /// How the configuration changed, one sentence each.
+    public var changes: [String]
+    /// What follows from it.
+    public var actions: [PlanReport.Action]
+    /// What does no harm yet but should be looked at.
+    public var warnings: [String]
+    /// All fields.
+    public init(
+        apiVersion: Int = 1, accepted: Bool, index: UInt64 = 0, sentence: String, changes: [String] = [],
+        actions: [PlanReport.Action] = [], warnings: [String] = []
+    ) {
+        self.apiVersion = apiVersion
+        self.accepted = accepted
+        self.index = index
+        self.sentence = sentence
+        self.changes = changes
+        self.actions = actions
+        self.warnings = warnings
+    }
+}
+
+/// The configuration in force.
+public struct PolicyReport: Codable, Equatable, Sendable {
+    /// The version of this form; grows when a field changes its meaning.
+    public var apiVersion: Int
+    /// The document in canonical form.
+    public var text: String
+    /// Its log index.
+    public var index: UInt64
+    /// All fields.
+    public init(apiVersion: Int = 1, text: String, index: UInt64) {
+        self.apiVersion = apiVersion
+        self.text = text
+        self.index = index
+    }
+}
+
+/// A one-time join token.
+public struct TokenReport: Codable, Equatable, Sendable {
+    /// The version of this form; grows when a field changes its meaning.
+    public var apiVersion: Int
+    /// What to pass to `holdfast join`.
+    public var token: String
+    /// How long it is valid.
+    public var validSeconds: UInt64
+    /// All fields.
+    public init(apiVersion: Int = 1, token: String, validSeconds: UInt64) {
+        self.apiVersion = apiVersion
+        self.token = token
+        self.validSeconds = validSeconds
+    }
+}

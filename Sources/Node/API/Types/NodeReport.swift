@@ -1,0 +1,69 @@
+/// One node in `StatusReport`.
+public struct NodeReport: Codable, Equatable, Sendable {
+    /// What a node may do.
+    public enum Role: String, Codable, Sendable, CaseIterable {
+        /// Runs services and votes.
+        case member
+        /// Votes and keeps the log, runs nothing.
+        case witness
+        /// Runs services, has no vote.
+        case observer
+    }
+    /// How the log sees a node.
+    public enum State: String, Codable, Sendable, CaseIterable {
+        /// Admitted, and answering.
+        case up
+        /// Silent for a majority; its lease is being waited for.
+        case suspected
+        /// Its lease has certainly ended.
+        case lost
+        /// Known to the log, never heard of since.
+        case never
+    }
+    /// The node's name.
+    public var name: String
+    /// The site it is in.
+    public var site: String
+    /// What it may do.
+    public var role: Role
+    /// How the log sees it.
+    public var state: State
+    /// Where its daemon listens, `HOST:PORT`.
+    public var address: String?
+    /// Its current life: the log index of its admission; zero means none.
+    public var incarnation: UInt64
+    /// Seconds until its lease ends; only known for the node that answers.
+    public var leaseRemainingSeconds: Double?
+    /// Seconds since the answering node heard from it; nil for itself and when never heard.
+    public var lastHeardSeconds: Double?
+    /// It leads.
+    public var isLeader: Bool
+    /// An operator keeps groups away from it.
+    public var drained: Bool
+    /// Log entries that it still has to apply, as the leader knows it.
+    public var appliedIndexLag: UInt64?
+    /// Why it is in this state, as a sentence; empty when there is nothing to say.
+    public var reason: String
+    /// Milliseconds for which it has been in this state.
+    public var sinceMilliseconds: UInt64?
+    /// All fields.
+    public init(
+        name: String, site: String, role: Role, state: State, address: String? = nil, incarnation: UInt64,
+        leaseRemainingSeconds: Double? = nil, lastHeardSeconds: Double? = nil, isLeader: Bool = false,
+        drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceMilliseconds: UInt64? = nil
+    ) {
+        self.name = name
+        self.site = site
+        self.role = role
+        self.state = state
+        self.address = address
+        self.incarnation = incarnation
+        self.leaseRemainingSeconds = leaseRemainingSeconds
+        self.lastHeardSeconds = lastHeardSeconds
+        self.isLeader = isLeader
+        self.drained = drained
+        self.appliedIndexLag = appliedIndexLag
+        self.reason = reason
+        self.sinceMilliseconds = sinceMilliseconds
+    }
+}

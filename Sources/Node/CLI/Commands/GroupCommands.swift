@@ -1,0 +1,90 @@
+import ArgumentParser
+
+/// `holdfast group …`.
+struct GroupCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "group", abstract: "Move, start and stop groups.",
+        subcommands: [Move.self, Start.self, Stop.self])
+
+    /// `holdfast group move`.
+    struct Move: ConversingCommand {
+        static let configuration = CommandConfiguration(abstract: "Move a group to another node.")
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var options: MutationOptions
+        @OptionGroup var waiting: WaitOptions
+        @Argument(help: "The group.") var group: String
+        @Option(help: "The node to move it to; without it the best one.") var to: String?
+
+        func run() async throws {
+            let client = self.connection.client
+            let report = try await client.status()
+            let name = try Names.resolve(self.group, among: report.groups.map(\.name), kind: "group")
+            let target = try self.to.map { try Names.resolve($0, among: report.nodes.map(\.name), kind: "node") }
+            let owner = report.groups.first { $0.name == name }?.owner
+            try self.confirm(
+                "This stops \(name) on \(owner ?? "no node") and starts it on \(target ?? "the best other node").",
+                self.options)
+            let result = try await client.groupMove(
+                name, MutationRequest(to: target, expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            try self.print(result, text: AnswerText.result(result, style: self.console.style))
+            guard self.waiting.wait, result.accepted else { return }
+            try await Waiting(
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+            ).until("the move of \(name)", volumes: { $0.volumes }) { report in
+                let verdict = Waiting.group(name, .running, owner: target, in: report)
+                guard case .done = verdict, target == nil, owner != nil else { return verdict }
+                let now = report.groups.first { $0.name == name }?.owner
+                return now == owner ? .notYet("\(name) still runs on \(owner ?? "its node")") : .done
+            }
+        }
+    }
+
+    /// `holdfast group start`.
+    struct Start: ConversingCommand {
+        static let configuration = CommandConfiguration(abstract: "Let a stopped, parked or failed group run again.")
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var options: MutationOptions
+        @OptionGroup var waiting: WaitOptions
+        @Argument(help: "The group.") var group: String
+
+        func run() async throws {
+            let client = self.connection.client
+            let name = try Names.resolve(
+                self.group, among: try await client.status().groups.map(\.name), kind: "group")
+            let result = try await client.groupStart(
+                name, MutationRequest(expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            try self.print(result, text: AnswerText.result(result, style: self.console.style))
+            guard self.waiting.wait, result.accepted else { return }
+            try await Waiting(
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+            ).until("the start of \(name)") { Waiting.group(name, .running, owner: nil, in: $0) }
+        }
+    }
+
+    /// `holdfast group stop`.
+    struct Stop: ConversingCommand {
+        static let configuration = CommandConfiguration(abstract: "Stop a group until `group start`.")
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var options: MutationOptions
+        @OptionGroup var waiting: WaitOptions
+        @Argument(help: "The group.") var group: String
+
+        func run() async throws {
+            let client = self.connection.client
+            let name = try Names.resolve(
+                self.group, among: try await client.status().groups.map(\.name), kind: "group")
+            try self.confirm(
+                "This stops \(name); it stays stopped until `holdfast group start \(name)`.", self.options)
+            let result = try await client.groupStop(
+                name, MutationRequest(expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            try self.print(result, text: AnswerText.result(result, style: self.console.style))
+            guard self.waiting.wait, result.accepted else { return }
+            try await Waiting(
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+            ).until("the stop of \(name)") { Waiting.group(name, .stopped, owner: nil, in: $0) }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import ArgumentParser
+import Foundation
+
+/// What a running command needs from outside.
+struct CommandEnvironment: Sendable {
+    var hooks: CommandHooks
+    var console: Console
+    @TaskLocal static var current = CommandEnvironment(hooks: .unavailable, console: .standard())
+}
+
+/// The command line of Holdfast: one binary, its parts as subcommands.
+public struct HoldfastCommand: AsyncParsableCommand {
+    /// Name, help and subcommands.
+    public static let configuration = CommandConfiguration(
+        commandName: "holdfast",
+        abstract: "Keeps services running when a server, a network or a whole site goes down.",
+        discussion: """
+            Names of groups, nodes and volumes may be shortened as long as they stay unique.
+            Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no quorum, 6 refused by a safety rule, \
+            7 timeout, 8 degraded, 9 down, 10 permission.
+            """,
+        groupedSubcommands: [
+            CommandGroup(name: "Look", subcommands: [StatusCommand.self, ExplainCommand.self, EventsCommand.self]),
+            CommandGroup(
+                name: "Configure",
+                subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),
+            CommandGroup(
+                name: "Act", subcommands: [GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeCommand.self]),
+            CommandGroup(
+                name: "Set up",
+                subcommands: [InitCommand.self, TokenCommand.self, JoinCommand.self, DaemonCommand.self]),
+            CommandGroup(name: "Internal", subcommands: [VolumeServerCommand.self, GuardCommand.self]),
+        ])
+
+    /// A command line without arguments.
+    public init() {}
+
+    /// Runs the command line of this process and returns its exit code.
+    public static func run(hooks: CommandHooks) async -> Int32 {
+        await self.run(Array(CommandLine.arguments.dropFirst()), hooks: hooks, console: .standard())
+    }
+
+    /// Runs a command line and returns its exit code; everything it says goes to `console`.
+    public static func run(_ arguments: [String], hooks: CommandHooks, console: Console) async -> Int32 {
+        let environment = CommandEnvironment(hooks: hooks, console: console)
+        return await CommandEnvironment.$current.withValue(environment) {
+            var asJSON = false
+            do {
+                var command = try self.parseAsRoot(arguments)
+                asJSON = (command as? any ConversingCommand)?.output.format == .json
+                if var asynchronous = command as? any AsyncParsableCommand {
+                    try await asynchronous.run()
+                } else {
+                    try command.run()
+                }
+                return 0
+            } catch {
+                return self.report(error, asJSON: asJSON, console: console)
+            }
+        }
+    }
+
+    private static func report(_ error: any Error, asJSON: Bool, console: Console) -> Int32 {
+        if let failure = error as? APIFailure {
+            if asJSON, let text = try? APICoding.encode(failure.report, pretty: true) {
+                console.write(String(decoding: text, as: UTF8.self) + "\n")
+            } else {
+                console.writeError(self.text(failure, style: console.errorStyle))
+            }
+            return failure.code.exitCode
+        }
+        if let exit = error as? ExitCode { return exit.rawValue }
+        let code = self.exitCode(for: error)
+        if code == .success {
+            console.write(self.fullMessage(for: error) + "\n")
+            return 0
+        }
+        if code == .validationFailure {
+            console.writeError(self.fullMessage(for: error) + "\n")
+            return FailureCode.usage.exitCode
+        }
+        let failure = APIFailure(.error, "\(error)", remedy: "")
+        console.writeError(self.text(failure, style: console.errorStyle))
+        return failure.code.exitCode
+    }
+
+    private static func text(_ failure: APIFailure, style: Style) -> String {
+        var lines = failure.details
+        lines.append(style.paint("error:", .bad) + " " + failure.message)
+        if !failure.remedy.isEmpty { lines.append("  next: \(failure.remedy)") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

@@ -1,0 +1,103 @@
+import Foundation
+import Glibc
+
+/// Numbers as people read them.
+enum Amounts {
+    /// `0.1 s`, `12 s`, `5 min`, `2 h`, `41 d`.
+    static func age(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds >= 0 else { return "?" }
+        switch seconds {
+        case ..<9.95: return "\(self.fixed(seconds, 1)) s"
+        case ..<120: return "\(Int(seconds)) s"
+        case ..<7200: return "\(Int(seconds / 60)) min"
+        case ..<172_800: return "\(Int(seconds / 3600)) h"
+        default: return "\(Int(min(seconds / 86_400, 1e6))) d"
+        }
+    }
+
+    /// `0 B`, `999 B`, `1.2 MB`, `40 GB`.
+    static func bytes(_ count: UInt64) -> String {
+        var value = Double(count)
+        guard value >= 1000 else { return "\(count) B" }
+        for unit in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+            value /= 1000
+            if value < 999.5 || unit == "EB" {
+                return "\(value < 9.95 ? self.fixed(value, 1) : self.fixed(value, 0)) \(unit)"
+            }
+        }
+        return "\(count) B"
+    }
+
+    /// `2026-11-22 15:04:05.123 UTC`.
+    static func instant(milliseconds: UInt64) -> String {
+        var seconds = time_t(truncatingIfNeeded: milliseconds / 1000)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        func padded(_ number: Int, _ width: Int = 2) -> String {
+            let text = String(number)
+            return String(repeating: "0", count: max(0, width - text.count)) + text
+        }
+        let date = "\(Int(parts.tm_year) + 1900)-\(padded(Int(parts.tm_mon) + 1))-\(padded(Int(parts.tm_mday)))"
+        let time = [parts.tm_hour, parts.tm_min, parts.tm_sec].map { padded(Int($0)) }.joined(separator: ":")
+        return "\(date) \(time).\(padded(Int(milliseconds % 1000), 3)) UTC"
+    }
+
+    /// With that many decimals, rounded.
+    static func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
+
+    /// `1 node`, `2 nodes`.
+    static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+}
+
+/// Columns of text, each as wide as its widest cell.
+struct Table {
+    struct Cell {
+        var text: String
+        var tone: Style.Tone = .plain
+    }
+    private let header: [String]
+    private var rows: [[Cell]] = []
+
+    init(_ header: [String]) { self.header = header }
+
+    mutating func add(_ cells: [Cell]) { self.rows.append(cells) }
+
+    /// The lines; empty columns are left out.
+    func lines(style: Style, indent: String = "") -> [String] {
+        let used = self.header.indices.filter { column in
+            column == 0 || self.rows.contains { $0.indices.contains(column) && !$0[column].text.isEmpty }
+        }
+        let widths = used.map { column in
+            self.rows.map { $0.indices.contains(column) ? $0[column].text.count : 0 }.reduce(
+                self.header[column].count, max)
+        }
+        func line(_ cells: [Cell]) -> String {
+            var result = indent
+            for (position, column) in used.enumerated() {
+                let cell = cells.indices.contains(column) ? cells[column] : Cell(text: "")
+                let isLast = !used[(position + 1)...].contains { cells.indices.contains($0) && !cells[$0].text.isEmpty }
+                result += style.paint(cell.text, cell.tone)
+                if isLast { break }
+                result += String(repeating: " ", count: widths[position] - cell.text.count + 2)
+            }
+            return result
+        }
+        return [line(self.header.map { Cell(text: $0, tone: .quiet) })] + self.rows.map(line)
+    }
+}
+
+/// A bar that shows how far something is.
+enum ProgressBar {
+    /// `[#########...........]  45 %  450 MB of 1.0 GB, 12 s left`.
+    static func text(label: String, done: UInt64, total: UInt64, bytesPerSecond: Double?, width: Int = 30) -> String {
+        let share = total == 0 ? 1 : min(1, Double(done) / Double(total))
+        let filled = Int(share * Double(width))
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
+        var text = "\(label) [\(bar)] \(Int(share * 100)) %  \(Amounts.bytes(done)) of \(Amounts.bytes(total))"
+        if let bytesPerSecond, bytesPerSecond > 0, total > done {
+            text +=
+                ", \(Amounts.bytes(UInt64(bytesPerSecond)))/s, \(Amounts.age(Double(total - done) / bytesPerSecond)) left"
+        }
+        return text
+    }
+}

@@ -1,0 +1,72 @@
+/// Plans, results, events and explanations as text.
+enum AnswerText {
+    static func plan(_ report: PlanReport, style: Style) -> String {
+        var lines = self.changes(report.changes)
+        if report.actions.isEmpty {
+            lines.append("Nothing to do.")
+        } else {
+            lines.append("The cluster would do this:")
+            lines += self.actions(report.actions, style: style)
+        }
+        lines.append(
+            "Based on configuration index \(report.basedOnIndex): `holdfast apply FILE --index \(report.basedOnIndex)`."
+        )
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    static func result(_ result: MutationResult, style: Style) -> String {
+        var lines = self.changes(result.changes)
+        lines += result.warnings.map { style.paint("Warning:", .warning) + " " + $0 }
+        let suffix =
+            result.accepted ? (result.index > 0 ? " (entry \(result.index))" : "") : " (dry run: nothing was changed)"
+        lines.append(self.sentence(result.sentence) + suffix + ".")
+        if !result.actions.isEmpty {
+            lines.append(result.accepted ? "This follows:" : "This would follow:")
+            lines += self.actions(result.actions, style: style)
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    static func event(_ event: EventReport) -> String {
+        "\(event.index)  \(Amounts.instant(milliseconds: event.wallClockMilliseconds))  \(event.sentence) (\(event.rule))\n"
+    }
+
+    static func explain(_ report: ExplainReport, style: Style) -> String {
+        var lines = [self.sentence(report.sentence) + "."]
+        lines += report.reasons.map { "  because \($0)" }
+        if !report.candidates.isEmpty {
+            var table = Table(["NODE", "COULD RUN IT", "REASON"])
+            for candidate in report.candidates {
+                table.add([
+                    .init(text: candidate.node),
+                    .init(text: candidate.eligible ? "yes" : "no", tone: candidate.eligible ? .good : .bad),
+                    .init(text: candidate.reason),
+                ])
+            }
+            lines += [""] + table.lines(style: style)
+        }
+        if !report.events.isEmpty {
+            lines += ["", "What happened last:"]
+            lines += report.events.map { "  " + String(self.event($0).dropLast()) }
+        }
+        if let next = report.nextStep { lines += ["", "Next: \(next)"] }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func changes(_ changes: [String]) -> [String] {
+        changes.isEmpty ? [] : ["The configuration changes:"] + changes.map { "  \($0)" }
+    }
+
+    private static func actions(_ actions: [PlanReport.Action], style: Style) -> [String] {
+        actions.enumerated().map { offset, action in
+            let wait = action.waitsFor.map { ", after \($0)" } ?? ""
+            return "  \(offset + 1). \(action.sentence)\(wait) " + style.paint("(\(action.reason))", .quiet)
+        }
+    }
+
+    /// With a capital letter and without a full stop.
+    private static func sentence(_ text: String) -> String {
+        let trimmed = text.hasSuffix(".") ? String(text.dropLast()) : text
+        return trimmed.prefix(1).uppercased() + trimmed.dropFirst()
+    }
+}

@@ -1,0 +1,91 @@
+import Basis
+import Resources
+
+/// What became of a command.
+public enum Outcome: Equatable, Sendable {
+    /// It took effect.
+    case accepted
+    /// It no longer fitted; nothing changed.
+    case refused(reason: String)
+}
+
+extension ClusterState {
+    /// Applies the command of one entry. Entries must come in order, each once.
+    public mutating func apply(_ entry: LogCommand, at index: LogIndex) -> Outcome {
+        precondition(index > self.appliedIndex, "entry \(index) applied after \(self.appliedIndex)")
+        self.appliedIndex = index
+        self.clusterMilliseconds = max(self.clusterMilliseconds, entry.clusterMilliseconds)
+        self.wallMilliseconds = entry.wallMilliseconds
+        switch entry.command {
+        case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain:
+            return self.applyNode(entry.command, at: index)
+        case .configure(let policy, let text, let expectedIndex):
+            return self.applyConfigure(policy, text, expectedIndex, at: index)
+        case .absent, .assign, .release, .stopped, .started, .declareAbsent:
+            return self.applyOwnership(entry.command, at: index)
+        case .want, .move, .park, .forgive:
+            return self.applyWish(entry.command, at: index)
+        case .leaves, .joins, .acceptLoss:
+            return self.applyVolume(entry.command, at: index)
+        }
+    }
+
+    /// Notes that an entry without a command was applied.
+    public mutating func skip(to index: LogIndex) {
+        precondition(index > self.appliedIndex, "entry \(index) skipped after \(self.appliedIndex)")
+        self.appliedIndex = index
+    }
+
+    private mutating func applyConfigure(
+        _ policy: ClusterPolicy, _ text: String, _ expectedIndex: LogIndex, at index: LogIndex
+    ) -> Outcome {
+        guard expectedIndex == self.policyIndex else {
+            return .refused(
+                reason: "the configuration was changed meanwhile (it is at \(self.policyIndex), not \(expectedIndex)); "
+                    + "look at the difference with `holdfast plan FILE` and apply again")
+        }
+        guard policy.name == self.clusterName else {
+            return .refused(reason: "this is the cluster \(self.clusterName), not \(policy.name)")
+        }
+        if let problem = policy.timing.problems.first { return .refused(reason: problem) }
+        for group in self.groups where policy.group(group.name) != nil {
+            guard let assignment = group.assignment, let before = self.policy.group(group.name) else { continue }
+            if before.volumes != policy.group(group.name)?.volumes {
+                return .refused(
+                    reason: "the volumes of \(group.name) cannot change while it runs on "
+                        + "\(self.name(of: assignment.node)); stop it first with `holdfast group stop \(group.name)`")
+            }
+        }
+        self.policy = policy
+        self.policyText = text
+        self.policyIndex = index
+        for group in policy.groups where self.group(group.name) == nil {
+            var record = GroupRecord(name: group.name)
+            record.since = self.clusterMilliseconds
+            self.groups.append(record)
+        }
+        // A group that runs is kept until its owner has stopped it; a configuration change forgives failures.
+        self.groups.removeAll { policy.group($0.name) == nil && $0.assignment == nil }
+        for position in self.groups.indices { self.groups[position].bans.removeAll() }
+        self.groups.sort { $0.name < $1.name }
+        for volume in policy.volumes where self.volume(volume.name) == nil {
+            self.volumes.append(VolumeRecord(name: volume.name))
+        }
+        self.volumes.sort { $0.name < $1.name }
+        self.note("the configuration was changed", rule: "apply", at: index)
+        return .accepted
+    }
+
+    mutating func note(
+        _ sentence: String, rule: String, at index: LogIndex, group: GroupName? = nil, node: NodeID? = nil
+    ) {
+        self.events.append(
+            ClusterEvent(
+                index: index, wallMilliseconds: self.wallMilliseconds, sentence: sentence, rule: rule, group: group,
+                node: node))
+        if self.events.count > Self.eventsMaximum { self.events.removeFirst(self.events.count - Self.eventsMaximum) }
+    }
+
+    /// The wait T that applies to the policy's own lease. (Rule L6)
+    public var wait: Span { self.policy.timing.wait(forLease: self.policy.timing.leaseDuration) }
+}

@@ -1,0 +1,158 @@
+import Basis
+import Resources
+
+/// Births, lives and deaths of nodes. (Rules L4 to L8, L14, E2, E3, B1)
+extension ClusterState {
+    mutating func applyNode(_ command: Command, at index: LogIndex) -> Outcome {
+        switch command {
+        case .bootstrap(let clusterID, let clusterName, let node):
+            // Rule B1: only one entry can ever found the cluster.
+            guard self.clusterID == 0 else { return .refused(reason: "the cluster exists already") }
+            self.clusterID = clusterID
+            self.clusterName = clusterName
+            self.policy.name = clusterName
+            self.append(node)
+            self.note("\(node.name) founded the cluster \(clusterName)", rule: "B1", at: index)
+            return .accepted
+        case .addNode(let node):
+            if let twin = self.node(named: node.name) {
+                return twin.about == node && twin.standing == .never
+                    ? .accepted : .refused(reason: "a node named \(node.name) exists already; choose another name")
+            }
+            guard self.clusterID != 0 else { return .refused(reason: "there is no cluster yet") }
+            self.append(node)
+            self.note("\(node.name) joined, at \(node.site)", rule: "B1", at: index)
+            return .accepted
+        case .admit(let node, let bootID, let startCounter):
+            return self.admit(node, bootID: bootID, startCounter: startCounter, at: index)
+        case .suspect(let node, let incarnation):
+            return self.update(node, incarnation, "suspect") { state, record in
+                guard record.standing == .trusted else { return "it is not trusted" }
+                record.standing = .suspected(at: index)
+                record.since = state.clusterMilliseconds
+                state.note(
+                    "\(record.about.name) is silent: a majority hears nothing from it", rule: "L7", at: index,
+                    node: node)
+                return nil
+            }
+        case .trust(let node, let incarnation, let suspectedAt):
+            return self.update(node, incarnation, "trust") { state, record in
+                guard record.standing == .suspected(at: suspectedAt) else { return "that suspicion is closed" }
+                record.standing = .trusted
+                record.since = state.clusterMilliseconds
+                state.note("\(record.about.name) is heard again", rule: "L4", at: index, node: node)
+                return nil
+            }
+        case .lost(let node, let incarnation, let suspectedAt):
+            return self.lose(node, incarnation, suspectedAt, rule: "L6", how: "its lease has certainly ended", at: index)
+        case .fenced(let node, let incarnation, let suspectedAt, let fencingBeganAfter):
+            // Rule L14.
+            guard fencingBeganAfter >= suspectedAt else {
+                return .refused(reason: "the fencing began before the suspicion that it should confirm")
+            }
+            return self.lose(node, incarnation, suspectedAt, rule: "L14", how: "a fence device confirmed it", at: index)
+        case .drain(let node, let isDrained):
+            guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
+                return .refused(reason: "there is no node \(node)")
+            }
+            self.nodes[place].isDrained = isDrained
+            self.note(
+                "\(self.name(of: node)) is \(isDrained ? "drained: its groups move away" : "no longer drained")",
+                rule: "operator", at: index, node: node)
+            return .accepted
+        default:
+            preconditionFailure("not about nodes: \(command)")
+        }
+    }
+
+    private mutating func append(_ node: JoiningNode) {
+        let id = NodeID((self.nodes.map(\.id.rawValue).max() ?? 0) + 1)
+        self.nodes.append(
+            NodeRecord(
+                id: id, about: node, standing: .never, incarnation: .none, bootID: "", startCounter: 0,
+                isDrained: false, since: self.clusterMilliseconds))
+    }
+
+    private mutating func admit(
+        _ node: NodeID, bootID: String, startCounter: UInt64, at index: LogIndex
+    ) -> Outcome {
+        guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
+            return .refused(reason: "there is no node \(node)")
+        }
+        var record = self.nodes[place]
+        let isRolledBack = startCounter <= record.startCounter && record.standing != .never
+        // The same life: only its daemon was restarted.
+        if record.bootID == bootID, record.standing != .lost, record.standing != .never, !isRolledBack {
+            self.nodes[place].startCounter = startCounter
+            return .accepted
+        }
+        if record.standing != .never, record.standing != .lost {
+            // Rule E3: a new boot id proves that the old incarnation has ended, without waiting.
+            self.endIncarnation(of: node, how: "it was restarted", rule: "E3", at: index)
+        }
+        record.standing = .trusted
+        record.incarnation = Incarnation(index.rawValue)
+        record.bootID = bootID
+        record.startCounter = startCounter
+        record.since = self.clusterMilliseconds
+        self.nodes[place] = record
+        self.note(
+            isRolledBack
+                ? "\(record.about.name) is back with an older disk and starts a new life (E2)"
+                : "\(record.about.name) is up",
+            rule: isRolledBack ? "E2" : "L8", at: index, node: node)
+        return .accepted
+    }
+
+    private mutating func lose(
+        _ node: NodeID, _ incarnation: Incarnation, _ suspectedAt: LogIndex, rule: String, how: String,
+        at index: LogIndex
+    ) -> Outcome {
+        self.update(node, incarnation, "lose") { state, record in
+            guard record.standing == .suspected(at: suspectedAt) else { return "that suspicion is closed" }
+            record.standing = .lost
+            record.since = state.clusterMilliseconds
+            state.note("\(record.about.name) is lost: \(how)", rule: rule, at: index, node: node)
+            state.endAssignments(of: node, incarnation: incarnation)
+            return nil
+        }
+    }
+
+    private mutating func endIncarnation(of node: NodeID, how: String, rule: String, at index: LogIndex) {
+        guard let record = self.node(node) else { return }
+        self.note("\(record.about.name) ended its life: \(how)", rule: rule, at: index, node: node)
+        self.endAssignments(of: node, incarnation: record.incarnation)
+    }
+
+    private mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
+        for place in self.groups.indices {
+            guard let assignment = self.groups[place].assignment, assignment.node == node,
+                assignment.incarnation == incarnation
+            else { continue }
+            self.groups[place].assignment = nil
+            self.groups[place].wasCleanlyStopped = false
+            self.groups[place].since = self.clusterMilliseconds
+            for volume in self.volumes.indices where self.volumes[volume].epoch == self.groups[place].epoch {
+                self.volumes[volume].owner = nil
+            }
+        }
+    }
+
+    private mutating func update(
+        _ node: NodeID, _ incarnation: Incarnation, _ verb: String,
+        _ change: (inout ClusterState, inout NodeRecord) -> String?
+    ) -> Outcome {
+        guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
+            return .refused(reason: "there is no node \(node)")
+        }
+        var record = self.nodes[place]
+        guard record.incarnation == incarnation else {
+            return .refused(reason: "cannot \(verb) \(record.about.name): that was another life of it")
+        }
+        if let objection = change(&self, &record) {
+            return .refused(reason: "cannot \(verb) \(record.about.name): \(objection)")
+        }
+        self.nodes[place] = record
+        return .accepted
+    }
+}

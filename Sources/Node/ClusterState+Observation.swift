@@ -1,0 +1,58 @@
+import Basis
+import Resources
+
+extension ClusterState {
+    /// The replicated state in the planner's words.
+    public var observation: Observation {
+        Observation(
+            nodes: self.nodes.map { record in
+                Observation.Node(
+                    name: record.about.name, isMember: !record.about.isWitness,
+                    standing: record.observedStanding, isDrained: record.isDrained,
+                    admittedAt: record.incarnation.rawValue)
+            },
+            groups: self.groups.map { self.observe($0) })
+    }
+
+    private func observe(_ record: GroupRecord) -> Observation.Group {
+        var group = Observation.Group(name: record.name)
+        let policy = self.policy.group(record.name)
+        group.isWanted = record.isWanted
+        group.owner = record.assignment.map { self.name(of: $0.node) }
+        group.isReleasing = record.assignment?.releasing != nil
+        group.epochIndex = record.epoch.index
+        group.lastOwner = record.lastOwner.map { self.name(of: $0) }
+        group.unreported = policy.map { self.unreported(record, $0) } ?? []
+        group.bans = record.bans.map {
+            .init(node: self.name(of: $0.node), reason: "failed: \($0.failure.resource) \($0.failure.reason)")
+        }
+        group.parked = record.parked
+        group.target = record.target.map { self.name(of: $0) }
+        if let policy {
+            let window = policy.moveWindow.milliseconds
+            group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
+            for name in policy.nodes {
+                guard let node = self.node(named: name) else { continue }
+                for volume in policy.volumes {
+                    if let objection = self.dataObjection(volume, on: node.id) {
+                        group.withoutData.append(.init(node: name, reason: objection))
+                        break
+                    }
+                }
+            }
+        }
+        return group
+    }
+}
+
+extension ClusterState.NodeRecord {
+    /// The standing in the planner's words.
+    public var observedStanding: Observation.Standing {
+        switch self.standing {
+        case .never: .never
+        case .trusted: .up
+        case .suspected: .suspected
+        case .lost: .lost
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import Basis
+import Resources
+
+/// Who owns which group. (Rules L1, L11, B2, V7, V8, E1)
+extension ClusterState {
+    mutating func applyOwnership(_ command: Command, at index: LogIndex) -> Outcome {
+        switch command {
+        case .absent(let group, let node, let incarnation):
+            return self.updateGroup(group) { state, record in
+                guard state.node(node)?.incarnation == incarnation else { return "that was another life of the node" }
+                guard record.epoch == .none else { return "it was born already" }
+                if !record.absentOn.contains(node) {
+                    record.absentOn.append(node)
+                    record.absentOn.sort()
+                }
+                return nil
+            }
+        case .declareAbsent(let group, let statement):
+            return self.updateGroup(group) { state, record in
+                record.isDeclaredAbsent = true
+                state.note("an operator signed: \(statement)", rule: "B2", at: index, group: group)
+                return nil
+            }
+        case .assign(let group, let node, let incarnation, let replacing, let isTakeover, let reason):
+            return self.assign(group, node, incarnation, replacing, isTakeover, reason, at: index)
+        case .release(let group, let epoch, let target, let reason):
+            return self.updateGroup(group) { state, record in
+                guard record.epoch == epoch, var assignment = record.assignment else { return "the epoch is over" }
+                guard assignment.releasing == nil else { return "its owner was told already" }
+                assignment.releasing = reason
+                record.assignment = assignment
+                if let target { record.target = target }
+                record.since = state.clusterMilliseconds
+                state.note(
+                    "stopping \(group) on \(state.name(of: assignment.node)): \(reason)", rule: "plan", at: index,
+                    group: group, node: assignment.node)
+                return nil
+            }
+        case .started(let group, let epoch):
+            return self.updateGroup(group) { state, record in
+                guard record.epoch == epoch, var assignment = record.assignment else { return "the epoch is over" }
+                guard !assignment.isStarted else { return "it was reported already" }
+                assignment.isStarted = true
+                record.assignment = assignment
+                record.since = state.clusterMilliseconds
+                state.note(
+                    "\(group) runs on \(state.name(of: assignment.node))", rule: "L1", at: index, group: group,
+                    node: assignment.node)
+                return nil
+            }
+        case .stopped(let group, let epoch, let failure):
+            return self.stop(group, epoch, failure, at: index)
+        default:
+            preconditionFailure("not about ownership: \(command)")
+        }
+    }
+
+    private mutating func stop(
+        _ group: GroupName, _ epoch: Epoch, _ failure: GroupFailure?, at index: LogIndex
+    ) -> Outcome {
+        self.updateGroup(group) { state, record in
+            // Rule L11: refused unless the group still has that epoch.
+            guard record.epoch == epoch, let assignment = record.assignment else { return "the epoch is over" }
+            let name = state.name(of: assignment.node)
+            record.assignment = nil
+            record.wasCleanlyStopped = true
+            record.since = state.clusterMilliseconds
+            if let failure {
+                if failure.isFatal {
+                    record.parked = "\(failure.resource) \(failure.reason) on \(name), which no node can cure"
+                }
+                record.bans.removeAll { $0.node == assignment.node }
+                record.bans.append(.init(node: assignment.node, failure: failure))
+                state.note(
+                    "\(group) gave up on \(name): \(failure.resource) \(failure.reason)", rule: "restart", at: index,
+                    group: group, node: assignment.node)
+            } else {
+                state.note("\(group) stopped on \(name)", rule: "L11", at: index, group: group, node: assignment.node)
+            }
+            for volume in state.volumes.indices where state.volumes[volume].epoch == epoch {
+                state.volumes[volume].owner = nil
+            }
+            return nil
+        }
+    }
+
+    private mutating func assign(
+        _ group: GroupName, _ node: NodeID, _ incarnation: Incarnation, _ replacing: Epoch, _ isTakeover: Bool,
+        _ reason: String, at index: LogIndex
+    ) -> Outcome {
+        self.updateGroup(group) { state, record in
+            guard let policy = state.policy.group(group) else { return "it is not in the configuration" }
+            guard record.epoch == replacing else { return "the epoch is over" }
+            guard let owner = state.node(node), owner.standing == .trusted, owner.incarnation == incarnation,
+                !owner.about.isWitness
+            else { return "\(state.name(of: node)) may not own it now" }
+            if let assignment = record.assignment {
+                // Without the old owner's word, only a silent owner of an `immediate` group is replaced.
+                guard isTakeover, policy.takeover == .immediate,
+                    case .suspected? = state.node(assignment.node)?.standing
+                else { return "\(state.name(of: assignment.node)) still owns it" }
+                record.wasCleanlyStopped = false
+            }
+            if let objection = state.birthObjection(record, policy) { return objection }
+            for volume in policy.volumes {
+                if let objection = state.dataObjection(volume, on: node) { return objection }
+            }
+            let epoch = Epoch(generation: state.generation, index: index.rawValue)
+            precondition(epoch > record.epoch, "EpochMonotone: \(epoch) after \(record.epoch)")
+            for volume in policy.volumes {
+                state.promote(volume, to: node, epoch: epoch, isClean: record.wasCleanlyStopped)
+            }
+            if let last = record.lastOwner, last != node {
+                let window = policy.moveWindow.milliseconds
+                let now = state.clusterMilliseconds
+                record.moves.removeAll { $0 + window < now }
+                if record.target == nil { record.moves.append(now) }
+            }
+            record.epoch = epoch
+            record.assignment = .init(node: node, incarnation: incarnation, isStarted: false, releasing: nil)
+            record.lastOwner = node
+            record.wasCleanlyStopped = false
+            record.target = nil
+            record.since = state.clusterMilliseconds
+            state.note(
+                "\(group) is assigned to \(state.name(of: node)): \(reason)", rule: isTakeover ? "immediate" : "plan",
+                at: index, group: group, node: node)
+            return nil
+        }
+    }
+
+    /// Rule B2: why a group that never ran must not start yet.
+    private func birthObjection(_ record: GroupRecord, _ policy: GroupPolicy) -> String? {
+        guard record.epoch == .none else { return nil }
+        let missing = self.unreported(record, policy)
+        return missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) has not reported that nothing of it runs"
+    }
+
+    /// Members of the group's list that have not reported `absent`. (Rule B2)
+    public func unreported(_ record: GroupRecord, _ policy: GroupPolicy) -> [String] {
+        if record.epoch != .none || record.isDeclaredAbsent { return [] }
+        return policy.nodes.filter { name in
+            guard let node = self.node(named: name), !node.about.isWitness else { return false }
+            return !record.absentOn.contains(node.id)
+        }
+    }
+
+    mutating func updateGroup(
+        _ group: GroupName, _ change: (inout ClusterState, inout GroupRecord) -> String?
+    ) -> Outcome {
+        guard let place = self.groups.firstIndex(where: { $0.name == group }) else {
+            return .refused(reason: "there is no group \(group)")
+        }
+        var record = self.groups[place]
+        if let objection = change(&self, &record) { return .refused(reason: "\(group): \(objection)") }
+        self.groups[place] = record
+        if record.assignment == nil, self.policy.group(group) == nil { self.groups.remove(at: place) }
+        return .accepted
+    }
+}

@@ -1,0 +1,93 @@
+import Basis
+import Resources
+
+/// Which replicas hold every acknowledged write. (Rules V4, V7, V8)
+extension ClusterState {
+    mutating func applyVolume(_ command: Command, at index: LogIndex) -> Outcome {
+        switch command {
+        case .leaves(let volume, let epoch, let version, let node):
+            return self.updateVolume(volume, epoch, version) { state, record in
+                guard record.inSync.contains(node) else { return "\(state.name(of: node)) is not in the set" }
+                guard node != record.owner else { return "the owner cannot leave its own set" }
+                // Rule V4: the set is never emptied.
+                guard record.inSync.count > 1 else { return "it is the last copy" }
+                record.inSync.removeAll { $0 == node }
+                record.version += 1
+                state.note(
+                    "\(volume): \(state.name(of: node)) left the in-sync set; its copy may not be promoted",
+                    rule: "V3", at: index, node: node)
+                return nil
+            }
+        case .joins(let volume, let epoch, let version, let node):
+            return self.updateVolume(volume, epoch, version) { state, record in
+                guard !record.inSync.contains(node) else { return "it is in the set already" }
+                record.inSync.append(node)
+                record.inSync.sort()
+                record.version += 1
+                state.note(
+                    "\(volume): \(state.name(of: node)) holds every write again", rule: "V5", at: index, node: node)
+                return nil
+            }
+        case .acceptLoss(let volume, let node, let statement):
+            guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else {
+                return .refused(reason: "there is no volume \(volume)")
+            }
+            guard self.volumes[place].owner == nil else {
+                return .refused(reason: "\(volume) is in use; nothing needs to be given up")
+            }
+            self.volumes[place].inSync = [node]
+            self.volumes[place].version += 1
+            self.note("an operator signed for \(volume): \(statement)", rule: "V8", at: index, node: node)
+            return .accepted
+        default:
+            preconditionFailure("not about volumes: \(command)")
+        }
+    }
+
+    /// Rule V8: why the node's copy must not be promoted; nil if it may.
+    public func dataObjection(_ volume: VolumeName, on node: NodeID) -> String? {
+        guard let record = self.volume(volume), let policy = self.policy.volume(volume) else {
+            return "the volume \(volume) is not in the configuration"
+        }
+        guard policy.replicas.contains(where: { $0.node == self.name(of: node) }) else {
+            return "has no replica of \(volume)"
+        }
+        if record.epoch == .none || record.inSync.contains(node) { return nil }
+        let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
+        return "lacks writes of \(volume), which \(holders) holds"
+    }
+
+    /// Rule V7: an unplanned promotion makes the set {new owner} in the same entry.
+    mutating func promote(_ volume: VolumeName, to node: NodeID, epoch: Epoch, isClean: Bool) {
+        guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else { return }
+        var record = self.volumes[place]
+        precondition(epoch > record.epoch, "EpochMonotone: volume \(volume) \(epoch) after \(record.epoch)")
+        precondition(
+            record.epoch == .none || record.inSync.contains(node), "NoStalePromotion: \(volume) on \(node)")
+        if !isClean || record.epoch == .none { record.inSync = [node] }
+        record.epoch = epoch
+        record.owner = node
+        record.version += 1
+        self.volumes[place] = record
+    }
+
+    private mutating func updateVolume(
+        _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64,
+        _ change: (inout ClusterState, inout VolumeRecord) -> String?
+    ) -> Outcome {
+        guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else {
+            return .refused(reason: "there is no volume \(volume)")
+        }
+        var record = self.volumes[place]
+        // Rule V4: refused when either the epoch or the set moved meanwhile.
+        guard record.epoch == epoch, record.owner != nil else {
+            return .refused(reason: "\(volume): epoch \(epoch) is over, it is \(record.epoch) now")
+        }
+        guard record.version == version else {
+            return .refused(reason: "\(volume): the set changed meanwhile (\(record.version), not \(version))")
+        }
+        if let objection = change(&self, &record) { return .refused(reason: "\(volume): \(objection)") }
+        self.volumes[place] = record
+        return .accepted
+    }
+}

@@ -1,0 +1,178 @@
+import Basis
+import Resources
+
+/// Everything the cluster agrees on: what applying the log produces, the same on every node.
+///
+/// `apply` is deterministic and total: an entry that no longer fits is refused with a reason and changes nothing.
+public struct ClusterState: Equatable, Sendable {
+    /// Identifies the cluster; random, set by `bootstrap`.
+    public internal(set) var clusterID: UInt64 = 0
+    /// Its name.
+    public internal(set) var clusterName = ""
+    /// Raised by each recovery from majority loss. (Rule E1)
+    public internal(set) var generation: UInt32 = 0
+    /// The policy in force.
+    public internal(set) var policy = ClusterPolicy(name: "")
+    /// The text it was read from.
+    public internal(set) var policyText = ""
+    /// The index of the entry that set it; zero before the first.
+    public internal(set) var policyIndex = LogIndex.zero
+    /// Sorted by id.
+    public internal(set) var nodes: [NodeRecord] = []
+    /// Sorted by name.
+    public internal(set) var groups: [GroupRecord] = []
+    /// Sorted by name.
+    public internal(set) var volumes: [VolumeRecord] = []
+    /// The latest events, oldest first; at most `Self.eventsMaximum`.
+    public internal(set) var events: [ClusterEvent] = []
+    /// Cluster time of the last command.
+    public internal(set) var clusterMilliseconds: UInt64 = 0
+    /// Wall clock of the last command, for people.
+    public internal(set) var wallMilliseconds: UInt64 = 0
+    /// The last entry applied.
+    public internal(set) var appliedIndex = LogIndex.zero
+
+    /// How many events are kept; older ones are in the nodes' logs only.
+    public static let eventsMaximum = 500
+
+    /// The state before the first entry.
+    public init() {}
+
+    /// How a node stands.
+    public enum Standing: Equatable, Sendable {
+        /// Joined, but never admitted.
+        case never
+        /// May hold a lease.
+        case trusted
+        /// Voters answer it no more since this entry.
+        case suspected(at: LogIndex)
+        /// Its lease has certainly ended.
+        case lost
+    }
+
+    /// One node.
+    public struct NodeRecord: Equatable, Sendable {
+        /// Its id.
+        public var id: NodeID
+        /// What it told about itself.
+        public var about: JoiningNode
+        /// How it stands.
+        public var standing: Standing
+        /// Its current life.
+        public var incarnation: Incarnation
+        /// The boot id of that life.
+        public var bootID: String
+        /// The highest start counter of its log. (Rule E2)
+        public var startCounter: UInt64
+        /// An operator wants it empty.
+        public var isDrained: Bool
+        /// Cluster time of the last change of `standing`.
+        public var since: UInt64
+    }
+
+    /// One group's ownership.
+    public struct GroupRecord: Equatable, Sendable {
+        /// Who owns it, from `assign` to `stopped` or `lost`.
+        public struct Assignment: Equatable, Sendable {
+            /// The owner.
+            public var node: NodeID
+            /// The life of the owner that it is valid for. (Rule L1)
+            public var incarnation: Incarnation
+            /// The owner reported that everything runs.
+            public var isStarted: Bool
+            /// The owner was told to stop, for this reason.
+            public var releasing: String?
+        }
+        /// A failure on a node, which bans the node.
+        public struct Ban: Equatable, Sendable {
+            /// Where.
+            public var node: NodeID
+            /// What happened.
+            public var failure: GroupFailure
+        }
+        /// Its name.
+        public var name: GroupName
+        /// An operator wants it running.
+        public var isWanted = true
+        /// Its owner, if it has one.
+        public var assignment: Assignment?
+        /// The epoch of the latest assignment.
+        public var epoch = Epoch.none
+        /// The node of the latest assignment.
+        public var lastOwner: NodeID?
+        /// The last owner confirmed a clean stop, so every in-sync copy is equal. (Rule V7)
+        public var wasCleanlyStopped = false
+        /// Members that found nothing of it, or were signed for. (Rule B2)
+        public var absentOn: [NodeID] = []
+        /// An operator signed for the members that have not reported. (Rule B2)
+        public var isDeclaredAbsent = false
+        /// Where it failed.
+        public var bans: [Ban] = []
+        /// Why it is parked, if it is.
+        public var parked: String?
+        /// Where an operator wants it next.
+        public var target: NodeID?
+        /// Cluster times of its moves, within the policy's window.
+        public var moves: [UInt64] = []
+        /// Cluster time of the last change.
+        public var since: UInt64 = 0
+
+        init(name: GroupName) { self.name = name }
+    }
+
+    /// One volume's in-sync set.
+    public struct VolumeRecord: Equatable, Sendable {
+        /// Its name.
+        public var name: VolumeName
+        /// The epoch of its owner; refused to go back. (Rule E1)
+        public var epoch = Epoch.none
+        /// The node that may write to it.
+        public var owner: NodeID?
+        /// The replicas that hold every acknowledged write.
+        public var inSync: [NodeID] = []
+        /// Counts changes of `inSync`. (Rule V4)
+        public var version: UInt64 = 0
+
+        init(name: VolumeName) { self.name = name }
+    }
+
+    /// The record of a node.
+    public func node(_ id: NodeID) -> NodeRecord? { self.nodes.first { $0.id == id } }
+    /// The record of a node by name.
+    public func node(named name: String) -> NodeRecord? { self.nodes.first { $0.about.name == name } }
+    /// The record of a group.
+    public func group(_ name: GroupName) -> GroupRecord? { self.groups.first { $0.name == name } }
+    /// The record of a volume.
+    public func volume(_ name: VolumeName) -> VolumeRecord? { self.volumes.first { $0.name == name } }
+    /// A node's name, or its id when it is unknown.
+    public func name(of id: NodeID) -> String { self.node(id)?.about.name ?? id.description }
+}
+
+/// Something that happened, told once, in words.
+public struct ClusterEvent: Equatable, Sendable {
+    /// The log entry that caused it. (Explained)
+    public var index: LogIndex
+    /// Milliseconds of the leader's wall clock.
+    public var wallMilliseconds: UInt64
+    /// One sentence.
+    public var sentence: String
+    /// The rule or command behind it: `L6`, `apply`, ….
+    public var rule: String
+    /// The group concerned, if any.
+    public var group: GroupName?
+    /// The node concerned, if any.
+    public var node: NodeID?
+
+    /// All fields.
+    public init(
+        index: LogIndex, wallMilliseconds: UInt64, sentence: String, rule: String, group: GroupName? = nil,
+        node: NodeID? = nil
+    ) {
+        self.index = index
+        self.wallMilliseconds = wallMilliseconds
+        self.sentence = sentence
+        self.rule = rule
+        self.group = group
+        self.node = node
+    }
+}

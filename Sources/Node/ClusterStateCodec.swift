@@ -1,0 +1,174 @@
+import Basis
+import Resources
+
+extension ClusterState {
+    private static let formatVersion: UInt16 = 1
+
+    /// The bytes of a snapshot.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 4096)
+        writer.uint16(Self.formatVersion)
+        writer.uint64(self.clusterID)
+        writer.string(self.clusterName)
+        writer.uint32(self.generation)
+        self.policy.encode(into: &writer)
+        writer.string(self.policyText)
+        writer.uint64(self.policyIndex.rawValue)
+        writer.list(self.nodes) { $1.encode(into: &$0) }
+        writer.list(self.groups) { $1.encode(into: &$0) }
+        writer.list(self.volumes) { $1.encode(into: &$0) }
+        writer.list(self.events) { $1.encode(into: &$0) }
+        writer.uint64(self.clusterMilliseconds)
+        writer.uint64(self.wallMilliseconds)
+        writer.uint64(self.appliedIndex.rawValue)
+        return writer.bytes
+    }
+
+    /// Reads what `encoded` wrote.
+    public init(decoding bytes: [UInt8]) throws(CodecError) {
+        var reader = ByteReader(bytes)
+        guard try reader.uint16() == Self.formatVersion else {
+            throw .invalid(field: "snapshot format version", offset: reader.offset)
+        }
+        self.init()
+        self.clusterID = try reader.uint64()
+        self.clusterName = try reader.string()
+        self.generation = try reader.uint32()
+        self.policy = try ClusterPolicy.decode(from: &reader)
+        self.policyText = try reader.string()
+        self.policyIndex = LogIndex(try reader.uint64())
+        self.nodes = try reader.list { (reader) throws(CodecError) in try NodeRecord.decode(from: &reader) }
+        self.groups = try reader.list { (reader) throws(CodecError) in try GroupRecord.decode(from: &reader) }
+        self.volumes = try reader.list { (reader) throws(CodecError) in try VolumeRecord.decode(from: &reader) }
+        self.events = try reader.list { (reader) throws(CodecError) in try ClusterEvent.decode(from: &reader) }
+        self.clusterMilliseconds = try reader.uint64()
+        self.wallMilliseconds = try reader.uint64()
+        self.appliedIndex = LogIndex(try reader.uint64())
+        try reader.finish()
+    }
+}
+
+extension ClusterState.NodeRecord {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.node(self.id)
+        self.about.encode(into: &writer)
+        switch self.standing {
+        case .never: writer.uint8(0)
+        case .trusted: writer.uint8(1)
+        case .suspected(let at):
+            writer.uint8(2)
+            writer.uint64(at.rawValue)
+        case .lost: writer.uint8(3)
+        }
+        writer.uint64(self.incarnation.rawValue)
+        writer.string(self.bootID)
+        writer.uint64(self.startCounter)
+        writer.bool(self.isDrained)
+        writer.uint64(self.since)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        let id = try reader.node()
+        let about = try JoiningNode.decode(from: &reader)
+        let standing: ClusterState.Standing
+        switch try reader.uint8() {
+        case 0: standing = .never
+        case 1: standing = .trusted
+        case 2: standing = .suspected(at: LogIndex(try reader.uint64()))
+        case 3: standing = .lost
+        default: throw .invalid(field: "standing", offset: reader.offset)
+        }
+        return Self(
+            id: id, about: about, standing: standing, incarnation: Incarnation(try reader.uint64()),
+            bootID: try reader.string(), startCounter: try reader.uint64(), isDrained: try reader.bool(),
+            since: try reader.uint64())
+    }
+}
+
+extension ClusterState.GroupRecord {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.string(self.name.rawValue)
+        writer.bool(self.isWanted)
+        writer.optional(self.assignment) { writer, assignment in
+            writer.node(assignment.node)
+            writer.uint64(assignment.incarnation.rawValue)
+            writer.bool(assignment.isStarted)
+            writer.optional(assignment.releasing) { $0.string($1) }
+        }
+        writer.epoch(self.epoch)
+        writer.optional(self.lastOwner) { $0.node($1) }
+        writer.bool(self.wasCleanlyStopped)
+        writer.list(self.absentOn) { $0.node($1) }
+        writer.bool(self.isDeclaredAbsent)
+        writer.list(self.bans) { writer, ban in
+            writer.node(ban.node)
+            ban.failure.encode(into: &writer)
+        }
+        writer.optional(self.parked) { $0.string($1) }
+        writer.optional(self.target) { $0.node($1) }
+        writer.list(self.moves) { $0.uint64($1) }
+        writer.uint64(self.since)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        var record = Self(name: try reader.group())
+        record.isWanted = try reader.bool()
+        record.assignment = try reader.optional { (reader) throws(CodecError) in
+            Assignment(
+                node: try reader.node(), incarnation: Incarnation(try reader.uint64()),
+                isStarted: try reader.bool(),
+                releasing: try reader.optional { (reader) throws(CodecError) in try reader.string() })
+        }
+        record.epoch = try reader.epoch()
+        record.lastOwner = try reader.optional { (reader) throws(CodecError) in try reader.node() }
+        record.wasCleanlyStopped = try reader.bool()
+        record.absentOn = try reader.list { (reader) throws(CodecError) in try reader.node() }
+        record.isDeclaredAbsent = try reader.bool()
+        record.bans = try reader.list { (reader) throws(CodecError) in
+            Ban(node: try reader.node(), failure: try GroupFailure.decode(from: &reader))
+        }
+        record.parked = try reader.optional { (reader) throws(CodecError) in try reader.string() }
+        record.target = try reader.optional { (reader) throws(CodecError) in try reader.node() }
+        record.moves = try reader.list { (reader) throws(CodecError) in try reader.uint64() }
+        record.since = try reader.uint64()
+        return record
+    }
+}
+
+extension ClusterState.VolumeRecord {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.string(self.name.rawValue)
+        writer.epoch(self.epoch)
+        writer.optional(self.owner) { $0.node($1) }
+        writer.list(self.inSync) { $0.node($1) }
+        writer.uint64(self.version)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        var record = Self(name: VolumeName(try reader.string()))
+        record.epoch = try reader.epoch()
+        record.owner = try reader.optional { (reader) throws(CodecError) in try reader.node() }
+        record.inSync = try reader.list { (reader) throws(CodecError) in try reader.node() }
+        record.version = try reader.uint64()
+        return record
+    }
+}
+
+extension ClusterEvent {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.uint64(self.index.rawValue)
+        writer.uint64(self.wallMilliseconds)
+        writer.string(self.sentence)
+        writer.string(self.rule)
+        writer.optional(self.group) { $0.string($1.rawValue) }
+        writer.optional(self.node) { $0.node($1) }
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        ClusterEvent(
+            index: LogIndex(try reader.uint64()), wallMilliseconds: try reader.uint64(),
+            sentence: try reader.string(), rule: try reader.string(),
+            group: try reader.optional { (reader) throws(CodecError) in try reader.group() },
+            node: try reader.optional { (reader) throws(CodecError) in try reader.node() })
+    }
+}

@@ -1,0 +1,114 @@
+import Basis
+import Resources
+
+/// What is replicated: each case is one kind of log entry. Applied by `ClusterState.apply`, which may refuse it.
+public enum Command: Equatable, Sendable {
+    /// The first entry of a cluster, written by `init`. (Rule B1)
+    case bootstrap(clusterID: UInt64, clusterName: String, node: JoiningNode)
+    /// A node that presented a valid token; it gets the next id.
+    case addNode(JoiningNode)
+    /// A node starts a life: first join, return after a reboot (rule E3), or restart of its daemon.
+    case admit(NodeID, bootID: String, startCounter: UInt64)
+    /// Voters that have this entry answer the node's renewals no more. (Rule L4)
+    case suspect(NodeID, Incarnation)
+    /// Lifts an open suspicion. (Rule L4)
+    case trust(NodeID, Incarnation, suspectedAt: LogIndex)
+    /// The node's lease has certainly ended. (Rule L6)
+    case lost(NodeID, Incarnation, suspectedAt: LogIndex)
+    /// A fence device confirmed that the node is off; counts only if fencing began after the suspicion. (Rule L14)
+    case fenced(NodeID, Incarnation, suspectedAt: LogIndex, fencingBeganAfter: LogIndex)
+    /// A new policy, if the current one is still that of `expectedIndex`.
+    case configure(ClusterPolicy, text: String, expectedIndex: LogIndex)
+    /// A member found nothing of the group running. (Rule B2)
+    case absent(GroupName, NodeID, Incarnation)
+    /// Make the node the owner; the entry's index becomes the epoch.
+    case assign(GroupName, NodeID, Incarnation, replacing: Epoch, isTakeover: Bool, reason: String)
+    /// Tell the owner to stop the group.
+    case release(GroupName, Epoch, target: NodeID?, reason: String)
+    /// Everything of the group is down on its owner. (Rule L11)
+    case stopped(GroupName, Epoch, failure: GroupFailure?)
+    /// Every resource of the group runs.
+    case started(GroupName, Epoch)
+    /// The owner goes on without a replica. (Rules V3, V4)
+    case leaves(VolumeName, Epoch, version: UInt64, NodeID)
+    /// A replica holds everything again. (Rules V3, V4, V5)
+    case joins(VolumeName, Epoch, version: UInt64, NodeID)
+    /// An operator wants the group to run, or not. Starting also forgives failures and unparks.
+    case want(GroupName, isRunning: Bool)
+    /// An operator wants the group on a node.
+    case move(GroupName, to: NodeID)
+    /// An operator wants the node empty, or usable again.
+    case drain(NodeID, isDrained: Bool)
+    /// The planner gives the group up.
+    case park(GroupName, reason: String)
+    /// The group ran well for its window: its failures no longer count.
+    case forgive(GroupName, Epoch)
+    /// An operator signs that the volume may start from this replica although writes may be missing. (Rule V8)
+    case acceptLoss(VolumeName, NodeID, statement: String)
+    /// An operator signs that nothing of the group runs on members that have not reported. (Rule B2)
+    case declareAbsent(GroupName, statement: String)
+}
+
+/// What a node tells about itself when it joins.
+public struct JoiningNode: Equatable, Sendable {
+    /// Its name, unique in the cluster.
+    public var name: String
+    /// Its site.
+    public var site: String
+    /// Where its peers reach it, `HOST:PORT`.
+    public var address: String
+    /// A witness votes but runs nothing.
+    public var isWitness: Bool
+    /// All fields.
+    public init(name: String, site: String, address: String, isWitness: Bool) {
+        self.name = name
+        self.site = site
+        self.address = address
+        self.isWitness = isWitness
+    }
+}
+
+/// Why an owner gave a group up.
+public struct GroupFailure: Equatable, Sendable {
+    /// The resource that failed.
+    public var resource: ResourceName
+    /// What happened, as a clause after the node's name: `failed to start db: …`.
+    public var reason: String
+    /// It must not be tried anywhere until the configuration changes.
+    public var isFatal: Bool
+    /// All fields.
+    public init(resource: ResourceName, reason: String, isFatal: Bool) {
+        self.resource = resource
+        self.reason = reason
+        self.isFatal = isFatal
+    }
+}
+
+/// A command with its origin and the leader's stamps: the payload of a log entry.
+public struct LogCommand: Equatable, Sendable {
+    /// The node that asked for it.
+    public var origin: NodeID
+    /// Tells that node's lives of the daemon apart.
+    public var nonce: UInt64
+    /// Numbers that life's requests.
+    public var sequence: UInt64
+    /// Milliseconds of cluster time: advances with the leaders' boot clocks and never goes back. Windows use it.
+    public var clusterMilliseconds: UInt64
+    /// Milliseconds of the leader's wall clock, for people.
+    public var wallMilliseconds: UInt64
+    /// What to do.
+    public var command: Command
+
+    /// All fields.
+    public init(
+        origin: NodeID, nonce: UInt64, sequence: UInt64, clusterMilliseconds: UInt64, wallMilliseconds: UInt64,
+        command: Command
+    ) {
+        self.origin = origin
+        self.nonce = nonce
+        self.sequence = sequence
+        self.clusterMilliseconds = clusterMilliseconds
+        self.wallMilliseconds = wallMilliseconds
+        self.command = command
+    }
+}

@@ -1,0 +1,275 @@
+import Basis
+import Resources
+
+extension LogCommand {
+    /// The bytes of a log entry.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 128)
+        writer.node(self.origin)
+        writer.uint64(self.nonce)
+        writer.uint64(self.sequence)
+        writer.uint64(self.clusterMilliseconds)
+        writer.uint64(self.wallMilliseconds)
+        self.command.encode(into: &writer)
+        return writer.bytes
+    }
+
+    /// Reads what `encoded` wrote.
+    public init(decoding bytes: [UInt8]) throws(CodecError) {
+        var reader = ByteReader(bytes)
+        self.origin = try reader.node()
+        self.nonce = try reader.uint64()
+        self.sequence = try reader.uint64()
+        self.clusterMilliseconds = try reader.uint64()
+        self.wallMilliseconds = try reader.uint64()
+        self.command = try Command.decode(from: &reader)
+        try reader.finish()
+    }
+}
+
+extension Command {
+    /// Appends a type byte and the fields.
+    public func encode(into writer: inout ByteWriter) {
+        switch self {
+        case .bootstrap(let clusterID, let clusterName, let node):
+            writer.uint8(1)
+            writer.uint64(clusterID)
+            writer.string(clusterName)
+            node.encode(into: &writer)
+        case .addNode(let node):
+            writer.uint8(2)
+            node.encode(into: &writer)
+        case .admit(let node, let bootID, let startCounter):
+            writer.uint8(3)
+            writer.node(node)
+            writer.string(bootID)
+            writer.uint64(startCounter)
+        case .suspect(let node, let incarnation):
+            writer.uint8(4)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+        case .trust(let node, let incarnation, let suspectedAt):
+            writer.suspicion(5, node, incarnation, suspectedAt)
+        case .lost(let node, let incarnation, let suspectedAt):
+            writer.suspicion(6, node, incarnation, suspectedAt)
+        case .fenced(let node, let incarnation, let suspectedAt, let fencingBeganAfter):
+            writer.suspicion(7, node, incarnation, suspectedAt)
+            writer.uint64(fencingBeganAfter.rawValue)
+        case .configure(let policy, let text, let expectedIndex):
+            writer.uint8(8)
+            policy.encode(into: &writer)
+            writer.string(text)
+            writer.uint64(expectedIndex.rawValue)
+        case .want(let group, let isRunning):
+            writer.uint8(15)
+            writer.string(group.rawValue)
+            writer.bool(isRunning)
+        case .move(let group, let node):
+            writer.uint8(16)
+            writer.string(group.rawValue)
+            writer.node(node)
+        case .drain(let node, let isDrained):
+            writer.uint8(17)
+            writer.node(node)
+            writer.bool(isDrained)
+        case .acceptLoss(let volume, let node, let statement):
+            writer.uint8(20)
+            writer.string(volume.rawValue)
+            writer.node(node)
+            writer.string(statement)
+        default:
+            self.encodeOwnership(into: &writer)
+        }
+    }
+
+    private func encodeOwnership(into writer: inout ByteWriter) {
+        switch self {
+        case .absent(let group, let node, let incarnation):
+            writer.uint8(9)
+            writer.string(group.rawValue)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+        case .assign(let group, let node, let incarnation, let replacing, let isTakeover, let reason):
+            writer.uint8(10)
+            writer.string(group.rawValue)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+            writer.epoch(replacing)
+            writer.bool(isTakeover)
+            writer.string(reason)
+        case .release(let group, let epoch, let target, let reason):
+            writer.uint8(11)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+            writer.optional(target) { $0.node($1) }
+            writer.string(reason)
+        case .stopped(let group, let epoch, let failure):
+            writer.uint8(12)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+            writer.optional(failure) { $1.encode(into: &$0) }
+        case .started(let group, let epoch):
+            writer.uint8(13)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+        case .leaves(let volume, let epoch, let version, let node):
+            writer.setChange(14, volume, epoch, version, node)
+        case .joins(let volume, let epoch, let version, let node):
+            writer.setChange(18, volume, epoch, version, node)
+        case .park(let group, let reason):
+            writer.uint8(19)
+            writer.string(group.rawValue)
+            writer.string(reason)
+        case .forgive(let group, let epoch):
+            writer.uint8(21)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+        case .declareAbsent(let group, let statement):
+            writer.uint8(22)
+            writer.string(group.rawValue)
+            writer.string(statement)
+        default:
+            preconditionFailure("a command without an encoding: \(self)")
+        }
+    }
+
+    /// Reads what `encode` wrote.
+    public static func decode(from reader: inout ByteReader) throws(CodecError) -> Command {
+        let type = try reader.uint8()
+        switch type {
+        case 1:
+            return .bootstrap(
+                clusterID: try reader.uint64(), clusterName: try reader.string(),
+                node: try JoiningNode.decode(from: &reader))
+        case 2: return .addNode(try JoiningNode.decode(from: &reader))
+        case 3:
+            return .admit(try reader.node(), bootID: try reader.string(), startCounter: try reader.uint64())
+        case 4: return .suspect(try reader.node(), Incarnation(try reader.uint64()))
+        case 5:
+            let (node, incarnation, at) = try reader.suspicion()
+            return .trust(node, incarnation, suspectedAt: at)
+        case 6:
+            let (node, incarnation, at) = try reader.suspicion()
+            return .lost(node, incarnation, suspectedAt: at)
+        case 7:
+            let (node, incarnation, at) = try reader.suspicion()
+            return .fenced(
+                node, incarnation, suspectedAt: at, fencingBeganAfter: LogIndex(try reader.uint64()))
+        case 8:
+            return .configure(
+                try ClusterPolicy.decode(from: &reader), text: try reader.string(),
+                expectedIndex: LogIndex(try reader.uint64()))
+        case 15: return .want(try reader.group(), isRunning: try reader.bool())
+        case 16: return .move(try reader.group(), to: try reader.node())
+        case 17: return .drain(try reader.node(), isDrained: try reader.bool())
+        case 20:
+            return .acceptLoss(
+                VolumeName(try reader.string()), try reader.node(), statement: try reader.string())
+        default:
+            return try self.decodeOwnership(type, from: &reader)
+        }
+    }
+
+    private static func decodeOwnership(
+        _ type: UInt8, from reader: inout ByteReader
+    ) throws(CodecError) -> Command {
+        switch type {
+        case 9: return .absent(try reader.group(), try reader.node(), Incarnation(try reader.uint64()))
+        case 10:
+            return .assign(
+                try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
+                replacing: try reader.epoch(), isTakeover: try reader.bool(), reason: try reader.string())
+        case 11:
+            return .release(
+                try reader.group(), try reader.epoch(),
+                target: try reader.optional { (reader) throws(CodecError) in try reader.node() },
+                reason: try reader.string())
+        case 12:
+            return .stopped(
+                try reader.group(), try reader.epoch(),
+                failure: try reader.optional { (reader) throws(CodecError) in
+                    try GroupFailure.decode(from: &reader)
+                })
+        case 13: return .started(try reader.group(), try reader.epoch())
+        case 14:
+            let (volume, epoch, version, node) = try reader.setChange()
+            return .leaves(volume, epoch, version: version, node)
+        case 18:
+            let (volume, epoch, version, node) = try reader.setChange()
+            return .joins(volume, epoch, version: version, node)
+        case 19: return .park(try reader.group(), reason: try reader.string())
+        case 21: return .forgive(try reader.group(), try reader.epoch())
+        case 22: return .declareAbsent(try reader.group(), statement: try reader.string())
+        default: throw .invalid(field: "command type \(type)", offset: reader.offset)
+        }
+    }
+}
+
+extension JoiningNode {
+    func encode(into writer: inout ByteWriter) {
+        writer.string(self.name)
+        writer.string(self.site)
+        writer.string(self.address)
+        writer.bool(self.isWitness)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> JoiningNode {
+        JoiningNode(
+            name: try reader.string(), site: try reader.string(), address: try reader.string(),
+            isWitness: try reader.bool())
+    }
+}
+
+extension GroupFailure {
+    func encode(into writer: inout ByteWriter) {
+        writer.string(self.resource.rawValue)
+        writer.string(self.reason)
+        writer.bool(self.isFatal)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupFailure {
+        GroupFailure(
+            resource: ResourceName(try reader.string()), reason: try reader.string(), isFatal: try reader.bool())
+    }
+}
+
+extension ByteWriter {
+    mutating func node(_ node: NodeID) { self.uint32(node.rawValue) }
+    mutating func epoch(_ epoch: Epoch) {
+        self.uint32(epoch.generation)
+        self.uint64(epoch.index)
+    }
+    mutating func span(_ span: Span) { self.uint64(span.nanoseconds) }
+    fileprivate mutating func suspicion(
+        _ type: UInt8, _ node: NodeID, _ incarnation: Incarnation, _ at: LogIndex
+    ) {
+        self.uint8(type)
+        self.node(node)
+        self.uint64(incarnation.rawValue)
+        self.uint64(at.rawValue)
+    }
+    fileprivate mutating func setChange(
+        _ type: UInt8, _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, _ node: NodeID
+    ) {
+        self.uint8(type)
+        self.string(volume.rawValue)
+        self.epoch(epoch)
+        self.uint64(version)
+        self.node(node)
+    }
+}
+
+extension ByteReader {
+    mutating func node() throws(CodecError) -> NodeID { NodeID(try self.uint32()) }
+    mutating func group() throws(CodecError) -> GroupName { GroupName(try self.string()) }
+    mutating func epoch() throws(CodecError) -> Epoch {
+        Epoch(generation: try self.uint32(), index: try self.uint64())
+    }
+    mutating func span() throws(CodecError) -> Span { Span(nanoseconds: try self.uint64()) }
+    fileprivate mutating func suspicion() throws(CodecError) -> (NodeID, Incarnation, LogIndex) {
+        (try self.node(), Incarnation(try self.uint64()), LogIndex(try self.uint64()))
+    }
+    fileprivate mutating func setChange() throws(CodecError) -> (VolumeName, Epoch, UInt64, NodeID) {
+        (VolumeName(try self.string()), try self.epoch(), try self.uint64(), try self.node())
+    }
+}

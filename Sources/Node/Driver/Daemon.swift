@@ -1,0 +1,176 @@
+import Basis
+import Dispatch
+import Foundation
+import Glibc
+import Raft
+import Resources
+
+/// `holdfast daemon`: puts the parts together and runs them until it is told to stop.
+///
+/// SIGTERM and SIGINT end this process alone. Guard, volume servers and services run on under the lease, and the next
+/// daemon adopts them if it comes before the lease ends: a restart stops nothing. (Rules L10, L13)
+struct Daemon {
+    private static let reportInterval = Span.seconds(1)
+
+    private let paths: NodePaths
+    private let file: NodeFile
+    private let log = DriverLog()
+    private let queue = WaitingLock<[DaemonLoop.Item]>([])
+
+    private init(_ options: DaemonOptions) throws {
+        self.paths = NodePaths(directory: options.directory, run: options.runDirectory)
+        self.file = try NodeFile.read(self.paths)
+        try NodePaths.makeDirectory(self.paths.run, mode: 0o755)
+    }
+
+    /// Runs until a signal comes.
+    static func run(_ options: DaemonOptions) async throws {
+        signal(SIGPIPE, SIG_IGN)
+        let daemon = try Daemon(options)
+        let api = try daemon.start()
+        let stopped = OneAnswer<(any Error)?>()
+        let sources = daemon.stopOnSignals(stopped)
+        let server = Task {
+            do {
+                try await APIServer(backend: api, socketPath: daemon.paths.socket).run()
+                stopped.give(nil)
+            } catch {
+                stopped.give(error)
+            }
+        }
+        let failure = await stopped.value()
+        withExtendedLifetime(sources) {}
+        daemon.queue.change { $0.append(.stop) }
+        server.cancel()
+        if failure == nil { unlink(daemon.paths.socket) }
+        daemon.log.flush()
+        if let failure { throw failure }
+        // Threads that wait for sockets and agents need no goodbye, and nobody waits for them.
+        exit(0)
+    }
+
+    private func stopOnSignals(_ stopped: OneAnswer<(any Error)?>) -> [any DispatchSourceSignal] {
+        [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            let log = self.log
+            source.setEventHandler {
+                log.info("told to stop; what runs here goes on until its lease ends")
+                stopped.give(nil)
+            }
+            source.resume()
+            return source
+        }
+    }
+
+    // MARK: Assembly
+
+    private func start() throws -> Backend {
+        let bootID = try self.bootID()
+        let cgroupRoot = try ControlGroup.root(override: Self.variable("HOLDFAST_CGROUP")).path
+        let lease = try LeasePage(path: self.paths.lease)
+        // The lock of the log keeps a second daemon away before anything is touched.
+        let (store, restored) = try LogStore.open(
+            directory: self.paths.log, on: RealDisk(),
+            identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id))
+        self.log.info(
+            "\(self.file.name) (\(self.file.id)) of cluster \(self.file.cluster), start \(store.startCounter), "
+                + "boot \(bootID)")
+        let agents = AgentHost(self.environment(cgroupRoot), log: self.log)
+        let facts = self.settleLeftovers(agents, lease, bootID: bootID)
+        let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
+        let now = MachineClock.now
+        let supervisor = try Supervisor(
+            identity: Supervisor.Identity(
+                node: self.file.id, bootID: bootID, startCounter: store.startCounter,
+                nonce: try Founding.randomNumber()),
+            settings: Consensus.Settings(), restored: restored, facts: facts,
+            leaseEnd: facts == nil ? .zero : lease.end,
+            seed: try Founding.randomNumber(), at: now)
+        let volumes = VolumeKeeper(
+            paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
+        let loop = DaemonLoop(
+            supervisor, queue: self.queue,
+            actors: self.actors(store, transport, agents, volumes, lease, cgroupRoot: cgroupRoot), log: self.log)
+        let joins = JoinServer(paths: self.paths, file: self.file, queue: self.queue, log: self.log)
+        agents.report(to: self.queue)
+        // Before the log has told who the nodes are, those of the join answer do.
+        transport.keep(self.seeds(supervisor))
+        let queue = self.queue
+        transport.start(
+            Transport.Handlers(
+                receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
+                join: { joins.serve($0) }))
+        DriverThread.start("supervisor") { loop.run() }
+        return Backend(loop: loop, queue: queue, joins: joins, file: self.file)
+    }
+
+    private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
+        let known = supervisor.state.nodes.filter { $0.id != self.file.id }
+            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
+        return known.isEmpty ? self.file.seeds : known
+    }
+
+    private func actors(
+        _ store: LogStore, _ transport: Transport, _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage,
+        cgroupRoot: String
+    ) -> DaemonLoop.Actors {
+        let queue = self.queue
+        let factsPath = self.paths.facts
+        var keeper = GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
+        var nextReport = Tick.zero
+        return DaemonLoop.Actors(
+            persist: { try store.persist($0) },
+            send: { transport.send($0, to: $1) },
+            lease: lease,
+            facts: { try FactsFile.write($0, to: factsPath) },
+            call: { agents.call($0, queue) },
+            cancel: { agents.cancel($0) },
+            killGroup: { agents.kill($0, queue) },
+            volume: { volumes.send($0, $1) },
+            volumeServers: { volumes.keep($0) },
+            peers: { transport.keep($0) },
+            housekeeping: { now in
+                keeper.look(lastSeen: lease.guardSeen, at: now)
+                guard now >= nextReport else { return }
+                nextReport = now + Self.reportInterval
+                volumes.askAll()
+            })
+    }
+
+    private func environment(_ cgroupRoot: String) -> AgentEnvironment {
+        let log = self.log
+        return AgentEnvironment(
+            runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
+            clusterName: self.file.cluster, log: { log.info($0) })
+    }
+
+    /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.
+    private func settleLeftovers(_ agents: AgentHost, _ lease: LeasePage, bootID: String) -> Facts? {
+        if let facts = FactsFile.read(self.paths.facts), facts.bootID == bootID, facts.incarnation != .none,
+            facts.incarnation == lease.incarnation, lease.end > MachineClock.now
+        {
+            agents.adopt(facts)
+            return facts
+        }
+        // The guard must not take an end that another life left for a lease of this one.
+        lease.publish(end: .zero, .none, grace: .zero)
+        agents.killEverything()
+        unlink(self.paths.facts)
+        return nil
+    }
+
+    private func bootID() throws -> String {
+        if let given = Self.variable("HOLDFAST_BOOT_ID") { return given }
+        let path = "/proc/sys/kernel/random/boot_id"
+        guard let text = FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) else {
+            throw DriverError.file(path: path, reason: "it cannot be read", remedy: "mount /proc")
+        }
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    private static func variable(_ name: String) -> String? {
+        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        return value
+    }
+}

@@ -1,0 +1,39 @@
+import Basis
+import Glibc
+import Resources
+
+/// What the binary does beside talking to a daemon.
+public enum Driver {
+    /// The hooks of the command line; `volumeServer` is handed in because the mirror brings it.
+    public static func hooks(
+        volumeServer: @escaping @Sendable (VolumeServerCommandOptions) async throws -> Void
+    ) -> CommandHooks {
+        CommandHooks(
+            initialize: { try Founding.initialize($0) }, join: { try Founding.join($0) },
+            daemon: { try await Daemon.run($0) }, volumeServer: volumeServer,
+            guardProcess: { try Self.runGuard($0.arguments) })
+    }
+
+    /// Runs the guard and does not return, unless the words after `guard` make no sense. Call it before any thread was
+    /// started: its signals must reach it. (Rule L12)
+    public static func runGuard(_ words: [String]) throws {
+        var options: [String: String] = [:]
+        var rest = words[...]
+        while let name = rest.popFirst() {
+            guard ["--run", "--cgroup", "--watchdog", "--watchdog-seconds"].contains(name), let value = rest.popFirst()
+            else {
+                throw DriverError.argument(
+                    name: "guard", value: name, reason: "this is not an option with a value",
+                    remedy: "give --run DIRECTORY, --cgroup DIRECTORY, --watchdog DEVICE or --watchdog-seconds COUNT")
+            }
+            options[name] = value
+        }
+        func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+        let cgroup = try ControlGroup.root(override: options["--cgroup"] ?? variable("HOLDFAST_CGROUP"))
+        Guard.run(
+            Guard.Options(
+                runDirectory: options["--run"] ?? variable("HOLDFAST_RUN") ?? "/run/holdfast", cgroupRoot: cgroup.path,
+                watchdog: options["--watchdog"] ?? variable("HOLDFAST_WATCHDOG"),
+                watchdogSeconds: options["--watchdog-seconds"].flatMap { Int32($0) } ?? 1))
+    }
+}

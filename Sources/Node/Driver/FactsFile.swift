@@ -1,0 +1,46 @@
+import Basis
+import Foundation
+import Resources
+
+/// `facts.json` in the run directory: what a restarted daemon must know of the one before it. (Rule L10)
+///
+/// It lives on a file system that a reboot empties; it is replaced as a whole and not synced.
+enum FactsFile {
+    private struct Form: Codable {
+        struct Group: Codable {
+            var name: String
+            var generation: UInt32
+            var index: UInt64
+            var isUp: Bool
+        }
+        var version = 1
+        var bootID: String
+        var incarnation: UInt64
+        var groups: [Group]
+    }
+
+    /// Replaces the file.
+    static func write(_ facts: Facts, to path: String) throws {
+        let form = Form(
+            bootID: facts.bootID, incarnation: facts.incarnation.rawValue,
+            groups: facts.groups.map {
+                .init(name: $0.name.rawValue, generation: $0.epoch.generation, index: $0.epoch.index, isUp: $0.isUp)
+            })
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        try encoder.encode(form).write(to: URL(fileURLWithPath: path), options: .atomic)
+    }
+
+    /// What the file says; nil when there is none, or none that can be trusted.
+    static func read(_ path: String) -> Facts? {
+        guard let data = FileManager.default.contents(atPath: path),
+            let form = try? JSONDecoder().decode(Form.self, from: data), form.version == 1
+        else { return nil }
+        return Facts(
+            bootID: form.bootID, incarnation: Incarnation(form.incarnation),
+            groups: form.groups.map {
+                .init(
+                    name: GroupName($0.name), epoch: Epoch(generation: $0.generation, index: $0.index), isUp: $0.isUp)
+            })
+    }
+}

@@ -1,0 +1,32 @@
+import Basis
+import CLinux
+import Glibc
+
+/// The lease file that daemon, guard and volume servers share. (Rule L12)
+final class LeasePage: @unchecked Sendable {
+    private let page: UnsafeMutableRawPointer
+
+    /// Maps the file, creating it when it is missing.
+    init(path: String) throws(DriverError) {
+        guard let page = holdfast_lease_map(path) else {
+            throw .file(
+                path: path, reason: "it cannot be mapped (\(systemText(errno)))",
+                remedy: "check the run directory and that the daemon runs as root")
+        }
+        self.page = page
+    }
+
+    /// When the lease ends; zero without one.
+    var end: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_END)) }
+    /// The life that holds it.
+    var incarnation: Incarnation { Incarnation(holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_INCARNATION)) }
+    /// When the guard last looked.
+    var guardSeen: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_GUARD)) }
+
+    /// Publishes a lease; the end comes last.
+    func publish(end: Tick, _ incarnation: Incarnation, grace: Span) {
+        holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_GRACE, grace.nanoseconds)
+        holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_INCARNATION, incarnation.rawValue)
+        holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_END, end.nanoseconds)
+    }
+}

@@ -1,0 +1,202 @@
+import Basis
+import SecureLink
+
+/// The outgoing connection to one peer: only ever written to. Dialled again whenever it breaks or stalls.
+///
+/// A link that is cut does not tell: writes go into the kernel's buffer, whose retries grow rarer and rarer. So a
+/// connection whose peer acknowledges nothing for a moment is given up, and while there is none a new attempt starts
+/// every `dialInterval` beside those still under way: after a heal the link is back within about that time.
+final class PeerLink: Sendable {
+    private struct Frame {
+        var bytes: [UInt8]
+        /// Worthless once late: dropped first.
+        var isPerishable: Bool
+    }
+
+    private struct State {
+        var peer: PeerSpec
+        var stream: TLSStream?
+        var frames: [Frame] = []
+        var bytes = 0
+        var writingSince: Tick?
+        var badLooks = 0
+        var attempts = 0
+        var nextAttempt = Tick.zero
+        var pause = PeerLink.shortestPause
+        var lastFailure = ""
+        var isClosed = false
+    }
+
+    private static let bytesMaximum = 8 << 20
+    private static let framesMaximum = 4096
+    private static let shortestPause = Span.milliseconds(50)
+    private static let dialInterval = Span.milliseconds(300)
+    private static let connectTimeout = Span.milliseconds(1500)
+    private static let attemptsMaximum = 5
+    /// Nothing written or acknowledged for this long, seen in several looks: the link is cut.
+    private static let writeStall = Span.milliseconds(1500)
+    private static let acknowledgementStall = Span.milliseconds(600)
+
+    private let context: TLSContext
+    private let cluster: String
+    private let log: DriverLog
+    private let state: WaitingLock<State>
+
+    init(_ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog) {
+        self.context = context
+        self.cluster = cluster
+        self.log = log
+        self.state = WaitingLock(State(peer: peer))
+    }
+
+    /// Starts the writing thread.
+    func start() {
+        let name = self.state.withLock { $0.peer.name }
+        DriverThread.start("to \(name)") { self.writeForever() }
+    }
+
+    var peer: PeerSpec { self.state.withLock { $0.peer } }
+
+    /// Queues a frame. Without a connection nothing is kept: what is sent later is newer.
+    func send(_ body: [UInt8], isPerishable: Bool) {
+        self.state.change { state in
+            guard state.stream != nil, !state.isClosed else { return }
+            if state.bytes + body.count > Self.bytesMaximum || state.frames.count >= Self.framesMaximum {
+                state.frames.removeAll { $0.isPerishable }
+                state.bytes = state.frames.reduce(0) { $0 + $1.bytes.count }
+                // Consensus repeats what is lost.
+                if state.bytes + body.count > Self.bytesMaximum || state.frames.count >= Self.framesMaximum { return }
+            }
+            state.frames.append(Frame(bytes: body, isPerishable: isPerishable))
+            state.bytes += body.count
+        }
+    }
+
+    /// The peer moved to another address, or changed its name.
+    func update(_ peer: PeerSpec) {
+        let old = self.state.change { state -> TLSStream? in
+            defer { state.peer = peer }
+            return state.peer.address == peer.address ? nil : Self.drop(&state)
+        }
+        old?.shutdown()
+    }
+
+    /// Ends the link for good.
+    func close() {
+        let stream = self.state.change { state -> TLSStream? in
+            state.isClosed = true
+            return Self.drop(&state)
+        }
+        stream?.shutdown()
+    }
+
+    /// Dials when it is time, and gives up a connection that stalls. Called every few hundredths of a second.
+    func look(at now: Tick) {
+        let stalled = self.state.change { state -> TLSStream? in
+            guard let stream = state.stream else { return nil }
+            let isBlocked = state.writingSince.map { now.since($0) > Self.writeStall } ?? false
+            state.badLooks = stream.unacknowledged > Self.acknowledgementStall ? state.badLooks + 1 : 0
+            return isBlocked || state.badLooks >= 4 ? Self.drop(&state) : nil
+        }
+        if let stalled {
+            self.log.warning("the link to \(self.peer.name) stalls; connecting anew")
+            DriverThread.start("closing") { stalled.shutdown() }
+        }
+        let target = self.state.change { state -> PeerSpec? in
+            guard !state.isClosed, state.stream == nil, now >= state.nextAttempt,
+                state.attempts < Self.attemptsMaximum
+            else { return nil }
+            state.attempts += 1
+            state.nextAttempt = now + Self.dialInterval
+            return state.peer
+        }
+        if let target { DriverThread.start("dialling") { self.dial(target) } }
+    }
+
+    private func dial(_ peer: PeerSpec) {
+        var failure = ""
+        var stream: TLSStream?
+        if let place = HostPort(peer.address) {
+            do throws(SecureLinkError) {
+                let connected = try TLSStream.connect(
+                    host: place.host, port: place.port, context: self.context, timeout: Self.connectTimeout)
+                if connected.peerNode == peer.node, connected.peerCluster == self.cluster {
+                    connected.limitUnacknowledged(to: .seconds(2))
+                    stream = connected
+                } else {
+                    failure = "\(connected.peerName ?? "something else") answers there; check the nodes' addresses"
+                    connected.shutdown()
+                }
+            } catch {
+                failure = error.description
+            }
+        } else {
+            failure = "its address \(peer.address) is not HOST:PORT"
+        }
+        self.finished(stream, failure, peer)
+    }
+
+    private func finished(_ stream: TLSStream?, _ failure: String, _ peer: PeerSpec) {
+        let now = MachineClock.now
+        let (isUsed, isNews) = self.state.change { state -> (Bool, Bool) in
+            state.attempts -= 1
+            if let stream, state.stream == nil, !state.isClosed, state.peer == peer {
+                state.stream = stream
+                state.badLooks = 0
+                state.pause = Self.shortestPause
+                state.lastFailure = ""
+                return (true, true)
+            }
+            guard state.stream == nil, stream == nil else { return (false, false) }
+            // A refusal comes at once: then the pause grows, up to the interval of attempts.
+            let next = now + state.pause
+            if next < state.nextAttempt { state.nextAttempt = next }
+            state.pause = min(state.pause * 2, Self.dialInterval)
+            defer { state.lastFailure = failure }
+            return (false, state.lastFailure != failure)
+        }
+        if isUsed {
+            self.log.info("linked to \(peer.name)")
+        } else if stream == nil, isNews {
+            self.log.warning("no link to \(peer.name): \(failure)")
+        }
+        if !isUsed { stream?.shutdown() }
+    }
+
+    private static func drop(_ state: inout State) -> TLSStream? {
+        let stream = state.stream
+        state.stream = nil
+        state.frames.removeAll(keepingCapacity: true)
+        state.bytes = 0
+        state.writingSince = nil
+        state.badLooks = 0
+        state.nextAttempt = .zero
+        return stream
+    }
+
+    private func writeForever() {
+        var buffer: [UInt8] = []
+        while true {
+            buffer.removeAll(keepingCapacity: true)
+            let work = self.state.wait { state -> TLSStream?? in
+                if state.isClosed { return .some(nil) }
+                guard let stream = state.stream, !state.frames.isEmpty else { return nil }
+                for frame in state.frames { LinkFrames.append(frame.bytes, to: &buffer) }
+                state.frames.removeAll(keepingCapacity: true)
+                state.bytes = 0
+                state.writingSince = MachineClock.now
+                return .some(stream)
+            }
+            guard let work, let stream = work else { return }
+            var failure: SecureLinkError?
+            do throws(SecureLinkError) { try LinkFrames.send(buffer, to: stream) } catch { failure = error }
+            if buffer.capacity > 1 << 20 { buffer = [] }
+            self.state.change { state in
+                guard state.stream === stream else { return }
+                state.writingSince = nil
+                if failure != nil { _ = Self.drop(&state) }
+            }
+            if let failure { self.log.warning("lost the link to \(self.peer.name): \(failure)") }
+        }
+    }
+}

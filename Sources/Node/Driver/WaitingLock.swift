@@ -1,0 +1,80 @@
+import Basis
+import CLinux
+import Glibc
+
+/// A value behind a lock, on whose change threads can wait.
+final class WaitingLock<Value>: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var value: Value
+
+    init(_ value: sending Value) {
+        self.value = value
+        pthread_mutex_init(self.mutex, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(self.condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    deinit {
+        pthread_cond_destroy(self.condition)
+        pthread_mutex_destroy(self.mutex)
+        self.condition.deallocate()
+        self.mutex.deallocate()
+    }
+
+    /// Runs `body` alone with the value.
+    func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+        pthread_mutex_lock(self.mutex)
+        defer { pthread_mutex_unlock(self.mutex) }
+        return try body(&self.value)
+    }
+
+    /// Runs `body`, then wakes every waiting thread.
+    func change<Result>(_ body: (inout Value) -> Result) -> Result {
+        pthread_mutex_lock(self.mutex)
+        defer {
+            pthread_cond_broadcast(self.condition)
+            pthread_mutex_unlock(self.mutex)
+        }
+        return body(&self.value)
+    }
+
+    /// Asks `body` now and after each change until it has a result; nil once `limit` has passed.
+    func wait<Result>(atMost limit: Span? = nil, until body: (inout Value) -> Result?) -> Result? {
+        var end = timespec()
+        if let limit {
+            clock_gettime(CLOCK_MONOTONIC, &end)
+            let total = UInt64(end.tv_nsec) + limit.nanoseconds
+            end.tv_sec += Int(total / 1_000_000_000)
+            end.tv_nsec = Int(total % 1_000_000_000)
+        }
+        pthread_mutex_lock(self.mutex)
+        defer { pthread_mutex_unlock(self.mutex) }
+        while true {
+            if let result = body(&self.value) { return result }
+            if limit == nil {
+                pthread_cond_wait(self.condition, self.mutex)
+            } else if pthread_cond_timedwait(self.condition, self.mutex, &end) == ETIMEDOUT {
+                return body(&self.value)
+            }
+        }
+    }
+}
+
+/// The clocks of this machine.
+enum MachineClock {
+    /// The boot clock, which counts suspend: what every decision rests on.
+    static var now: Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
+    /// Milliseconds of the wall clock, for people.
+    static var wallMilliseconds: UInt64 { holdfast_wall_clock_milliseconds() }
+}
+
+/// Text for an `errno` value.
+func systemText(_ code: Int32) -> String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

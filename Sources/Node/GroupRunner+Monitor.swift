@@ -1,0 +1,77 @@
+import Basis
+import Resources
+
+/// Checks, failures, restarts in place, and giving up.
+extension GroupRunner {
+    mutating func monitor(at now: Tick, into requests: inout [Request]) {
+        guard self.goal == .up, !self.isKilling else { return }
+        for place in self.resources.indices {
+            let resource = self.resources[place]
+            guard resource.state == .running, resource.monitorCall == nil, now >= resource.nextMonitor else { continue }
+            let id = self.nextCall
+            self.nextCall += 1
+            self.resources[place].monitorCall = id
+            self.resources[place].nextMonitor = .never
+            requests.append(
+                .call(
+                    AgentCall(
+                        id: id, group: self.name, epoch: self.epoch, resource: resource.policy, action: .monitor,
+                        timeout: resource.policy.monitorTimeout)))
+        }
+    }
+
+    mutating func monitored(
+        _ place: Int, _ outcome: AgentOutcome, at now: Tick, into requests: inout [Request]
+    ) {
+        guard self.resources[place].state == .running else { return }
+        let interval = self.resources[place].policy.monitorInterval
+        self.resources[place].nextMonitor = interval == .zero ? .never : now + interval
+        switch outcome {
+        case .success:
+            self.resources[place].checkedAt = now
+            self.resources[place].reason = ""
+        case .degraded(let reason):
+            self.resources[place].checkedAt = now
+            self.resources[place].reason = reason
+        case .notRunning:
+            self.failed(place, "was found stopped", .soft, at: now, into: &requests)
+        case .failed(let reason, let recovery):
+            self.failed(place, "failed its check: \(reason)", recovery, at: now, into: &requests)
+        case .timedOut:
+            let limit = self.resources[place].policy.monitorTimeout
+            self.failed(place, "did not answer its check within \(limit)", .soft, at: now, into: &requests)
+        }
+    }
+
+    /// Restarts the resource and all that stand on it, or gives the group up when that happened too often.
+    mutating func failed(
+        _ place: Int, _ reason: String, _ recovery: AgentOutcome.Recovery, at now: Tick,
+        into requests: inout [Request]
+    ) {
+        guard self.goal == .up else { return }
+        let name = self.resources[place].policy.name
+        self.resources[place].reason = reason
+        self.failures.removeAll { now.since($0) > self.restartWindow }
+        self.failures.append(now)
+        if recovery != .soft || self.failures.count > self.restartAttempts {
+            let count = self.failures.count
+            let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restartWindow))" : ""
+            requests.append(.note("\(self.name)/\(name) \(reason): giving the group up"))
+            self.goal = .down(
+                GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))
+            self.isReported = false
+            self.restartFrom = nil
+            if self.resources[place].state == .starting { self.resources[place].state = .stopping }
+            return
+        }
+        requests.append(
+            .note("\(self.name)/\(name) \(reason): restarting it (\(self.failures.count) of \(self.restartAttempts))"))
+        self.restartFrom = min(place, self.restartFrom ?? place)
+        // The first restart comes at once; later ones wait a little, so that a broken service does not spin.
+        if self.failures.count > 1 { self.retryAt = now + .milliseconds(500) }
+    }
+
+    func place(of volume: VolumeName) -> Int? {
+        self.resources.firstIndex { $0.volume == volume }
+    }
+}

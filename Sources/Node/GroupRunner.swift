@@ -1,0 +1,153 @@
+import Basis
+import Resources
+
+/// Runs one group under one epoch on this node: starts its resources in order, watches them, restarts what fails,
+/// stops in reverse, and kills when it must. Pure: agents and volume servers are asked through `Request`s.
+///
+///     suspended ── resume ──► up ── stop ──► down ──► finished
+///         ▲                    │               │
+///         └──── kill ──────────┴───────────────┘      (the lease ended)
+public struct GroupRunner: Equatable, Sendable {
+    /// What is wanted of the group on this node.
+    public enum Goal: Equatable, Sendable {
+        /// Everything runs.
+        case up
+        /// Everything is stopped, for the failure if there is one.
+        case down(GroupFailure?)
+        /// Everything is killed until the lease is back. (Rule L12)
+        case suspended
+    }
+
+    /// What one resource does.
+    public enum ResourceState: String, Sendable {
+        /// Not running.
+        case stopped
+        /// Its volume is being opened.
+        case opening
+        /// Its agent starts it.
+        case starting
+        /// It runs.
+        case running
+        /// Its agent stops it.
+        case stopping
+        /// Its volume is being closed.
+        case closing
+        /// Stopped, but its volume is open.
+        case detached
+    }
+
+    /// One resource with its state.
+    public struct Resource: Equatable, Sendable {
+        /// Its policy when the runner began.
+        public var policy: ResourcePolicy
+        /// What it does.
+        public internal(set) var state = ResourceState.stopped
+        /// Why it is not well, if it is not.
+        public internal(set) var reason = ""
+        /// When it was last found running.
+        public internal(set) var checkedAt = Tick.zero
+        var nextMonitor = Tick.never
+        var monitorCall: UInt64?
+
+        var volume: VolumeName? {
+            self.policy.agent == "volume" ? self.policy.parameter("volume").map(VolumeName.init) : nil
+        }
+    }
+
+    /// What the runner asks for.
+    public enum Request: Equatable, Sendable {
+        /// Call an agent; answered by `agentFinished`.
+        case call(AgentCall)
+        /// Kill a call that is under way; its answer no longer matters.
+        case cancel(UInt64)
+        /// Promote the local replica; repeated until `volumeOpened`.
+        case openVolume(VolumeName)
+        /// Flush and close; repeated until `volumeClosed`.
+        case closeVolume(VolumeName)
+        /// Kill every process of the group, drop its addresses and mounts; answered by `killed`.
+        case kill
+        /// Every resource runs.
+        case reportStarted
+        /// Every resource is stopped and every volume closed. (Rule L11)
+        case reportStopped(GroupFailure?)
+        /// A line for the log.
+        case note(String)
+    }
+
+    /// The group.
+    public let name: GroupName
+    /// The epoch it runs under.
+    public let epoch: Epoch
+    /// The life of this node that the assignment names. (Rule L1)
+    public let incarnation: Incarnation
+    /// What is wanted.
+    public internal(set) var goal = Goal.up
+    /// In start order.
+    public internal(set) var resources: [Resource]
+
+    let restartAttempts: Int
+    let restartWindow: Span
+    var failures: [Tick] = []
+    var call: (id: UInt64, resource: Int)?
+    var isKilling = false
+    var restartFrom: Int?
+    var retryAt = Tick.never
+    var isReported = false
+    var nextCall: UInt64
+
+    /// A runner with everything stopped. `firstCall` must be above every call id used before.
+    public init(policy: GroupPolicy, epoch: Epoch, incarnation: Incarnation, firstCall: UInt64) {
+        self.name = policy.name
+        self.epoch = epoch
+        self.incarnation = incarnation
+        self.resources = policy.resources.map { Resource(policy: $0) }
+        self.restartAttempts = policy.restartAttempts
+        self.restartWindow = policy.restartWindow
+        self.nextCall = firstCall
+    }
+
+    /// Compares everything.
+    public static func == (left: GroupRunner, right: GroupRunner) -> Bool {
+        left.name == right.name && left.epoch == right.epoch && left.goal == right.goal
+            && left.resources == right.resources && left.call?.id == right.call?.id
+            && left.isKilling == right.isKilling && left.failures == right.failures
+    }
+
+    /// Takes over what an earlier life of the daemon left running under the same epoch. (Rule L10)
+    public mutating func adopt(at now: Tick) {
+        for place in self.resources.indices {
+            self.resources[place].state = .running
+            self.resources[place].nextMonitor = now
+        }
+        self.isReported = true
+    }
+
+    /// Where the group stands, in one word.
+    public var phase: String {
+        switch self.goal {
+        case .suspended: self.isKilling ? "killing" : "suspended"
+        case .down: self.isFinished ? "stopped" : "stopping"
+        case .up: self.isUp ? "running" : (self.failures.isEmpty ? "starting" : "restarting")
+        }
+    }
+
+    /// Every resource runs.
+    public var isUp: Bool { self.goal == .up && self.resources.allSatisfy { $0.state == .running } }
+
+    /// Nothing of the group runs here, and no start is under way.
+    public var isEmpty: Bool {
+        self.call == nil && !self.isKilling
+            && self.resources.allSatisfy { $0.state == .stopped || $0.state == .detached }
+    }
+
+    /// It was to stop, and has.
+    public var isFinished: Bool {
+        guard case .down = self.goal else { return false }
+        return self.call == nil && !self.isKilling && self.resources.allSatisfy { $0.state == .stopped }
+    }
+
+    /// The next moment at which `tick` does something.
+    public var deadline: Tick {
+        self.resources.reduce(self.retryAt) { min($0, $1.state == .running ? $1.nextMonitor : .never) }
+    }
+}

@@ -1,0 +1,218 @@
+import Basis
+import Raft
+
+/// A node's request to a voter: "let me run for D from this moment on". (Rule L2)
+public struct Renewal: Equatable, Sendable {
+    /// Who asks.
+    public var node: NodeID
+    /// Which life of it.
+    public var incarnation: Incarnation
+    /// The boot id of that life.
+    public var bootID: String
+    /// Random, drawn once per life of the daemon, so that answers to an earlier daemon are recognised.
+    public var nonce: UInt64
+    /// When it was sent, on the asker's boot clock.
+    public var sentAt: Tick
+    /// The D that the lease will be computed with. (Rule L9)
+    public var duration: Span
+    /// The membership entry it was sent under. (Rule L8)
+    public var membershipIndex: LogIndex
+
+    func encode(into writer: inout ByteWriter) {
+        writer.node(self.node)
+        writer.uint64(self.incarnation.rawValue)
+        writer.string(self.bootID)
+        writer.uint64(self.nonce)
+        writer.uint64(self.sentAt.nanoseconds)
+        writer.span(self.duration)
+        writer.uint64(self.membershipIndex.rawValue)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> Renewal {
+        Renewal(
+            node: try reader.node(), incarnation: Incarnation(try reader.uint64()), bootID: try reader.string(),
+            nonce: try reader.uint64(), sentAt: Tick(nanoseconds: try reader.uint64()),
+            duration: try reader.span(), membershipIndex: LogIndex(try reader.uint64()))
+    }
+}
+
+/// The side that runs groups: sends renewals, collects answers, knows until when it may run. (Rules L1 to L3)
+public struct LeaseHolder: Equatable, Sendable {
+    private struct Sent: Equatable, Sendable {
+        var renewal: Renewal
+        var answeredBy: [NodeID]
+    }
+
+    /// This life of the daemon.
+    public let nonce: UInt64
+    private let node: NodeID
+    private let bootID: String
+    private var sent: [Sent] = []
+    private var nextRenewal = Tick.zero
+    /// The end of the lease; `zero` when there is none.
+    public private(set) var end = Tick.zero
+    /// The life that the lease belongs to.
+    public private(set) var incarnation = Incarnation.none
+
+    /// No lease yet.
+    public init(node: NodeID, bootID: String, nonce: UInt64) {
+        self.node = node
+        self.bootID = bootID
+        self.nonce = nonce
+    }
+
+    /// Whether this node may run groups of `incarnation`.
+    public func isValid(for incarnation: Incarnation, at now: Tick) -> Bool {
+        incarnation != .none && incarnation == self.incarnation && now < self.end
+    }
+
+    /// The next moment at which something is due.
+    public var deadline: Tick { self.nextRenewal }
+
+    /// A renewal to send to every voter, when one is due.
+    public mutating func renewalDue(
+        incarnation: Incarnation, duration: Span, interval: Span, membershipIndex: LogIndex, at now: Tick
+    ) -> Renewal? {
+        guard incarnation != .none, now >= self.nextRenewal else { return nil }
+        if incarnation != self.incarnation {
+            self.incarnation = incarnation
+            self.end = .zero
+            self.sent.removeAll()
+        }
+        self.nextRenewal = now + interval
+        let renewal = Renewal(
+            node: self.node, incarnation: incarnation, bootID: self.bootID, nonce: self.nonce, sentAt: now,
+            duration: duration, membershipIndex: membershipIndex)
+        // Answers to renewals whose lease would have ended by now are useless.
+        self.sent.removeAll { $0.renewal.sentAt + $0.renewal.duration <= now }
+        self.sent.append(Sent(renewal: renewal, answeredBy: []))
+        return renewal
+    }
+
+    /// Takes a voter's answer, which echoes the renewal. True when it extended the lease.
+    public mutating func answered(
+        _ renewal: Renewal, by voter: NodeID, membership: Membership, membershipIndex: LogIndex
+    ) -> Bool {
+        // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
+        guard renewal.nonce == self.nonce, renewal.incarnation == self.incarnation,
+            renewal.membershipIndex == membershipIndex,
+            let place = self.sent.firstIndex(where: { $0.renewal == renewal })
+        else { return false }
+        if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
+        let answeredBy = self.sent[place].answeredBy
+        guard membership.hasMajority(where: { answeredBy.contains($0) }) else { return false }
+        // Rule L1: send time + D, never receipt time + D.
+        let end = renewal.sentAt + renewal.duration
+        self.sent.removeAll { $0.renewal.sentAt <= renewal.sentAt }
+        guard end > self.end else { return false }
+        self.end = end
+        return true
+    }
+
+    /// Gives the lease up, after everything was stopped because this life was declared lost.
+    public mutating func drop() {
+        self.end = .zero
+        self.incarnation = .none
+        self.sent.removeAll()
+    }
+
+    /// Takes over a lease that an earlier life of the daemon wrote down for the same boot. (Rule L10)
+    public mutating func adopt(end: Tick, incarnation: Incarnation) {
+        self.end = end
+        self.incarnation = incarnation
+    }
+}
+
+/// The side that votes: answers renewals, and remembers when it last did. (Rules L4, L5, L8)
+public struct LeaseVoter: Equatable, Sendable {
+    /// What a voter's log says about a node, gathered by the caller.
+    public struct View: Equatable, Sendable {
+        /// The life that the log has admitted.
+        public var incarnation: Incarnation
+        /// The boot id of that life.
+        public var bootID: String
+        /// The durable log holds a suspicion of it that no applied `trust` has lifted. (Rule L4)
+        public var isSuspected: Bool
+        /// The node's standing is `lost`.
+        public var isLost: Bool
+        /// The latest membership entry in the log. (Rule L8)
+        public var membershipIndex: LogIndex
+    }
+
+    private struct Promise: Equatable, Sendable {
+        var node: NodeID
+        var at: Tick
+        var duration: Span
+    }
+
+    private let startedAt: Tick
+    private let startDuration: Span
+    private var membershipChangedAt: Tick
+    private var promises: [Promise] = []
+    private var heard: [(node: NodeID, at: Tick)] = []
+
+    /// A restarted voter counts as having answered everybody at its start. (Rule L5)
+    public init(startedAt: Tick, duration: Span) {
+        self.startedAt = startedAt
+        self.startDuration = duration
+        self.membershipChangedAt = startedAt
+    }
+
+    /// Compares everything.
+    public static func == (left: LeaseVoter, right: LeaseVoter) -> Bool {
+        left.promises == right.promises && left.membershipChangedAt == right.membershipChangedAt
+            && left.heard.map(\.node) == right.heard.map(\.node) && left.heard.map(\.at) == right.heard.map(\.at)
+    }
+
+    /// A membership entry was applied: all ages count at least from here. (Rule L5)
+    public mutating func membershipChanged(at now: Tick) { self.membershipChangedAt = now }
+
+    /// A life was admitted: its silence counts from here.
+    public mutating func admitted(_ node: NodeID, at now: Tick) {
+        self.heard.removeAll { $0.node == node }
+        self.heard.append((node, now))
+    }
+
+    /// Notes a renewal, and says whether it may be answered. The caller then echoes it.
+    public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
+        if renewal.incarnation == view.incarnation, renewal.bootID == view.bootID {
+            self.heard.removeAll { $0.node == renewal.node }
+            self.heard.append((renewal.node, now))
+        }
+        // Rule L8: only the admitted incarnation, under a membership not older than this voter's.
+        guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID, !view.isLost,
+            renewal.membershipIndex >= view.membershipIndex
+        else { return false }
+        // Rule L4: a suspicion in the durable log is the promise not to answer.
+        guard !view.isSuspected else { return false }
+        // The promise that lasts longest counts, whatever D later renewals carry. (Rule L9)
+        if let place = self.promises.firstIndex(where: { $0.node == renewal.node }) {
+            let old = self.promises[place]
+            if now + renewal.duration >= old.at + old.duration {
+                self.promises[place] = Promise(node: renewal.node, at: now, duration: renewal.duration)
+            }
+        } else {
+            self.promises.append(Promise(node: renewal.node, at: now, duration: renewal.duration))
+        }
+        return true
+    }
+
+    /// How long ago this voter last heard a renewal of the node, answered or not.
+    public func silence(of node: NodeID, at now: Tick) -> Span {
+        now.since(self.heard.first { $0.node == node }?.at ?? self.startedAt)
+    }
+
+    /// When this voter last heard the node's renewals; nil before the first.
+    public func lastHeard(_ node: NodeID) -> Tick? { self.heard.first { $0.node == node }?.at }
+
+    /// The age of the last answer to the node and the D it was given with. To be reported only after the suspicion
+    /// is in the durable log. (Rule L5)
+    public func answerAge(of node: NodeID, at now: Tick) -> (age: Span, duration: Span) {
+        let floor = max(self.startedAt, self.membershipChangedAt)
+        guard let promise = self.promises.first(where: { $0.node == node }) else {
+            return (now.since(floor), self.startDuration)
+        }
+        if promise.at >= floor { return (now.since(promise.at), promise.duration) }
+        return (now.since(floor), max(promise.duration, self.startDuration))
+    }
+}

@@ -1,0 +1,139 @@
+import Basis
+import Raft
+import Resources
+
+/// What nodes tell each other.
+public enum NodeMessage: Equatable, Sendable {
+    /// A link check: the peers that the sender hears directly, and those whose link works both ways. (Rule L16)
+    case ping(hears: [NodeID], reaches: [NodeID])
+    /// A consensus message.
+    case raft(Message)
+    /// A request for the lease, to every voter.
+    case renewal(Renewal)
+    /// A voter's answer: the renewal, echoed. (Rule L2)
+    case renewed(Renewal)
+    /// What a voter hears, to the leader. (Rules L5, L7)
+    case voterReport(VoterReport)
+    /// A command for the leader to propose.
+    case forward(LogCommand)
+    /// Asks the leader for an index that is surely recent. (Rule L10)
+    case readRequest(id: UInt64)
+    /// The leader's answer to `readRequest`.
+    case readAnswer(id: UInt64, index: LogIndex)
+    /// Asks the leader to hand leadership over.
+    case transferRequest(to: NodeID?)
+    /// How a node stands, for `status`; nothing is decided from it.
+    case summary(NodeSummary)
+}
+
+/// What one voter hears of the other nodes.
+public struct VoterReport: Equatable, Sendable {
+    /// What it hears of one node.
+    public struct Line: Equatable, Sendable {
+        /// The node.
+        public var node: NodeID
+        /// The life of it that the voter knows.
+        public var incarnation: Incarnation
+        /// How long it has been silent.
+        public var silence: Span
+        /// The suspicion that this voter has in its durable log, when it has one. (Rule L5)
+        public var suspectedAt: LogIndex?
+        /// The age of the last answer, meaningful only with `suspectedAt`.
+        public var answerAge: Span
+        /// The D of that answer. (Rule L9)
+        public var answerDuration: Span
+    }
+    /// One line for each silent or suspected node, sorted by node.
+    public var lines: [Line]
+    /// Wraps lines.
+    public init(lines: [Line]) { self.lines = lines }
+}
+
+/// How one node stands, in its own words.
+public struct NodeSummary: Equatable, Sendable {
+    /// One group that runs here or is on its way.
+    public struct Group: Equatable, Sendable {
+        /// The group.
+        public var name: GroupName
+        /// The epoch it runs under.
+        public var epoch: Epoch
+        /// `starting`, `running`, `stopping`, ….
+        public var phase: String
+        /// Each resource with its state and, when there is one, a reason.
+        public var resources: [Resource]
+    }
+    /// One resource.
+    public struct Resource: Equatable, Sendable {
+        /// The resource.
+        public var name: ResourceName
+        /// `running`, `starting`, ….
+        public var state: String
+        /// Why, if there is something to say.
+        public var reason: String
+        /// How long ago it was last checked.
+        public var checkedAge: Span
+    }
+    /// One volume's replica.
+    public struct Volume: Equatable, Sendable {
+        /// The volume.
+        public var name: VolumeName
+        /// `replica`, `owner`, `frozen`, `failed`, or `absent` when its server does not run.
+        public var role: String
+        /// Its durable epoch.
+        public var epoch: Epoch
+        /// Bytes that its dirty map marks.
+        public var dirtyBytes: UInt64
+        /// Totals, as in `VolumeStatus`.
+        public var writtenBytes: UInt64
+        /// Payload handed to links.
+        public var sentBytes: UInt64
+        /// The same after compression.
+        public var sentCompressedBytes: UInt64
+        /// The other replicas as the owner sees them.
+        public var peers: [Peer]
+    }
+    /// A replica as the owner sees it.
+    public struct Peer: Equatable, Sendable {
+        /// The node.
+        public var node: NodeID
+        /// The link is up.
+        public var isConnected: Bool
+        /// Bytes that resync has still to look at.
+        public var resyncRemainingBytes: UInt64
+        /// Bytes it had to look at when it began.
+        public var resyncTotalBytes: UInt64
+    }
+    /// What is left of its lease; zero without one.
+    public var leaseRemaining: Span
+    /// What it has applied.
+    public var appliedIndex: LogIndex
+    /// The guard looks at the lease often enough.
+    public var isGuarded: Bool
+    /// Its groups.
+    public var groups: [Group]
+    /// Its volumes.
+    public var volumes: [Volume]
+}
+
+/// A message with its way through the cluster.
+public struct Envelope: Equatable, Sendable {
+    /// The node that wrote the message.
+    public var from: NodeID
+    /// The node that it is for.
+    public var to: NodeID
+    /// It went, or goes, through a third node; never through two. (Rule L16)
+    public var isRelayed: Bool
+    /// The sender's start counter. (Rule E2)
+    public var startCounter: UInt64
+    /// The message.
+    public var message: NodeMessage
+
+    /// All fields.
+    public init(from: NodeID, to: NodeID, isRelayed: Bool, startCounter: UInt64, message: NodeMessage) {
+        self.from = from
+        self.to = to
+        self.isRelayed = isRelayed
+        self.startCounter = startCounter
+        self.message = message
+    }
+}

@@ -1,0 +1,167 @@
+import Basis
+import Raft
+import Resources
+
+extension Envelope {
+    /// The bytes of a frame.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 128)
+        writer.node(self.from)
+        writer.node(self.to)
+        writer.bool(self.isRelayed)
+        writer.uint64(self.startCounter)
+        self.message.encode(into: &writer)
+        return writer.bytes
+    }
+
+    /// Reads what `encoded` wrote.
+    public init(decoding bytes: [UInt8]) throws(CodecError) {
+        var reader = ByteReader(bytes)
+        self.from = try reader.node()
+        self.to = try reader.node()
+        self.isRelayed = try reader.bool()
+        self.startCounter = try reader.uint64()
+        self.message = try NodeMessage.decode(from: &reader)
+        try reader.finish()
+    }
+}
+
+extension NodeMessage {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        switch self {
+        case .ping(let hears, let reaches):
+            writer.uint8(1)
+            writer.list(hears) { $0.node($1) }
+            writer.list(reaches) { $0.node($1) }
+        case .raft(let message):
+            writer.uint8(2)
+            message.encode(into: &writer)
+        case .renewal(let renewal):
+            writer.uint8(3)
+            renewal.encode(into: &writer)
+        case .renewed(let renewal):
+            writer.uint8(4)
+            renewal.encode(into: &writer)
+        case .voterReport(let report):
+            writer.uint8(5)
+            writer.list(report.lines) { $1.encode(into: &$0) }
+        case .forward(let command):
+            writer.uint8(6)
+            writer.data(command.encoded)
+        case .readRequest(let id):
+            writer.uint8(7)
+            writer.uint64(id)
+        case .readAnswer(let id, let index):
+            writer.uint8(8)
+            writer.uint64(id)
+            writer.uint64(index.rawValue)
+        case .transferRequest(let to):
+            writer.uint8(9)
+            writer.optional(to) { $0.node($1) }
+        case .summary(let summary):
+            writer.uint8(10)
+            summary.encode(into: &writer)
+        }
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeMessage {
+        switch try reader.uint8() {
+        case 1:
+            return .ping(
+                hears: try reader.list { (reader) throws(CodecError) in try reader.node() },
+                reaches: try reader.list { (reader) throws(CodecError) in try reader.node() })
+        case 2: return .raft(try Message.decode(from: &reader))
+        case 3: return .renewal(try Renewal.decode(from: &reader))
+        case 4: return .renewed(try Renewal.decode(from: &reader))
+        case 5:
+            return .voterReport(
+                VoterReport(
+                    lines: try reader.list { (reader) throws(CodecError) in try VoterReport.Line.decode(from: &reader) }))
+        case 6: return .forward(try LogCommand(decoding: try reader.data()))
+        case 7: return .readRequest(id: try reader.uint64())
+        case 8: return .readAnswer(id: try reader.uint64(), index: LogIndex(try reader.uint64()))
+        case 9:
+            return .transferRequest(to: try reader.optional { (reader) throws(CodecError) in try reader.node() })
+        case 10: return .summary(try NodeSummary.decode(from: &reader))
+        default: throw .invalid(field: "message type", offset: reader.offset)
+        }
+    }
+}
+
+extension VoterReport.Line {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.node(self.node)
+        writer.uint64(self.incarnation.rawValue)
+        writer.span(self.silence)
+        writer.optional(self.suspectedAt) { $0.uint64($1.rawValue) }
+        writer.span(self.answerAge)
+        writer.span(self.answerDuration)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        Self(
+            node: try reader.node(), incarnation: Incarnation(try reader.uint64()), silence: try reader.span(),
+            suspectedAt: try reader.optional { (reader) throws(CodecError) in LogIndex(try reader.uint64()) },
+            answerAge: try reader.span(), answerDuration: try reader.span())
+    }
+}
+
+extension NodeSummary {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.span(self.leaseRemaining)
+        writer.uint64(self.appliedIndex.rawValue)
+        writer.bool(self.isGuarded)
+        writer.list(self.groups) { writer, group in
+            writer.string(group.name.rawValue)
+            writer.epoch(group.epoch)
+            writer.string(group.phase)
+            writer.list(group.resources) { writer, resource in
+                writer.string(resource.name.rawValue)
+                writer.string(resource.state)
+                writer.string(resource.reason)
+                writer.span(resource.checkedAge)
+            }
+        }
+        writer.list(self.volumes) { writer, volume in
+            writer.string(volume.name.rawValue)
+            writer.string(volume.role)
+            writer.epoch(volume.epoch)
+            writer.uint64(volume.dirtyBytes)
+            writer.uint64(volume.writtenBytes)
+            writer.uint64(volume.sentBytes)
+            writer.uint64(volume.sentCompressedBytes)
+            writer.list(volume.peers) { writer, peer in
+                writer.node(peer.node)
+                writer.bool(peer.isConnected)
+                writer.uint64(peer.resyncRemainingBytes)
+                writer.uint64(peer.resyncTotalBytes)
+            }
+        }
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeSummary {
+        NodeSummary(
+            leaseRemaining: try reader.span(), appliedIndex: LogIndex(try reader.uint64()),
+            isGuarded: try reader.bool(),
+            groups: try reader.list { (reader) throws(CodecError) in
+                Group(
+                    name: try reader.group(), epoch: try reader.epoch(), phase: try reader.string(),
+                    resources: try reader.list { (reader) throws(CodecError) in
+                        Resource(
+                            name: ResourceName(try reader.string()), state: try reader.string(),
+                            reason: try reader.string(), checkedAge: try reader.span())
+                    })
+            },
+            volumes: try reader.list { (reader) throws(CodecError) in
+                Volume(
+                    name: VolumeName(try reader.string()), role: try reader.string(), epoch: try reader.epoch(),
+                    dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
+                    sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),
+                    peers: try reader.list { (reader) throws(CodecError) in
+                        Peer(
+                            node: try reader.node(), isConnected: try reader.bool(),
+                            resyncRemainingBytes: try reader.uint64(), resyncTotalBytes: try reader.uint64())
+                    })
+            })
+    }
+}

@@ -1,0 +1,97 @@
+import Basis
+import Resources
+
+extension ClusterPolicy {
+    func encode(into writer: inout ByteWriter) {
+        writer.string(self.name)
+        self.timing.encode(into: &writer)
+        writer.list(self.volumes) { writer, volume in
+            writer.string(volume.name.rawValue)
+            writer.uint64(volume.sizeBytes)
+            writer.list(volume.replicas) { writer, replica in
+                writer.string(replica.node)
+                writer.string(replica.backing)
+                writer.string(replica.address)
+            }
+            writer.optional(volume.resyncBytesPerSecond) { $0.uint64($1) }
+        }
+        writer.list(self.groups) { $1.encode(into: &$0) }
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> ClusterPolicy {
+        let name = try reader.string()
+        let timing = try Timing.decode(from: &reader)
+        let volumes = try reader.list { (reader) throws(CodecError) in
+            VolumePolicy(
+                name: VolumeName(try reader.string()), sizeBytes: try reader.uint64(),
+                replicas: try reader.list { (reader) throws(CodecError) in
+                    VolumePolicy.Replica(
+                        node: try reader.string(), backing: try reader.string(), address: try reader.string())
+                },
+                resyncBytesPerSecond: try reader.optional { (reader) throws(CodecError) in try reader.uint64() })
+        }
+        let groups = try reader.list { (reader) throws(CodecError) in try GroupPolicy.decode(from: &reader) }
+        return ClusterPolicy(name: name, timing: timing, volumes: volumes, groups: groups)
+    }
+}
+
+extension Timing {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.span(self.leaseDuration)
+        writer.span(self.leaseGrace)
+        writer.span(self.renewalInterval)
+        writer.span(self.detection)
+        writer.uint64(self.clockRateErrorPartsPerMillion)
+        writer.span(self.guardKill)
+        writer.span(self.daemonRestart)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Timing {
+        Timing(
+            leaseDuration: try reader.span(), leaseGrace: try reader.span(), renewalInterval: try reader.span(),
+            detection: try reader.span(), clockRateErrorPartsPerMillion: try reader.uint64(),
+            guardKill: try reader.span(), daemonRestart: try reader.span())
+    }
+}
+
+extension GroupPolicy {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.string(self.name.rawValue)
+        writer.list(self.nodes) { $0.string($1) }
+        writer.bool(self.takeover == .immediate)
+        writer.bool(self.failback)
+        writer.uint32(UInt32(clamping: self.restartAttempts))
+        writer.span(self.restartWindow)
+        writer.uint32(UInt32(clamping: self.maximumMoves))
+        writer.span(self.moveWindow)
+        writer.list(self.resources) { writer, resource in
+            writer.string(resource.name.rawValue)
+            writer.string(resource.agent)
+            writer.list(resource.parameters) { writer, parameter in
+                writer.string(parameter.key)
+                writer.string(parameter.value)
+            }
+            writer.span(resource.startTimeout)
+            writer.span(resource.stopTimeout)
+            writer.span(resource.monitorInterval)
+            writer.span(resource.monitorTimeout)
+        }
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupPolicy {
+        GroupPolicy(
+            name: try reader.group(), nodes: try reader.list { (reader) throws(CodecError) in try reader.string() },
+            takeover: try reader.bool() ? .immediate : .afterLease, failback: try reader.bool(),
+            restartAttempts: Int(try reader.uint32()), restartWindow: try reader.span(),
+            maximumMoves: Int(try reader.uint32()), moveWindow: try reader.span(),
+            resources: try reader.list { (reader) throws(CodecError) in
+                ResourcePolicy(
+                    name: ResourceName(try reader.string()), agent: try reader.string(),
+                    parameters: try reader.list { (reader) throws(CodecError) in
+                        ResourcePolicy.Parameter(try reader.string(), try reader.string())
+                    },
+                    startTimeout: try reader.span(), stopTimeout: try reader.span(),
+                    monitorInterval: try reader.span(), monitorTimeout: try reader.span())
+            })
+    }
+}

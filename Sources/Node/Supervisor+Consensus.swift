@@ -1,0 +1,169 @@
+import Basis
+import Raft
+import Resources
+
+/// The log: messages in, entries out.
+extension Supervisor {
+    private static let entriesBetweenSnapshots: UInt64 = 2000
+
+    mutating func consensusStep(
+        _ input: Consensus.Input, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        // The buffer is lent out, so that a nested step gets one of its own and no copy is made.
+        var raft = Raft.Effects()
+        swap(&raft, &self.raftEffects)
+        raft.removeAll()
+        self.consensus.step(input, at: now, into: &raft)
+        self.perform(&raft, at: now, into: &effects)
+        swap(&raft, &self.raftEffects)
+    }
+
+    /// Proposes as leader. False when this node does not lead.
+    mutating func propose(_ command: LogCommand, at now: Tick, into effects: inout [SupervisorEffect]) -> Bool {
+        var raft = Raft.Effects()
+        let mark = self.consensus.propose(command.encoded, at: now, into: &raft)
+        self.perform(&raft, at: now, into: &effects)
+        return mark != nil
+    }
+
+    private mutating func perform(
+        _ raft: inout Raft.Effects, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        for note in raft.notes { effects.append(.note(note)) }
+        for outbound in raft.messagesNow {
+            self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
+        }
+        if let request = raft.persist { effects.append(.persist(request)) }
+        for outbound in raft.messagesAfterPersist {
+            self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
+        }
+        if let snapshot = raft.installed { self.install(snapshot, at: now, into: &effects) }
+        for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
+        for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
+        self.noteLeadership(at: now)
+        self.compactIfLong(at: now, into: &effects)
+    }
+
+    private mutating func apply(_ entry: Entry, at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard entry.mark.index > self.state.appliedIndex else { return }
+        self.appliedTerm = entry.mark.term
+        switch entry.payload {
+        case .empty:
+            self.state.skip(to: entry.mark.index)
+        case .membership(let membership):
+            self.state.skip(to: entry.mark.index)
+            self.appliedMembership = membership
+            self.appliedMembershipIndex = entry.mark.index
+            self.voter.membershipChanged(at: now)  // Rule L5.
+        case .command(let bytes):
+            let command: LogCommand
+            do { command = try LogCommand(decoding: bytes) } catch {
+                preconditionFailure("entry \(entry.mark) cannot be decoded (\(error)): is this node too old?")
+            }
+            let outcome = self.state.apply(command, at: entry.mark.index)
+            self.derive()
+            if case .refused(let reason) = outcome {
+                effects.append(.note("entry \(entry.mark.index) was refused: \(reason)"))
+            }
+            self.applied(command, outcome, at: entry.mark.index, now, into: &effects)
+        }
+    }
+
+    private mutating func applied(
+        _ entry: LogCommand, _ outcome: Outcome, at index: LogIndex, _ now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        if outcome == .accepted {
+            switch entry.command {
+            case .admit(let node, _, _): self.voter.admitted(node, at: now)
+            case .leaves(let volume, _, _, _), .joins(let volume, _, _, _):
+                self.inSyncChanged(volume, into: &effects)
+            default: break
+            }
+        }
+        self.resolve(entry, outcome, at: index, into: &effects)
+    }
+
+    private mutating func install(_ snapshot: Snapshot, at now: Tick, into effects: inout [SupervisorEffect]) {
+        do {
+            self.state = try ClusterState(decoding: snapshot.data)
+        } catch {
+            preconditionFailure("snapshot \(snapshot.mark) cannot be decoded (\(error)): is this node too old?")
+        }
+        self.derive()
+        self.appliedTerm = snapshot.mark.term
+        self.appliedMembership = snapshot.membership
+        self.appliedMembershipIndex = snapshot.membershipIndex
+        self.voter.membershipChanged(at: now)
+        for record in self.state.nodes { self.voter.admitted(record.id, at: now) }
+        for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
+    }
+
+    private mutating func compactIfLong(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let applied = self.state.appliedIndex
+        guard applied.rawValue >= self.consensus.snapshotIndex.rawValue + Self.entriesBetweenSnapshots else { return }
+        let snapshot = Snapshot(
+            mark: LogMark(term: self.appliedTerm, index: applied), membership: self.appliedMembership,
+            membershipIndex: self.appliedMembershipIndex, data: self.state.encoded)
+        self.consensusStep(.compact(snapshot), at: now, into: &effects)
+    }
+
+    private mutating func noteLeadership(at now: Tick) {
+        guard self.consensus.isLeader else {
+            self.leadership = nil
+            self.reports.removeAll()
+            return
+        }
+        if self.leadership == nil {
+            self.leadership = Leadership(
+                since: now, index: self.consensus.lastIndex, clusterMilliseconds: self.state.clusterMilliseconds)
+        }
+    }
+
+    mutating func receive(
+        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        if envelope.to != self.identity.node {
+            // Rule L16: one hop, and only for somebody else's message that was not relayed by another already.
+            guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else { return }
+            effects.append(.send(envelope, to: envelope.to))
+            return
+        }
+        switch envelope.message {
+        case .ping(let hears, let reaches):
+            if via == envelope.from { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
+        case .raft(let message):
+            // Rule E2: a voter whose disk was rolled back must not be counted until it rejoined as a learner.
+            if let record = self.state.node(envelope.from), envelope.startCounter < record.startCounter,
+                self.consensus.membership.isVoter(envelope.from)
+            {
+                return
+            }
+            self.consensusStep(.receive(from: envelope.from, message), at: now, into: &effects)
+        case .renewal(let renewal):
+            guard renewal.node == envelope.from else { return }
+            self.answer(renewal, at: now, into: &effects)
+        case .renewed(let renewal):
+            self.renewed(renewal, by: envelope.from, at: now)
+        case .voterReport(let report):
+            guard self.consensus.isLeader else { return }
+            self.reports.removeAll { $0.voter == envelope.from }
+            self.reports.append(Report(voter: envelope.from, receivedAt: now, lines: report.lines))
+        case .forward(let command):
+            self.proposeForwarded(command, from: envelope.from, at: now, into: &effects)
+        case .readRequest(let id):
+            guard self.consensus.isLeader else { return }
+            self.consensusStep(.readIndex(id: Self.readID(id, of: envelope.from)), at: now, into: &effects)
+        case .readAnswer(let id, let index):
+            if id == self.readID { self.readIndex = index }
+        case .transferRequest(let target):
+            if self.consensus.isLeader {
+                self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
+            }
+        case .summary(let summary):
+            self.summaries.removeAll { $0.node == envelope.from }
+            self.summaries.append((envelope.from, now, summary))
+            self.summaries.sort { $0.node < $1.node }
+        }
+    }
+}

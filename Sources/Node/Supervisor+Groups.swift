@@ -1,0 +1,262 @@
+import Basis
+import Mirror
+import Raft
+import Resources
+
+/// A member's search for a group that was never started anywhere. (Rule B2)
+struct AbsentProbe: Equatable, Sendable {
+    var group: GroupName
+    var incarnation: Incarnation
+    var waiting: [UInt64]
+    var found: String?
+}
+
+/// What runs on this node.
+extension Supervisor {
+    /// Starts, stops, suspends and resumes runners so that they agree with the applied state and the lease.
+    mutating func settleGroups(at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.settleAdoption(at: now, into: &effects)
+        let hasLease = self.hasLease(at: now)
+        for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
+        // Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent,
+        // and a guard that can end it.
+        if hasLease, self.isCaughtUp, self.isGuarded(at: now) {
+            for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
+                let record = self.state.groups[place]
+                if self.shouldStart(record) { self.begin(record, at: now, into: &effects) }
+            }
+            if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
+        }
+        for runner in self.runners where runner.deadline <= now {
+            self.stepRunner(runner.name, runner.epoch, .tick, at: now, into: &effects)
+        }
+        self.writeFacts(into: &effects)
+    }
+
+    /// Whether the applied state says that this runner's epoch is still this node's.
+    private func isMine(_ runner: GroupRunner) -> Bool {
+        guard let record = self.state.group(runner.name), record.epoch == runner.epoch,
+            let assignment = record.assignment
+        else { return false }
+        return assignment.node == self.identity.node && assignment.incarnation == runner.incarnation
+    }
+
+    private mutating func settle(
+        _ runner: GroupRunner, _ hasLease: Bool, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let record = self.state.group(runner.name)
+        if !hasLease || self.myIncarnation != runner.incarnation {
+            if runner.goal != .suspended {
+                self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
+            }
+        }
+        guard self.isCaughtUp else { return }
+        guard self.isMine(runner) else {
+            // Its epoch is over: kill what is left, fail what the volume still holds, forget it.
+            if runner.goal != .suspended {
+                self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
+            }
+            if self.runners.first(where: { $0.name == runner.name })?.isEmpty == true {
+                for resource in runner.resources {
+                    if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
+                }
+                self.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
+            }
+            return
+        }
+        guard hasLease, let assignment = record?.assignment else { return }
+        if runner.goal == .suspended, runner.isEmpty {
+            // Rule L15: the same life and the same epoch may go on.
+            for resource in runner.resources {
+                if let volume = resource.volume {
+                    effects.append(.volume(volume, .thaw(incarnation: runner.incarnation, epoch: runner.epoch)))
+                }
+            }
+            self.stepRunner(runner.name, runner.epoch, .resume, at: now, into: &effects)
+        }
+        if assignment.releasing != nil, runner.goal == .up {
+            self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
+        }
+        self.repeatReports(runner.name, assignment, at: now, into: &effects)
+    }
+
+    /// `started` and `stopped` are asked for until they are applied. (Rule L11)
+    private mutating func repeatReports(
+        _ name: GroupName, _ assignment: ClusterState.GroupRecord.Assignment, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        guard let runner = self.runners.first(where: { $0.name == name }) else { return }
+        if runner.isUp, !assignment.isStarted {
+            self.request(.started(name, runner.epoch), at: now, into: &effects)
+        }
+        if runner.isFinished, case .down(let failure) = runner.goal {
+            self.stoppedEpochs[name] = runner.epoch
+            self.request(.stopped(name, runner.epoch, failure: failure), at: now, into: &effects)
+        }
+    }
+
+    private func shouldStart(_ record: ClusterState.GroupRecord) -> Bool {
+        guard let assignment = record.assignment, assignment.node == self.identity.node,
+            assignment.incarnation == self.myIncarnation, assignment.releasing == nil || !assignment.isStarted,
+            self.stoppedEpochs[record.name] != record.epoch
+        else { return false }
+        return !self.runners.contains { $0.name == record.name }
+    }
+
+    private mutating func begin(
+        _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return }
+        let runner = GroupRunner(
+            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
+        self.nextCall += 1 << 32
+        self.runners.append(runner)
+        self.runners.sort { $0.name < $1.name }
+        self.writeFacts(into: &effects)
+        effects.append(.note("starting \(record.name) under epoch \(record.epoch)"))
+        self.stepRunner(record.name, record.epoch, .resume, at: now, into: &effects)
+    }
+
+    mutating func leaseEnded(at now: Tick, into effects: inout [SupervisorEffect]) {
+        for runner in self.runners {
+            for resource in runner.resources {
+                if let volume = resource.volume { effects.append(.volume(volume, .freeze)) }
+            }
+        }
+    }
+
+    // MARK: Runner plumbing
+
+    mutating func stepRunner(
+        _ name: GroupName, _ epoch: Epoch?, _ input: GroupRunner.Input, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        guard let place = self.runners.firstIndex(where: { $0.name == name && (epoch == nil || $0.epoch == epoch) })
+        else { return }
+        var requests: [GroupRunner.Request] = []
+        self.runners[place].step(input, at: now, into: &requests)
+        let runner = self.runners[place]
+        for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
+    }
+
+    private mutating func perform(
+        _ request: GroupRunner.Request, of runner: GroupRunner, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        switch request {
+        case .call(let call): effects.append(.call(call))
+        case .cancel(let id): effects.append(.cancel(id))
+        case .openVolume(let volume):
+            if let command = self.openCommand(volume, for: runner) { effects.append(.volume(volume, command)) }
+        case .closeVolume(let volume):
+            effects.append(.volume(volume, .close(epoch: runner.epoch)))
+        case .kill: effects.append(.killGroup(runner.name))
+        case .reportStarted: self.request(.started(runner.name, runner.epoch), at: now, into: &effects)
+        case .reportStopped(let failure):
+            self.stoppedEpochs[runner.name] = runner.epoch
+            self.request(.stopped(runner.name, runner.epoch, failure: failure), at: now, into: &effects)
+        case .note(let text): effects.append(.note(text))
+        }
+    }
+
+    mutating func agentFinished(
+        _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        if let place = self.absentProbes.firstIndex(where: { $0.waiting.contains(id) }) {
+            self.probed(place, id, outcome, at: now, into: &effects)
+            return
+        }
+        for runner in self.runners {
+            self.stepRunner(runner.name, runner.epoch, .agentFinished(id: id, outcome), at: now, into: &effects)
+        }
+    }
+
+    // MARK: Adoption (rule L10)
+
+    mutating func adopt(_ facts: Facts, leaseEnd: Tick, at now: Tick) {
+        guard leaseEnd > now, facts.incarnation != .none else { return }
+        self.holder.adopt(end: leaseEnd, incarnation: facts.incarnation)
+        self.adoptable = facts
+    }
+
+    /// Once the restored log shows the groups, takes over those that were up. They run on under the old lease while
+    /// this daemon catches up; if their epoch is over, `settle` ends them then.
+    private mutating func settleAdoption(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let facts = self.adoptable, self.state.appliedIndex != .zero else { return }
+        self.adoptable = nil
+        for group in facts.groups {
+            guard group.isUp, let policy = self.state.policy.group(group.name), self.holder.end > now else {
+                effects.append(.killGroup(group.name))
+                continue
+            }
+            var runner = GroupRunner(
+                policy: policy, epoch: group.epoch, incarnation: facts.incarnation, firstCall: self.nextCall)
+            self.nextCall += 1 << 32
+            runner.adopt(at: now)
+            self.runners.append(runner)
+            effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
+        }
+        self.runners.sort { $0.name < $1.name }
+        self.wasLeaseValid = self.hasLease(at: now)
+    }
+
+    private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
+        guard self.adoptable == nil else { return }
+        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation {
+            return
+        }
+        let facts = Facts(
+            bootID: self.identity.bootID, incarnation: self.myIncarnation,
+            groups: self.runners.map { .init(name: $0.name, epoch: $0.epoch, isUp: $0.isUp) })
+        guard facts != self.lastFacts else { return }
+        if self.runners.isEmpty, self.lastFacts == nil || self.lastFacts?.groups.isEmpty == true,
+            facts.incarnation == self.lastFacts?.incarnation
+        {
+            return
+        }
+        self.lastFacts = facts
+        effects.append(.facts(facts))
+    }
+
+    // MARK: First start (rule B2)
+
+    private mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let me = self.me, !me.about.isWitness else { return }
+        for record in self.state.groups where record.epoch == .none && !record.absentOn.contains(me.id) {
+            guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else { continue }
+            if let probe = self.absentProbes.first(where: { $0.group == record.name }) {
+                if probe.incarnation == me.incarnation, !probe.waiting.isEmpty || probe.found != nil { continue }
+                if probe.incarnation == me.incarnation {
+                    self.request(.absent(record.name, me.id, me.incarnation), at: now, into: &effects)
+                    continue
+                }
+                self.absentProbes.removeAll { $0.group == record.name }
+            }
+            var probe = AbsentProbe(group: record.name, incarnation: me.incarnation, waiting: [])
+            for resource in policy.resources {
+                let call = AgentCall(
+                    id: self.nextCall, group: record.name, epoch: .none, resource: resource, action: .probe,
+                    timeout: resource.monitorTimeout)
+                self.nextCall += 1
+                probe.waiting.append(call.id)
+                effects.append(.call(call))
+            }
+            self.absentProbes.append(probe)
+        }
+    }
+
+    private mutating func probed(
+        _ place: Int, _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        self.absentProbes[place].waiting.removeAll { $0 == id }
+        switch outcome {
+        case .notRunning, .failed, .timedOut: break
+        case .success, .degraded:
+            self.absentProbes[place].found = "a resource runs already"
+            effects.append(
+                .note(
+                    "\(self.absentProbes[place].group) runs here already, outside of Holdfast: stop it, then "
+                        + "restart this daemon, or sign with `holdfast group start --declare-absent`"))
+        }
+    }
+}

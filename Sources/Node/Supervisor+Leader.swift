@@ -1,0 +1,165 @@
+import Basis
+import Raft
+import Resources
+
+/// What only the leader decides: who is silent, who is lost, who votes, and what runs where.
+extension Supervisor {
+    private static let planInterval = Span.milliseconds(50)
+
+    mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let leadership = self.leadership, self.consensus.isLeader,
+            self.state.appliedIndex >= leadership.index, now >= self.nextPlanAt
+        else { return }
+        self.nextPlanAt = now + Self.planInterval
+        self.reports.removeAll { now.since($0.receivedAt) > self.state.policy.timing.detection }
+        self.reports.removeAll { $0.voter == self.identity.node }
+        self.reports.append(
+            Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now)))
+        self.decideMembership(at: now, into: &effects)
+        self.decideLives(at: now, into: &effects)
+        self.decidePlan(at: now, into: &effects)
+    }
+
+    // MARK: Silence
+
+    private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let timing = self.state.policy.timing
+        let membership = self.consensus.membership
+        for record in self.state.nodes {
+            func line(of voter: NodeID) -> (line: VoterReport.Line, since: Span)? {
+                guard let report = self.reports.first(where: { $0.voter == voter }),
+                    let line = report.lines.first(where: {
+                        $0.node == record.id && $0.incarnation == record.incarnation
+                    })
+                else { return nil }
+                return (line, now.since(report.receivedAt))
+            }
+            switch record.standing {
+            case .never, .lost:
+                continue
+            case .trusted:
+                // Rule L7: a majority must report silence; a leader that alone cannot hear takes nothing away.
+                let isSilent = membership.hasMajority { voter in
+                    line(of: voter).map { $0.line.silence > timing.detection } ?? false
+                }
+                if isSilent {
+                    self.request(.suspect(record.id, record.incarnation), at: now, into: &effects)
+                }
+            case .suspected(let at):
+                // Rule L6: a majority has the suspicion, and the youngest of its answers is older than T. Only time
+                // since a report arrived may be added to the age in it.
+                let isOver = membership.hasMajority { voter in
+                    guard let (line, since) = line(of: voter), line.suspectedAt == at else { return false }
+                    return line.answerAge + since >= timing.wait(forLease: line.answerDuration)
+                }
+                // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
+                let isHeard = membership.hasMajority { voter in
+                    guard let (line, since) = line(of: voter) else { return false }
+                    return line.silence + since < timing.detection
+                }
+                if isHeard {
+                    self.request(.trust(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
+                } else if isOver {
+                    self.request(.lost(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
+                }
+            }
+        }
+    }
+
+    // MARK: Votes
+
+    /// Members and witnesses become voters once they are admitted and have caught up; always an odd number, because
+    /// an even number survives no more failures than one less. (Rules B1, B4)
+    private mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let membership = self.consensus.membership
+        guard !membership.isJoint, self.consensus.membershipIndex <= self.consensus.commitIndex else { return }
+        let known = self.state.nodes.map(\.id)
+        var learners = membership.learners
+        for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
+        let match = self.consensus.matchIndexes
+        func isReady(_ node: NodeID) -> Bool {
+            guard let record = self.state.node(node), record.standing == .trusted else { return false }
+            guard let index = match.first(where: { $0.0 == node })?.1 else { return false }
+            return index.rawValue + 50 >= self.consensus.lastIndex.rawValue
+        }
+        let candidates = learners.filter { isReady($0) }.sorted()
+        var voters = membership.voters
+        let room = min(7, voters.count + candidates.count)
+        let wanted = room % 2 == 1 ? room : room - 1
+        if wanted > voters.count { voters += candidates.prefix(wanted - voters.count) }
+        let target = Membership(
+            voters: voters, learners: learners.filter { !voters.contains($0) },
+            witnesses: known.filter { node in
+                voters.contains(node) && self.state.node(node)?.about.isWitness == true
+            })
+        if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
+    }
+
+    // MARK: Plan
+
+    private mutating func decidePlan(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let plan = Planner.plan(policy: self.state.policy, observation: self.state.observation)
+        for action in plan.actions {
+            guard let record = self.state.group(action.group) else { continue }
+            switch action.step {
+            case .assign(let group, let node, let isTakeover):
+                guard let owner = self.state.node(named: node) else { continue }
+                self.request(
+                    .assign(
+                        group, owner.id, owner.incarnation, replacing: record.epoch, isTakeover: isTakeover,
+                        reason: action.reason),
+                    at: now, into: &effects)
+            case .release(let group, _, let target):
+                self.request(
+                    .release(
+                        group, record.epoch, target: target.flatMap { self.state.node(named: $0)?.id },
+                        reason: action.reason),
+                    at: now, into: &effects)
+            case .park(let group):
+                self.request(.park(group, reason: action.reason), at: now, into: &effects)
+            case .wait:
+                continue
+            }
+        }
+        self.leaveDrainedLeadership(at: now, into: &effects)
+    }
+
+    private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.me?.isDrained == true, now >= self.nextHandoverAt else { return }
+        self.nextHandoverAt = now + .seconds(5)
+        let isOtherVoter = self.consensus.membership.voters.contains { voter in
+            voter != self.identity.node && self.state.node(voter)?.isDrained == false
+                && self.state.node(voter)?.about.isWitness == false && self.reachability.isGood(voter, at: now)
+        }
+        if isOtherVoter { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
+    }
+
+    // MARK: Forwarded commands
+
+    mutating func proposeForwarded(
+        _ command: LogCommand, from node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard let leadership = self.leadership, self.consensus.isLeader,
+            self.state.appliedIndex >= leadership.index
+        else { return }
+        if case .admit(let subject, let bootID, _) = command.command, let record = self.state.node(subject),
+            record.bootID != bootID, record.standing == .trusted,
+            self.voter.silence(of: subject, at: now) < self.state.policy.timing.renewalInterval * 2,
+            self.voter.lastHeard(subject) != nil
+        {
+            // Rule E3: the old boot still speaks, so this is a second live copy of one identity, or a reboot that is
+            // too fast to be one. It asks again.
+            effects.append(
+                .note(
+                    "refused: \(record.about.name) asks to start a new life while its old one is still heard; "
+                        + "if this goes on, two machines use one identity"))
+            return
+        }
+        var stamped = command
+        let elapsed = now.since(leadership.since).milliseconds
+        stamped.clusterMilliseconds = max(
+            self.state.clusterMilliseconds, leadership.clusterMilliseconds + elapsed)
+        stamped.wallMilliseconds = self.wallMilliseconds
+        _ = self.propose(stamped, at: now, into: &effects)
+    }
+}

@@ -1,0 +1,209 @@
+import Basis
+import Raft
+import Resources
+
+/// Both sides of the lease, links, and the node's own birth.
+extension Supervisor {
+    private static let reportInterval = Span.milliseconds(100)
+
+    // MARK: Links
+
+    mutating func settleLinks(at now: Tick, into effects: inout [SupervisorEffect]) {
+        if self.peersDerivedAt != self.state.appliedIndex {
+            self.peersDerivedAt = self.state.appliedIndex
+            let peers = self.state.nodes.filter { $0.id != self.identity.node }
+                .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
+            if peers != self.lastPeers {
+                self.lastPeers = peers
+                effects.append(.peers(peers))
+            }
+        }
+        guard let ping = self.reachability.pingDue(at: now) else { return }
+        for peer in self.lastPeers {
+            effects.append(
+                .send(
+                    Envelope(
+                        from: self.identity.node, to: peer.node, isRelayed: false,
+                        startCounter: self.identity.startCounter,
+                        message: .ping(hears: ping.hears, reaches: ping.reaches)),
+                    to: peer.node))
+        }
+    }
+
+    // MARK: Holder
+
+    /// Whether groups of this life may run now. (Rule L1)
+    public func hasLease(at now: Tick) -> Bool {
+        self.holder.isValid(for: self.myIncarnation, at: now)
+    }
+
+    mutating func settleLeases(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let timing = self.state.policy.timing
+        if let renewal = self.holder.renewalDue(
+            incarnation: self.myIncarnation, duration: timing.leaseDuration, interval: timing.renewalInterval,
+            membershipIndex: self.consensus.membershipIndex, at: now)
+        {
+            for voter in self.consensus.membership.allVoters {
+                if voter == self.identity.node {
+                    self.answer(renewal, at: now, into: &effects)
+                } else {
+                    self.send(.renewal(renewal), to: voter, at: now, into: &effects)
+                }
+            }
+        }
+        self.publishLease(at: now, into: &effects)
+        self.reportSilence(at: now, into: &effects)
+    }
+
+    mutating func renewed(_ renewal: Renewal, by voter: NodeID, at now: Tick) {
+        _ = self.holder.answered(
+            renewal, by: voter, membership: self.consensus.membership,
+            membershipIndex: self.consensus.membershipIndex)
+    }
+
+    private mutating func publishLease(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let isValid = self.hasLease(at: now)
+        let end = isValid ? self.holder.end : Tick.zero
+        let grace = self.state.policy.timing.leaseGrace
+        if end != self.publishedEnd {
+            // The end itself is never withdrawn early: the guard acts when it passes. Rule L12.
+            if isValid { effects.append(.lease(end: end, self.holder.incarnation, grace: grace)) }
+            self.publishedEnd = end
+        }
+        guard isValid != self.wasLeaseValid else { return }
+        self.wasLeaseValid = isValid
+        effects.append(.note(isValid ? "lease held until \(self.holder.end)" : "the lease ended"))
+        if !isValid { self.leaseEnded(at: now, into: &effects) }
+    }
+
+    // MARK: Voter
+
+    /// Rules L4, L8: what this voter's log says about a node.
+    func view(of node: NodeID) -> LeaseVoter.View? {
+        guard let record = self.state.node(node) else { return nil }
+        return LeaseVoter.View(
+            incarnation: record.incarnation, bootID: record.bootID,
+            isSuspected: self.suspicion(of: record) != nil, isLost: record.standing == .lost || record.standing == .never,
+            membershipIndex: self.consensus.membershipIndex)
+    }
+
+    /// The open suspicion of a node in the durable log: applied, or still in the tail. (Rule L4)
+    ///
+    /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
+    /// with it. A `trust` counts only once it is applied.
+    func suspicion(of record: ClusterState.NodeRecord) -> LogIndex? {
+        if case .suspected(let at) = record.standing { return at }
+        return self.tailSuspicions.first { $0.node == record.id && $0.incarnation == record.incarnation }?.index
+    }
+
+    /// Reads the suspicions in entries that are appended but not applied.
+    mutating func refreshTail() {
+        let version = (log: self.consensus.logVersion, applied: self.state.appliedIndex)
+        guard version != self.tailVersion else { return }
+        self.tailVersion = version
+        self.tailSuspicions.removeAll(keepingCapacity: true)
+        for entry in self.consensus.entries(after: self.state.appliedIndex) {
+            guard case .command(let bytes) = entry.payload, let command = try? LogCommand(decoding: bytes),
+                case .suspect(let node, let incarnation) = command.command
+            else { continue }
+            self.tailSuspicions.append((node, incarnation, entry.mark.index))
+        }
+    }
+
+    mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.consensus.membership.isVoter(self.identity.node) else { return }
+        self.refreshTail()
+        guard let view = self.view(of: renewal.node) else { return }
+        guard self.voter.receive(renewal, view: view, at: now) else { return }
+        if renewal.node == self.identity.node {
+            self.renewed(renewal, by: self.identity.node, at: now)
+        } else {
+            self.send(.renewed(renewal), to: renewal.node, at: now, into: &effects)
+        }
+    }
+
+    /// What this voter hears of the others. (Rules L5, L7)
+    mutating func reportLines(at now: Tick) -> [VoterReport.Line] {
+        guard self.consensus.membership.isVoter(self.identity.node) else { return [] }
+        self.refreshTail()
+        let detection = self.state.policy.timing.detection
+        var lines: [VoterReport.Line] = []
+        for record in self.state.nodes where record.id != self.identity.node {
+            guard record.standing != .never, record.standing != .lost else { continue }
+            let silence = self.voter.silence(of: record.id, at: now)
+            let suspicion = self.suspicion(of: record)
+            guard silence > detection || suspicion != nil else { continue }
+            let answer = self.voter.answerAge(of: record.id, at: now)
+            lines.append(
+                VoterReport.Line(
+                    node: record.id, incarnation: record.incarnation, silence: silence, suspectedAt: suspicion,
+                    answerAge: answer.age, answerDuration: answer.duration))
+        }
+        return lines
+    }
+
+    private mutating func reportSilence(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard now >= self.nextReportAt else { return }
+        self.nextReportAt = now + Self.reportInterval
+        let lines = self.reportLines(at: now)
+        guard !lines.isEmpty || self.hadReportLines else { return }
+        self.hadReportLines = !lines.isEmpty
+        guard let leader = self.consensus.leader, leader != self.identity.node else { return }
+        self.send(.voterReport(VoterReport(lines: lines)), to: leader, at: now, into: &effects)
+    }
+
+    // MARK: Birth
+
+    /// Gets this boot admitted, and the applied state up to date. (Rules L8, L10, E3, B3)
+    mutating func settleBirth(at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.settleCatchUp(at: now, into: &effects)
+        guard self.isCaughtUp, let me = self.me, now >= self.nextAdmitAt else { return }
+        let isAdmitted =
+            me.bootID == self.identity.bootID && me.startCounter == self.identity.startCounter
+            && me.standing != .lost && me.standing != .never
+        guard !isAdmitted else { return }
+        // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
+        guard self.runners.allSatisfy(\.isEmpty) || (me.bootID == self.identity.bootID && me.standing != .lost) else {
+            return
+        }
+        self.nextAdmitAt = now + .milliseconds(250)
+        self.request(
+            .admit(self.identity.node, bootID: self.identity.bootID, startCounter: self.identity.startCounter),
+            at: now, into: &effects)
+    }
+
+    /// Rule L10: nothing starts before the applied state covers an index that the leader confirmed after our start.
+    private mutating func settleCatchUp(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard !self.isCaughtUp else { return }
+        if let readIndex = self.readIndex {
+            if self.state.appliedIndex >= readIndex, self.state.clusterID != 0 {
+                self.isCaughtUp = true
+                effects.append(.note("caught up with the cluster at entry \(self.state.appliedIndex)"))
+            }
+            return
+        }
+        guard now >= self.nextReadAt, let leader = self.consensus.leader else { return }
+        self.nextReadAt = now + .milliseconds(200)
+        self.readID += 1
+        if leader == self.identity.node {
+            self.consensusStep(
+                .readIndex(id: Self.readID(self.readID, of: self.identity.node)), at: now, into: &effects)
+        } else {
+            self.send(.readRequest(id: self.readID), to: leader, at: now, into: &effects)
+        }
+    }
+
+    static func readID(_ id: UInt64, of node: NodeID) -> UInt64 {
+        UInt64(node.rawValue) << 40 | (id & 0xFF_FFFF_FFFF)
+    }
+
+    mutating func readReady(_ id: UInt64, _ index: LogIndex, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let node = NodeID(UInt32(truncatingIfNeeded: id >> 40))
+        let plain = id & 0xFF_FFFF_FFFF
+        if node == self.identity.node {
+            if plain == self.readID { self.readIndex = index }
+        } else {
+            self.send(.readAnswer(id: plain, index: index), to: node, at: now, into: &effects)
+        }
+    }
+}

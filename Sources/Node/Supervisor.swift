@@ -1,0 +1,223 @@
+import Basis
+import Mirror
+import Raft
+import Resources
+
+/// One node's decisions, as a value: consensus, cluster state, leases, and the groups and volumes that run here.
+///
+/// Start reading at `step`. The driver feeds inputs and performs effects in order; the simulator does the same in
+/// virtual time. Split by concern: `+Consensus` (log and messages), `+Leases` (both sides of the lease), `+Leader`
+/// (what only the leader decides), `+Groups` and `+Volumes` (what runs here), `+Clients`.
+public struct Supervisor: Sendable {
+    /// What a node knows about itself when its daemon starts.
+    public struct Identity: Equatable, Sendable {
+        /// Its id.
+        public var node: NodeID
+        /// This boot of the machine.
+        public var bootID: String
+        /// How often the log was opened. (Rule E2)
+        public var startCounter: UInt64
+        /// Random, for this life of the daemon. (Rule L2)
+        public var nonce: UInt64
+        /// All fields.
+        public init(node: NodeID, bootID: String, startCounter: UInt64, nonce: UInt64) {
+            self.node = node
+            self.bootID = bootID
+            self.startCounter = startCounter
+            self.nonce = nonce
+        }
+    }
+
+    /// One volume's server on this node.
+    struct VolumeView: Equatable, Sendable {
+        var name: VolumeName
+        var isConnected = false
+        var status: VolumeStatus?
+        var failure = ""
+    }
+
+    /// A command that was handed to the leader and is not applied yet.
+    struct Pending: Equatable, Sendable {
+        var sequence: UInt64
+        var command: Command
+        var client: UInt64?
+        var sentAt: Tick
+        var deadline: Tick
+    }
+
+    struct Report: Equatable, Sendable {
+        var voter: NodeID
+        var receivedAt: Tick
+        var lines: [VoterReport.Line]
+    }
+
+    struct Leadership: Equatable, Sendable {
+        var since: Tick
+        /// The last index when leadership began; decisions wait until it is applied.
+        var index: LogIndex
+        var clusterMilliseconds: UInt64
+    }
+
+    /// Who this is.
+    public let identity: Identity
+    /// The replicated log.
+    public internal(set) var consensus: Consensus
+    /// What the applied log says.
+    public internal(set) var state = ClusterState()
+    /// This node's lease.
+    public internal(set) var holder: LeaseHolder
+    /// This node's votes on others' leases.
+    public internal(set) var voter: LeaseVoter
+    /// Who can be talked to.
+    public internal(set) var reachability: Reachability
+    /// The groups that run here, sorted by name.
+    public internal(set) var runners: [GroupRunner] = []
+    /// How the other nodes say they stand, with the time of arrival; sorted by node.
+    public internal(set) var summaries: [(node: NodeID, receivedAt: Tick, summary: NodeSummary)] = []
+    /// The wall clock for stamps that people read; set by the driver before each step.
+    public var wallMilliseconds: UInt64 = 0
+    /// The applied state is surely not older than this daemon's start. (Rule L10)
+    public internal(set) var isCaughtUp = false
+    /// The guard's last look.
+    public internal(set) var guardSeenAt = Tick.zero
+
+    var appliedMembership: Membership
+    var appliedMembershipIndex: LogIndex
+    var appliedTerm = Term.zero
+    var raftEffects = Raft.Effects()
+    var volumes: [VolumeView] = []
+    var pending: [Pending] = []
+    var nextSequence: UInt64 = 1
+    var nextCall: UInt64 = 1
+    var leadership: Leadership?
+    var reports: [Report] = []
+    var tailSuspicions: [(node: NodeID, incarnation: Incarnation, index: LogIndex)] = []
+    var tailVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
+    var readID: UInt64 = 0
+    var readIndex: LogIndex?
+    var nextReadAt = Tick.zero
+    var nextAdmitAt = Tick.zero
+    var nextReportAt = Tick.zero
+    var nextSummaryAt = Tick.zero
+    var nextPlanAt = Tick.zero
+    var nextHandoverAt = Tick.zero
+    var hadReportLines = false
+    var absentProbes: [AbsentProbe] = []
+    var adoptable: Facts?
+    var stoppedEpochs: [GroupName: Epoch] = [:]
+    var lastFacts: Facts?
+    var lastServers: [VolumeServerSpec] = []
+    var lastPeers: [PeerSpec] = []
+    var peersDerivedAt: LogIndex?
+    var serversDerivedAt: LogIndex?
+    var plannedAt: LogIndex?
+    var wasLeaseValid = false
+    var publishedEnd = Tick.zero
+    /// This node's admitted life, if this boot is the one that was admitted.
+    var myIncarnation = Incarnation.none
+    var searchedAt: LogIndex?
+
+    /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
+    public init(
+        identity: Identity, settings: Consensus.Settings, restored: RestoredState, facts: Facts?, leaseEnd: Tick,
+        seed: UInt64, at now: Tick
+    ) throws(CodecError) {
+        self.identity = identity
+        self.consensus = Consensus(
+            id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
+        self.holder = LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce)
+        if let snapshot = restored.snapshot {
+            self.state = try ClusterState(decoding: snapshot.data)
+            self.appliedMembership = snapshot.membership
+            self.appliedMembershipIndex = snapshot.membershipIndex
+            self.appliedTerm = snapshot.mark.term
+        } else {
+            self.appliedMembership = Membership(voters: [])
+            self.appliedMembershipIndex = .zero
+        }
+        self.voter = LeaseVoter(startedAt: now, duration: self.state.policy.timing.leaseDuration)
+        self.reachability = Reachability(node: identity.node)
+        // A read's number must not repeat one of an earlier life of the daemon.
+        self.readID = identity.nonce & 0x3F_FFFF_FFFF
+        self.derive()
+        if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
+    }
+
+    /// Advances by one input. Effects are appended, to be performed in order.
+    public mutating func step(
+        _ input: SupervisorInput, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        switch input {
+        case .tick: self.consensusStep(.tick, at: now, into: &effects)
+        case .receive(let envelope, let via): self.receive(envelope, via: via, at: now, into: &effects)
+        case .persisted(let sequence): self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
+        case .diskFailed:
+            effects.append(.note("the log's disk failed: this node gives up leadership and its lease"))
+            self.consensusStep(.diskFailed, at: now, into: &effects)
+        case .agentFinished(let id, let outcome): self.agentFinished(id, outcome, at: now, into: &effects)
+        case .serviceExited(let group, let resource, let epoch, let reason):
+            self.stepRunner(group, epoch, .exited(resource, reason: reason), at: now, into: &effects)
+        case .groupKilled(let group, let isDead):
+            self.stepRunner(group, nil, .killed(isDead), at: now, into: &effects)
+        case .volume(let name, let event): self.volumeEvent(name, event, at: now, into: &effects)
+        case .volumeConnected(let name): self.volumeConnection(name, isUp: true, at: now, into: &effects)
+        case .volumeDisconnected(let name): self.volumeConnection(name, isUp: false, at: now, into: &effects)
+        case .client(let id, let request): self.client(id, request, at: now, into: &effects)
+        case .guardSeen(let tick): self.guardSeenAt = max(self.guardSeenAt, tick)
+        }
+        self.settle(at: now, into: &effects)
+    }
+
+    /// Everything that depends on time or on the applied state, after each input. Each part is idle when nothing is
+    /// due.
+    private mutating func settle(at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.settleLinks(at: now, into: &effects)
+        self.settleLeases(at: now, into: &effects)
+        self.settleBirth(at: now, into: &effects)
+        self.settleGroups(at: now, into: &effects)
+        self.settleServers(into: &effects)
+        self.settleLeader(at: now, into: &effects)
+        self.settlePending(at: now, into: &effects)
+        self.settleSummary(at: now, into: &effects)
+    }
+
+    /// The next moment at which `tick` does something.
+    public var deadline: Tick {
+        var next = min(self.consensus.nextDeadline, self.holder.deadline)
+        next = min(next, self.reachability.deadline, self.nextReportAt)
+        next = min(next, self.nextSummaryAt)
+        if self.wasLeaseValid { next = min(next, self.holder.end) }
+        for runner in self.runners { next = min(next, runner.deadline) }
+        return next
+    }
+
+    /// What follows from the applied state alone, so that it is not worked out anew at each step.
+    mutating func derive() {
+        guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
+            self.myIncarnation = .none
+            return
+        }
+        self.myIncarnation = me.incarnation
+    }
+
+    /// This node's record, once it has joined.
+    public var me: ClusterState.NodeRecord? { self.state.node(self.identity.node) }
+
+    /// The guard looked at the lease a moment ago. (Rule L12)
+    public func isGuarded(at now: Tick) -> Bool {
+        self.guardSeenAt != .zero && now.since(self.guardSeenAt) < .milliseconds(500)
+    }
+
+    /// Voters, sorted: the possible relays. (Rule L16)
+    var relays: [NodeID] { self.consensus.membership.allVoters }
+
+    mutating func send(_ message: NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let hop = self.reachability.nextHop(to: node, relays: self.relays, at: now)
+        effects.append(
+            .send(
+                Envelope(
+                    from: self.identity.node, to: node, isRelayed: hop != node,
+                    startCounter: self.identity.startCounter, message: message),
+                to: hop))
+    }
+}

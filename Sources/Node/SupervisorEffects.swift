@@ -1,0 +1,138 @@
+import Basis
+import Mirror
+import Raft
+import Resources
+
+/// What happens to a node.
+public enum SupervisorInput: Equatable, Sendable {
+    /// Time passed.
+    case tick
+    /// A message arrived; `via` is the node that handed it over.
+    case receive(Envelope, via: NodeID)
+    /// Everything up to this request is durable.
+    case persisted(sequence: UInt64)
+    /// The disk failed for good: hand over what can be handed over.
+    case diskFailed
+    /// An agent call ended.
+    case agentFinished(id: UInt64, AgentOutcome)
+    /// A service's process ended by itself.
+    case serviceExited(GroupName, ResourceName, Epoch, reason: String)
+    /// A `killGroup` ended; false means that something still lives.
+    case groupKilled(GroupName, isDead: Bool)
+    /// A volume server spoke.
+    case volume(VolumeName, VolumeEvent)
+    /// A volume server's control connection came up: it is a new process, or the daemon is.
+    case volumeConnected(VolumeName)
+    /// A volume server died or its control connection broke.
+    case volumeDisconnected(VolumeName)
+    /// Somebody asks for something; answered by one `reply` with the same id.
+    case client(id: UInt64, ClientRequest)
+    /// The guard's last look at the lease, on the boot clock. (Rule L12)
+    case guardSeen(Tick)
+}
+
+/// What a client can ask of a node.
+public enum ClientRequest: Equatable, Sendable {
+    /// Replicate a command, and say what became of it.
+    case propose(Command)
+    /// Hand leadership over.
+    case transferLeadership(to: NodeID?)
+    /// Compare a volume's copies completely.
+    case resync(VolumeName)
+}
+
+/// What a client gets.
+public enum ClientReply: Equatable, Sendable {
+    /// The command was applied at this index.
+    case applied(Outcome, at: LogIndex)
+    /// The request was handed on; its effect shows in `status`.
+    case handedOn
+    /// No majority answered in time; the command may still take effect.
+    case noQuorum
+}
+
+/// What a node must do, in this order. A `send` after a `persist` must not leave before the persist is durable.
+public enum SupervisorEffect: Equatable, Sendable {
+    /// Make durable, then step `persisted`.
+    case persist(PersistRequest)
+    /// Send towards the envelope's receiver, through this next hop.
+    case send(Envelope, to: NodeID)
+    /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)
+    case lease(end: Tick, Incarnation, grace: Span)
+    /// Write what runs here to the run directory, before anything that follows starts. (Rule L10)
+    case facts(Facts)
+    /// Call an agent; answered by `agentFinished`.
+    case call(AgentCall)
+    /// Kill a call.
+    case cancel(UInt64)
+    /// Kill everything of a group; answered by `groupKilled`.
+    case killGroup(GroupName)
+    /// Tell a volume server.
+    case volume(VolumeName, VolumeCommand)
+    /// These volume servers, and no others, should run.
+    case volumeServers([VolumeServerSpec])
+    /// The peers to keep links to, by id.
+    case peers([PeerSpec])
+    /// Answer a client.
+    case reply(id: UInt64, ClientReply)
+    /// A line for the log.
+    case note(String)
+}
+
+/// A volume server that should run on this node.
+public struct VolumeServerSpec: Equatable, Sendable {
+    /// One other replica.
+    public struct Peer: Equatable, Sendable {
+        /// Its node.
+        public var node: NodeID
+        /// Where its volume server listens.
+        public var address: String
+    }
+    /// The volume with its replicas.
+    public var policy: VolumePolicy
+    /// This node's replica.
+    public var replica: VolumePolicy.Replica
+    /// The others whose nodes have joined.
+    public var peers: [Peer]
+}
+
+/// A peer to keep a link to.
+public struct PeerSpec: Equatable, Sendable {
+    /// Its id.
+    public var node: NodeID
+    /// Its name, as in its certificate.
+    public var name: String
+    /// Where it listens.
+    public var address: String
+}
+
+/// What a restarted daemon must know of the one before it. (Rule L10)
+public struct Facts: Equatable, Sendable {
+    /// One group that runs here.
+    public struct Group: Equatable, Sendable {
+        /// The group.
+        public var name: GroupName
+        /// The epoch it was started under.
+        public var epoch: Epoch
+        /// It was up completely: only then is it adopted.
+        public var isUp: Bool
+        /// Both fields.
+        public init(name: GroupName, epoch: Epoch, isUp: Bool) {
+            self.name = name
+            self.epoch = epoch
+            self.isUp = isUp
+        }
+    }
+    /// The boot that they belong to.
+    public var bootID: String
+    /// The life that started the groups.
+    public var incarnation: Incarnation
+    /// The groups, sorted by name.
+    public var groups: [Group]
+    /// All fields.
+    public init(bootID: String, incarnation: Incarnation, groups: [Group]) {
+        self.bootID = bootID
+        self.incarnation = incarnation
+        self.groups = groups
+    }
+}

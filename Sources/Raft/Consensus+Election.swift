@@ -1,0 +1,199 @@
+import Basis
+
+extension Consensus {
+    /// Whether a leader is alive, or may be for all this node can remember. (Thesis §4.2.3; pitfall E13)
+    var hearsLeader: Bool {
+        if self.latest < self.silentUntil { return true }
+        switch self.state {
+        case .leader: return true
+        case .follower(let follower):
+            return follower.leader != nil && self.latest < follower.contact + self.settings.electionTimeout
+        case .preCandidate, .candidate: return false
+        }
+    }
+
+    /// Meets a message of a later term; false when it must be ignored altogether.
+    mutating func adopt(_ message: Message, from sender: NodeID, into effects: inout Effects) -> Bool {
+        switch message.body {
+        case .preVoteRequest:
+            return true
+        case .voteRequest(_, let transfer):
+            if !transfer, self.hearsLeader { return false }
+            self.follow(nil, in: message.term, into: &effects)
+        case .append, .heartbeat, .snapshotChunk, .timeoutNow:
+            self.follow(sender, in: message.term, into: &effects)
+        case .preVoteResponse, .voteResponse, .appendAccepted, .appendRejected, .heartbeatResponse, .snapshotProgress,
+            .readRequest, .readResponse, .outdated:
+            // A removed node's high term must not unseat a leader that no longer talks to it. (Pitfall E10)
+            if case .leader(let leader) = self.state, leader.position(of: sender) == nil { return false }
+            self.follow(nil, in: message.term, into: &effects)
+        }
+        return true
+    }
+
+    /// Meets a message of an earlier term; true when there is nothing more to do with it.
+    mutating func answerOld(_ message: Message, from sender: NodeID, into effects: inout Effects) -> Bool {
+        switch message.body {
+        case .preVoteRequest, .preVoteResponse:
+            // Both name the term they speak of, and are judged by it. (Pitfall E4)
+            return false
+        case .voteRequest:
+            self.send(.voteResponse(granted: false), to: sender, into: &effects)
+        case .append, .heartbeat, .snapshotChunk, .timeoutNow, .readRequest:
+            self.send(.outdated, to: sender, into: &effects)
+        case .voteResponse, .appendAccepted, .appendRejected, .heartbeatResponse, .snapshotProgress, .readResponse,
+            .outdated:
+            break
+        }
+        return true
+    }
+
+    /// Becomes a follower in `term`.
+    mutating func follow(_ leader: NodeID?, in term: Term, into effects: inout Effects) {
+        precondition(term >= self.term, "term \(term) would run backwards: \(self.summary)")
+        if term > self.term {
+            self.term = term
+            self.votedFor = nil
+        }
+        if case .leader(let former) = self.state {
+            effects.notes.append("no longer leads; term \(term)")
+            for read in former.reads { self.refuseRead(read.id, from: read.from, into: &effects) }
+            for read in former.earlyReads { self.refuseRead(read.id, from: read.from, into: &effects) }
+            self.resetElectionDeadline(at: self.latest)
+        }
+        if let leader {
+            effects.notes.append("follows \(leader) in term \(term)")
+            self.resetElectionDeadline(at: self.latest)
+        }
+        self.state = .follower(Follower(leader: leader, contact: leader == nil ? .zero : self.latest))
+    }
+
+    /// The sender of a leader's message leads this term.
+    mutating func heardLeader(_ sender: NodeID, into effects: inout Effects) {
+        self.silentUntil = .zero
+        switch self.state {
+        case .follower(var follower):
+            precondition(
+                follower.leader == nil || follower.leader == sender,
+                "\(sender) and \(follower.leader ?? sender) both lead: \(self.summary)")
+            guard follower.leader != nil else {
+                self.follow(sender, in: self.term, into: &effects)
+                return
+            }
+            follower.contact = self.latest
+            self.state = .follower(follower)
+            self.resetElectionDeadline(at: self.latest)
+        case .preCandidate, .candidate:
+            self.follow(sender, in: self.term, into: &effects)
+        case .leader:
+            preconditionFailure("\(sender) leads the same term: \(self.summary)")
+        }
+    }
+
+    mutating func electionTimedOut(into effects: inout Effects) {
+        self.resetElectionDeadline(at: self.latest)
+        guard self.isVoter else { return }
+        if self.isSoleVoter {
+            self.campaign(transfer: false, into: &effects)
+            return
+        }
+        self.state = .preCandidate(Campaign(term: self.term.next, transfer: false, granted: [self.id]))
+        effects.notes.append("asks for pre-votes for term \(self.term.next)")
+        for voter in self.log.membership.allVoters where voter != self.id {
+            self.send(.preVoteRequest(requested: self.term.next, last: self.log.last), to: voter, into: &effects)
+        }
+        self.countVotes(into: &effects)
+    }
+
+    mutating func campaign(transfer: Bool, into effects: inout Effects) {
+        self.term = self.term.next
+        self.votedFor = self.id
+        self.silentUntil = .zero
+        self.resetElectionDeadline(at: self.latest)
+        effects.notes.append("campaigns for term \(self.term)\(transfer ? " after a transfer" : "")")
+        var campaign = Campaign(term: self.term, transfer: transfer)
+        campaign.ownVote = self.durability.issued + 1
+        self.state = .candidate(campaign)
+        for voter in self.log.membership.allVoters where voter != self.id {
+            self.promise(.voteRequest(last: self.log.last, transfer: transfer), to: voter, into: &effects)
+        }
+    }
+
+    /// Grants on an up-to-date log and no live leader, and changes nothing here. (Thesis §9.6; pitfalls E4 to E6)
+    mutating func preVoteRequested(_ requested: Term, last: LogMark, by sender: NodeID, into effects: inout Effects) {
+        let granted = requested > self.term && last >= self.log.last && !self.hearsLeader
+        self.send(.preVoteResponse(requested: requested, granted: granted), to: sender, into: &effects)
+    }
+
+    mutating func preVoteAnswered(
+        _ requested: Term, granted: Bool, by sender: NodeID, into effects: inout Effects
+    ) {
+        guard case .preCandidate(let campaign) = self.state, campaign.term == requested else { return }
+        self.note(granted, by: sender, in: campaign, into: &effects)
+    }
+
+    /// Votes once per term, for a log at least as up-to-date as its own. (Raft §5.2, §5.4.1)
+    mutating func voteRequested(last: LogMark, transfer: Bool, by sender: NodeID, into effects: inout Effects) {
+        let free = self.votedFor == nil && self.leader == nil && (transfer || !self.hearsLeader)
+        guard self.votedFor == sender || free, last >= self.log.last else {
+            self.send(.voteResponse(granted: false), to: sender, into: &effects)
+            return
+        }
+        self.votedFor = sender
+        self.resetElectionDeadline(at: self.latest)
+        self.promise(.voteResponse(granted: true), to: sender, into: &effects)
+    }
+
+    mutating func voteAnswered(_ granted: Bool, by sender: NodeID, into effects: inout Effects) {
+        guard case .candidate(let campaign) = self.state else { return }
+        self.note(granted, by: sender, in: campaign, into: &effects)
+    }
+
+    private mutating func note(
+        _ granted: Bool, by sender: NodeID, in campaign: Campaign, into effects: inout Effects
+    ) {
+        var campaign = campaign
+        guard !campaign.granted.contains(sender), !campaign.refused.contains(sender) else { return }
+        if granted { campaign.granted.append(sender) } else { campaign.refused.append(sender) }
+        if case .candidate = self.state {
+            self.state = .candidate(campaign)
+        } else {
+            self.state = .preCandidate(campaign)
+        }
+        self.countVotes(into: &effects)
+    }
+
+    mutating func countVotes(into effects: inout Effects) {
+        let membership = self.log.membership
+        switch self.state {
+        case .preCandidate(let campaign):
+            if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
+                self.campaign(transfer: false, into: &effects)
+            } else if !Quorum.holds(membership, where: { !campaign.refused.contains($0) }) {
+                self.follow(nil, in: self.term, into: &effects)
+            }
+        case .candidate(let campaign):
+            if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
+                self.lead(into: &effects)
+            } else if !Quorum.holds(membership, where: { !campaign.refused.contains($0) }) {
+                effects.notes.append("lost the election of term \(self.term)")
+                self.follow(nil, in: self.term, into: &effects)
+            }
+        case .follower, .leader: break
+        }
+    }
+
+    private mutating func lead(into effects: inout Effects) {
+        effects.notes.append("leads term \(self.term)")
+        let peers = self.log.membership.all.filter { $0 != self.id }.map {
+            Progress(node: $0, next: self.log.last.index.next, contact: self.latest)
+        }
+        self.state = .leader(
+            Leader(
+                peers: peers, heartbeatDue: self.latest + self.settings.heartbeatInterval,
+                opening: self.log.last.index.next, uncommittedBytes: self.log.payloadBytes(after: self.commitIndex)))
+        // An entry of its own term lets a leader commit what earlier terms left. (Raft §5.4.2)
+        self.appendEntry(.empty)
+        self.broadcast(into: &effects)
+    }
+}

@@ -1,0 +1,186 @@
+import Basis
+
+extension Consensus {
+    /// What the node is.
+    public var role: RoleName {
+        switch self.state {
+        case .follower: .follower
+        case .preCandidate: .preCandidate
+        case .candidate: .candidate
+        case .leader: .leader
+        }
+    }
+
+    /// Who leads this term, as far as known.
+    public var leader: NodeID? {
+        switch self.state {
+        case .follower(let follower): follower.leader
+        case .leader: self.id
+        case .preCandidate, .candidate: nil
+        }
+    }
+
+    /// Whether this node leads.
+    public var isLeader: Bool { self.role == .leader }
+    /// The last entry's term and index.
+    public var lastMark: LogMark { self.log.last }
+    /// The last entry's index.
+    public var lastIndex: LogIndex { self.log.last.index }
+    /// The first index still in memory.
+    public var firstIndex: LogIndex { self.log.first }
+    /// The latest membership in the log, committed or not. (Raft §6)
+    public var membership: Membership { self.log.membership }
+    /// The index of the entry that holds it.
+    public var membershipIndex: LogIndex { self.log.membershipIndex }
+    /// The last index that the latest snapshot covers; zero without one.
+    public var snapshotIndex: LogIndex { self.snapshot?.mark.index ?? .zero }
+    /// The log is durable up to here.
+    public var durableIndex: LogIndex { self.durability.last }
+    /// Grows whenever an entry is appended or cut off.
+    public var logVersion: UInt64 { self.log.version }
+    /// The node being handed leadership, while this one leads.
+    public var transferTarget: NodeID? {
+        guard case .leader(let leader) = self.state else { return nil }
+        return leader.transfer?.target
+    }
+    /// Whether this node's disk was reported as failed.
+    public var hasFailedDisk: Bool { self.diskHasFailed }
+
+    /// When `.tick` is due; `never` when nothing waits for time.
+    public var nextDeadline: Tick {
+        if self.diskHasFailed { return .never }
+        if self.deliveredIndex < min(self.commitIndex, self.durability.last) { return self.latest }
+        switch self.state {
+        case .leader(let leader):
+            return min(leader.heartbeatDue, leader.transfer?.deadline ?? .never)
+        case .follower, .preCandidate, .candidate:
+            return self.isVoter ? self.electionDeadline : .never
+        }
+    }
+
+    /// The entry at `index`; nil when it was compacted or lies beyond the end. (Pitfall L12)
+    public func entry(at index: LogIndex) -> Entry? { self.log.entry(at: index) }
+
+    /// Copies of the entries after `index` that are still in memory.
+    public func entries(after index: LogIndex) -> [Entry] {
+        self.log.copy(after: max(index, self.log.base.index), through: self.log.last.index)
+    }
+
+    /// The membership that was in force at `index`, as far back as the log goes.
+    public func membership(at index: LogIndex) -> Membership { self.log.membership(at: index).membership }
+
+    /// A snapshot for `Input.compact`; nil when the log no longer or not yet holds `index`.
+    public func makeSnapshot(at index: LogIndex, data: [UInt8]) -> Snapshot? {
+        guard let term = self.log.term(at: index) else { return nil }
+        let change = self.log.membership(at: index)
+        return Snapshot(
+            mark: LogMark(term: term, index: index), membership: change.membership, membershipIndex: change.index,
+            data: data)
+    }
+
+    /// How much of the log each node is known to hold durably, sorted by node; empty unless this node leads.
+    public var matchIndexes: [(NodeID, LogIndex)] {
+        guard case .leader(let leader) = self.state else { return [] }
+        var matches = leader.peers.map { ($0.node, $0.match) }
+        matches.append((self.id, self.durability.last))
+        return matches.sorted { $0.0 < $1.0 }
+    }
+
+    /// When each peer was last heard in this term, sorted by node: all peers on the leader, the leader on a follower.
+    public var lastContacts: [(NodeID, Tick)] {
+        switch self.state {
+        case .leader(let leader): leader.peers.filter(\.heard).map { ($0.node, $0.contact) }
+        case .follower(let follower): follower.leader.map { [($0, follower.contact)] } ?? []
+        case .preCandidate, .candidate: []
+        }
+    }
+
+    /// How each peer is being served, for status: node, match, next and a word; empty unless this node leads.
+    public var progressSummary: [String] {
+        guard case .leader(let leader) = self.state else { return [] }
+        return leader.peers.map { peer in
+            let state =
+                switch peer.state {
+                case .probe(let waiting): waiting ? "probe waiting" : "probe"
+                case .replicate: "replicate"
+                case .snapshot(let sending): "snapshot \(sending.snapshot.mark) at byte \(sending.offset)"
+                }
+            return "\(peer.node) match \(peer.match) next \(peer.next) inflight \(peer.inflight.count) \(state)"
+        }
+    }
+}
+
+extension Consensus {
+    var isVoter: Bool { self.log.membership.isVoter(self.id) }
+    var isWitness: Bool { self.log.membership.witnesses.contains(self.id) }
+    var isSoleVoter: Bool { self.log.membership.voters == [self.id] && !self.log.membership.isJoint }
+
+    /// The leader's data, changed in place. The state is emptied meanwhile, so that no array is shared and copied.
+    var leading: Leader {
+        get {
+            guard case .leader(let leader) = self.state else { preconditionFailure("not leading: \(self.summary)") }
+            return leader
+        }
+        _modify {
+            guard case .leader(var leader) = self.state else { preconditionFailure("not leading: \(self.summary)") }
+            self.state = .follower(Follower())
+            defer { self.state = .leader(leader) }
+            yield &leader
+        }
+    }
+
+    func send(_ body: Message.Body, to node: NodeID, into effects: inout Effects) {
+        effects.messagesNow.append(Outbound(to: node, message: Message(term: self.term, body: body)))
+    }
+
+    /// For answers and requests that rest on what is being made durable. (Raft Figure 2; pitfall E2)
+    func promise(_ body: Message.Body, to node: NodeID, into effects: inout Effects) {
+        effects.messagesAfterPersist.append(Outbound(to: node, message: Message(term: self.term, body: body)))
+    }
+
+    mutating func resetElectionDeadline(at now: Tick) {
+        let timeout = self.settings.electionTimeout
+        let patience = self.random.span(timeout, Span(nanoseconds: timeout.nanoseconds * 2 - 1))
+        self.electionDeadline = now + (self.isWitness ? patience + timeout : patience)
+    }
+
+    /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.
+    mutating func finish(into effects: inout Effects) {
+        if !self.diskHasFailed {
+            let hardState = HardState(term: self.term, votedFor: self.votedFor, commit: self.commitIndex)
+            if let request = self.durability.request(log: self.log, hardState: hardState) { effects.add(request) }
+        }
+        if effects.persist == nil, !self.durability.isPending, !effects.messagesAfterPersist.isEmpty {
+            effects.messagesNow += effects.messagesAfterPersist
+            effects.messagesAfterPersist.removeAll(keepingCapacity: true)
+        }
+        // Pitfall L2: not even a majority of others makes an entry applicable before it is durable here.
+        let ready = min(self.commitIndex, self.durability.last)
+        if self.deliveredIndex < ready {
+            effects.committed += self.log.copy(after: self.deliveredIndex, through: ready)
+            self.deliveredIndex = ready
+        }
+        precondition(self.commitIndex <= self.log.last.index, "committed what the log lacks: \(self.summary)")
+        precondition(self.log.last.term <= self.term, "the log is ahead of the term: \(self.summary)")
+    }
+
+    mutating func persisted(_ sequence: UInt64, into effects: inout Effects) {
+        let snapshot = self.durability.confirm(sequence)
+        if let snapshot, snapshot.mark.index > self.deliveredIndex {
+            effects.committed.removeAll(keepingCapacity: true)
+            effects.installed = snapshot
+            self.deliveredIndex = snapshot.mark.index
+        }
+        switch self.state {
+        case .candidate(var campaign):
+            guard let own = campaign.ownVote, own <= sequence else { return }
+            campaign.ownVote = nil
+            campaign.granted.append(self.id)
+            self.state = .candidate(campaign)
+            self.countVotes(into: &effects)
+        case .leader:
+            if self.advanceCommit(into: &effects) { self.afterCommit(into: &effects) }
+        case .follower, .preCandidate: break
+        }
+    }
+}

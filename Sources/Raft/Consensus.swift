@@ -1,0 +1,189 @@
+import Basis
+
+/// One node's part in Raft, as a value: no clock, no chance, no input or output of its own.
+///
+/// Members are in force once appended (Raft §6). Elections are preceded by a pre-vote, a leader that hears no majority
+/// steps down, and a follower that hears a leader votes for nobody (thesis §6.4, §9.6).
+public struct Consensus: Sendable {
+    /// What a node currently is.
+    public enum RoleName: String, Sendable {
+        /// Takes entries from a leader.
+        case follower
+        /// Asks whether it could win an election.
+        case preCandidate
+        /// Asks for votes.
+        case candidate
+        /// Orders the log.
+        case leader
+    }
+
+    /// What a node is told.
+    public enum Input: Sendable {
+        /// Time has passed; due at `nextDeadline`, harmless at any time.
+        case tick
+        /// A message of another node.
+        case receive(from: NodeID, Message)
+        /// The request with this sequence, and all before it, are durable.
+        case persisted(sequence: UInt64)
+        /// Put these bytes in the log.
+        case propose([UInt8])
+        /// Change who votes and learns. The target is not joint.
+        case changeMembership(Membership)
+        /// Hand leadership to this voter, or to the best one.
+        case transferLeadership(to: NodeID?)
+        /// From which index on is a read linearizable? Ask again if no answer comes within an election timeout. An
+        /// `id` must not repeat one of an earlier read, not even of an earlier life of this process: an old answer
+        /// would be taken for the new one.
+        case readIndex(id: UInt64)
+        /// The state machine made this snapshot; the log before it may go. Its membership is filled in here.
+        case compact(Snapshot)
+        /// The disk of this node failed: hand over, and take no part from here on.
+        case diskFailed
+    }
+
+    /// This node.
+    public let id: NodeID
+    let settings: Settings
+    var random: SeededRandom
+    /// The latest term seen.
+    public internal(set) var term: Term
+    var votedFor: NodeID?
+    var log: Log
+    var snapshot: Snapshot?
+    /// The highest index known to be committed.
+    public internal(set) var commitIndex: LogIndex
+    /// The highest index handed out for applying.
+    public internal(set) var deliveredIndex: LogIndex
+    var durability: Durability
+    var state: Role = .follower(Follower())
+    var electionDeadline: Tick = .never
+    /// Until then a restarted node votes for nobody: it may have forgotten a leader. (Pitfall E13)
+    var silentUntil: Tick = .zero
+    var diskHasFailed = false
+    var latest: Tick
+
+    /// Starts as a follower with what the disk held. `seed` should differ between nodes.
+    ///
+    /// A node that took part before, in a cluster of several voters, votes for nobody during its first election
+    /// timeout: a leader it no longer remembers may count on it. Its own timer is never shorter, so a cluster that
+    /// starts as a whole elects in one or two timeouts. A node of term zero promised nothing, and a sole voter owes
+    /// nothing to anybody: both act at once.
+    public init(id: NodeID, settings: Settings, restored: RestoredState, seed: UInt64, at now: Tick) {
+        self.id = id
+        self.settings = settings
+        self.random = SeededRandom(seed: seed ^ (UInt64(id.rawValue) &* 0x9E37_79B9_7F4A_7C15))
+        self.snapshot = restored.snapshot
+        self.log = Log(snapshot: restored.snapshot)
+        for entry in restored.entries where entry.mark.index > self.log.base.index { self.log.append(entry) }
+        self.term = max(restored.hardState.term, self.log.last.term)
+        self.votedFor = restored.hardState.term == self.term ? restored.hardState.votedFor : nil
+        // A crash can tear the entries off a hard state that was being written with them. Nothing of that write was
+        // acknowledged, and the commit index is a hint that the leader repeats: the lower value is safe. (Pitfall L5)
+        self.commitIndex = max(min(restored.hardState.commit, self.log.last.index), self.log.base.index)
+        self.deliveredIndex = self.log.base.index
+        self.durability = Durability(last: self.log.last.index, hardState: restored.hardState)
+        self.latest = now
+        self.resetElectionDeadline(at: now)
+        if self.isSoleVoter {
+            self.electionDeadline = now
+        } else if restored.hardState.term > .zero {
+            self.silentUntil = now + settings.electionTimeout
+        }
+    }
+
+    /// Takes one input. `now` never runs backwards.
+    public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
+        self.latest = max(self.latest, now)
+        if self.diskHasFailed {
+            self.refuseAfterDiskFailure(input, into: &effects)
+            return
+        }
+        switch input {
+        case .tick: self.tick(into: &effects)
+        case .receive(let sender, let message): self.receive(message, from: sender, into: &effects)
+        case .persisted(let sequence): self.persisted(sequence, into: &effects)
+        case .propose(let payload): self.append(payload, into: &effects)
+        case .changeMembership(let target): self.changeMembership(to: target, into: &effects)
+        case .transferLeadership(let target): self.transferLeadership(to: target, into: &effects)
+        case .readIndex(let id): self.readIndex(id, into: &effects)
+        case .compact(let snapshot): self.compact(snapshot, into: &effects)
+        case .diskFailed: self.failDisk(into: &effects)
+        }
+        self.finish(into: &effects)
+    }
+
+    /// Proposes and tells where the entry went; nil, and `effects.dropped`, when it was refused.
+    @discardableResult
+    public mutating func propose(_ payload: [UInt8], at now: Tick, into effects: inout Effects) -> LogMark? {
+        self.latest = max(self.latest, now)
+        if self.diskHasFailed {
+            self.refuseAfterDiskFailure(.propose(payload), into: &effects)
+            return nil
+        }
+        let mark = self.append(payload, into: &effects)
+        self.finish(into: &effects)
+        return mark
+    }
+
+    mutating func receive(_ message: Message, from sender: NodeID, into effects: inout Effects) {
+        guard sender != self.id else { return }
+        if message.term > self.term, !self.adopt(message, from: sender, into: &effects) { return }
+        if message.term < self.term, self.answerOld(message, from: sender, into: &effects) { return }
+        switch message.body {
+        case .preVoteRequest(let requested, let last):
+            self.preVoteRequested(requested, last: last, by: sender, into: &effects)
+        case .preVoteResponse(let requested, let granted):
+            self.preVoteAnswered(requested, granted: granted, by: sender, into: &effects)
+        case .voteRequest(let last, let transfer):
+            self.voteRequested(last: last, transfer: transfer, by: sender, into: &effects)
+        case .voteResponse(let granted): self.voteAnswered(granted, by: sender, into: &effects)
+        case .append(let previous, let entries, let commit):
+            self.heardLeader(sender, into: &effects)
+            self.appendRequested(previous: previous, entries: entries, commit: commit, by: sender, into: &effects)
+        case .heartbeat(let commit, let round):
+            self.heardLeader(sender, into: &effects)
+            self.heartbeatReceived(commit: commit, round: round, from: sender, into: &effects)
+        case .snapshotChunk(let chunk):
+            self.heardLeader(sender, into: &effects)
+            self.chunkReceived(chunk, from: sender, into: &effects)
+        case .appendAccepted(let match): self.accepted(match: match, by: sender, into: &effects)
+        case .appendRejected(let previous, let hint):
+            self.rejected(previous: previous, hint: hint, by: sender, into: &effects)
+        case .heartbeatResponse(let round): self.heartbeatAnswered(round: round, by: sender, into: &effects)
+        case .snapshotProgress(let mark, let received):
+            self.chunkAnswered(mark: mark, received: received, by: sender, into: &effects)
+        case .timeoutNow(let last): self.timeoutNow(last: last, from: sender, into: &effects)
+        case .readRequest(let id): self.readRequested(id, by: sender, into: &effects)
+        case .readResponse(let id, let index): self.readAnswered(id, index: index, into: &effects)
+        case .outdated: break
+        }
+    }
+
+    private mutating func tick(into effects: inout Effects) {
+        switch self.state {
+        case .leader: self.tickLeader(into: &effects)
+        case .follower, .preCandidate, .candidate:
+            guard self.latest >= self.electionDeadline else { return }
+            self.electionTimedOut(into: &effects)
+        }
+    }
+
+    /// The state in a line, for preconditions and transcripts.
+    public var summary: String {
+        "\(self.id) \(self.role.rawValue) term \(self.term) vote \(self.votedFor.map { "\($0)" } ?? "-") log "
+            + "\(self.log.first)...\(self.log.last) commit \(self.commitIndex) delivered \(self.deliveredIndex) "
+            + "durable \(self.durability.last)"
+    }
+
+    private mutating func refuseAfterDiskFailure(_ input: Input, into effects: inout Effects) {
+        switch input {
+        case .propose(let payload): effects.dropped.append(.init(request: .proposal(payload), reason: .diskFailed))
+        case .changeMembership(let target):
+            effects.dropped.append(.init(request: .membership(target), reason: .diskFailed))
+        case .transferLeadership(let target):
+            effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
+        case .readIndex(let id): effects.rejectedReads.append(id)
+        case .tick, .receive, .persisted, .compact, .diskFailed: break
+        }
+    }
+}

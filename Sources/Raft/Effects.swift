@@ -1,0 +1,137 @@
+import Basis
+
+/// What a step asks of its driver.
+///
+/// The driver sends `messagesNow` at once, makes `persist` durable, steps `.persisted`, and sends
+/// `messagesAfterPersist` only when every request issued so far is durable. It clears the effects between steps, or
+/// lets several steps gather in one value before it acts on it.
+public struct Effects: Sendable {
+    /// A read that may be answered once everything up to `index` is applied.
+    public struct ReadReady: Equatable, Sendable {
+        /// The caller's number of the read.
+        public var id: UInt64
+        /// What must be applied first.
+        public var index: LogIndex
+        /// Combines both parts.
+        public init(id: UInt64, index: LogIndex) {
+            self.id = id
+            self.index = index
+        }
+    }
+
+    /// An input that was refused; nothing of it is in the log.
+    public struct Dropped: Equatable, Sendable {
+        /// What was asked for.
+        public enum Request: Equatable, Sendable {
+            /// A proposal.
+            case proposal([UInt8])
+            /// A change of who votes.
+            case membership(Membership)
+            /// A transfer of leadership.
+            case transfer(NodeID?)
+        }
+        /// What was asked for.
+        public var request: Request
+        /// Why it was refused.
+        public var reason: Refusal
+        /// Combines both parts.
+        public init(request: Request, reason: Refusal) {
+            self.request = request
+            self.reason = reason
+        }
+    }
+
+    /// Promises to nobody: may be sent before anything is durable.
+    public var messagesNow: [Outbound] = []
+    /// What must be made durable.
+    public var persist: PersistRequest?
+    /// Promises: may be sent once every persist request issued so far is durable.
+    public var messagesAfterPersist: [Outbound] = []
+    /// Replaces the state machine's state, before `committed` is applied.
+    public var installed: Snapshot?
+    /// Entries to apply, in order. Committed, and durable here.
+    public var committed: [Entry] = []
+    /// Reads that may proceed.
+    public var reads: [ReadReady] = []
+    /// Reads that must be asked again.
+    public var rejectedReads: [UInt64] = []
+    /// What was refused.
+    public var dropped: [Dropped] = []
+    /// What happened, for the log.
+    public var notes: [String] = []
+
+    /// Nothing.
+    public init() {}
+
+    /// Forgets everything.
+    public mutating func removeAll(keepingCapacity: Bool = true) {
+        self.messagesNow.removeAll(keepingCapacity: keepingCapacity)
+        self.persist = nil
+        self.messagesAfterPersist.removeAll(keepingCapacity: keepingCapacity)
+        self.installed = nil
+        self.committed.removeAll(keepingCapacity: keepingCapacity)
+        self.reads.removeAll(keepingCapacity: keepingCapacity)
+        self.rejectedReads.removeAll(keepingCapacity: keepingCapacity)
+        self.dropped.removeAll(keepingCapacity: keepingCapacity)
+        self.notes.removeAll(keepingCapacity: keepingCapacity)
+    }
+
+    /// Joins a request to one that the driver did not take yet.
+    mutating func add(_ request: PersistRequest) {
+        guard var merged = self.persist else {
+            self.persist = request
+            return
+        }
+        merged.sequence = request.sequence
+        if let snapshot = request.snapshot {
+            merged.snapshot = snapshot
+            let later = merged.entries.firstIndex { $0.mark.index > snapshot.mark.index } ?? merged.entries.count
+            let continues = later > 0 ? merged.entries[later - 1].mark == snapshot.mark : later < merged.entries.count
+            if continues { merged.entries.removeFirst(later) } else { merged.entries.removeAll() }
+        }
+        if let first = request.entries.first {
+            while let last = merged.entries.last, last.mark.index >= first.mark.index { merged.entries.removeLast() }
+            merged.entries += request.entries
+        }
+        if let hardState = request.hardState { merged.hardState = hardState }
+        self.persist = merged
+    }
+}
+
+/// Why an input was refused.
+public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Ask this node, if it is known.
+    case notLeader(leader: NodeID?)
+    /// Leadership is being handed to this node; ask again in a moment.
+    case transferring(to: NodeID)
+    /// Too many bytes wait for commitment; ask again when some have committed.
+    case tooMuchUncommitted(bytes: Int)
+    /// The previous change of membership, at this index, is not finished.
+    case changePending(index: LogIndex)
+    /// No entry of this term is committed yet. (Pitfall M1)
+    case nothingCommittedInTerm(Term)
+    /// The membership can never be in force.
+    case invalidMembership(String)
+    /// The node must first follow the log as a learner. (Pitfall M6)
+    case notCaughtUp(NodeID)
+    /// The node cannot take over leadership.
+    case unfitTarget(String)
+    /// This node's disk failed; restart it once the disk is replaced.
+    case diskFailed
+
+    /// One sentence for the log.
+    public var description: String {
+        switch self {
+        case .notLeader(let leader?): "this node does not lead; ask \(leader)"
+        case .notLeader(nil): "no leader is known; ask again after an election"
+        case .transferring(let target): "leadership is being handed to \(target); ask again in a moment"
+        case .tooMuchUncommitted(let bytes): "\(bytes) bytes wait for a majority; ask again when it is back"
+        case .changePending(let index): "the membership change at index \(index) is not finished; ask again after it"
+        case .nothingCommittedInTerm(let term): "nothing of term \(term) is committed yet; ask again in a moment"
+        case .invalidMembership(let reason): "this membership is impossible: \(reason)"
+        case .notCaughtUp(let node): "\(node) lacks too much of the log to vote; add it as a learner and wait"
+        case .unfitTarget(let reason): "leadership cannot go there: \(reason)"
+        case .diskFailed: "the disk of this node failed; replace it and restart the node"
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import Basis
+
+/// What a node is, with the data that only makes sense while it is.
+enum Role: Sendable {
+    case follower(Follower)
+    /// Asks whether it could win, without a new term. (Thesis §9.6)
+    case preCandidate(Campaign)
+    case candidate(Campaign)
+    case leader(Leader)
+}
+
+struct Follower: Sendable {
+    /// The leader of this term, once heard.
+    var leader: NodeID?
+    /// When it was last heard.
+    var contact: Tick = .zero
+    /// A snapshot that is arriving.
+    var incoming: IncomingSnapshot?
+}
+
+struct IncomingSnapshot: Sendable {
+    var mark: LogMark
+    var total: UInt64
+    var bytes: [UInt8]
+}
+
+struct Campaign: Sendable {
+    /// The term it wants to lead.
+    let term: Term
+    /// Whether the old leader asked for it.
+    let transfer: Bool
+    var granted: [NodeID] = []
+    var refused: [NodeID] = []
+    /// The persist request that makes this node's own vote durable; the vote counts from then on. (Pitfall E2)
+    var ownVote: UInt64?
+}
+
+struct Leader: Sendable {
+    struct Transfer: Sendable {
+        let target: NodeID
+        let deadline: Tick
+        var sent = false
+    }
+
+    struct Read: Sendable {
+        let id: UInt64
+        /// Who asked; this node itself, or a follower.
+        let from: NodeID
+        /// The commit index when it was asked.
+        let index: LogIndex
+        /// The heartbeat round that a majority must answer.
+        let round: UInt64
+    }
+
+    /// The others, sorted by number.
+    var peers: [Progress]
+    var heartbeatDue: Tick
+    /// The index of the empty entry that opened this term.
+    let opening: LogIndex
+    var uncommittedBytes: Int
+    var transfer: Transfer?
+    /// Before this no transfer starts by itself.
+    var restUntil: Tick = .zero
+    /// The number of the latest heartbeat round.
+    var round: UInt64 = 0
+    /// Reads whose round was not answered by a majority yet, oldest first.
+    var reads: [Read] = []
+    /// Reads that came before the opening entry committed. (Pitfall R1)
+    var earlyReads: [(id: UInt64, from: NodeID)] = []
+
+    func position(of node: NodeID) -> Int? { self.peers.firstIndex { $0.node == node } }
+}

@@ -1,0 +1,99 @@
+import Basis
+import Synchronization
+
+/// The durable log of one node: Raft's persistent state (Raft Figure 2) and snapshots (Raft §7) in one directory.
+///
+///     lock                      held by flock(2) while a daemon runs
+///     state                     start counter, term, vote, commit hint; replaced as a whole
+///     log-FRAME                 segments, named by the number of their first frame
+///     snapshot-INDEX-TERM       one snapshot, the one that the newest frame with a snapshot names
+///     *.tmp                     something that did not finish; removed at the next open
+///
+/// All integers are little-endian. Every file starts with a `SealedBlock` that holds the `LogIdentity`.
+///
+/// **One request, one frame, one write, one fdatasync.** A segment is a header and frames; a frame holds the entries of
+/// one `PersistRequest`, the mark of its snapshot and a commit hint, under one checksum. Entries replace whatever the
+/// log held from their first index on, so cutting a conflicting suffix and appending the new one is a single atomic
+/// step: no crash leaves half of it, and nothing that was written is ever overwritten or truncated in place.
+///
+/// **Order of a request**, each step durable before the next:
+/// 1. the snapshot's file (written beside, synced, renamed, directory synced). No frame names it yet: it has no effect;
+/// 2. the frame. From here on snapshot and entries count;
+/// 3. the state file, when term or vote changed (replaced like the snapshot). A commit index alone is not synced: it
+///    is only a hint, and travels with the next frame;
+/// 4. segments and snapshots that nothing needs any more are removed. If a crash undoes this, the next open repeats it.
+///
+/// **Torn or corrupt.** A frame is written only after the one before is durable. So an invalid frame with nothing
+/// behind it was never acknowledged and is dropped; an invalid frame with a later frame's header behind it, or in an
+/// earlier segment, was acknowledged and has been damaged: `open` refuses and changes nothing. A frame's header is
+/// checksummed with a seed from the segment's header, so bytes of other files and old copies never look like one.
+/// Damage to the very last frame looks the same as a torn write; state file and snapshots are only ever seen whole, so
+/// any damage to them is refused.
+///
+/// **Open** copies the last segment into a new file before it continues it. After a failed fsync the page cache may
+/// show what the disk does not hold; only bytes that were written and synced again by this start are believed. This
+/// also leaves torn tails behind. Then the start counter is raised (rule E2).
+///
+/// **After any failure** of a write, sync, rename or removal the store is poisoned for good.
+public final class LogStore: Sendable {
+    /// Where the files are.
+    public let directory: String
+    /// Whose log it is.
+    public let identity: LogIdentity
+    /// How many times this log was opened, this time included; durable before `open` returns. A voter that shows a
+    /// lower number than the log knows has lost its disk or got an old copy back. (Rule E2)
+    public let startCounter: UInt64
+    private let writer: Mutex<LogWriter>
+
+    /// Opens the log, creating it in an empty or missing directory, and returns what it holds. A new log has
+    /// `startCounter` 1. Segments end after the request that brings them to `segmentBytes`.
+    public static func open(
+        directory: String, on disk: some Disk, identity: LogIdentity, segmentBytes: Int = 8 << 20
+    ) throws(StorageError) -> (LogStore, RestoredState) {
+        try StorageError.wrap { () throws(DiskError) in try disk.createDirectory(directory) }
+        let lock: DiskFile
+        do throws(DiskError) {
+            lock = try disk.lock("\(directory)/\(LogNames.lock)")
+        } catch {
+            throw error.code == .wouldBlock ? .locked(directory: directory) : .disk(error)
+        }
+        do throws(StorageError) {
+            let names = try StorageError.wrap { () throws(DiskError) in try disk.list(directory) }
+            let recovery = try LogRecovery(directory: directory, names: names, disk: disk, identity: identity)
+            let writer = try StorageError.wrap { () throws(DiskError) in
+                try LogWriter(
+                    continuing: recovery, directory: directory, disk: disk, identity: identity, lock: lock,
+                    segmentBytes: segmentBytes)
+            }
+            return (LogStore(writer), recovery.restored)
+        } catch {
+            disk.close(lock)
+            throw error
+        }
+    }
+
+    private init(_ writer: LogWriter) {
+        self.directory = writer.directory
+        self.identity = writer.identity
+        self.startCounter = writer.state.startCounter
+        self.writer = Mutex(writer)
+    }
+
+    deinit { self.writer.withLock { $0.close() } }
+
+    /// Makes all of a request durable. When this throws, any part of the request may be durable or not, and every later
+    /// call throws `poisoned`: the disk's state is unknown until the log is opened anew. Blocks while the disk does.
+    ///
+    /// Entries must be consecutive, leave no gap and replace nothing that is committed; those that the snapshot covers
+    /// are left out. A snapshot must not be older than the one in force, nor end before the commit index unless the log
+    /// holds its last entry. Anything else is a mistake of the caller and stops the process.
+    public func persist(_ request: PersistRequest) throws(StorageError) {
+        try self.writer.withLock { (writer) throws(StorageError) in try writer.persist(request) }
+    }
+
+    /// The error that ended this store's writing life; nil while it is sound. Waits for a `persist` that is under way.
+    public var poison: StorageError? { self.writer.withLock { $0.poison } }
+
+    /// Closes the files and lets go of the lock; every later `persist` throws `poisoned`.
+    public func close() { self.writer.withLock { $0.close() } }
+}

@@ -1,0 +1,172 @@
+import Basis
+
+/// The writing half of a `LogStore`.
+struct LogWriter: Sendable {
+    let disk: any Disk
+    let directory: String
+    let identity: LogIdentity
+    private let lock: DiskFile
+    private let segmentBytes: Int
+    private(set) var state: StateRecord
+    private(set) var poison: StorageError?
+    private var shape: LogShape
+    private var places: [LogRecovery.Place]
+    private var nextFrame: UInt64 = 1
+    private var file: DiskFile
+    private var salt: UInt32
+    private var size: Int
+    private var isClosed = false
+    /// Reused by every request.
+    private var buffer: [UInt8] = []
+
+    /// Takes over a directory: continues its last segment in a fresh copy, raises the start counter, removes leftovers.
+    init(
+        continuing recovery: LogRecovery, directory: String, disk: any Disk, identity: LogIdentity, lock: DiskFile,
+        segmentBytes: Int
+    ) throws(DiskError) {
+        self.disk = disk
+        self.directory = directory
+        self.identity = identity
+        self.lock = lock
+        self.segmentBytes = segmentBytes
+        self.shape = recovery.shape
+        self.places = recovery.places
+        self.state = StateRecord(
+            startCounter: recovery.state.startCounter + 1, hardState: recovery.restored.hardState)
+        if recovery.state.startCounter == 0 {
+            let unfinished = try disk.replace(
+                directory: directory, name: LogNames.state, with: StateRecord().encoded(identity))
+            disk.close(unfinished)
+        }
+        var header = SegmentHeader(
+            startCounter: self.state.startCounter, firstFrame: 1, snapshot: .zero, last: .zero, commit: .zero)
+        if let tail = recovery.tail {
+            header = tail.header
+            header.startCounter = self.state.startCounter
+            self.nextFrame = tail.nextFrame
+        } else {
+            self.places = [LogRecovery.Place(name: LogNames.segment(firstFrame: 1), lastBefore: .zero)]
+        }
+        (self.buffer, self.salt) = header.sealed(identity)
+        for (position, body) in (recovery.tail?.bodies ?? []).enumerated() {
+            Frame.append(body, number: header.firstFrame + UInt64(position), salt: self.salt, to: &self.buffer)
+        }
+        self.size = self.buffer.count
+        self.file = try disk.replace(
+            directory: directory, name: LogNames.segment(firstFrame: header.firstFrame), with: self.buffer)
+        do throws(DiskError) {
+            try self.writeState()
+            // Only now: what makes them superfluous may have been in the page cache alone until the copy was synced.
+            let written = [LogNames.state, LogNames.segment(firstFrame: header.firstFrame)]
+            let replaced = written + written.map { $0 + LogNames.temporarySuffix }
+            for name in recovery.leftovers.sorted() where !replaced.contains(name) {
+                try disk.remove("\(directory)/\(name)")
+            }
+        } catch {
+            disk.close(self.file)
+            throw error
+        }
+    }
+
+    /// See `LogStore.persist`.
+    mutating func persist(_ request: PersistRequest) throws(StorageError) {
+        if let poison = self.poison { throw poison }
+        do throws(DiskError) {
+            try self.write(request)
+        } catch {
+            self.poison = .poisoned(cause: error.description)
+            throw .disk(error)
+        }
+    }
+
+    /// Closes the files; the store is poisoned from then on.
+    mutating func close() {
+        if self.isClosed { return }
+        self.isClosed = true
+        self.poison = self.poison ?? .poisoned(cause: "the log was closed")
+        self.disk.close(self.file)
+        self.disk.close(self.lock)
+    }
+
+    private mutating func write(_ request: PersistRequest) throws(DiskError) {
+        let before = self.shape
+        let resets = request.snapshot.map { !before.holds($0.mark) } ?? false
+        if let snapshot = request.snapshot {
+            precondition(snapshot.mark.index >= before.snapshot.index, "a snapshot older than the one in force")
+            precondition(!resets || snapshot.mark.index >= self.state.hardState.commit, "a snapshot undoes a commit")
+            try self.replace(LogNames.snapshot(snapshot.mark), with: snapshot.encodedFile(self.identity))
+            self.shape.take(snapshot: snapshot.mark, resets: resets)
+        }
+        let entries = self.take(request.entries)
+        let wanted = request.hardState ?? self.state.hardState
+        let commit = min(max(wanted.commit, self.shape.snapshot.index), self.shape.last.index)
+        if request.snapshot != nil || !entries.isEmpty {
+            if self.size >= self.segmentBytes { try self.startSegment(after: before) }
+            let frame = Frame(
+                number: self.nextFrame, commit: commit, snapshot: request.snapshot?.mark, resets: resets,
+                entries: entries)
+            try self.append(frame)
+        }
+        let old = self.state.hardState
+        self.state.hardState = HardState(term: wanted.term, votedFor: wanted.votedFor, commit: commit)
+        if wanted.term != old.term || wanted.votedFor != old.votedFor { try self.writeState() }
+        if request.snapshot != nil { try self.removeCovered(previous: before.snapshot) }
+    }
+
+    /// Adds entries to the shape; returns those that the snapshot does not cover.
+    private mutating func take(_ entries: [Entry]) -> [Entry] {
+        let covered = self.shape.snapshot.index
+        let needed =
+            entries.first.map { $0.mark.index > covered } ?? true
+            ? entries : entries.filter { $0.mark.index > covered }
+        for (position, entry) in needed.enumerated() {
+            precondition(entry.mark.index > self.state.hardState.commit, "an entry that is committed already")
+            precondition(entry.mark.index <= self.shape.last.index.next, "an entry after a gap")
+            precondition(position == 0 || entry.mark.index == self.shape.last.index.next, "entries out of order")
+            self.shape.append(entry.mark)
+        }
+        return needed
+    }
+
+    private mutating func append(_ frame: Frame) throws(DiskError) {
+        self.buffer.removeAll(keepingCapacity: true)
+        let body = frame.encodedBody(reserving: self.buffer.capacity)
+        Frame.append(body, number: frame.number, salt: self.salt, to: &self.buffer)
+        try self.disk.write(self.buffer, to: self.file, at: UInt64(self.size))
+        try self.disk.synchronize(self.file)
+        self.size += self.buffer.count
+        self.nextFrame += 1
+    }
+
+    private mutating func startSegment(after shape: LogShape) throws(DiskError) {
+        let header = SegmentHeader(
+            startCounter: self.state.startCounter, firstFrame: self.nextFrame, snapshot: shape.snapshot,
+            last: shape.last, commit: self.state.hardState.commit)
+        let name = LogNames.segment(firstFrame: self.nextFrame)
+        let (bytes, checksum) = header.sealed(self.identity)
+        let file = try self.disk.replace(directory: self.directory, name: name, with: bytes)
+        self.disk.close(self.file)
+        self.file = file
+        self.salt = checksum
+        self.size = bytes.count
+        self.places.append(LogRecovery.Place(name: name, lastBefore: shape.last.index))
+    }
+
+    /// Removes what the snapshot replaces; `LogRecovery` needs none of it.
+    private mutating func removeCovered(previous: LogMark) throws(DiskError) {
+        let first = self.places.lastIndex { $0.lastBefore <= self.shape.snapshot.index } ?? 0
+        for place in self.places[..<first] { try self.disk.remove("\(self.directory)/\(place.name)") }
+        self.places.removeFirst(first)
+        if previous != .zero, previous != self.shape.snapshot {
+            try self.disk.remove("\(self.directory)/\(LogNames.snapshot(previous))")
+        }
+    }
+
+    private func writeState() throws(DiskError) {
+        try self.replace(LogNames.state, with: self.state.encoded(self.identity))
+    }
+
+    private func replace(_ name: String, with bytes: [UInt8]) throws(DiskError) {
+        self.disk.close(try self.disk.replace(directory: self.directory, name: name, with: bytes))
+    }
+}

@@ -1,0 +1,163 @@
+import Basis
+import CLinux
+import Glibc
+import Synchronization
+
+/// Runs agent calls on threads of their own: one at a time for each resource, any number at once beside that.
+///
+/// A stop cancels whatever else is going on with its resource. (Rule L11: stopped means also that no start is in progress)
+public final class AgentRunner: Sendable {
+    /// The group, resource and epoch of a service that ended though nobody asked for it, and how it ended.
+    public typealias ExitHandler = @Sendable (GroupName, ResourceName, Epoch, String) -> Void
+
+    struct Pending: Sendable {
+        let call: AgentCall
+        let cancel: CancelSignal
+        let completion: @Sendable (AgentOutcome) -> Void
+    }
+
+    struct Lane {
+        var running: Pending?
+        var waiting: [Pending] = []
+    }
+
+    struct State {
+        var lanes: [ExitWatcher.Key: Lane] = [:]
+        /// Groups that are being killed: nothing may run in them.
+        var sealed: [GroupName: Int] = [:]
+        var onExit: ExitHandler?
+    }
+
+    private final class Shared: Sendable {
+        let state = Mutex(State())
+    }
+
+    let environment: AgentEnvironment
+    let records: RunRecords
+    let watcher: ExitWatcher
+    private let shared: Shared
+
+    /// A runner for this node. Starts no thread before the first call.
+    public init(environment: AgentEnvironment) {
+        let shared = Shared()
+        self.shared = shared
+        self.environment = environment
+        self.records = RunRecords(directory: environment.runDirectory)
+        self.watcher = ExitWatcher { key, epoch, end in
+            environment.log("\(key.group)/\(key.resource): the service \(end)")
+            shared.state.withLock { $0.onExit }?(key.group, key.resource, epoch, end.description)
+        }
+    }
+
+    /// Called on a thread of the runner when a service ends by itself; set it before the first start.
+    public var onExit: ExitHandler? {
+        get { self.shared.state.withLock { $0.onExit } }
+        set { self.shared.state.withLock { $0.onExit = newValue } }
+    }
+
+    func withState<Result: Sendable>(_ body: (inout sending State) -> sending Result) -> Result {
+        self.shared.state.withLock(body)
+    }
+
+    /// Performs a call and hands its outcome to `completion`, exactly once, on another thread. Never blocks.
+    public func run(_ call: AgentCall, completion: @escaping @Sendable (AgentOutcome) -> Void) {
+        let pending = Pending(call: call, cancel: CancelSignal(), completion: completion)
+        let key = ExitWatcher.Key(group: call.group, resource: call.resource.name)
+        let (refused, begin) = self.withState { state -> ([Pending], Bool) in
+            if state.sealed[call.group] != nil { return ([pending], false) }
+            var lane = state.lanes[key] ?? Lane()
+            var dropped: [Pending] = []
+            if call.action == .stop {
+                if let running = lane.running, running.call.action != .stop { running.cancel.cancel() }
+                dropped = lane.waiting.filter { $0.call.action != .stop }
+                lane.waiting.removeAll { $0.call.action != .stop }
+            }
+            let begin = lane.running == nil
+            if begin { lane.running = pending } else { lane.waiting.append(pending) }
+            state.lanes[key] = lane
+            return (dropped, begin)
+        }
+        if begin { WorkerThread.start { self.work(pending, key) } }
+        guard !refused.isEmpty else { return }
+        WorkerThread.start {
+            for pending in refused {
+                pending.completion(
+                    .failed(reason: "cancelled: the resource is being stopped or its group killed", recovery: .soft))
+            }
+        }
+    }
+
+    /// Gives a call up: its processes are killed and its outcome is a failure. Unknown numbers are ignored.
+    public func cancel(_ id: UInt64) {
+        let waiting = self.withState { state -> Pending? in
+            for key in state.lanes.keys {
+                if let running = state.lanes[key]?.running, running.call.id == id {
+                    running.cancel.cancel()
+                    return nil
+                }
+                if let position = state.lanes[key]?.waiting.firstIndex(where: { $0.call.id == id }) {
+                    return state.lanes[key]?.waiting.remove(at: position)
+                }
+            }
+            return nil
+        }
+        if let waiting {
+            WorkerThread.start { waiting.completion(.failed(reason: "cancelled before it began", recovery: .soft)) }
+        }
+    }
+
+    /// Takes over a service that an earlier daemon started; false when that very process is gone. (Rule L10)
+    @discardableResult
+    public func watchExisting(
+        group: GroupName, resource: ResourceName, epoch: Epoch, pid: Int32, startTime: UInt64
+    ) -> Bool {
+        let descriptor = holdfast_pidfd_open(pid)
+        guard descriptor >= 0 else { return false }
+        // Asked after the descriptor is open: from here on the pid cannot pass to another process unnoticed.
+        guard ProcessIdentity(pid: pid, startTime: startTime).isAlive else {
+            close(descriptor)
+            return false
+        }
+        self.watcher.watch(
+            ExitWatcher.Key(group: group, resource: resource), epoch: epoch, descriptor: descriptor)
+        return true
+    }
+
+    private func work(_ first: Pending, _ key: ExitWatcher.Key) {
+        self.environment.threadSetup()
+        var next: Pending? = first
+        while let pending = next {
+            let outcome = self.perform(pending)
+            next = self.withState { state -> Pending? in
+                guard var lane = state.lanes[key] else { return nil }
+                lane.running = lane.waiting.isEmpty ? nil : lane.waiting.removeFirst()
+                state.lanes[key] = lane.running == nil ? nil : lane
+                return lane.running
+            }
+            pending.completion(outcome)
+        }
+    }
+
+    private func perform(_ pending: Pending) -> AgentOutcome {
+        let call = pending.call
+        let sealed = self.withState { $0.sealed[call.group] != nil }
+        if pending.cancel.isCancelled || sealed {
+            return .failed(reason: "cancelled before it began", recovery: .soft)
+        }
+        let context = CallContext(
+            call: call, environment: self.environment, records: self.records, watcher: self.watcher,
+            cancel: pending.cancel, deadline: self.environment.clock() + call.timeout)
+        return self.agent(call.resource.agent).run(context)
+    }
+
+    private func agent(_ name: String) -> any ResourceAgent {
+        switch name {
+        case "exec": ExecAgent()
+        case "address": AddressAgent()
+        case "filesystem": FilesystemAgent()
+        case "volume": VolumeAgent()
+        default:
+            if let agent = OCFAgent(name) { agent } else { UnknownAgent(name: name) }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import Basis
+import CLinux
+import Glibc
+
+/// One directory of the cgroup v2 tree: a set of processes that no fork escapes, and that can be killed as one.
+public struct ControlGroup: Sendable, Equatable {
+    /// The directory.
+    public let path: String
+
+    /// Names a directory; nothing is created.
+    public init(_ path: String) { self.path = path }
+
+    /// The root for this machine: HOLDFAST_CGROUP as `override`, else `holdfast` below the first cgroup2 mount of
+    /// `/sys/fs/cgroup` and `/sys/fs/cgroup/unified`. Throws `noControlGroups` when there is none.
+    public static func root(override: String?) throws(AgentError) -> ControlGroup {
+        if let override, !override.isEmpty {
+            // The directory itself need not exist yet; what it would be created in must be cgroup2.
+            var parent = override
+            while !Files.exists(parent), let slash = parent.lastIndex(of: "/"), slash > parent.startIndex {
+                parent = String(parent[..<slash])
+            }
+            guard holdfast_is_cgroup2(parent) == 1 else { throw .noControlGroups(path: override) }
+            return ControlGroup(override)
+        }
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] where holdfast_is_cgroup2(mount) == 1 {
+            return ControlGroup(mount + "/holdfast")
+        }
+        throw .noControlGroups(path: "/sys/fs/cgroup")
+    }
+
+    /// The cgroup of this name below; the name is made safe as a file name.
+    public func child(_ name: String) -> ControlGroup { ControlGroup(self.path + "/" + Files.component(name)) }
+
+    /// The directory exists.
+    public var exists: Bool { Files.isDirectory(self.path) }
+
+    /// Creates it and its parents; harmless when it exists.
+    public func create() throws(AgentError) {
+        if mkdir(self.path, 0o755) == 0 || (errno == EEXIST && self.exists) { return }
+        guard errno == ENOENT, let slash = self.path.lastIndex(of: "/"), slash > self.path.startIndex else {
+            throw .controlGroup(path: self.path, action: "create", code: errno)
+        }
+        try ControlGroup(String(self.path[..<slash])).create()
+        guard mkdir(self.path, 0o755) == 0 || errno == EEXIST else {
+            throw .controlGroup(path: self.path, action: "create", code: errno)
+        }
+        guard Files.exists(self.path + "/cgroup.procs") else { throw .noControlGroups(path: self.path) }
+    }
+
+    /// Some process in it or below is alive; false when the directory does not exist. Zombies do not count.
+    public func isPopulated() throws(AgentError) -> Bool {
+        switch Files.bytes(self.path + "/cgroup.events") {
+        case .success(let bytes):
+            return !String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains("populated 0")
+        case .failure(let error) where error.code == ENOENT || error.code == ENODEV:
+            return false
+        case .failure(let error):
+            throw .controlGroup(path: self.path, action: "read the state of", code: error.code)
+        }
+    }
+
+    /// The processes in it and below, sorted.
+    public func processes() -> [Int32] {
+        var found = (Files.text(self.path + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) }
+        for child in self.children { found += child.processes() }
+        return found.sorted()
+    }
+
+    /// The cgroups directly below, sorted by name.
+    public var children: [ControlGroup] {
+        Files.list(self.path).map { ControlGroup(self.path + "/" + $0) }.filter { $0.exists }
+    }
+
+    /// Sends SIGKILL to every process in it and below, at once (cgroup.kill), without waiting.
+    public func kill() throws(AgentError) {
+        let code = Files.poke(self.path + "/cgroup.kill", "1")
+        if code == 0 { return }
+        guard self.exists else { return }
+        guard code == ENOENT || code == EOPNOTSUPP else {
+            throw .controlGroup(path: self.path, action: "kill", code: code)
+        }
+        // Before Linux 5.14: nothing forks while it is frozen, and SIGKILL reaches frozen processes.
+        try? self.freeze()
+        for process in self.processes() { _ = Glibc.kill(process, SIGKILL) }
+        try? self.thaw()
+    }
+
+    /// Sends SIGKILL until nothing is left, at most until `deadline`; true when it is empty for certain.
+    public func killAll(until deadline: Tick, clock: () -> Tick) -> Bool {
+        while true {
+            try? self.kill()
+            let slice = min(clock() + .milliseconds(20), deadline)
+            if self.waitUntilEmpty(until: slice, clock: clock) { return true }
+            if clock() >= deadline { return false }
+        }
+    }
+
+    /// Waits for the last process to end, at most until `deadline`; true when it is empty.
+    public func waitUntilEmpty(until deadline: Tick, clock: () -> Tick) -> Bool {
+        let events = open(self.path + "/cgroup.events", O_RDONLY | O_CLOEXEC)
+        guard events >= 0 else { return (try? self.isPopulated()) == false }
+        defer { close(events) }
+        while true {
+            var buffer = [UInt8](repeating: 0, count: 256)
+            let count = pread(events, &buffer, buffer.count, 0)
+            if count < 0 { return (try? self.isPopulated()) == false }
+            let text = String(decoding: buffer[..<count], as: UTF8.self)
+            if text.split(separator: "\n").contains("populated 0") { return true }
+            let left = deadline.since(clock())
+            if left == .zero { return false }
+            var request = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
+            _ = poll(&request, 1, Int32(clamping: left.milliseconds + 1))
+        }
+    }
+
+    /// Stops every process in it from running.
+    public func freeze() throws(AgentError) { try self.write("cgroup.freeze", "1", action: "freeze") }
+    /// Lets frozen processes run again.
+    public func thaw() throws(AgentError) { try self.write("cgroup.freeze", "0", action: "thaw") }
+
+    /// Moves the processes directly in it to another cgroup; true when none is left.
+    public func move(to other: ControlGroup) -> Bool {
+        for _ in 0..<50 {
+            let own = (Files.text(self.path + "/cgroup.procs") ?? "").split(separator: "\n")
+            if own.isEmpty { return true }
+            for process in own { _ = Files.poke(other.path + "/cgroup.procs", String(process)) }
+        }
+        return false
+    }
+
+    /// Removes it and what is below; false while a process is left in it.
+    @discardableResult
+    public func remove() -> Bool {
+        for child in self.children { child.remove() }
+        return rmdir(self.path) == 0 || errno == ENOENT
+    }
+
+    /// Opens the directory for a spawn; the caller closes it.
+    func openDirectory() throws(AgentError) -> Int32 {
+        let descriptor = open(self.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .controlGroup(path: self.path, action: "open", code: errno) }
+        return descriptor
+    }
+
+    private func write(_ file: String, _ value: String, action: String) throws(AgentError) {
+        let code = Files.poke(self.path + "/" + file, value)
+        guard code == 0 else { throw .controlGroup(path: self.path, action: action, code: code) }
+    }
+}

@@ -1,0 +1,120 @@
+import Glibc
+
+/// Small files, read and written whole.
+enum Files {
+    /// The bytes of a file, at most `limit`, or the error.
+    static func bytes(_ path: String, limit: Int = 1 << 20) -> Result<[UInt8], Errno> {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return .failure(Errno(errno)) }
+        defer { close(descriptor) }
+        var result: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16384)
+        while result.count < limit {
+            let count = read(descriptor, &buffer, min(buffer.count, limit - result.count))
+            if count < 0, errno == EINTR { continue }
+            if count < 0 { return .failure(Errno(errno)) }
+            if count == 0 { break }
+            result.append(contentsOf: buffer[..<count])
+        }
+        return .success(result)
+    }
+
+    /// The text of a file; nil when it cannot be read.
+    static func text(_ path: String) -> String? {
+        guard case .success(let bytes) = self.bytes(path) else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Writes into an existing file, as kernel interfaces want it; 0 or the error.
+    static func poke(_ path: String, _ text: String) -> Int32 {
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return errno }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        return bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == bytes.count ? 0 : errno
+    }
+
+    /// Replaces a file as a whole, so that a reader sees the old text or the new one; creates its directory.
+    static func replace(_ path: String, _ text: String) throws(AgentError) {
+        try self.makeDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .file(path: temporary, action: "create", code: errno) }
+        let bytes = Array(text.utf8)
+        let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        let code = count == bytes.count ? 0 : (count < 0 ? errno : ENOSPC)
+        close(descriptor)
+        guard code == 0 else { throw .file(path: temporary, action: "write", code: code) }
+        guard rename(temporary, path) == 0 else { throw .file(path: path, action: "replace", code: errno) }
+    }
+
+    /// Creates a directory and its parents.
+    static func makeDirectory(_ path: String) throws(AgentError) {
+        if path.isEmpty || mkdir(path, 0o755) == 0 || errno == EEXIST { return }
+        guard errno == ENOENT, let slash = path.lastIndex(of: "/") else {
+            throw .file(path: path, action: "create", code: errno)
+        }
+        try self.makeDirectory(String(path[..<slash]))
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+            throw .file(path: path, action: "create", code: errno)
+        }
+    }
+
+    /// The names in a directory, sorted, without `.` and `..`; empty when it cannot be read.
+    static func list(_ path: String) -> [String] {
+        guard let directory = opendir(path) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// What a symbolic link says; nil when it is none.
+    static func link(_ path: String) -> String? {
+        var target = [CChar](repeating: 0, count: 4096)
+        let count = readlink(path, &target, target.count)
+        return count < 0 ? nil : String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The path without any symbolic link; nil when it leads nowhere.
+    static func resolved(_ path: String) -> String? {
+        guard let text = realpath(path, nil) else { return nil }
+        defer { free(text) }
+        return String(cString: text)
+    }
+
+    static func isDirectory(_ path: String) -> Bool {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+    }
+
+    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// A name that is safe as one path component: everything but letters, digits, `.`, `_`, `-`, `+` and `@` becomes %XX.
+    static func component(_ name: String) -> String {
+        var result = ""
+        for (position, byte) in name.utf8.enumerated() {
+            let plain =
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+                || byte == 0x5F || byte == 0x2D || byte == 0x2B || byte == 0x40 || (byte == 0x2E && position > 0)
+            if plain {
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                let digits = Array("0123456789ABCDEF")
+                result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+            }
+        }
+        return result
+    }
+}
+
+/// A number from `errno`.
+struct Errno: Error, Equatable {
+    let code: Int32
+    init(_ code: Int32) { self.code = code }
+}

@@ -1,0 +1,131 @@
+import Basis
+import CLinux
+import Glibc
+
+/// The process that outlives the daemon and ends what the daemon no longer can: at the end of the lease it kills every
+/// cgroup of every group and drops their addresses, and it alone pats the watchdog. (Rule L12)
+public enum Guard {
+    /// What the guard is told at its start.
+    public struct Options: Sendable {
+        /// The run directory; the lease file, the lock and the log are in it.
+        public var runDirectory: String
+        /// The cgroup root, as the daemon has it.
+        public var cgroupRoot: String
+        /// The watchdog device; nil means none, and then a kernel that hangs is not reset.
+        public var watchdog: String?
+        /// The timeout to ask of the watchdog, in seconds.
+        public var watchdogSeconds: Int32
+
+        /// Options from their parts.
+        public init(
+            runDirectory: String, cgroupRoot: String, watchdog: String? = nil, watchdogSeconds: Int32 = 1
+        ) {
+            self.runDirectory = runDirectory
+            self.cgroupRoot = cgroupRoot
+            self.watchdog = watchdog
+            self.watchdogSeconds = watchdogSeconds
+        }
+    }
+
+    /// Runs until it is told to go (SIGTERM) and may: exit code 0. A second guard for the same run directory leaves with
+    /// 4, one that cannot work with 1; the reason is on standard error and in `guard.log`.
+    public static func run(_ options: Options) -> Never {
+        let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
+        do { try Files.makeDirectory(options.runDirectory) } catch { self.leave("\(error)", code: 1) }
+        let log = GuardLog(path: options.runDirectory + "/guard.log")
+        setsid()
+        chdir("/")
+        // Its standard error may be the daemon's, and end with it.
+        signal(SIGPIPE, SIG_IGN)
+        let lock = self.lock(options.runDirectory + "/guard.lock")
+        guard lock >= 0 else {
+            self.leave("another guard runs for \(options.runDirectory); this one is not needed", code: 4)
+        }
+        let signals = holdfast_termination_signals()
+        guard let lease = holdfast_lease_map(options.runDirectory + "/lease") else {
+            self.leave("could not map \(options.runDirectory)/lease: \(SystemText.error(errno))", code: 1)
+        }
+        self.becomeHardToKill(log)
+        var loop = GuardLoop(
+            runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
+            watchdog: self.watchdog(options, log), log: { log.write($0, at: clock()) })
+        log.write("watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
+        while true {
+            let pause = loop.look(at: clock())
+            var request = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
+            // Rounded up, so that the look at the lease's end comes just after it and not just before.
+            _ = poll(&request, 1, Int32(clamping: (pause.nanoseconds + 999_999) / 1_000_000))
+            guard request.revents != 0, holdfast_take_signal(signals) == SIGTERM else { continue }
+            if loop.mayLeave(at: clock()) {
+                log.write("told to go; no lease is held and nothing runs", at: clock())
+                loop.disarm()
+                exit(0)
+            }
+            log.write("told to go, and stays: a lease is held or groups run; stop the groups first", at: clock())
+        }
+    }
+
+    private static func watchdog(_ options: Options, _ log: GuardLog) -> WatchdogDevice? {
+        let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
+        guard let path = options.watchdog else {
+            log.write("no watchdog: should this kernel hang, nobody resets it", at: now)
+            return nil
+        }
+        do {
+            let device = try WatchdogDevice(path: path, seconds: options.watchdogSeconds)
+            log.write("armed the watchdog \(path), timeout \(device.seconds) s", at: now)
+            return device
+        } catch {
+            log.write("no watchdog: \(error)", at: now)
+            return nil
+        }
+    }
+
+    private static func becomeHardToKill(_ log: GuardLog) {
+        let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
+        let adjusted = Files.poke("/proc/self/oom_score_adj", "-1000")
+        if adjusted != 0 { log.write("may be killed when memory runs out: \(SystemText.error(adjusted))", at: now) }
+        let locked = holdfast_lock_memory()
+        if locked != 0 { log.write("may be swapped out: \(SystemText.error(locked))", at: now) }
+        let prompt = holdfast_run_promptly()
+        if prompt != 0 { log.write("runs without real-time priority: \(SystemText.error(prompt))", at: now) }
+    }
+
+    private static func lock(_ path: String) -> Int32 {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return -1 }
+        ftruncate(descriptor, 0)
+        let text = Array("\(getpid())\n".utf8)
+        _ = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        return descriptor
+    }
+
+    private static func leave(_ reason: String, code: Int32) -> Never {
+        let text = Array("guard: \(reason)\n".utf8)
+        _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        exit(code)
+    }
+}
+
+/// Lines for standard error and a file; neither may hold the guard up, so failures to write are ignored.
+private struct GuardLog {
+    private let descriptor: Int32
+
+    init(path: String) {
+        var info = stat()
+        if stat(path, &info) == 0, info.st_size > 1 << 20 { rename(path, path + ".1") }
+        self.descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
+    }
+
+    func write(_ text: String, at now: Tick) {
+        let line = Array("[\(now)] guard: \(text)\n".utf8)
+        line.withUnsafeBytes { bytes in
+            for descriptor in [self.descriptor, STDERR_FILENO] where descriptor >= 0 {
+                // A reader that stopped reading a pipe must not stop the guard.
+                var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                guard poll(&request, 1, 0) > 0 else { continue }
+                _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+import Basis
+import CLinux
+import Glibc
+
+/// What the guard does at each look at the lease. It kills; it never starts anything. (Rule L12)
+struct GuardLoop {
+    /// What a look found, and so what the guard is doing.
+    enum Phase: Equatable {
+        /// The lease is valid, whatever runs.
+        case leased
+        /// No lease, and nothing of ours runs.
+        case idle
+        /// No lease, and something of ours is not dead yet.
+        case killing
+    }
+
+    private let records: RunRecords
+    private let groups: ControlGroup
+    private let lease: UnsafeMutableRawPointer
+    private let watchdog: (any Watchdog)?
+    private let log: (String) -> Void
+    private(set) var phase = Phase.idle
+    /// When the present killing began; nil when nothing is being killed.
+    private var began: Tick?
+    private var complained: Tick?
+
+    init(
+        runDirectory: String, cgroupRoot: String, lease: UnsafeMutableRawPointer, watchdog: (any Watchdog)?,
+        log: @escaping (String) -> Void
+    ) {
+        self.records = RunRecords(directory: runDirectory)
+        self.groups = ControlGroup(cgroupRoot).child("groups")
+        self.lease = lease
+        self.watchdog = watchdog
+        self.log = log
+    }
+
+    /// One look. Returns how long the next one may be put off, at most 20 ms.
+    mutating func look(at now: Tick) -> Span {
+        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GUARD, now.nanoseconds)
+        let end = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END))
+        if now < end {
+            if let began = self.began { self.log("a lease is valid again, \(now.since(began)) after killing began") }
+            self.began = nil
+            self.complained = nil
+            self.phase = .leased
+            self.watchdog?.pat()
+            return min(end.since(now), .milliseconds(20))
+        }
+        let left = self.remains()
+        if left.isEmpty {
+            if let began = self.began { self.log("everything is dead, \(now.since(began)) after killing began") }
+            self.began = nil
+            self.complained = nil
+            self.phase = .idle
+            self.watchdog?.pat()
+            return .milliseconds(20)
+        }
+        self.phase = .killing
+        if self.began == nil {
+            self.began = now
+            let age = end == .zero ? "there is no lease" : "the lease ended \(now.since(end)) ago"
+            self.log("\(age): kills \(left.joined(separator: ", "))")
+        }
+        self.kill()
+        let settled = self.remains()
+        if settled.isEmpty {
+            self.log("everything is dead, at once")
+            self.began = nil
+            self.phase = .idle
+            self.watchdog?.pat()
+            return .milliseconds(20)
+        }
+        if let since = self.complained ?? self.began, now.since(since) >= .seconds(1) {
+            self.complained = now
+            self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
+        }
+        return .milliseconds(2)
+    }
+
+    /// The guard may go: no lease is held and nothing of ours runs.
+    func mayLeave(at now: Tick) -> Bool {
+        now.nanoseconds >= holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END) && self.remains().isEmpty
+    }
+
+    /// Lets the watchdog go; the guard leaves.
+    func disarm() { self.watchdog?.disarm() }
+
+    private func kill() {
+        // Addresses first: they cost microseconds, and others can see them.
+        for (address, interface, _) in self.addresses() { _ = address.drop(from: interface) }
+        // Should this fail, the groups stay alive, the watchdog is not patted, and `remains` says what is left.
+        try? self.groups.kill()
+    }
+
+    /// What is not dead, in words. What cannot be found out counts as alive.
+    private func remains() -> [String] {
+        var found: [String] = []
+        do {
+            if try self.groups.isPopulated() {
+                found.append("processes \(self.groups.processes().prefix(20)) in \(self.groups.path)")
+            }
+        } catch {
+            found.append("\(error)")
+        }
+        for (address, interface, text) in self.addresses() {
+            let holders = address.interfaces
+            if interface == "*" ? !holders.isEmpty : holders.contains(interface) { found.append("address \(text)") }
+        }
+        return found
+    }
+
+    /// Read anew every time: the daemon may be adding one just now.
+    private func addresses() -> [(InterfaceAddress, String, String)] {
+        self.records.holdings(.addresses).compactMap { holding in
+            guard holding.words.count >= 2, let address = InterfaceAddress(holding.words[0], bare: true) else {
+                return nil
+            }
+            return (address, holding.words[1], holding.words.joined(separator: " on "))
+        }
+    }
+}

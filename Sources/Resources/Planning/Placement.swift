@@ -1,0 +1,40 @@
+import Basis
+
+/// Where a group without an owner starts.
+enum Placement {
+    static func decide(
+        _ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation
+    ) -> Plan.Action {
+        // Rule B2.
+        if group.epochIndex == 0, !group.unreported.isEmpty {
+            return .init(
+                .wait(group.name),
+                reason: "\(group.unreported.joined(separator: ", ")) must first report that nothing of it runs there")
+        }
+        let eligibility = Eligibility(group, policy, observation)
+        if let target = group.target, eligibility.candidates.contains(target) {
+            return .init(
+                .assign(group.name, node: target, isTakeover: false), reason: "an operator wants it on \(target)")
+        }
+        guard let best = eligibility.candidates.first else {
+            if eligibility.isExhausted {
+                return .init(.park(group.name), reason: "it failed everywhere: \(eligibility.exclusions)")
+            }
+            return .init(.wait(group.name), reason: "no node may run it: \(eligibility.exclusions)")
+        }
+        if let last = group.lastOwner, last != best, group.recentMoves >= policy.maximumMoves {
+            return .init(
+                .park(group.name),
+                reason: "it moved \(group.recentMoves) times within \(policy.moveWindow); "
+                    + "`holdfast group start \(group.name)` tries again")
+        }
+        return .init(.assign(group.name, node: best, isTakeover: false), reason: self.reason(group, policy, best))
+    }
+
+    private static func reason(_ group: Observation.Group, _ policy: GroupPolicy, _ node: String) -> String {
+        guard let last = group.lastOwner else { return "it was never started and \(node) is its first choice" }
+        if last == node { return "\(node) had it last and may run it" }
+        if let ban = group.bans.first(where: { $0.node == last }) { return "\(last) \(ban.reason)" }
+        return "it has no owner since \(last) and \(node) is the best that may run it"
+    }
+}

@@ -1,0 +1,176 @@
+import Basis
+import Node
+import Raft
+import Resources
+
+/// What goes wrong, and when: drawn from the seed.
+extension Simulation {
+    func injectFault() {
+        guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
+        let pause = self.random.span(.seconds(2), .seconds(25)).nanoseconds
+        self.queue.add(.fault, at: self.now + pause)
+        let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
+        switch self.random.below(14) {
+        case 0: self.partition()
+        case 1: self.isolate(victim)
+        case 2: self.cutOneLink()
+        case 3: self.cutOneWay()
+        case 4: self.degradeNetwork()
+        case 5, 6: self.crash(victim)
+        case 7: self.crashSeveral()
+        case 8: self.killDaemon(victim)
+        case 9: self.pauseMachine(victim)
+        case 10: self.pauseDaemon(victim)
+        case 11: if let volume = victim.volumes.first, victim.isOn { self.stopServer(volume, on: victim) }
+        case 12: self.killService(victim)
+        default: self.operate(victim)
+        }
+    }
+
+    private func healLater() {
+        self.queue.add(.heal, at: self.now + self.random.span(.milliseconds(300), .seconds(20)).nanoseconds)
+    }
+
+    func healNetwork() {
+        self.note("the network heals")
+        self.network.healAll()
+    }
+
+    func healEverything() {
+        self.network.healAll()
+        self.note("all faults end")
+        for node in self.nodes {
+            node.pausedUntil = min(node.pausedUntil, self.now)
+            node.daemonPausedUntil = min(node.daemonPausedUntil, self.now)
+            if !node.isOn { self.powerOn(node) } else if node.daemon == nil { self.startDaemon(node) }
+        }
+    }
+
+    /// Takes back what operators wished, so that everything is to run.
+    func endWishes() {
+        for name in [Self.group, Self.quickGroup] { self.operate(.want(name, isRunning: true)) }
+        for node in self.nodes { self.operate(.drain(node.id, isDrained: false)) }
+    }
+
+    private func partition() {
+        let mask = self.random.below(1 << UInt64(self.nodes.count))
+        self.note("partition \(mask)")
+        self.count("partitions")
+        for left in self.nodes {
+            for right in self.nodes
+            where (mask >> UInt64(left.id.rawValue - 1)) & 1 != (mask >> UInt64(right.id.rawValue - 1)) & 1 {
+                self.network.cut(from: left.id, to: right.id)
+            }
+        }
+        self.healLater()
+    }
+
+    private func isolate(_ node: SimulatedNode) {
+        self.note("\(node.name) is isolated")
+        self.count("isolations")
+        for other in self.nodes where other.id != node.id {
+            self.network.cut(from: node.id, to: other.id)
+            self.network.cut(from: other.id, to: node.id)
+        }
+        self.healLater()
+    }
+
+    private func twoNodes() -> (NodeID, NodeID) {
+        let left = self.random.below(UInt64(self.nodes.count))
+        let right = (left + 1 + self.random.below(UInt64(self.nodes.count) - 1)) % UInt64(self.nodes.count)
+        return (self.nodes[Int(left)].id, self.nodes[Int(right)].id)
+    }
+
+    private func cutOneLink() {
+        let (left, right) = self.twoNodes()
+        self.note("the link \(left)-\(right) is cut")
+        self.count("link cuts")
+        self.network.cut(from: left, to: right)
+        self.network.cut(from: right, to: left)
+        self.healLater()
+    }
+
+    private func cutOneWay() {
+        let (left, right) = self.twoNodes()
+        self.note("the link \(left)>\(right) is cut one way")
+        self.count("one-way cuts")
+        self.network.cut(from: left, to: right)
+        self.healLater()
+    }
+
+    private func degradeNetwork() {
+        self.count("bad networks")
+        self.network.lossPerMille = self.random.below(200)
+        self.network.duplicatePerMille = self.random.below(200)
+        self.network.delayHigh = .milliseconds(2 + self.random.below(150))
+        self.note("the network loses \(self.network.lossPerMille)‰ and delays up to \(self.network.delayHigh)")
+        self.healLater()
+    }
+
+    private func crash(_ node: SimulatedNode) {
+        guard node.isOn else { return }
+        self.powerOff(node)
+        self.queue.add(.powerOn(node.id), at: self.now + self.random.span(.milliseconds(500), .seconds(25)).nanoseconds)
+    }
+
+    private func crashSeveral() {
+        for node in self.nodes where self.random.chance(perMille: 600) { self.crash(node) }
+    }
+
+    private func killDaemon(_ node: SimulatedNode) {
+        guard node.isOn, node.daemon != nil else { return }
+        self.stopDaemon(node)
+        self.queue.add(
+            .restartDaemon(node.id, boot: node.boot),
+            at: self.now + self.random.span(.milliseconds(20), .seconds(4)).nanoseconds)
+    }
+
+    private func pauseMachine(_ node: SimulatedNode) {
+        guard node.isOn else { return }
+        let length = self.random.span(.milliseconds(100), .seconds(8))
+        self.note("\(node.name) pauses for \(length)")
+        self.count("machine pauses")
+        node.pausedUntil = self.now + length.nanoseconds
+        self.queue.add(.resume(node.id, boot: node.boot), at: node.pausedUntil)
+    }
+
+    private func pauseDaemon(_ node: SimulatedNode) {
+        guard node.isOn else { return }
+        let length = self.random.span(.milliseconds(100), .seconds(8))
+        self.note("\(node.name) daemon pauses for \(length)")
+        self.count("daemon pauses")
+        node.daemonPausedUntil = self.now + length.nanoseconds
+    }
+
+    private func killService(_ node: SimulatedNode) {
+        guard node.isOn, node.daemon != nil, self.now >= node.pausedUntil else { return }
+        let group = self.random.chance(perMille: 500) ? Self.group : Self.quickGroup
+        let name = ResourceName(group == Self.group ? "db" : "app")
+        guard let epoch = node.processes[group]?[name] else { return }
+        self.note("\(node.name) \(group)/\(name) dies")
+        self.count("service deaths")
+        node.processes[group]?[name] = nil
+        self.step(node, .serviceExited(group, name, epoch, reason: "killed by signal 9"))
+    }
+
+    private func operate(_ node: SimulatedNode) {
+        self.count("operator commands")
+        let group = self.random.chance(perMille: 600) ? Self.group : Self.quickGroup
+        switch self.random.below(6) {
+        case 0, 1: self.operate(.move(group, to: node.id))
+        case 2: self.operate(.want(group, isRunning: self.random.chance(perMille: 500)))
+        case 3: self.operate(.want(group, isRunning: true))
+        case 4: self.operate(.drain(node.id, isDrained: self.random.chance(perMille: 500)))
+        default:
+            guard let someone = self.nodes.first(where: { $0.daemon != nil }) else { return }
+            self.step(someone, .client(id: 1, .transferLeadership(to: nil)))
+        }
+    }
+
+    private func operate(_ command: Command) {
+        self.note("an operator asks: \(command)")
+        for node in self.nodes where node.isOn && node.daemon?.supervisor.consensus.isLeader == true {
+            self.step(node, .client(id: 1, .propose(command)))
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Basis
+import Mirror
+import Node
+import Raft
+import Resources
+
+/// One machine: a clock with its own rate, a disk, processes in cgroups, a guard, volume servers, and a daemon that may
+/// be down while the rest lives on.
+final class SimulatedNode {
+    let id: NodeID
+    let name: String
+    let isWitness: Bool
+    let disk = SimulatedDisk()
+    var volumes: [SimulatedVolume] = []
+
+    /// The machine is on.
+    var isOn = true
+    /// Which boot this is; events of an earlier one are void.
+    var boot: UInt64 = 1
+    /// The daemon runs.
+    var daemon: SimulatedDaemon?
+    /// Which life of the daemon this is.
+    var life: UInt64 = 0
+    /// Until then nothing on the machine is scheduled.
+    var pausedUntil: UInt64 = 0
+    /// Until then the daemon alone is not scheduled.
+    var daemonPausedUntil: UInt64 = 0
+    var log: LogStore?
+    /// When the next wake-up of the daemon is due; others are void.
+    var wakeAt: UInt64 = .max
+
+    // The run directory: survives the daemon, not the machine.
+    var leaseEnd = Tick.zero
+    var leaseIncarnation = Incarnation.none
+    var facts: Facts?
+    /// What runs, per group and resource, with the epoch it was started under.
+    var processes: [GroupName: [ResourceName: Epoch]] = [:]
+    /// Calls under way: their effect when they end.
+    var calls: [UInt64: AgentCall] = [:]
+
+    // The boot clock: local = offset + (true − bootedAt) × rate.
+    private var clockOffset: UInt64 = 0
+    private var bootedAt: UInt64 = 0
+    private var ratePartsPerMillion: Int64 = 0
+
+    init(id: NodeID, name: String, isWitness: Bool) {
+        self.id = id
+        self.name = name
+        self.isWitness = isWitness
+    }
+
+    func setClock(at time: UInt64, offset: UInt64, ratePartsPerMillion: Int64) {
+        self.bootedAt = time
+        self.clockOffset = offset
+        self.ratePartsPerMillion = ratePartsPerMillion
+    }
+
+    func tick(at time: UInt64) -> Tick {
+        let elapsed = Int64(time - self.bootedAt)
+        let skew = elapsed / 1_000_000 * self.ratePartsPerMillion
+        return Tick(nanoseconds: UInt64(Int64(self.clockOffset) + elapsed + skew))
+    }
+
+    /// The true time at which the node's clock shows `tick`, rounded up.
+    func time(of tick: Tick) -> UInt64 {
+        guard tick != .never else { return .max }
+        let local = Int64(tick.nanoseconds) - Int64(self.clockOffset)
+        guard local > 0 else { return self.bootedAt }
+        let scaled = Double(local) / (1 + Double(self.ratePartsPerMillion) / 1_000_000)
+        return self.bootedAt + UInt64(scaled) + 2
+    }
+
+    var bootID: String { "boot-\(self.id.rawValue)-\(self.boot)" }
+
+    func volume(_ name: VolumeName) -> SimulatedVolume? { self.volumes.first { $0.name == name } }
+
+    /// Whether anything of a group runs, or its start is under way.
+    func isRunning(_ group: GroupName) -> Bool {
+        if self.processes.isEmpty, self.calls.isEmpty { return false }
+        if let running = self.processes[group], !running.isEmpty { return true }
+        return self.calls.values.contains { $0.group == group && $0.action == .start }
+    }
+
+    /// The resources of a group that run, or whose start is under way.
+    func running(_ group: GroupName) -> [ResourceName: Epoch] {
+        var all = self.processes[group] ?? [:]
+        for call in self.calls.values where call.group == group && call.action == .start {
+            all[call.resource.name] = call.epoch
+        }
+        return all
+    }
+}
+
+/// A running daemon. A class, so that its supervisor is changed in place and never copied.
+final class SimulatedDaemon {
+    var supervisor: Supervisor
+    init(_ supervisor: Supervisor) { self.supervisor = supervisor }
+}

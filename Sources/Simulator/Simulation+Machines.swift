@@ -1,0 +1,198 @@
+import Basis
+import Mirror
+import Node
+import Raft
+import Resources
+
+/// Machines going on and off, daemons starting and stopping, the guard, and the founding of the cluster.
+extension Simulation {
+    static let clusterIdentity = "simulated"
+
+    func setUp() {
+        let count = self.options.nodes ?? Int(3 + self.random.below(3))
+        for number in 1...count {
+            let id = NodeID(UInt32(number))
+            let isWitness = number == count && count % 2 == 1 && self.random.chance(perMille: 600)
+            let node = SimulatedNode(id: id, name: "node-\(number)", isWitness: isWitness)
+            self.nodes.append(node)
+        }
+        let replicas = self.nodes.filter { !$0.isWitness }.prefix(2 + Int(self.random.below(2)))
+        for node in replicas {
+            node.volumes = [
+                SimulatedVolume(
+                    name: Self.volume, node: node.id, peers: replicas.map(\.id).filter { $0 != node.id },
+                    identity: UInt64(node.id.rawValue) * 1000 + 7)
+            ]
+        }
+        self.found()
+        for node in self.nodes { self.powerOn(node, isFirst: true) }
+        self.queue.add(.workload, at: 1_000_000_000)
+    }
+
+    /// The first node's log: membership, bootstrap, the other nodes, and the policy.
+    private func found() {
+        let members = self.nodes.filter { !$0.isWitness }.map(\.name)
+        let holders = self.nodes.filter { !$0.volumes.isEmpty }
+        func resource(_ name: String, _ agent: String, _ volume: String? = nil) -> ResourcePolicy {
+            ResourcePolicy(
+                name: ResourceName(name), agent: agent, parameters: volume.map { [.init("volume", $0)] } ?? [],
+                startTimeout: .seconds(10), stopTimeout: .seconds(5), monitorInterval: .seconds(5),
+                monitorTimeout: .seconds(2))
+        }
+        let policy = ClusterPolicy(
+            name: "simulated",
+            volumes: [
+                VolumePolicy(
+                    name: Self.volume, sizeBytes: SimulatedVolume.sizeBytes,
+                    replicas: holders.map { .init(node: $0.name, backing: "/v", address: "a:1") })
+            ],
+            groups: [
+                GroupPolicy(
+                    name: Self.group, nodes: holders.map(\.name),
+                    failback: self.random.chance(perMille: 300), maximumMoves: 100_000,
+                    resources: [
+                        resource("disk", "volume", Self.volume.rawValue), resource("fs", "filesystem"),
+                        resource("db", "exec"), resource("ip", "address"),
+                    ]),
+                GroupPolicy(
+                    name: Self.quickGroup, nodes: members.reversed(), takeover: .immediate, maximumMoves: 100_000,
+                    resources: [resource("app", "exec")]),
+            ])
+        var commands: [Command] = []
+        for (place, node) in self.nodes.enumerated() {
+            let about = JoiningNode(
+                name: node.name, site: "site-\(place % 3)", address: "\(node.name):1", isWitness: node.isWitness)
+            commands.append(
+                place == 0
+                    ? .bootstrap(clusterID: 1, clusterName: "simulated", node: about) : .addNode(about))
+        }
+        commands.append(.configure(policy, text: "", expectedIndex: .zero))
+        let first = NodeID(1)
+        var entries = [
+            Entry(
+                mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: [first])))
+        ]
+        for command in commands {
+            let index = LogIndex(UInt64(entries.count) + 1)
+            let log = LogCommand(
+                origin: first, nonce: 0, sequence: 0, clusterMilliseconds: 0, wallMilliseconds: 0, command: command)
+            entries.append(Entry(mark: LogMark(term: Term(1), index: index), payload: .command(log.encoded)))
+        }
+        let node = self.node(first)
+        let opened = try? LogStore.open(directory: "log", on: node.disk, identity: self.logIdentity(node))
+        guard let (store, _) = opened else { return self.fail("the first log could not be founded") }
+        let request = PersistRequest(
+            sequence: 1, entries: entries,
+            hardState: HardState(term: Term(1), votedFor: first, commit: LogIndex(UInt64(entries.count))))
+        do { try store.persist(request) } catch { self.fail("the first log could not be written: \(error)") }
+        store.close()
+        node.disk.restartProcess()
+    }
+
+    private func logIdentity(_ node: SimulatedNode) -> LogIdentity {
+        LogIdentity(cluster: Self.clusterIdentity, node: node.id)
+    }
+
+    func powerOn(_ node: SimulatedNode, isFirst: Bool = false) {
+        guard isFirst || !node.isOn else { return }
+        node.isOn = true
+        node.boot += 1
+        let rate = Int64(self.random.below(1001)) - 500
+        node.setClock(
+            at: self.now, offset: 1_000_000_000 + self.random.below(1_000_000_000_000), ratePartsPerMillion: rate)
+        node.pausedUntil = 0
+        node.daemonPausedUntil = 0
+        node.leaseEnd = .zero
+        node.leaseIncarnation = .none
+        node.facts = nil
+        node.processes = [:]
+        node.calls = [:]
+        self.note("\(node.name) boots (boot \(node.boot), clock \(rate) ppm)")
+        self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + 1_000_000)
+        self.startDaemon(node)
+    }
+
+    func powerOff(_ node: SimulatedNode) {
+        guard node.isOn else { return }
+        self.note("\(node.name) loses power")
+        self.count("power losses")
+        node.isOn = false
+        node.daemon = nil
+        node.log = nil
+        node.life += 1
+        node.processes = [:]
+        node.calls = [:]
+        node.disk.crash(random: &self.random)
+        for volume in node.volumes {
+            self.links.dropAll(of: node.id, volume.name, in: self)
+            volume.losePower(&self.random)
+        }
+        self.workload.nodeLostPower(node.id, at: self.now)
+    }
+
+    func startDaemon(_ node: SimulatedNode) {
+        node.life += 1
+        let tick = node.tick(at: self.now)
+        do {
+            let (store, restored) = try LogStore.open(
+                directory: "log", on: node.disk, identity: self.logIdentity(node))
+            node.log = store
+            let identity = Supervisor.Identity(
+                node: node.id, bootID: node.bootID, startCounter: store.startCounter, nonce: self.random.next())
+            let facts = node.facts
+            if facts == nil { node.processes = [:] }
+            node.daemon = SimulatedDaemon(
+                try Supervisor(
+                    identity: identity, settings: Consensus.Settings(), restored: restored, facts: facts,
+                    leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick))
+            self.note("\(node.name) daemon starts (start \(store.startCounter), log \(restored.entries.count))")
+            self.checkers.restarted(node, restored)
+        } catch {
+            self.fail("\(node.name) cannot start: \(error)")
+            return
+        }
+        node.wakeAt = .max
+        self.step(node, .tick)
+        for volume in node.volumes where volume.core != nil { self.step(node, .volumeConnected(volume.name)) }
+    }
+
+    func stopDaemon(_ node: SimulatedNode) {
+        guard node.isOn, node.daemon != nil else { return }
+        self.note("\(node.name) daemon is killed")
+        self.count("daemon kills")
+        node.daemon = nil
+        node.log = nil
+        node.life += 1
+        // Calls die with the daemon; what they had started keeps running.
+        for (_, call) in node.calls where call.action == .start {
+            node.processes[call.group, default: [:]][call.resource.name] = call.epoch
+        }
+        node.calls = [:]
+        node.disk.restartProcess()
+    }
+
+    // MARK: The guard (rule L12)
+
+    func guardLook(_ node: SimulatedNode, _ boot: UInt64) {
+        guard node.isOn, node.boot == boot else { return }
+        guard self.now >= node.pausedUntil else {
+            self.queue.add(.guardLook(node.id, boot: boot), at: node.pausedUntil)
+            return
+        }
+        let tick = node.tick(at: self.now)
+        if tick >= node.leaseEnd, node.leaseEnd != .zero, self.options.sabotage != "L12" {
+            let alive = node.processes.contains { !$0.value.isEmpty } || !node.calls.isEmpty
+            if alive {
+                self.note("\(node.name) guard kills: lease ended at \(node.leaseEnd), now \(tick)")
+                self.count("guard kills")
+                node.processes = [:]
+                node.calls = [:]
+                self.checkers.look(at: node, in: self)
+            }
+        }
+        // Sleeps until the lease could end; that it is scheduled late now and then is part of K.
+        let late = self.random.below(30_000_000)
+        let end = node.leaseEnd > tick ? node.time(of: node.leaseEnd) : self.now + 50_000_000
+        self.queue.add(.guardLook(node.id, boot: boot), at: min(end, self.now + 250_000_000) + late)
+    }
+}

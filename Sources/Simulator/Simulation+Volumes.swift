@@ -1,0 +1,207 @@
+import Basis
+import Mirror
+import Node
+
+/// The shell of the volume core, in virtual time.
+extension Simulation {
+    func handleVolume(_ event: Event) {
+        switch event {
+        case .volumeInput(let id, let name, let server, let input, let data):
+            guard let (node, volume) = self.server(id, name, server) else { return }
+            if self.postpone(node, event) { return }
+            volume.completed(input, data)
+            self.step(volume, input, data: data, on: node)
+        case .volumeControl(let id, let name, let server, let command):
+            guard let (node, volume) = self.server(id, name, server) else { return }
+            if self.postpone(node, event) { return }
+            self.note("\(node.name) tells \(name): \(command)")
+            self.step(volume, .command(command), on: node)
+            if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
+                self.tellDaemon(node, name, .status(status))
+            }
+        case .volumeTick(let id, let name, let server):
+            guard let (node, volume) = self.server(id, name, server) else { return }
+            if self.postpone(node, event) { return }
+            self.step(volume, .tick, on: node)
+            self.queue.add(event, at: self.now + 150_000_000)
+        case .volumeEvent(let id, let name, let boot, let what):
+            let node = self.node(id)
+            guard node.isOn, node.boot == boot else { return }
+            self.input(node, .volume(name, what), orRetry: event)
+        case .startServer(let id, let name, let boot):
+            let node = self.node(id)
+            guard node.isOn, node.boot == boot, let volume = node.volume(name), volume.core == nil else { return }
+            self.startServer(volume, on: node)
+        case .dial(let id, let name, let server, let peer):
+            guard let (node, volume) = self.server(id, name, server) else { return }
+            if self.postpone(node, event) { return }
+            self.dial(node, volume, peer: peer)
+        case .linkFrame(let link, let toOwner): self.deliverFrame(link, toOwner: toOwner)
+        case .linkCheck(let id):
+            if let since = self.links[id]?.stalledSince, self.now - since >= 1_400_000_000 { self.dropLink(id) }
+        default: return
+        }
+    }
+
+    private func server(
+        _ id: NodeID, _ name: VolumeName, _ server: UInt64
+    ) -> (SimulatedNode, SimulatedVolume)? {
+        let node = self.node(id)
+        guard node.isOn, let volume = node.volume(name), volume.core != nil, volume.server == server else {
+            return nil
+        }
+        return (node, volume)
+    }
+
+    private func postpone(_ node: SimulatedNode, _ event: Event) -> Bool {
+        guard self.now < node.pausedUntil else { return false }
+        self.queue.add(event, at: node.pausedUntil)
+        return true
+    }
+
+    func tellDaemon(_ node: SimulatedNode, _ name: VolumeName, _ event: VolumeEvent) {
+        self.queue.add(
+            .volumeEvent(node.id, name, boot: node.boot, event), at: self.now + 50_000 + self.random.below(200_000))
+    }
+
+    private func startServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        volume.start()
+        self.note("\(node.name) volume server of \(volume.name) starts")
+        self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
+        self.queue.add(.volumeTick(node.id, volume.name, server: volume.server), at: self.now + 150_000_000)
+        self.step(node, .volumeConnected(volume.name))
+    }
+
+    func stopServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        guard volume.core != nil else { return }
+        self.note("\(node.name) volume server of \(volume.name) is killed")
+        self.count("volume server kills")
+        self.workload.exportEnded(node.id)
+        volume.stop()
+        self.links.dropAll(of: node.id, volume.name, in: self)
+        self.step(node, .volumeDisconnected(volume.name))
+        self.queue.add(.startServer(node.id, volume.name, boot: node.boot), at: self.now + 200_000_000)
+    }
+
+    func step(_ volume: SimulatedVolume, _ input: Volume.Input, data: [UInt64] = [], on node: SimulatedNode) {
+        guard volume.core != nil else { return }
+        var effects = Volume.Effects()
+        volume.core?.step(input, at: node.tick(at: self.now), into: &effects)
+        for effect in effects.list {
+            self.perform(effect, of: volume, data: data, on: node)
+            guard volume.core != nil else { return }
+        }
+    }
+
+    private func later(
+        _ volume: SimulatedVolume, _ node: SimulatedNode, _ input: Volume.Input, data: [UInt64] = []
+    ) {
+        // One device: completions come in the order of their requests.
+        volume.busyUntil = max(volume.busyUntil, self.now + self.random.below(1_500_000))
+        self.queue.add(
+            .volumeInput(node.id, volume.name, server: volume.server, input, data), at: volume.busyUntil)
+    }
+
+    private func perform(
+        _ effect: Volume.Effect, of volume: SimulatedVolume, data: [UInt64], on node: SimulatedNode
+    ) {
+        switch effect {
+        case .writeLocal(let id, let sequence, let extent, let kind):
+            self.store(volume, extent, kind, volume.requests[id] ?? [])
+            self.later(volume, node, .localWritten(sequence: sequence))
+        case .applyReceived(let sequence, let extent, let kind, let mask):
+            self.apply(volume, sequence, extent, kind, mask)
+            self.later(volume, node, .localWritten(sequence: sequence))
+        case .dropReceived: volume.received = [:]
+        case .syncLocal(let token):
+            // Conservative: what is written before this effect is stable only once its completion is known.
+            self.later(volume, node, .localSynced(token: token), data: volume.current)
+        case .persist(let metadata, let token):
+            volume.pendingMetadata.append((token, metadata))
+            self.later(volume, node, .metadataSynced(token: token))
+        case .send(let to, let frame, let payload):
+            let content: [UInt64]
+            switch payload {
+            case .none: content = []
+            case .request(let id): content = volume.requests[id] ?? []
+            case .input: content = data
+            }
+            self.transmit(frame, data: content, from: node.id, to: to, volume.name)
+        case .digest(let chunk, let peer, let session):
+            let sums = Array(volume.current[SimulatedVolume.range(of: chunk)])
+            self.later(volume, node, .digested(chunk: chunk, peer: peer, session: session), data: sums)
+        case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
+            self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
+        case .reply(let id, let reply):
+            volume.requests[id] = nil
+            self.workload.replied(id, reply == .done, at: self.now)
+        case .event(let event): self.tellDaemon(node, volume.name, event)
+        case .startExport(let epoch):
+            self.note("\(node.name) exports \(volume.name) under \(epoch)")
+            volume.exportEpoch = epoch
+            self.count("promotions")
+            if let broken = self.workload.promoted(node.id, volume.current) { self.fail(broken) }
+        case .stopExport:
+            volume.exportEpoch = nil
+            self.workload.exportEnded(node.id)
+        case .dial(let peer):
+            volume.dialling.insert(peer)
+            self.queue.add(
+                .dial(node.id, volume.name, server: volume.server, peer: peer),
+                at: self.now + self.network.delay(&self.random))
+        case .stopDialling(let peer):
+            volume.dialling.remove(peer)
+            if let link = self.links.find(owner: node.id, replica: peer, volume.name) { self.dropLink(link) }
+        case .hangUp(let peer, let direction):
+            let link =
+                direction == .outbound
+                ? self.links.find(owner: node.id, replica: peer, volume.name)
+                : self.links.find(owner: peer, replica: node.id, volume.name)
+            if let link { self.dropLink(link) }
+        }
+    }
+
+    private func store(
+        _ volume: SimulatedVolume, _ extent: Extent, _ kind: Volume.WriteKind, _ numbers: [UInt64]
+    ) {
+        for (place, block) in SimulatedVolume.range(of: extent).enumerated() {
+            if case .zero = kind {
+                volume.current[block] = 0
+            } else if place < numbers.count {
+                volume.current[block] = numbers[place]
+            }
+        }
+    }
+
+    private func apply(
+        _ volume: SimulatedVolume, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64
+    ) {
+        let numbers = volume.received.removeValue(forKey: sequence) ?? []
+        guard mask != 0 else { return self.store(volume, extent, kind, numbers) }
+        var next = 0
+        for (place, block) in SimulatedVolume.range(of: extent).enumerated() where mask >> UInt64(place) & 1 == 1 {
+            if next < numbers.count { volume.current[block] = numbers[next] }
+            next += 1
+        }
+    }
+
+    private func readChunk(
+        _ volume: SimulatedVolume, _ peer: NodeID, _ session: UInt32, _ chunk: Extent, _ ticket: UInt64,
+        _ exclusive: Bool, sums: [UInt64], on node: SimulatedNode
+    ) {
+        var differing: UInt64 = 0
+        var numbers: [UInt64] = []
+        for (place, block) in SimulatedVolume.range(of: chunk).enumerated() {
+            if place < sums.count, sums[place] == volume.current[block] { continue }
+            differing |= 1 << UInt64(place)
+            numbers.append(volume.current[block])
+        }
+        let input = Volume.Input.chunkRead(
+            peer: peer, session: session, chunk: chunk, ticket: ticket, differing: differing)
+        if exclusive {
+            self.step(volume, input, data: numbers, on: node)
+        } else {
+            self.later(volume, node, input, data: numbers)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+import Basis
+import Mirror
+import Node
+import Raft
+import Resources
+
+/// A whole cluster in virtual time from one seed: the production cores, with clock, disk, network, processes and guard
+/// replaced. Checkers look after every step. Start reading at `run`.
+public final class Simulation {
+    /// What happens at a moment of true time.
+    enum Event {
+        case deliver(Envelope, via: NodeID, to: NodeID, boot: UInt64)
+        case wake(NodeID, life: UInt64)
+        case restartDaemon(NodeID, boot: UInt64)
+        case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
+        case killed(NodeID, boot: UInt64, GroupName)
+        case guardLook(NodeID, boot: UInt64)
+        case resume(NodeID, boot: UInt64)
+        case powerOn(NodeID)
+        case volumeInput(NodeID, VolumeName, server: UInt64, Volume.Input, [UInt64])
+        case volumeControl(NodeID, VolumeName, server: UInt64, VolumeCommand)
+        case volumeEvent(NodeID, VolumeName, boot: UInt64, VolumeEvent)
+        case volumeTick(NodeID, VolumeName, server: UInt64)
+        case startServer(NodeID, VolumeName, boot: UInt64)
+        case dial(NodeID, VolumeName, server: UInt64, peer: NodeID)
+        case linkFrame(link: UInt64, toOwner: Bool)
+        case linkCheck(link: UInt64)
+        case workload
+        case fault
+        case heal
+    }
+
+    let options: SimulationOptions
+    var random: SeededRandom
+    var now: UInt64 = 0
+    var queue = EventQueue<Event>()
+    var nodes: [SimulatedNode] = []
+    var network = SimulatedNetwork()
+    var links = VolumeLinks()
+    var checkers = Checkers()
+    var workload = Workload()
+    var events: UInt64 = 0
+    var counts: [String: UInt64] = [:]
+    var trace = TraceRing()
+    var violation: String?
+    var effects: [SupervisorEffect] = []
+
+    static let group = GroupName("orders")
+    static let quickGroup = GroupName("cache")
+    static let volume = VolumeName("pgdata")
+
+    /// Sets up the nodes; nothing has happened yet.
+    public init(options: SimulationOptions) {
+        self.options = options
+        self.random = SeededRandom(seed: options.seed)
+    }
+
+    /// Runs to the end, or to the first violation.
+    public func run() -> SimulationResult {
+        self.setUp()
+        let length = self.options.length.nanoseconds
+        let calm: UInt64 = 90_000_000_000
+        self.queue.add(.fault, at: 20_000_000_000)
+        self.advance(to: length)
+        if self.violation == nil, self.options.hasFaults {
+            // Liveness: with all faults gone, everything must run again.
+            self.healEverything()
+            self.advance(to: length + calm / 3)
+            self.endWishes()
+            self.advance(to: length + calm)
+            self.checkRecovered()
+        }
+        let counts = self.counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        return SimulationResult(
+            violation: self.violation, simulated: Span(nanoseconds: self.now), events: self.events,
+            digest: self.checkers.digest, counts: counts,
+            trace: self.violation == nil ? [] : self.trace.lines)
+    }
+
+    private func advance(to end: UInt64) {
+        while self.violation == nil, let next = self.queue.nextTime, next <= end {
+            guard let (time, event) = self.queue.next() else { return }
+            self.now = max(self.now, time)
+            self.events += 1
+            self.handle(event)
+        }
+        self.now = max(self.now, end)
+    }
+
+    func node(_ id: NodeID) -> SimulatedNode { self.nodes[Int(id.rawValue) - 1] }
+
+    func count(_ what: String) { self.counts[what, default: 0] += 1 }
+
+    func fail(_ text: String) {
+        guard self.violation == nil else { return }
+        self.violation = "\(text) (at \(Span(nanoseconds: self.now)))"
+        self.note("VIOLATION \(text)")
+    }
+
+    func note(_ text: @autoclosure () -> String) {
+        let line = "\(Span(nanoseconds: self.now)) \(text())"
+        self.trace.add(line)
+        if self.options.isVerbose { self.verbose?(line) }
+    }
+
+    /// Receives every line of a verbose run.
+    public var verbose: ((String) -> Void)?
+
+    private func handle(_ event: Event) {
+        switch event {
+        case .deliver(let envelope, let via, let to, let boot):
+            let node = self.node(to)
+            guard node.isOn, node.boot == boot else { return }
+            self.input(node, .receive(envelope, via: via), orRetry: event)
+        case .wake(let id, let life):
+            let node = self.node(id)
+            guard node.life == life, node.wakeAt <= self.now else { return }
+            node.wakeAt = .max
+            self.input(node, .tick, orRetry: event)
+        case .restartDaemon(let id, let boot):
+            let node = self.node(id)
+            guard node.isOn, node.boot == boot, node.daemon == nil else { return }
+            self.startDaemon(node)
+        case .agentDone(let id, let boot, let call, let outcome):
+            self.agentDone(self.node(id), boot, call, outcome, event)
+        case .killed(let id, let boot, let group):
+            let node = self.node(id)
+            guard node.isOn, node.boot == boot else { return }
+            self.input(node, .groupKilled(group, isDead: node.running(group).isEmpty), orRetry: event)
+        case .guardLook(let id, let boot): self.guardLook(self.node(id), boot)
+        case .resume(let id, let boot):
+            let node = self.node(id)
+            guard node.boot == boot, node.isOn else { return }
+            // The guard's priority is above everybody's: it is scheduled first.
+            self.guardLook(node, boot)
+            self.wake(node)
+        case .powerOn(let id): self.powerOn(self.node(id))
+        case .volumeInput, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck:
+            self.handleVolume(event)
+        case .workload: self.stepWorkload()
+        case .fault: self.injectFault()
+        case .heal: self.healNetwork()
+        }
+    }
+
+    // MARK: Daemons
+
+    /// Feeds a node's supervisor, unless the machine or the daemon is paused: then the event comes back later.
+    func input(_ node: SimulatedNode, _ input: SupervisorInput, orRetry event: Event) {
+        guard node.isOn else { return }
+        let pausedUntil = max(node.pausedUntil, node.daemonPausedUntil)
+        guard self.now >= pausedUntil else {
+            if case .wake = event { node.wakeAt = pausedUntil }
+            self.queue.add(event, at: pausedUntil)
+            return
+        }
+        self.step(node, input)
+    }
+
+    func step(_ node: SimulatedNode, _ input: SupervisorInput) {
+        guard node.daemon != nil else { return }
+        var effects = self.effects
+        self.effects = []
+        effects.removeAll(keepingCapacity: true)
+        node.daemon?.supervisor.wallMilliseconds = self.now / 1_000_000
+        // The guard of a machine that is not paused has looked a moment ago.
+        let tick = node.tick(at: self.now)
+        node.daemon?.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
+        node.daemon?.supervisor.step(input, at: tick, into: &effects)
+        self.perform(&effects, of: node)
+        self.effects = effects
+        self.checkers.look(at: node, in: self)
+        self.wake(node)
+    }
+
+    /// Schedules the daemon's next tick.
+    func wake(_ node: SimulatedNode) {
+        guard let daemon = node.daemon else { return }
+        let earliest = self.now + 5_000_000
+        let due = max(earliest, min(node.time(of: daemon.supervisor.deadline), self.now + 250_000_000))
+        guard due < node.wakeAt else { return }
+        node.wakeAt = due
+        self.queue.add(.wake(node.id, life: node.life), at: due)
+    }
+}
+
+/// The last lines of a run.
+struct TraceRing {
+    private var ring: [String] = []
+    private var next = 0
+    private static let size = 400
+
+    mutating func add(_ line: String) {
+        if self.ring.count < Self.size {
+            self.ring.append(line)
+        } else {
+            self.ring[self.next] = line
+            self.next = (self.next + 1) % Self.size
+        }
+    }
+
+    var lines: [String] { Array(self.ring[self.next...] + self.ring[..<self.next]) }
+}

@@ -1,0 +1,39 @@
+import Basis
+
+/// What a simulated run is made of. Everything else follows from the seed.
+public struct SimulationOptions: Sendable {
+    /// Replays the run.
+    public var seed: UInt64
+    /// How long it lasts, in simulated time.
+    public var length: Span
+    /// Faults happen.
+    public var hasFaults = true
+    /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
+    public var nodes: Int?
+    /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.
+    public var sabotage: String = ""
+    /// Print every event and effect.
+    public var isVerbose = false
+
+    /// A run of this length.
+    public init(seed: UInt64, length: Span) {
+        self.seed = seed
+        self.length = length
+    }
+}
+
+/// How a run ended.
+public struct SimulationResult: Sendable {
+    /// The guarantee that broke, with the moment and the circumstances; nil when all held.
+    public var violation: String?
+    /// Simulated time.
+    public var simulated: Span
+    /// Events processed.
+    public var events: UInt64
+    /// A digest of everything that was applied: two runs of one seed must agree.
+    public var digest: UInt64
+    /// What was exercised, for people: takeovers, moves, crashes, writes.
+    public var counts: [(String, UInt64)]
+    /// The last lines before the end, when it failed.
+    public var trace: [String]
+}

@@ -1,0 +1,116 @@
+import Basis
+import Mirror
+import Node
+
+/// A client that writes numbered blocks and flushes, and remembers what it was promised.
+struct Workload {
+    private struct Block {
+        var issued: UInt64 = 0
+        var acked: UInt64 = 0
+        var ackedAt: UInt64 = 0
+        var flushed: UInt64 = 0
+        var isBusy = false
+    }
+
+    private enum Request {
+        case write(block: Int, number: UInt64)
+        case flush(promises: [UInt64])
+    }
+
+    private var blocks = [Block](repeating: Block(), count: SimulatedVolume.blocks)
+    private var requests: [UInt64: (node: NodeID, request: Request)] = [:]
+    private var lostPowerAt: [NodeID: UInt64] = [:]
+    private var nextNumber: UInt64 = 1
+    private var nextRequest: UInt64 = 1
+    private(set) var acknowledged: UInt64 = 0
+
+    mutating func write(
+        on node: NodeID, _ random: inout SeededRandom
+    ) -> (id: UInt64, input: Volume.Input, numbers: [UInt64])? {
+        let id = self.nextRequest
+        if random.chance(perMille: 250) {
+            self.nextRequest += 1
+            self.requests[id] = (node, .flush(promises: self.blocks.map(\.acked)))
+            return (id, .flush(id: id), [])
+        }
+        // A few hot blocks, and the rest now and then.
+        let block = Int(random.chance(perMille: 700) ? random.below(12) : random.below(UInt64(self.blocks.count)))
+        guard !self.blocks[block].isBusy else { return nil }
+        self.nextRequest += 1
+        let number = self.nextNumber
+        self.nextNumber += 1
+        self.blocks[block].issued = number
+        self.blocks[block].isBusy = true
+        self.requests[id] = (node, .write(block: block, number: number))
+        let extent = Extent(offset: UInt64(block) * SimulatedVolume.blockBytes, length: SimulatedVolume.blockBytes)
+        let isDurable = random.chance(perMille: 100)
+        return (id, .write(id: id, extent: extent, kind: .data, durable: isDurable), [number])
+    }
+
+    mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) {
+        guard let (_, request) = self.requests.removeValue(forKey: id) else { return }
+        switch request {
+        case .write(let block, let number):
+            self.blocks[block].isBusy = false
+            guard isDone else { return }
+            self.blocks[block].acked = number
+            self.blocks[block].ackedAt = now
+            self.acknowledged += 1
+        case .flush(let promises):
+            guard isDone else { return }
+            for block in promises.indices { self.blocks[block].flushed = max(self.blocks[block].flushed, promises[block]) }
+        }
+    }
+
+    /// The export is gone: whoever waited gets no answer any more.
+    mutating func exportEnded(_ node: NodeID) {
+        for id in self.requests.filter({ $0.value.node == node }).keys.sorted() {
+            if case .write(let block, _)? = self.requests.removeValue(forKey: id)?.request {
+                self.blocks[block].isBusy = false
+            }
+        }
+    }
+
+    mutating func nodeLostPower(_ node: NodeID, at now: UInt64) {
+        self.lostPowerAt[node] = now
+        self.exportEnded(node)
+    }
+
+    /// NoStalePromotion: the promoted copy holds every flushed write, and every acknowledged one unless its machine
+    /// lost power since.
+    mutating func promoted(_ node: NodeID, _ content: [UInt64]) -> String? {
+        let lostPowerAt = self.lostPowerAt[node] ?? 0
+        for place in self.blocks.indices {
+            let block = self.blocks[place]
+            let found = content[place]
+            if found < block.flushed {
+                return "NoStalePromotion: \(node) was promoted with \(found) in block \(place), flushed was \(block.flushed)"
+            }
+            if found < block.acked, block.ackedAt > lostPowerAt {
+                return
+                    "NoStalePromotion: \(node) was promoted with \(found) in block \(place), acknowledged was \(block.acked)"
+            }
+            if found > block.issued { return "block \(place) on \(node) holds \(found), which nobody wrote" }
+            // From here on this is the content: an answer that never came may have taken effect or not.
+            self.blocks[place].acked = found
+            self.blocks[place].flushed = min(block.flushed, found)
+        }
+        return nil
+    }
+}
+
+extension Simulation {
+    func stepWorkload() {
+        self.queue.add(.workload, at: self.now + 20_000_000 + self.random.below(60_000_000))
+        for node in self.nodes where node.isOn && self.now >= node.pausedUntil {
+            guard let volume = node.volumes.first, volume.core != nil, volume.exportEpoch != nil,
+                node.processes[Self.group]?.count == 4
+            else { continue }
+            for _ in 0..<(1 + self.random.below(4)) {
+                guard let (id, input, numbers) = self.workload.write(on: node.id, &self.random) else { continue }
+                volume.requests[id] = numbers
+                self.step(volume, input, on: node)
+            }
+        }
+    }
+}

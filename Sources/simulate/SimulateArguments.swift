@@ -1,0 +1,105 @@
+import Basis
+import Foundation
+import Simulator
+
+/// The command line of `simulate`.
+struct SimulateArguments {
+    private var seeds: [UInt64] = []
+    private var firstSeed: UInt64?
+    private var runs = 20
+    private var minutes: UInt64 = 30
+    private var nodes: Int?
+    private var hasFaults = true
+    private var isVerbose = false
+    private var sabotage = ""
+    private var isTwice = false
+
+    init(_ words: some Sequence<String>) {
+        var rest = Array(words)
+        func value(_ flag: String) -> String {
+            guard !rest.isEmpty else { Self.stop("\(flag) needs a value") }
+            return rest.removeFirst()
+        }
+        func number(_ flag: String) -> UInt64 {
+            let text = value(flag)
+            guard let number = UInt64(text) else { Self.stop("\(flag) needs a number, not \(text)") }
+            return number
+        }
+        while !rest.isEmpty {
+            let flag = rest.removeFirst()
+            switch flag {
+            case "--seed": self.firstSeed = number(flag)
+            case "--seeds": self.seeds = value(flag).split(separator: ",").compactMap { UInt64($0) }
+            case "--runs": self.runs = Int(number(flag))
+            case "--minutes": self.minutes = number(flag)
+            case "--hours": self.minutes = number(flag) * 60
+            case "--nodes": self.nodes = Int(number(flag))
+            case "--calm": self.hasFaults = false
+            case "--verbose": self.isVerbose = true
+            case "--twice": self.isTwice = true
+            case "--sabotage": self.sabotage = value(flag)
+            default: Self.stop("unknown option \(flag)")
+            }
+        }
+    }
+
+    private static func stop(_ text: String) -> Never {
+        FileHandle.standardError.write(
+            Data(
+                """
+                simulate: \(text)
+                usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
+                                [--twice] [--verbose] [--sabotage RULE]\n
+                """.utf8))
+        exit(2)
+    }
+
+    mutating func run() {
+        if self.seeds.isEmpty {
+            let first = self.firstSeed ?? UInt64(getpid()) &* 2_654_435_761 % 1_000_000_000
+            self.seeds = (0..<UInt64(self.runs)).map { first + $0 }
+            print("seeds \(first) to \(first + UInt64(self.runs) - 1), \(self.minutes) simulated minutes each")
+        }
+        let began = ContinuousClock.now
+        var totals: [String: UInt64] = [:]
+        var simulated: UInt64 = 0
+        var events: UInt64 = 0
+        var failures = 0
+        for seed in self.seeds {
+            let result = self.simulate(seed)
+            simulated += result.simulated.nanoseconds / 1_000_000
+            events += result.events
+            for (what, count) in result.counts { totals[what, default: 0] += count }
+            var problem = result.violation
+            if problem == nil, self.isTwice, self.simulate(seed).digest != result.digest {
+                problem = "Determinism: a second run of the seed gave another digest"
+            }
+            guard let problem else { continue }
+            failures += 1
+            for line in result.trace { print("    \(line)") }
+            print("seed \(seed): \(problem)")
+            print("replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")")
+        }
+        let elapsed = ContinuousClock.now - began
+        let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+        let hours = Double(simulated) / 3_600_000
+        print("\(totals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
+        print(
+            String(
+                format: "%.1f cluster-hours in %.1f s: %.0f cluster-hours a minute, %.0f events a second", hours, seconds,
+                hours / seconds * 60, Double(events) / seconds))
+        print("\(self.seeds.count - failures) passed, \(failures) failed")
+        exit(failures == 0 ? 0 : 1)
+    }
+
+    private func simulate(_ seed: UInt64) -> SimulationResult {
+        var options = SimulationOptions(seed: seed, length: .seconds(self.minutes * 60))
+        options.hasFaults = self.hasFaults
+        options.nodes = self.nodes
+        options.sabotage = self.sabotage
+        options.isVerbose = self.isVerbose
+        let simulation = Simulation(options: options)
+        if self.isVerbose { simulation.verbose = { print($0) } }
+        return simulation.run()
+    }
+}

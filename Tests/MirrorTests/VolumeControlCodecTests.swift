@@ -1,0 +1,46 @@
+import Basis
+import Mirror
+import Testing
+
+struct VolumeControlCodecTests {
+    private static let epoch = Epoch(generation: 2, index: 1207)
+
+    private static let commands: [VolumeCommand] = [
+        .open(epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1), NodeID(3)], version: 4),
+        .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
+        .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .resyncAll, .report,
+    ]
+
+    private static let events: [VolumeEvent] = [
+        .opened(epoch: epoch), .closed(epoch: epoch), .wantsLeave(epoch: epoch, version: 1, replica: NodeID(2)),
+        .wantsJoin(epoch: epoch, version: 1, replica: NodeID(2)), .failed(reason: "the disk is gone"),
+        .status(
+            VolumeStatus(
+                role: .frozen, epoch: epoch, dirtyBytes: 1, writtenBytes: 2, sentBytes: 3, sentCompressedBytes: 4,
+                peers: [
+                    VolumeStatus.Peer(
+                        node: NodeID(2), connected: true, inSync: false, resyncRemainingBytes: 5, resyncTotalBytes: 6)
+                ])),
+    ]
+
+    @Test(arguments: commands) func `a command survives the control socket`(_ command: VolumeCommand) throws {
+        var writer = ByteWriter()
+        command.encode(into: &writer)
+        var reader = ByteReader(writer.bytes)
+        #expect(try VolumeCommand.decode(from: &reader) == command)
+        try reader.finish()
+    }
+
+    @Test(arguments: events) func `an event survives the control socket`(_ event: VolumeEvent) throws {
+        var writer = ByteWriter()
+        event.encode(into: &writer)
+        var reader = ByteReader(writer.bytes)
+        #expect(try VolumeEvent.decode(from: &reader) == event)
+        try reader.finish()
+    }
+
+    @Test func `an unknown kind is refused`() {
+        var reader = ByteReader([77])
+        #expect(throws: CodecError.self) { try VolumeCommand.decode(from: &reader) }
+    }
+}

@@ -1,0 +1,179 @@
+import Foundation
+import Synchronization
+
+@testable import Node
+
+/// A cluster that only exists in memory: answers what it was given, and remembers what it was asked.
+final class FakeBackend: APIBackend {
+    struct State {
+        var status: StatusReport = .sample
+        var events: [EventReport] = EventReport.samples
+        var calls: [String] = []
+        var failure: APIFailure?
+        /// What becomes of the status after each call that reads it.
+        var later: [StatusReport] = []
+    }
+    let state = Mutex(State())
+
+    func with<Value: Sendable>(_ body: @Sendable (inout State) -> Value) -> Value {
+        self.state.withLock { state in body(&state) }
+    }
+
+    private func record(_ call: String) throws {
+        let failure = self.state.withLock { state in
+            state.calls.append(call)
+            return state.failure
+        }
+        if let failure { throw failure }
+    }
+
+    private func mutate(_ call: String, _ request: MutationRequest) throws -> MutationResult {
+        let target = request.to.map { " to \($0)" } ?? ""
+        let index = request.expectedIndex.map { " at \($0)" } ?? ""
+        try self.record(call + target + index + (request.dryRun ? " (dry run)" : ""))
+        return MutationResult(
+            accepted: !request.dryRun, index: request.dryRun ? 0 : 1208, sentence: "\(call)\(target)",
+            actions: [PlanReport.Action(sentence: "stop orders on tok-1", reason: "an operator asked for it")])
+    }
+
+    func status() async throws -> StatusReport {
+        self.state.withLock { state in
+            let report = state.status
+            if !state.later.isEmpty { state.status = state.later.removeFirst() }
+            return report
+        }
+    }
+    func policy() async throws -> PolicyReport { PolicyReport(text: "cluster: prod\n", index: 17) }
+    func plan(_ request: PlanRequest) async throws -> PlanReport {
+        try self.record("plan \(request.text?.count ?? 0)")
+        return PlanReport(
+            basedOnIndex: 17, changes: request.text == nil ? [] : ["group orders: takeover changes"],
+            actions: [
+                PlanReport.Action(
+                    sentence: "start orders on osk-1", reason: "tok-1 is lost (L6)", waitsFor: "the lease of tok-1")
+            ])
+    }
+    func apply(_ request: ApplyRequest) async throws -> MutationResult {
+        let outcome = ConfigurationReader.read(request.text, clusterName: "prod", path: request.path)
+        guard outcome.policy != nil else {
+            throw APIFailure(
+                .usage, "\(request.path) has \(outcome.errors.count) mistakes",
+                remedy: "correct them and apply it again",
+                details: outcome.diagnostics.map(\.description))
+        }
+        if let expected = request.expectedIndex, expected != 17 {
+            throw APIFailure(
+                .conflict, "the configuration is at index 17, not \(expected)", remedy: "run `holdfast plan` again")
+        }
+        try self.record("apply" + (request.dryRun ? " (dry run)" : ""))
+        return MutationResult(
+            accepted: !request.dryRun, index: request.dryRun ? 0 : 18, sentence: "the configuration is applied",
+            changes: ["group orders is new: 1 resource on tok-1 and osk-1"],
+            warnings: outcome.warnings.map(\.description))
+    }
+    func groupMove(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("move \(group)", request)
+    }
+    func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("start \(group)", request)
+    }
+    func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("stop \(group)", request)
+    }
+    func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("drain \(node)", request)
+    }
+    func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("undrain \(node)", request)
+    }
+    func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("transfer", request)
+    }
+    func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("resync \(volume)", request)
+    }
+    func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport {
+        try self.record("events after \(after) limit \(limit) wait \(waitSeconds)")
+        let found = self.with { $0.events.filter { $0.index > after }.prefix(limit) }
+        return EventsReport(events: Array(found), nextAfter: found.last?.index ?? after)
+    }
+    func explain(_ group: String) async throws -> ExplainReport {
+        ExplainReport(
+            group: group, sentence: "\(group) runs on tok-1, the most preferred node that is healthy",
+            reasons: ["assigned by entry 1207"],
+            candidates: [
+                ExplainReport.Candidate(node: "tok-1", eligible: true, reason: "most preferred"),
+                ExplainReport.Candidate(
+                    node: "osk-1", eligible: false, reason: "its copy of pgdata is not in sync (V8)"),
+            ], events: EventReport.samples, nextStep: "holdfast volume resync pgdata --wait")
+    }
+    func createToken() async throws -> TokenReport { TokenReport(token: "hf1-abc", validSeconds: 3600) }
+}
+
+extension EventReport {
+    static let samples = [
+        EventReport(
+            index: 1199, wallClockMilliseconds: 1_700_000_000_000, sentence: "tok-2 is lost", rule: "L6", node: "tok-2"),
+        EventReport(
+            index: 1207, wallClockMilliseconds: 1_700_000_001_500, sentence: "orders is assigned to tok-1", rule: "L1",
+            group: "orders", node: "tok-1"),
+    ]
+}
+
+extension StatusReport {
+    static let sample = StatusReport(
+        cluster: "prod", health: .healthy, healthSentence: "3 of 3 nodes up, any one may fail", servedBy: "osk-1",
+        servedAgeSeconds: 0.1, leader: "tok-1", term: 4, commitIndex: 1207, policyIndex: 17, hasQuorum: true,
+        survivesFailures: 1, boundSeconds: 3.4,
+        nodes: [
+            NodeReport(
+                name: "osk-1", site: "osaka", role: .member, state: .up, incarnation: 12, leaseRemainingSeconds: 1.6,
+                reason: "", sinceMilliseconds: 3_542_400_000),
+            NodeReport(
+                name: "tok-1", site: "tokyo", role: .member, state: .up, incarnation: 3, lastHeardSeconds: 0.08,
+                isLeader: true, reason: "", sinceMilliseconds: 3_542_400_000),
+            NodeReport(
+                name: "wit-1", site: "cloud", role: .witness, state: .up, incarnation: 20, lastHeardSeconds: 0.1,
+                appliedIndexLag: 0, reason: "", sinceMilliseconds: 7_200_000),
+        ],
+        groups: [
+            GroupReport(
+                name: "orders", state: .running, owner: "tok-1", epoch: "1207", reason: "", sinceSeconds: 86_400,
+                nodes: ["tok-1", "osk-1"], takeover: "after-lease",
+                resources: [
+                    ResourceReport(name: "disk", agent: "volume", state: .running),
+                    ResourceReport(name: "db", agent: "exec", state: .running, checkedSecondsAgo: 0.9),
+                ])
+        ],
+        volumes: [
+            VolumeReport(
+                name: "pgdata", sizeBytes: 1 << 30, owner: "tok-1", epoch: "1207", setVersion: 2,
+                replicas: [
+                    ReplicaReport(node: "tok-1", inSync: true, connected: true, role: .owner),
+                    ReplicaReport(node: "osk-1", inSync: true, connected: true, role: .replica),
+                ], writtenBytes: 1 << 30, sentBytes: 1 << 30, sentCompressedBytes: 1 << 29)
+        ])
+
+    /// tok-2 is gone, orders waits, and the copy on osk-1 is being compared.
+    static var troubled: StatusReport {
+        var report = Self.sample
+        report.health = .degraded
+        report.healthSentence = "2 of 3 nodes up, none may fail"
+        report.reasons = ["osk-1 is suspected: silent for 1.2 s", "orders waits for the lease of osk-1"]
+        report.warnings = ["the watchdog of tok-1 is missing (L12)"]
+        report.survivesFailures = 0
+        report.nodes[0].state = .suspected
+        report.nodes[0].reason = "silent for 1.2 s"
+        report.nodes[0].drained = true
+        report.groups[0].state = .waiting
+        report.groups[0].reason = "the lease of osk-1 ends in 1.1 s (L6)"
+        report.groups[0].resources[1].state = .failed
+        report.groups[0].resources[1].reason = "exit code 1: port 5432 is in use"
+        report.volumes[0].replicas[1].inSync = false
+        report.volumes[0].replicas[1].resyncRemainingBytes = 256 << 20
+        report.volumes[0].replicas[1].resyncTotalBytes = 1 << 30
+        report.volumes[0].replicas[1].dirtyBytes = 256 << 20
+        report.volumes[0].replicas[1].reason = "was away for 12 s"
+        return report
+    }
+}

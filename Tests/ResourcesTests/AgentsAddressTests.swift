@@ -1,0 +1,143 @@
+import Basis
+import CLinux
+import Foundation
+import Testing
+
+@testable import Resources
+
+/// A network namespace with two ends of a cable in it, gone when the test ends.
+final class TestNetwork: Sendable {
+    let name: String
+    var setup: @Sendable () -> Void {
+        let path = "/run/netns/\(self.name)"
+        return { precondition(holdfast_enter_network_namespace(path) == 0, "the namespace of the test is missing") }
+    }
+
+    init() throws {
+        self.name = "hf\(getpid())-\(UUID().uuidString.prefix(6))"
+        try Workbench.tool("ip", "netns", "add", self.name)
+        try self.ip("link", "set", "lo", "up")
+        try self.ip("link", "add", "left", "type", "veth", "peer", "name", "right")
+        try self.ip("link", "set", "left", "up")
+        try self.ip("link", "set", "right", "up")
+        try self.ip("addr", "add", "10.9.0.1/24", "dev", "left")
+        try self.ip("addr", "add", "fd09::1/64", "dev", "left", "nodad")
+    }
+
+    deinit { _ = try? Workbench.tool("ip", "netns", "del", self.name) }
+
+    @discardableResult
+    func ip(_ arguments: String...) throws -> String {
+        try Workbench.tool(["ip", "-n", self.name] + arguments)
+    }
+
+    func addresses() throws -> String { try self.ip("-o", "addr", "show") }
+}
+
+@Suite(.enabled(if: RealMachine.isAvailable)) struct `The address agent` {
+    @Test(arguments: ["10.9.0.100/24", "fd09::100/64"])
+    func `an address is added where its subnet is, found, and removed`(_ cidr: String) async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let address = bench.resource("ip", "address", ["address": cidr])
+        #expect(await bench.call(.probe, address) == .notRunning)
+        #expect(await bench.call(.start, address) == .success)
+        #expect(await bench.call(.start, address) == .success)
+        #expect(try network.addresses().contains("left") && network.addresses().contains(cidr))
+        #expect(Files.text(bench.directory + "/addresses/orders.ip")?.hasPrefix("\(cidr) left\n") == true)
+        #expect(await bench.call(.monitor, address) == .success)
+        try network.ip("link", "set", "right", "down")
+        guard case .failed(let reason, .hard) = await bench.call(.monitor, address) else {
+            Issue.record("a link without carrier was not noticed")
+            return
+        }
+        #expect(reason.contains("carrier"))
+        #expect(await bench.call(.stop, address) == .success)
+        #expect(await bench.call(.stop, address) == .success)
+        #expect(try !network.addresses().contains(cidr))
+        #expect(Files.list(bench.directory + "/addresses").isEmpty)
+    }
+
+    @Test func `neighbours hear of the address at once`() async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let heard = try await bench.onWorker {
+            network.setup()
+            return ArpListener()
+        }
+        let address = bench.resource("ip", "address", ["address": "10.9.0.100/24", "interface": "left"])
+        #expect(await bench.call(.start, address) == .success)
+        #expect(heard.next() == [10, 9, 0, 100])
+    }
+
+    @Test func `mistakes are told with the place to correct`() async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let cases: [([String: String], AgentOutcome.Recovery, String)] = [
+            (["address": "10.9.0.100"], .fatal, "prefix"), ([:], .fatal, "`address`"),
+            (["address": "10.9.0.100/24", "interface": "none0"], .hard, "none0"),
+            (["address": "192.168.77.1/24"], .hard, "`interface`"),
+        ]
+        for (parameters, recovery, text) in cases {
+            guard
+                case .failed(let reason, let class_) = await bench.call(
+                    .start, bench.resource("ip", "address", parameters))
+            else {
+                Issue.record("\(parameters) was accepted")
+                continue
+            }
+            #expect(class_ == recovery && reason.contains(text), "\(reason)")
+        }
+    }
+
+    @Test func `killing the group drops its addresses and processes, and only its own`() async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let address = bench.resource("ip", "address", ["address": "10.9.0.100/24"])
+        let other = bench.resource("ip", "address", ["address": "10.9.0.101/24"])
+        let service = bench.resource("db", "exec", ["command": "trap '' TERM; while true; do sleep 1; done"])
+        #expect(await bench.call(.start, address) == .success)
+        #expect(await bench.call(.start, service) == .success)
+        #expect(await bench.call(.start, other, group: "others") == .success)
+        let group = GroupName("orders")
+        let before = try await bench.onWorker {
+            network.setup()
+            return bench.runner.facts(for: group)
+        }
+        #expect(before.addresses == ["10.9.0.100/24 left"] && before.services.count == 1 && !before.isAbsent)
+        #expect(bench.runner.groupsPresent() == [group, GroupName("others")])
+        #expect(bench.runner.killGroup(group, deadline: bench.environment.clock() + .seconds(5)))
+        let after = try await bench.onWorker {
+            network.setup()
+            return bench.runner.facts(for: group)
+        }
+        #expect(after.isAbsent)
+        #expect(try !network.addresses().contains("10.9.0.100/24"))
+        #expect(try network.addresses().contains("10.9.0.101/24"))
+        #expect(bench.runner.groupsPresent() == [GroupName("others")])
+    }
+
+    @Test func `a group that is killed while it starts stays dead`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": "sleep 1000", "check": "false"])
+        async let started = bench.call(.start, service)
+        while try !bench.cgroup(service).isPopulated() { await Task.yield() }
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+        #expect(await started != .success)
+    }
+}
+
+/// Hears the ARP of one namespace.
+private struct ArpListener: Sendable {
+    private let socket: Int32
+
+    init() { self.socket = Glibc.socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue), Int32(UInt16(0x0806).bigEndian)) }
+
+    /// The sender's address in the next packet.
+    func next() -> [UInt8] {
+        var packet = [UInt8](repeating: 0, count: 128)
+        let count = recv(self.socket, &packet, packet.count, 0)
+        return count >= 28 ? Array(packet[14..<18]) : []
+    }
+}

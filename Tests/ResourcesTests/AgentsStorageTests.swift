@@ -1,0 +1,177 @@
+import Basis
+import Foundation
+import Testing
+
+@testable import Resources
+
+/// A file as a block device, gone when the test ends.
+final class TestDisk: Sendable {
+    let path: String
+    let file: String
+
+    init(_ bench: Workbench, mebibytes: Int = 24) throws {
+        self.file = bench.directory + "/disk-\(UUID().uuidString.prefix(6))"
+        try Workbench.tool("truncate", "-s", "\(mebibytes)M", self.file)
+        self.path = try Workbench.tool("losetup", "--find", "--show", self.file).trimmingCharacters(in: .newlines)
+    }
+
+    deinit { _ = try? Workbench.tool("losetup", "-d", self.path) }
+}
+
+@Suite(.serialized, .enabled(if: RealMachine.isAvailable)) struct `The filesystem agent` {
+    @Test func `a blank device is formatted once, mounted, and keeps what was written`() async throws {
+        let bench = try Workbench()
+        let disk = try TestDisk(bench)
+        let mount = bench.directory + "/mnt"
+        let resource = bench.resource(
+            "fs", "filesystem", ["device": disk.path, "mount": mount, "format": "if-blank"])
+        #expect(await bench.call(.probe, resource) == .notRunning)
+        #expect(await bench.call(.start, resource) == .success)
+        #expect(await bench.call(.start, resource) == .success)
+        try Workbench.tool("sh", "-c", "echo kept > \(mount)/file")
+        #expect(await bench.call(.monitor, resource) == .success)
+        #expect(await bench.call(.stop, resource) == .success)
+        #expect(MountTable().mounted(at: mount).isEmpty)
+        #expect(await bench.call(.monitor, resource) == .notRunning)
+        #expect(await bench.call(.start, resource) == .success)
+        #expect(Files.text(mount + "/file") == "kept\n")
+        #expect(await bench.call(.stop, resource) == .success)
+    }
+
+    @Test func `a device with data that nobody knows is never formatted`() async throws {
+        let bench = try Workbench()
+        let disk = try TestDisk(bench)
+        try Workbench.tool("sh", "-c", "echo precious | dd of=\(disk.path) bs=1 seek=500000 conv=notrunc 2>/dev/null")
+        let mount = bench.directory + "/mnt"
+        for format in ["never", "if-blank"] {
+            let resource = bench.resource(
+                "fs", "filesystem", ["device": disk.path, "mount": mount, "format": format])
+            guard case .failed(_, .hard) = await bench.call(.start, resource) else {
+                Issue.record("it was mounted with format \(format)")
+                continue
+            }
+        }
+        #expect(try Workbench.tool("sh", "-c", "tail -c +500001 \(disk.file) | head -c 8") == "precious")
+    }
+
+    @Test func `a stop ends the group's processes that use the mount, and nobody else's`() async throws {
+        let bench = try Workbench()
+        let disk = try TestDisk(bench)
+        let mount = bench.directory + "/mnt"
+        let resource = bench.resource(
+            "fs", "filesystem", ["device": disk.path, "mount": mount, "format": "if-blank"])
+        #expect(await bench.call(.start, resource) == .success)
+        let user = bench.resource("user", "exec", ["command": "sleep 1000", "directory": mount])
+        #expect(await bench.call(.start, user) == .success)
+        #expect(await bench.call(.stop, resource) == .success)
+        #expect(MountTable().mounted(at: mount).isEmpty)
+        #expect(await bench.call(.probe, user) == .notRunning)
+    }
+
+    @Test func `a mount that a foreign process holds is detached in the end`() async throws {
+        let bench = try Workbench()
+        let disk = try TestDisk(bench)
+        let mount = bench.directory + "/mnt"
+        let resource = bench.resource(
+            "fs", "filesystem", ["device": disk.path, "mount": mount, "format": "if-blank"])
+        #expect(await bench.call(.start, resource) == .success)
+        let foreign = open(mount, O_RDONLY | O_DIRECTORY)
+        #expect(await bench.call(.stop, resource, timeout: .seconds(2)) == .success)
+        #expect(MountTable().mounted(at: mount).isEmpty)
+        close(foreign)
+    }
+
+    @Test func `what is mounted there by others is left alone`() async throws {
+        let bench = try Workbench()
+        let disk = try TestDisk(bench)
+        let mount = bench.directory + "/mnt"
+        mkdir(mount, 0o755)
+        try Workbench.tool("mount", "-t", "tmpfs", "none", mount)
+        let resource = bench.resource(
+            "fs", "filesystem", ["device": disk.path, "mount": mount, "format": "if-blank"])
+        guard case .failed(let reason, .hard) = await bench.call(.start, resource) else {
+            Issue.record("it was mounted over")
+            return
+        }
+        #expect(reason.contains("not ours"))
+        #expect(await bench.call(.stop, resource) == .success)
+        #expect(MountTable().mounted(at: mount).map(\.type) == ["tmpfs"])
+        try Workbench.tool("umount", mount)
+    }
+}
+
+@Suite(.serialized, .enabled(if: RealMachine.isAvailable)) struct `The volume agent` {
+    /// A volume server of sorts: 32 MiB of memory behind the volume's socket.
+    private func serve(_ bench: Workbench, _ volume: String) async throws -> ResourcePolicy {
+        let directory = bench.directory + "/volumes/\(volume)"
+        try Files.makeDirectory(directory)
+        let server = bench.resource(
+            "server", "exec",
+            ["command": "nbdkit -f -U \(directory)/nbd memory 32M", "check": "test -S \(directory)/nbd"])
+        #expect(await bench.call(.start, server, group: "servers") == .success)
+        return server
+    }
+
+    @Test func `a volume becomes a device that a file system lives on, and goes without a trace`() async throws {
+        let bench = try Workbench()
+        _ = try await self.serve(bench, "pgdata")
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        let mount = bench.directory + "/mnt"
+        let filesystem = bench.resource(
+            "fs", "filesystem", ["volume": "pgdata", "mount": mount, "format": "if-blank"])
+        #expect(await bench.call(.probe, volume) == .notRunning)
+        for _ in 0..<2 {
+            #expect(await bench.call(.start, volume) == .success)
+            #expect(await bench.call(.monitor, volume) == .success)
+            #expect(await bench.call(.start, filesystem) == .success)
+            try Workbench.tool("sh", "-c", "echo kept >> \(mount)/file; sync -f \(mount)")
+            #expect(await bench.call(.monitor, filesystem) == .success)
+            let facts = bench.runner.facts(for: GroupName("orders"))
+            #expect(facts.mounts == [mount] && facts.devices.count == 1)
+            #expect(await bench.call(.stop, filesystem) == .success)
+            #expect(await bench.call(.stop, volume) == .success)
+            #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+            #expect(BlockDevice.loops(over: bench.directory + "/volumes/pgdata/fuse/nbd").isEmpty)
+            #expect(MountTable().mounted(at: bench.directory + "/volumes/pgdata/fuse").isEmpty)
+        }
+        #expect(await bench.call(.start, volume) == .success)
+        #expect(await bench.call(.start, filesystem) == .success)
+        #expect(Files.text(mount + "/file") == "kept\nkept\n")
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+        #expect(MountTable().mounted(at: mount).isEmpty)
+    }
+
+    @Test func `leftovers of an interrupted run are cleared at the next start`() async throws {
+        let bench = try Workbench()
+        _ = try await self.serve(bench, "pgdata")
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        #expect(await bench.call(.start, volume) == .success)
+        kill(try #require(bench.record(volume)).pid, SIGKILL)
+        #expect(await bench.exits.first() == "orders/disk@7: was killed by SIGKILL")
+        guard case .failed = await bench.call(.monitor, volume) else {
+            Issue.record("a volume without its nbdfuse passed the check")
+            return
+        }
+        #expect(await bench.call(.start, volume, epoch: 9) == .success)
+        #expect(await bench.call(.monitor, volume) == .success)
+        #expect(await bench.call(.stop, volume) == .success)
+    }
+
+    @Test func `a server that answers nothing hangs neither the check nor the kill`() async throws {
+        let bench = try Workbench()
+        let server = try await self.serve(bench, "pgdata")
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        let mount = bench.directory + "/mnt"
+        let filesystem = bench.resource(
+            "fs", "filesystem", ["volume": "pgdata", "mount": mount, "format": "if-blank"])
+        #expect(await bench.call(.start, volume) == .success)
+        #expect(await bench.call(.start, filesystem) == .success)
+        try bench.cgroup(server, group: "servers").freeze()
+        let writer = bench.resource(
+            "writer", "exec", ["command": "dd if=/dev/zero of=\(mount)/big bs=64k count=64 oflag=sync; sleep 1000"])
+        #expect(await bench.call(.start, writer) == .success)
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+    }
+}
