@@ -9,7 +9,8 @@ private let allowed: [String: Set<String>] = [
     "Mirror": ["Basis", "SecureLink", "CLinux", "CLZ4", "Foundation", "Glibc", "Synchronization"],
     "Node": [
         "Basis", "SecureLink", "Raft", "Resources", "Mirror", "CLinux", "Foundation", "FoundationEssentials", "Glibc",
-        "Synchronization", "ArgumentParser", "Yams", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Logging",
+        "Synchronization", "Dispatch", "ArgumentParser", "Yams", "Hummingbird", "HummingbirdCore", "HTTPTypes",
+        "Logging",
         "NIOCore", "NIOPosix",
     ],
     "Simulator": ["Basis", "Raft", "Resources", "Mirror", "Node", "Foundation", "Glibc", "Synchronization"],
