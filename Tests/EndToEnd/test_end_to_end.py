@@ -57,7 +57,8 @@ class CommandLine(unittest.TestCase):
         before = json.loads(self.holdfast("status", "-o", "json").stdout)["policyIndex"]
         path = os.path.join(self.lab.node("tok-1").directory, "state", "wrong.yaml")
         with open(path, "w") as file:
-            file.write("cluster: prod\ngroups:\n  web:\n    nodes: [tok-9]\n    takeover: sometimes\n    resources: []\n")
+            file.write(
+                "cluster: prod\ngroups:\n  web:\n    nodes: [tok-9]\n    takeover: sometimes\n    resources: []\n")
         result = self.holdfast("apply", "/var/lib/holdfast/wrong.yaml", "--yes")
         said = result.stdout + result.stderr
         self.assertNotEqual(result.returncode, 0)
@@ -72,8 +73,8 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(self.holdfast("--help").returncode, 0)
 
     def test_a_token_serves_once(self):
-        self.assertNotEqual(
-            self.holdfast("join", "not-a-token", "--name", "x", "--site", "y", "--address", "10.9.0.9:7400").returncode, 0)
+        words = ["--name", "x", "--site", "y", "--address", "10.9.0.9:7400"]
+        self.assertNotEqual(self.holdfast("join", "not-a-token", *words).returncode, 0)
 
     def test_a_service_starts_moves_and_stops_on_command(self):
         self.cluster.apply(self.cluster.service_policy())

@@ -60,7 +60,8 @@ private let bans: [Ban] = [
     }
 
     @Test func `pure files name no clock, thread, task or file`() throws {
-        let words = #"\b(?:ContinuousClock|SuspendingClock|DispatchQueue|Thread|Task|FileManager|FileHandle|Mutex|Atomic|"#
+        let words =
+            #"\b(?:ContinuousClock|SuspendingClock|DispatchQueue|Thread|Task|FileManager|FileHandle|Mutex|Atomic|"#
             + #"clock_gettime|pthread_\w+|DispatchTime|ProcessInfo)\b"#
         let expression = try NSRegularExpression(pattern: words)
         var findings: [Finding] = []
@@ -78,7 +79,8 @@ private let bans: [Ban] = [
 
     @Test func `comments and texts are told from code`() {
         let lines = [
-            #"let a = "x // y" // print("#, #"/* try! "#, #"still */ let b = #"try! \n"# + "\"#", #"let c = "\(f("try!"))" + d"#,
+            #"let a = "x // y" // print("#, #"/* try! "#, #"still */ let b = #"try! \n"# + "\"#",
+            #"let c = "\(f("try!"))" + d"#,
         ]
         let code = SwiftText.blanked(lines)
         #expect(!code.joined().contains("try!"))

@@ -9,9 +9,10 @@ private let rules: [String] =
         let kept = Repository.sources
         let scenarios = Repository.paths.filter { $0.hasPrefix("Tests/") && $0.hasSuffix(".txt") }.map(Repository.read)
         let tested = Repository.tests.filter { !$0.path.hasPrefix("Tests/TidyTests/") } + scenarios
-        #expect(try missing(in: kept).isEmpty, "cited nowhere in Sources: \(try missing(in: kept).joined(separator: " "))")
-        #expect(
-            try missing(in: tested).isEmpty, "cited nowhere in Tests: \(try missing(in: tested).joined(separator: " "))")
+        let unkept = try self.missing(in: kept)
+        let untested = try self.missing(in: tested)
+        #expect(unkept.isEmpty, "cited nowhere in Sources: \(unkept.joined(separator: " "))")
+        #expect(untested.isEmpty, "cited nowhere in Tests: \(untested.joined(separator: " "))")
     }
 
     @Test func `relative links in documents lead somewhere`() throws {

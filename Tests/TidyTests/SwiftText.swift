@@ -1,3 +1,14 @@
+private let space = UInt8(ascii: " ")
+private let hash = UInt8(ascii: "#")
+private let quotation = UInt8(ascii: "\"")
+private let backslash = UInt8(ascii: "\\")
+private let opening = UInt8(ascii: "(")
+private let closing = UInt8(ascii: ")")
+
+private func bytes(_ text: StaticString) -> UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+}
+
 /// Just enough of Swift's grammar to tell code from comments and text.
 enum SwiftText {
     private enum State: Equatable {
@@ -11,8 +22,8 @@ enum SwiftText {
     static func blanked(_ lines: [String]) -> [String] {
         var state = State.code
         return lines.map { line in
-            var output: [Character] = []
-            let characters = Array(line)
+            var output: [UInt8] = []
+            let characters = Array(line.utf8)
             var position = 0
             while position < characters.count {
                 let step = SwiftText.step(characters, position, &state)
@@ -20,15 +31,15 @@ enum SwiftText {
                 position += step.length
             }
             if case .text(isMultiline: false, _, _) = state { state = .code }
-            return String(output)
+            return String(decoding: output, as: UTF8.self)
         }
     }
 
     private static func step(
-        _ characters: [Character], _ position: Int, _ state: inout State
-    ) -> (kept: [Character], length: Int) {
-        func follows(_ text: String) -> Bool { characters[position...].starts(with: text) }
-        func blank(_ count: Int) -> (kept: [Character], length: Int) { (Array(repeating: " ", count: count), count) }
+        _ characters: [UInt8], _ position: Int, _ state: inout State
+    ) -> (kept: [UInt8], length: Int) {
+        func follows(_ text: StaticString) -> Bool { characters[position...].starts(with: bytes(text)) }
+        func blank(_ count: Int) -> (kept: [UInt8], length: Int) { (Array(repeating: space, count: count), count) }
         switch state {
         case .code:
             if follows("//") { return blank(characters.count - position) }
@@ -36,15 +47,15 @@ enum SwiftText {
                 state = .blockComment(depth: 1)
                 return blank(2)
             }
-            let hashes = characters[position...].prefix { $0 == "#" }.count
+            let hashes = characters[position...].prefix { $0 == hash }.count
             let rest = characters[(position + hashes)...]
-            if rest.starts(with: "\"\"\"") {
+            if rest.starts(with: [quotation, quotation, quotation]) {
                 state = .text(isMultiline: true, hashes: hashes, parentheses: [])
-                return (Array(repeating: "#", count: hashes) + ["\"", "\"", "\""], hashes + 3)
+                return (Array(repeating: hash, count: hashes) + [quotation, quotation, quotation], hashes + 3)
             }
-            if rest.first == "\"" {
+            if rest.first == quotation {
                 state = .text(isMultiline: false, hashes: hashes, parentheses: [])
-                return (Array(repeating: "#", count: hashes) + ["\""], hashes + 1)
+                return (Array(repeating: hash, count: hashes) + [quotation], hashes + 1)
             }
             return ([characters[position]], 1)
         case .blockComment(let depth):
@@ -63,29 +74,29 @@ enum SwiftText {
     }
 
     private static func text(
-        _ characters: [Character], _ position: Int, _ isMultiline: Bool, _ hashes: Int, _ parentheses: [Int],
+        _ characters: [UInt8], _ position: Int, _ isMultiline: Bool, _ hashes: Int, _ parentheses: [Int],
         _ state: inout State
-    ) -> (kept: [Character], length: Int) {
-        func blank(_ count: Int) -> (kept: [Character], length: Int) { (Array(repeating: " ", count: count), count) }
-        let mark = String(repeating: "#", count: hashes)
-        let quote = (isMultiline ? "\"\"\"" : "\"") + mark
+    ) -> (kept: [UInt8], length: Int) {
+        func blank(_ count: Int) -> (kept: [UInt8], length: Int) { (Array(repeating: space, count: count), count) }
+        let mark = Array(repeating: hash, count: hashes)
+        let quote = Array(repeating: quotation, count: isMultiline ? 3 : 1) + mark
         if let depth = parentheses.last {
             // Inside \( … ): only parentheses count, so that a quoted text within does not end the literal.
-            let change = characters[position] == "(" ? 1 : characters[position] == ")" ? -1 : 0
+            let change = characters[position] == opening ? 1 : characters[position] == closing ? -1 : 0
             var left = parentheses
             left[left.count - 1] = depth + change
             if left[left.count - 1] == 0 { left.removeLast() }
             state = .text(isMultiline: isMultiline, hashes: hashes, parentheses: left)
             return blank(1)
         }
-        if characters[position...].starts(with: "\\" + mark + "(") {
+        if characters[position...].starts(with: [backslash] + mark + [opening]) {
             state = .text(isMultiline: isMultiline, hashes: hashes, parentheses: [1])
             return blank(2 + hashes)
         }
-        if hashes == 0, characters[position] == "\\", position + 1 < characters.count { return blank(2) }
+        if hashes == 0, characters[position] == backslash, position + 1 < characters.count { return blank(2) }
         if characters[position...].starts(with: quote) {
             state = .code
-            return (Array(quote), quote.count)
+            return (quote, quote.count)
         }
         return blank(1)
     }
