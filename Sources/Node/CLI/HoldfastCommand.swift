@@ -82,7 +82,9 @@ public struct HoldfastCommand: AsyncParsableCommand {
             return 0
         }
         if code == .validationFailure {
-            console.writeError(self.fullMessage(for: error) + "\n" + self.suggestion(for: arguments))
+            let message = self.fullMessage(for: error)
+            let lowered = message.hasPrefix("Error: ") ? "error: " + message.dropFirst(7) : message
+            console.writeError(lowered + "\n" + self.suggestion(for: arguments))
             return FailureCode.usage.exitCode
         }
         let failure = APIFailure(.error, "\(error)", remedy: "")
@@ -92,7 +94,8 @@ public struct HoldfastCommand: AsyncParsableCommand {
 
     /// A subcommand that was probably meant by the first word.
     private static func suggestion(for arguments: [String]) -> String {
-        let known = self.configuration.groupedSubcommands.flatMap(\.subcommands).compactMap { $0.configuration.commandName }
+        let subcommands = self.configuration.groupedSubcommands.flatMap(\.subcommands)
+        let known = subcommands.compactMap { $0.configuration.commandName }
         guard let word = arguments.first, !word.hasPrefix("-"), !known.contains(word),
             let nearest = Suggestion.nearest(to: word, among: known)
         else { return "" }

@@ -94,7 +94,8 @@ struct ApplyCommand: ConversingCommand {
         guard self.waiting.wait, result.accepted else { return }
         let index = result.index
         try await Waiting(
-            client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+            client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+            afterIndex: result.index
         ).until("what the configuration asks for") { report in
             guard report.policyIndex >= index else { return .notYet("\(report.servedBy) has not applied it yet") }
             let busy: [GroupReport.State] = [.starting, .stopping, .moving, .waiting]
