@@ -49,7 +49,7 @@ enum Repository {
     /// Reads one file.
     static func read(_ path: String) -> File {
         let text = (try? String(contentsOf: Repository.root.appendingPathComponent(path), encoding: .utf8)) ?? ""
-        var lines = text.components(separatedBy: "\n")
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if lines.last == "" { lines.removeLast() }
         return File(path: path, lines: lines, code: path.hasSuffix(".swift") ? SwiftText.blanked(lines) : lines)
     }
