@@ -254,14 +254,17 @@ extension Volume {
                 limit = self.settled[old].sequence
                 self.settled.removeFirst(old)
             }
-            guard ledger.clear(upTo: limit) else { return }
             let covered =
                 self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.identity) } + [ledger.identity]
-            ledger.cover(exactly: covered)
-            ledger.persist(into: &effects)
-            for peer in self.peers {
+            if ledger.clear(upTo: limit) {
+                ledger.cover(exactly: covered)
+                ledger.persist(into: &effects)
+            }
+            for index in self.peers.indices where self.peers[index].clearSent < limit {
+                self.peers[index].clearSent = limit
                 effects.send(
-                    .clear(sequence: limit, covered: covered), to: peer.node, epoch: self.epoch, session: peer.session)
+                    .clear(sequence: limit, covered: covered), to: self.peers[index].node, epoch: self.epoch,
+                    session: self.peers[index].session)
             }
         }
 

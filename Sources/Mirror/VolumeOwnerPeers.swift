@@ -39,6 +39,8 @@ extension Volume {
         var receivedInSession: UInt64 = 0
         private var writeSent: UInt64 = 0
         private(set) var flushSent: UInt64 = 0
+        /// Up to where it was told to clear its marks, in this session.
+        var clearSent: UInt64 = 0
         private var progressAt = Tick.zero
         private var flushProgressAt = Tick.zero
 
@@ -88,6 +90,7 @@ extension Volume {
             self.receivedInSession = 0
             self.writeSent = 0
             self.flushSent = 0
+            self.clearSent = 0
         }
 
         /// Why the set should go on without it, if it should.

@@ -61,6 +61,7 @@ extension Supervisor {
                 preconditionFailure("entry \(entry.mark) cannot be decoded (\(error)): is this node too old?")
             }
             let outcome = self.state.apply(command, at: entry.mark.index)
+            self.derive()
             if case .refused(let reason) = outcome {
                 effects.append(.note("entry \(entry.mark.index) was refused: \(reason)"))
             }
@@ -89,6 +90,7 @@ extension Supervisor {
         } catch {
             preconditionFailure("snapshot \(snapshot.mark) cannot be decoded (\(error)): is this node too old?")
         }
+        self.derive()
         self.appliedTerm = snapshot.mark.term
         self.appliedMembership = snapshot.membership
         self.appliedMembershipIndex = snapshot.membershipIndex

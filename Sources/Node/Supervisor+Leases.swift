@@ -9,14 +9,17 @@ extension Supervisor {
     // MARK: Links
 
     mutating func settleLinks(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let peers = self.state.nodes.filter { $0.id != self.identity.node }
-            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-        if peers != self.lastPeers {
-            self.lastPeers = peers
-            effects.append(.peers(peers))
+        if self.peersDerivedAt != self.state.appliedIndex {
+            self.peersDerivedAt = self.state.appliedIndex
+            let peers = self.state.nodes.filter { $0.id != self.identity.node }
+                .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
+            if peers != self.lastPeers {
+                self.lastPeers = peers
+                effects.append(.peers(peers))
+            }
         }
         guard let ping = self.reachability.pingDue(at: now) else { return }
-        for peer in peers {
+        for peer in self.lastPeers {
             effects.append(
                 .send(
                     Envelope(
@@ -28,14 +31,6 @@ extension Supervisor {
     }
 
     // MARK: Holder
-
-    /// This node's admitted life, if this boot is the one that was admitted.
-    var myIncarnation: Incarnation {
-        guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
-            return .none
-        }
-        return me.incarnation
-    }
 
     /// Whether groups of this life may run now. (Rule L1)
     public func hasLease(at now: Tick) -> Bool {

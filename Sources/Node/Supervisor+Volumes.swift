@@ -7,7 +7,8 @@ import Resources
 extension Supervisor {
     /// The servers that this node's replicas need. A volume whose peers have not joined yet waits for no one.
     mutating func settleServers(into effects: inout [SupervisorEffect]) {
-        guard let me = self.me, self.isCaughtUp || self.adoptable != nil else { return }
+        guard self.serversDerivedAt != self.state.appliedIndex, self.isCaughtUp, let me = self.me else { return }
+        self.serversDerivedAt = self.state.appliedIndex
         var specs: [VolumeServerSpec] = []
         for policy in self.state.policy.volumes {
             guard let replica = policy.replicas.first(where: { $0.node == me.about.name }) else { continue }

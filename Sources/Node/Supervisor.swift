@@ -45,6 +45,15 @@ public struct Supervisor: Sendable {
         var deadline: Tick
     }
 
+    /// What decides about the groups of this node, apart from time.
+    struct GroupsKey: Equatable, Sendable {
+        var applied = LogIndex.zero
+        var hasLease = false
+        var isCaughtUp = false
+        var isGuarded = false
+        var runnersVersion: UInt64 = .max
+    }
+
     struct Report: Equatable, Sendable {
         var voter: NodeID
         var receivedAt: Tick
@@ -108,8 +117,19 @@ public struct Supervisor: Sendable {
     var lastFacts: Facts?
     var lastServers: [VolumeServerSpec] = []
     var lastPeers: [PeerSpec] = []
+    var peersDerivedAt: LogIndex?
+    var serversDerivedAt: LogIndex?
+    var plannedAt: LogIndex?
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
+    /// Grows whenever a runner takes a step; with `settledAt` it spares looking at groups when nothing changed.
+    var runnersVersion: UInt64 = 0
+    var settledAt = GroupsKey()
+    var nextSettle = Tick.zero
+    var factsVersion: UInt64 = .max
+    /// This node's admitted life, if this boot is the one that was admitted.
+    var myIncarnation = Incarnation.none
+    var searchedAt: LogIndex?
 
     /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
     public init(
@@ -133,6 +153,7 @@ public struct Supervisor: Sendable {
         self.reachability = Reachability(node: identity.node)
         // A read's number must not repeat one of an earlier life of the daemon.
         self.readID = identity.nonce & 0x3F_FFFF_FFFF
+        self.derive()
         if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
     }
 
@@ -180,8 +201,17 @@ public struct Supervisor: Sendable {
         next = min(next, self.reachability.deadline, self.nextReportAt)
         next = min(next, self.nextSummaryAt)
         if self.wasLeaseValid { next = min(next, self.holder.end) }
-        for runner in self.runners { next = min(next, runner.deadline) }
+        for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
         return next
+    }
+
+    /// What follows from the applied state alone, so that it is not worked out anew at each step.
+    mutating func derive() {
+        guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
+            self.myIncarnation = .none
+            return
+        }
+        self.myIncarnation = me.incarnation
     }
 
     /// This node's record, once it has joined.

@@ -106,8 +106,11 @@ extension Consensus {
         case .replicate:
             self.leading.peers[position].inflight.acknowledge(through: match)
             if self.leading.peers[position].next <= known { self.leading.peers[position].next = known.next }
-        case .snapshot:
-            if known >= self.log.base.index { self.leading.peers[position].replicate() }
+        case .snapshot(let sending):
+            // If the log has moved on past this snapshot, the next append starts the newer one.
+            if known >= min(self.log.base.index, sending.snapshot.mark.index) {
+                self.leading.peers[position].replicate()
+            }
         }
         if advanced, self.advanceCommit(into: &effects) {
             self.afterCommit(into: &effects)

@@ -19,28 +19,28 @@ struct Checkers {
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
         self.checkSingleOwner(in: simulation)
-        guard let supervisor = node.supervisor else { return }
-        self.checkLeader(supervisor, in: simulation)
-        self.checkApplied(node, supervisor, in: simulation)
-        self.checkEpochs(node, supervisor, in: simulation)
+        guard let daemon = node.daemon else { return }
+        self.checkLeader(daemon, in: simulation)
+        self.checkApplied(node, daemon, in: simulation)
+        self.checkEpochs(node, daemon, in: simulation)
     }
 
     // MARK: Raft (Figure 3)
 
-    private mutating func checkLeader(_ supervisor: Supervisor, in simulation: Simulation) {
-        let consensus = supervisor.consensus
-        let id = supervisor.identity.node
-        if consensus.isLeader {
-            let term = consensus.term.rawValue
+    private mutating func checkLeader(_ daemon: SimulatedDaemon, in simulation: Simulation) {
+        let id = daemon.supervisor.identity.node
+        if daemon.supervisor.consensus.isLeader {
+            let term = daemon.supervisor.consensus.term.rawValue
+            let last = daemon.supervisor.consensus.lastMark
             if let other = self.leaders[term], other != id {
                 simulation.fail("ElectionSafety: \(id) and \(other) both lead term \(term)")
             }
             self.leaders[term] = id
             // A leader of this term never cuts its own log.
-            if let before = self.lastMarks[id], before.term == consensus.term, consensus.lastMark < before.last {
-                simulation.fail("LeaderAppendOnly: \(id) went from \(before.last) back to \(consensus.lastMark)")
+            if let before = self.lastMarks[id], before.term.rawValue == term, last < before.last {
+                simulation.fail("LeaderAppendOnly: \(id) went from \(before.last) back to \(last)")
             }
-            self.lastMarks[id] = (consensus.term, consensus.lastMark)
+            self.lastMarks[id] = (Term(term), last)
         } else {
             self.lastMarks[id] = nil
         }
@@ -48,13 +48,13 @@ struct Checkers {
 
     /// StateMachineSafety, LogMatching and LeaderCompleteness as they show: every node applies the same entry at each
     /// index, for ever.
-    private mutating func checkApplied(_ node: SimulatedNode, _ supervisor: Supervisor, in simulation: Simulation) {
-        let upTo = supervisor.state.appliedIndex.rawValue
+    private mutating func checkApplied(_ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        let upTo = daemon.supervisor.state.appliedIndex.rawValue
         let from = self.appliedUpTo[node.id] ?? 0
         guard upTo != from else { return }
         if upTo < from { return simulation.fail("\(node.id) applied \(upTo) after \(from)") }
         for index in (from + 1)...upTo {
-            guard let entry = supervisor.consensus.entry(at: LogIndex(index)) else { continue }
+            guard let entry = daemon.supervisor.consensus.entry(at: LogIndex(index)) else { continue }
             let hash = Self.hash(entry)
             if let before = self.applied[index], before != hash {
                 simulation.fail("StateMachineSafety: \(node.id) applied another entry at \(index)")
@@ -80,7 +80,7 @@ struct Checkers {
     private mutating func checkSingleOwner(in simulation: Simulation) {
         var owner: SimulatedNode?
         for node in simulation.nodes where node.isOn && simulation.now >= node.pausedUntil {
-            guard !node.running(Simulation.group).isEmpty else { continue }
+            guard node.isRunning(Simulation.group) else { continue }
             if let other = owner {
                 simulation.fail(
                     "SingleOwner: \(Simulation.group) runs on \(other.name) (\(Self.describe(other))) and on "
@@ -96,16 +96,20 @@ struct Checkers {
     }
 
     /// EpochMonotone: an epoch of a group, once seen applied anywhere, is never followed by a lower one in a start.
-    private mutating func checkEpochs(_ node: SimulatedNode, _ supervisor: Supervisor, in simulation: Simulation) {
-        for runner in supervisor.runners where runner.name == Simulation.group {
-            let highest = self.epochs[runner.name] ?? .none
-            if runner.epoch < highest, !node.running(runner.name).isEmpty,
-                supervisor.hasLease(at: node.tick(at: simulation.now)), runner.goal == .up, supervisor.isCaughtUp
+    private mutating func checkEpochs(_ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        for place in daemon.supervisor.runners.indices {
+            guard daemon.supervisor.runners[place].name == Simulation.group, node.isRunning(Simulation.group) else {
+                continue
+            }
+            let epoch = daemon.supervisor.runners[place].epoch
+            let highest = self.epochs[Simulation.group] ?? .none
+            if epoch < highest, daemon.supervisor.runners[place].goal == .up, daemon.supervisor.isCaughtUp,
+                daemon.supervisor.hasLease(at: node.tick(at: simulation.now))
             {
                 simulation.fail(
-                    "EpochMonotone: \(node.name) runs \(runner.name) under \(runner.epoch) after \(highest) began")
+                    "EpochMonotone: \(node.name) runs \(Simulation.group) under \(epoch) after \(highest) began")
             }
-            if !node.running(runner.name).isEmpty { self.epochs[runner.name] = max(highest, runner.epoch) }
+            if epoch > highest { self.epochs[Simulation.group] = epoch }
         }
     }
 }
@@ -113,12 +117,12 @@ struct Checkers {
 extension Simulation {
     /// BoundedRecovery: with everybody healthy for a while, every group runs and every copy is in sync.
     func checkRecovered() {
-        guard let leader = self.nodes.first(where: { $0.supervisor?.consensus.isLeader == true })?.supervisor else {
+        guard let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true })?.daemon?.supervisor else {
             return self.fail("BoundedRecovery: no leader although all are well")
         }
         for name in [Self.group, Self.quickGroup] {
             let owners = self.nodes.filter { node in
-                node.supervisor?.runners.contains { $0.name == name && $0.isUp } == true
+                node.daemon?.supervisor.runners.contains { $0.name == name && $0.isUp } == true
             }
             if owners.count != 1 {
                 let record = leader.state.group(name)

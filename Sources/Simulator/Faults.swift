@@ -42,8 +42,12 @@ extension Simulation {
         for node in self.nodes {
             node.pausedUntil = min(node.pausedUntil, self.now)
             node.daemonPausedUntil = min(node.daemonPausedUntil, self.now)
-            if !node.isOn { self.powerOn(node) } else if node.supervisor == nil { self.startDaemon(node) }
+            if !node.isOn { self.powerOn(node) } else if node.daemon == nil { self.startDaemon(node) }
         }
+    }
+
+    /// Takes back what operators wished, so that everything is to run.
+    func endWishes() {
         for name in [Self.group, Self.quickGroup] { self.operate(.want(name, isRunning: true)) }
         for node in self.nodes { self.operate(.drain(node.id, isDrained: false)) }
     }
@@ -114,7 +118,7 @@ extension Simulation {
     }
 
     private func killDaemon(_ node: SimulatedNode) {
-        guard node.isOn, node.supervisor != nil else { return }
+        guard node.isOn, node.daemon != nil else { return }
         self.stopDaemon(node)
         self.queue.add(
             .restartDaemon(node.id, boot: node.boot),
@@ -139,7 +143,7 @@ extension Simulation {
     }
 
     private func killService(_ node: SimulatedNode) {
-        guard node.isOn, node.supervisor != nil, self.now >= node.pausedUntil else { return }
+        guard node.isOn, node.daemon != nil, self.now >= node.pausedUntil else { return }
         let group = self.random.chance(perMille: 500) ? Self.group : Self.quickGroup
         let name = ResourceName(group == Self.group ? "db" : "app")
         guard let epoch = node.processes[group]?[name] else { return }
@@ -158,14 +162,14 @@ extension Simulation {
         case 3: self.operate(.want(group, isRunning: true))
         case 4: self.operate(.drain(node.id, isDrained: self.random.chance(perMille: 500)))
         default:
-            guard let someone = self.nodes.first(where: { $0.supervisor != nil }) else { return }
+            guard let someone = self.nodes.first(where: { $0.daemon != nil }) else { return }
             self.step(someone, .client(id: 1, .transferLeadership(to: nil)))
         }
     }
 
     private func operate(_ command: Command) {
         self.note("an operator asks: \(command)")
-        for node in self.nodes where node.isOn && node.supervisor?.consensus.isLeader == true {
+        for node in self.nodes where node.isOn && node.daemon?.supervisor.consensus.isLeader == true {
             self.step(node, .client(id: 1, .propose(command)))
         }
     }

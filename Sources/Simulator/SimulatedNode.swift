@@ -18,7 +18,7 @@ final class SimulatedNode {
     /// Which boot this is; events of an earlier one are void.
     var boot: UInt64 = 1
     /// The daemon runs.
-    var supervisor: Supervisor?
+    var daemon: SimulatedDaemon?
     /// Which life of the daemon this is.
     var life: UInt64 = 0
     /// Until then nothing on the machine is scheduled.
@@ -74,6 +74,13 @@ final class SimulatedNode {
 
     func volume(_ name: VolumeName) -> SimulatedVolume? { self.volumes.first { $0.name == name } }
 
+    /// Whether anything of a group runs, or its start is under way.
+    func isRunning(_ group: GroupName) -> Bool {
+        if self.processes.isEmpty, self.calls.isEmpty { return false }
+        if let running = self.processes[group], !running.isEmpty { return true }
+        return self.calls.values.contains { $0.group == group && $0.action == .start }
+    }
+
     /// The resources of a group that run, or whose start is under way.
     func running(_ group: GroupName) -> [ResourceName: Epoch] {
         var all = self.processes[group] ?? [:]
@@ -82,4 +89,10 @@ final class SimulatedNode {
         }
         return all
     }
+}
+
+/// A running daemon. A class, so that its supervisor is changed in place and never copied.
+final class SimulatedDaemon {
+    var supervisor: Supervisor
+    init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 }

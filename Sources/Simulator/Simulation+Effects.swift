@@ -15,7 +15,7 @@ extension Simulation {
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
                 let sequence = request.sequence
-                node.supervisor?.step(.persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
+                node.daemon?.supervisor.step(.persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
             case .send(let envelope, let to): self.send(envelope, from: node, to: to)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
@@ -40,7 +40,7 @@ extension Simulation {
             case .peers, .reply: continue
             case .note(let text): self.note("\(node.name): \(text)")
             }
-            guard node.supervisor != nil, self.violation == nil else { return }
+            guard node.daemon != nil, self.violation == nil else { return }
         }
     }
 

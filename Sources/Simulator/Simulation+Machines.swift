@@ -117,7 +117,7 @@ extension Simulation {
         self.note("\(node.name) loses power")
         self.count("power losses")
         node.isOn = false
-        node.supervisor = nil
+        node.daemon = nil
         node.log = nil
         node.life += 1
         node.processes = [:]
@@ -141,9 +141,10 @@ extension Simulation {
                 node: node.id, bootID: node.bootID, startCounter: store.startCounter, nonce: self.random.next())
             let facts = node.facts
             if facts == nil { node.processes = [:] }
-            node.supervisor = try Supervisor(
-                identity: identity, settings: Consensus.Settings(), restored: restored, facts: facts,
-                leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick)
+            node.daemon = SimulatedDaemon(
+                try Supervisor(
+                    identity: identity, settings: Consensus.Settings(), restored: restored, facts: facts,
+                    leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick))
             self.note("\(node.name) daemon starts (start \(store.startCounter), log \(restored.entries.count))")
             self.checkers.restarted(node, restored)
         } catch {
@@ -156,10 +157,10 @@ extension Simulation {
     }
 
     func stopDaemon(_ node: SimulatedNode) {
-        guard node.isOn, node.supervisor != nil else { return }
+        guard node.isOn, node.daemon != nil else { return }
         self.note("\(node.name) daemon is killed")
         self.count("daemon kills")
-        node.supervisor = nil
+        node.daemon = nil
         node.log = nil
         node.life += 1
         // Calls die with the daemon; what they had started keeps running.

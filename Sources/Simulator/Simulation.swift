@@ -65,6 +65,8 @@ public final class Simulation {
         if self.violation == nil, self.options.hasFaults {
             // Liveness: with all faults gone, everything must run again.
             self.healEverything()
+            self.advance(to: length + calm / 3)
+            self.endWishes()
             self.advance(to: length + calm)
             self.checkRecovered()
         }
@@ -117,7 +119,7 @@ public final class Simulation {
             self.input(node, .tick, orRetry: event)
         case .restartDaemon(let id, let boot):
             let node = self.node(id)
-            guard node.isOn, node.boot == boot, node.supervisor == nil else { return }
+            guard node.isOn, node.boot == boot, node.daemon == nil else { return }
             self.startDaemon(node)
         case .agentDone(let id, let boot, let call, let outcome):
             self.agentDone(self.node(id), boot, call, outcome, event)
@@ -156,15 +158,15 @@ public final class Simulation {
     }
 
     func step(_ node: SimulatedNode, _ input: SupervisorInput) {
-        guard node.supervisor != nil else { return }
+        guard node.daemon != nil else { return }
         var effects = self.effects
         self.effects = []
         effects.removeAll(keepingCapacity: true)
-        node.supervisor?.wallMilliseconds = self.now / 1_000_000
+        node.daemon?.supervisor.wallMilliseconds = self.now / 1_000_000
         // The guard of a machine that is not paused has looked a moment ago.
         let tick = node.tick(at: self.now)
-        node.supervisor?.step(.guardSeen(tick), at: tick, into: &effects)
-        node.supervisor?.step(input, at: tick, into: &effects)
+        node.daemon?.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
+        node.daemon?.supervisor.step(input, at: tick, into: &effects)
         self.perform(&effects, of: node)
         self.effects = effects
         self.checkers.look(at: node, in: self)
@@ -173,9 +175,9 @@ public final class Simulation {
 
     /// Schedules the daemon's next tick.
     func wake(_ node: SimulatedNode) {
-        guard let supervisor = node.supervisor else { return }
+        guard let daemon = node.daemon else { return }
         let earliest = self.now + 5_000_000
-        let due = max(earliest, min(node.time(of: supervisor.deadline), self.now + 250_000_000))
+        let due = max(earliest, min(node.time(of: daemon.supervisor.deadline), self.now + 250_000_000))
         guard due < node.wakeAt else { return }
         node.wakeAt = due
         self.queue.add(.wake(node.id, life: node.life), at: due)

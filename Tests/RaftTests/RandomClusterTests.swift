@@ -37,7 +37,12 @@ private struct RandomCluster {
         }
     }
 
-    var summary: String { self.nodes.map { $0.core?.summary ?? "\($0.id) down" }.joined(separator: "\n") }
+    var summary: String {
+        self.nodes.map { node in
+            let lines = node.core.map { [$0.summary, "\($0.membership)"] + $0.progressSummary } ?? ["\(node.id) down"]
+            return lines.joined(separator: "\n    ")
+        }.joined(separator: "\n")
+    }
     var commits: LogIndex { self.checker.highestCommitted }
     var terms: Int { self.checker.leaderTerms }
 

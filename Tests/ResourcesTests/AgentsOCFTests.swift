@@ -36,7 +36,7 @@ import Testing
         #expect(try !network.addresses().contains("10.9.0.55/24"))
     }
 
-    @Test(.enabled(if: Self.installed))
+    @Test(.enabled(if: Self.installed && Files.exists("/usr/sbin/modprobe"), "the stock agent needs modprobe (kmod)"))
     func `the stock Filesystem mounts and unmounts`() async throws {
         let bench = try Workbench()
         let disk = try TestDisk(bench)

@@ -72,7 +72,13 @@ final class Workbench: Sendable {
             id: id, group: GroupName(group), epoch: Epoch(generation: 0, index: epoch), resource: resource,
             action: action, timeout: timeout)
         return await withCheckedContinuation { continuation in
-            self.runner.run(call) { continuation.resume(returning: $0) }
+            self.runner.run(call) { outcome in
+                if ProcessInfo.processInfo.environment["TRACE_AGENTS"] != nil {
+                    let line = "\(action) \(group)/\(resource.name): \(outcome)\n"
+                    FileHandle.standardError.write(Data(line.utf8))
+                }
+                continuation.resume(returning: outcome)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_CLINUX_H
 #define HOLDFAST_CLINUX_H
 #include <stdint.h>
+#include "blocks.h"
 #include "clock.h"
 #include "lease_file.h"
 #include "machine.h"

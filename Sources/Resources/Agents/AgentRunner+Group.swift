@@ -96,9 +96,11 @@ extension AgentRunner {
         let cgroup = self.environment.cgroup(of: group)
         var dead = false
         while !dead {
+            // Asked before the kill: whatever a call starts before it ends must still be killed.
+            let calls = self.hasRunningCalls(group)
             let slice = min(self.environment.clock() + .milliseconds(10), deadline)
             let empty = cgroup.killAll(until: slice, clock: self.environment.clock)
-            dead = empty && !self.hasRunningCalls(group)
+            dead = empty && !calls
             if !dead, self.environment.clock() >= deadline { break }
             if empty, !dead { usleep(1000) }
         }

@@ -23,7 +23,7 @@ public final class AgentRunner: Sendable {
 
     struct State {
         var lanes: [ExitWatcher.Key: Lane] = [:]
-        /// Groups that are being killed: nothing may start in them.
+        /// Groups that are being killed: nothing may run in them.
         var sealed: [GroupName: Int] = [:]
         var onExit: ExitHandler?
     }
@@ -64,7 +64,7 @@ public final class AgentRunner: Sendable {
         let pending = Pending(call: call, cancel: CancelSignal(), completion: completion)
         let key = ExitWatcher.Key(group: call.group, resource: call.resource.name)
         let (refused, begin) = self.withState { state -> ([Pending], Bool) in
-            if state.sealed[call.group] != nil, call.action == .start { return ([pending], false) }
+            if state.sealed[call.group] != nil { return ([pending], false) }
             var lane = state.lanes[key] ?? Lane()
             var dropped: [Pending] = []
             if call.action == .stop {
@@ -81,7 +81,8 @@ public final class AgentRunner: Sendable {
         guard !refused.isEmpty else { return }
         WorkerThread.start {
             for pending in refused {
-                pending.completion(.failed(reason: "cancelled: the resource is being stopped", recovery: .soft))
+                pending.completion(
+                    .failed(reason: "cancelled: the resource is being stopped or its group killed", recovery: .soft))
             }
         }
     }
@@ -140,7 +141,7 @@ public final class AgentRunner: Sendable {
     private func perform(_ pending: Pending) -> AgentOutcome {
         let call = pending.call
         let sealed = self.withState { $0.sealed[call.group] != nil }
-        if pending.cancel.isCancelled || (sealed && call.action == .start) {
+        if pending.cancel.isCancelled || sealed {
             return .failed(reason: "cancelled before it began", recovery: .soft)
         }
         let context = CallContext(

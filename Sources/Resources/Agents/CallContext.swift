@@ -11,7 +11,11 @@ enum CallInterruption: Error {
     static func soft(_ reason: String) -> CallInterruption { .failed(reason, .soft) }
     static func hard(_ reason: String) -> CallInterruption { .failed(reason, .hard) }
     static func fatal(_ reason: String) -> CallInterruption { .failed(reason, .fatal) }
-    static func soft(_ error: AgentError) -> CallInterruption { .failed(error.description, .soft) }
+    /// A node without cgroups cannot run anything; everything else may pass.
+    static func soft(_ error: AgentError) -> CallInterruption {
+        if case .noControlGroups = error { return .failed(error.description, .hard) }
+        return .failed(error.description, .soft)
+    }
 }
 
 /// What a finished command said.

@@ -52,7 +52,7 @@ struct ExecAgent: ResourceAgent {
         _ command: String, user: UserIdentity?, _ context: CallContext
     ) throws(CallInterruption) -> SpawnedProcess {
         let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
-        do {
+        do throws(AgentError) {
             try context.cgroup.create()
             let descriptor = try log.open()
             defer { close(descriptor) }
@@ -61,12 +61,12 @@ struct ExecAgent: ResourceAgent {
                     arguments: ["/bin/sh", "-c", Self.shellText(command)],
                     environment: self.environment(context, user: user), directory: context.parameter("directory"),
                     user: user, cgroup: context.cgroup, output: descriptor, error: descriptor))
-            let record = ServiceRecord(
-                group: context.call.group.rawValue, resource: context.call.resource.name.rawValue, pid: process.pid,
-                startTime: ProcessIdentity(pid: process.pid)?.startTime ?? 0,
-                generation: context.call.epoch.generation, index: context.call.epoch.index)
-            do {
-                try context.records.write(record)
+            do throws(AgentError) {
+                try context.records.write(
+                    ServiceRecord(
+                        group: context.call.group.rawValue, resource: context.call.resource.name.rawValue,
+                        pid: process.pid, startTime: ProcessIdentity(pid: process.pid)?.startTime ?? 0,
+                        generation: context.call.epoch.generation, index: context.call.epoch.index))
             } catch {
                 // A service that no later daemon could adopt must not run.
                 _ = context.cgroup.killAll(until: context.deadline, clock: context.environment.clock)
@@ -74,10 +74,8 @@ struct ExecAgent: ResourceAgent {
                 throw error
             }
             return process
-        } catch let error as AgentError {
-            throw .soft(error)
         } catch {
-            throw .soft("\(error)")
+            throw .soft(error)
         }
     }
 

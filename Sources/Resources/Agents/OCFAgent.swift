@@ -53,10 +53,7 @@ struct OCFAgent: ResourceAgent {
 
     func probe(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         guard Files.exists(self.path(context)) else { return .notRunning }
-        let outcome = try self.outcome(of: "monitor", interval: .zero, place: .call, context)
-        // A probe asks what runs, not what could: a node without the software runs nothing. (OCF exit code 5)
-        if case .failed(_, .hard) = outcome { return .notRunning }
-        return outcome
+        return try self.outcome(of: "monitor", interval: .zero, place: .call, context)
     }
 
     private func path(_ context: CallContext) -> String {
@@ -75,6 +72,8 @@ struct OCFAgent: ResourceAgent {
         do { try Files.makeDirectory("/run/resource-agents") } catch { throw .soft(error) }
         let result = try context.run(
             [path, action], environment: self.environment(action, interval: interval, context), place: place)
+        // A probe asks what runs, and a node without the software runs nothing.
+        if interval == .zero, result.end == .exited(5) { return .notRunning }
         return self.classify(result, action: action, recurring: interval.map { $0 > .zero } ?? false)
     }
 

@@ -132,32 +132,49 @@ struct VolumeAgent: ResourceAgent {
     ) throws(CallInterruption) {
         try self.record(
             VolumeAttachment(volume: volume, kind: .loop, device: "-", directory: paths.directory), context)
-        let process = try self.startFuse(paths, context)
-        do {
-            while !Files.exists(paths.ready) {
-                let until = context.environment.clock() + .milliseconds(10)
-                if try context.wait(until: until, for: process.descriptor) {
-                    let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
-                    throw CallInterruption.soft("nbdfuse ended: \(log.lastLine ?? "without a word")")
-                }
-            }
+        let process = try self.readyFuse(paths, context)
+        do throws(CallInterruption) {
             let result = try context.run(
                 ["/bin/sh", "-c", "exec losetup --find --show --direct-io=off \"$1\"", "sh", paths.file])
             let device = result.output.split(separator: "\n").first.map(String.init) ?? ""
             guard result.succeeded, device.hasPrefix("/dev/") else {
-                throw CallInterruption.soft("losetup could not attach \(paths.file): \(result.reason)")
+                throw .soft("losetup could not attach \(paths.file): \(result.reason)")
             }
             try self.record(
                 VolumeAttachment(volume: volume, kind: .loop, device: device, directory: paths.directory), context)
             try self.link(device, paths)
-        } catch let error as CallInterruption {
+        } catch {
             context.watcher.abandon(process.descriptor)
             try? self.clean(paths, context)
             throw error
-        } catch {
-            preconditionFailure("an attachment throws nothing else: \(error)")
         }
         context.watcher.watch(context.key, epoch: context.call.epoch, descriptor: process.descriptor)
+    }
+
+    /// Starts nbdfuse until it is ready; a volume server that has only just made its socket may refuse it at first.
+    private func readyFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
+        let clock = context.environment.clock
+        let patience = clock() + .seconds(3)
+        while true {
+            let process = try self.startFuse(paths, context)
+            do throws(CallInterruption) {
+                var ended = false
+                while !ended, !Files.exists(paths.ready) {
+                    ended = try context.wait(until: clock() + .milliseconds(10), for: process.descriptor)
+                }
+                if !ended { return process }
+                if clock() >= patience {
+                    let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
+                    throw .soft("nbdfuse ended: \(log.lastLine ?? "without a word")")
+                }
+                try context.pause(.milliseconds(50))
+                context.watcher.abandon(process.descriptor)
+            } catch {
+                context.watcher.abandon(process.descriptor)
+                try? self.clean(paths, context)
+                throw error
+            }
+        }
     }
 
     private func startFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {

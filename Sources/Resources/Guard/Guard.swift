@@ -54,7 +54,7 @@ public enum Guard {
             let pause = loop.look(at: clock())
             var request = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             // Rounded up, so that the look at the lease's end comes just after it and not just before.
-            _ = poll(&request, 1, Int32(clamping: pause.nanoseconds / 1_000_000 + 1))
+            _ = poll(&request, 1, Int32(clamping: (pause.nanoseconds + 999_999) / 1_000_000))
             guard request.revents != 0, holdfast_take_signal(signals) == SIGTERM else { continue }
             if loop.mayLeave(at: clock()) {
                 log.write("told to go; no lease is held and nothing runs", at: clock())

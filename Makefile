@@ -1,0 +1,59 @@
+# `make` lists what there is.
+.DEFAULT_GOAL := help
+PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
+
+.PHONY: help build test unit lint format scenarios rewrite simulate lab chaos bench demo docs check clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## the release products: .build/release/holdfast and .build/release/simulate
+	swift build -c release --product holdfast
+	swift build -c release --product simulate
+
+test: ## everything that must pass before a change lands (root; about half an hour)
+	scripts/test
+
+unit: ## unit and scenario tests only
+	swift test --parallel
+
+lint: ## the formatter's complaints
+	swift format lint --strict -r -p Sources Tests Package.swift
+
+format: ## lets the formatter rewrite the sources
+	swift format -i -r -p Sources Tests Package.swift
+
+scenarios: ## the scenario text files of the cores
+	swift test --filter Scenario
+
+rewrite: ## rewrites the expected output of scenario files; look at the difference before committing it
+	REWRITE=1 swift test --filter Scenario
+	git --no-pager diff --stat -- 'Tests/*.txt'
+
+simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N HOURS=N)
+	swift build -c release --product simulate
+	.build/release/simulate --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')) \
+		--runs $(or $(RUNS),20) --hours $(or $(HOURS),1)
+
+lab: ## tests of the laboratory itself (root)
+	$(PYTHON) -m unittest discover -s chaos/tests -t .
+
+chaos: build ## real daemons under every fault (root; SEED=N ROUNDS=N WHAT="quick")
+	chaos/run $(WHAT) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench: build ## measures what the project promises, beside the peers' figures (root; about an hour, QUICK=1: minutes)
+	Benchmarks/run $(if $(QUICK),--quick) $(WHAT)
+
+demo: ## watch a PostgreSQL survive the death of its server (root)
+	scripts/demo
+
+docs: ## dead links, and rules that nothing cites
+	swift test --filter DocumentTests
+
+check: lint ## lint, types and tests, without root
+	swift build
+	swift test --parallel
+
+clean: ## removes what was built, and what an interrupted laboratory left
+	$(PYTHON) -c "import sys; sys.path.insert(0, '.'); from chaos.lab import leftovers; leftovers.clean(None)"
+	rm -rf .build chaos/build Benchmarks/results

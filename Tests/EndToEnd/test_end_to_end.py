@@ -1,0 +1,95 @@
+"""Real daemons, real PostgreSQL, real kernel: the demonstration as a test, and the command line as a user meets it.
+
+Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_end_to_end.py
+"""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+from chaos.lab.cluster import Cluster, binary  # noqa: E402
+from chaos.lab.lab import Lab  # noqa: E402
+from chaos.stage import NODES  # noqa: E402
+
+
+class Demonstration(unittest.TestCase):
+    def test_no_acknowledged_row_is_lost_when_servers_die(self):
+        result = subprocess.run(
+            ["/usr/bin/python3", os.path.join(ROOT, "chaos", "demo.py"), "--rows", "50", "--purpose", "end-to-end"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=420)
+        print(result.stdout)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("none missing", result.stdout)
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab("end-to-end-cli", NODES).up()
+        try:
+            cls.cluster = Cluster(cls.lab, name="prod")
+            cls.cluster.form()
+        except BaseException:
+            cls.lab.keep_files = True
+            cls.lab.down()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.down()
+
+    def holdfast(self, *words, node="tok-1"):
+        return self.cluster.run(node, *words, check=False)
+
+    def test_every_node_answers_status(self):
+        for node in self.lab.nodes:
+            report = json.loads(self.holdfast("status", "-o", "json", node=node).stdout)
+            self.assertEqual(report["cluster"], "prod")
+            self.assertEqual(len(report["nodes"]), 3)
+        text = self.holdfast("status").stdout
+        self.assertIn("tok-1", text)
+        self.assertNotIn("\x1b", text)
+
+    def test_a_wrong_file_is_explained_and_changes_nothing(self):
+        before = json.loads(self.holdfast("status", "-o", "json").stdout)["policyIndex"]
+        path = os.path.join(self.lab.node("tok-1").directory, "state", "wrong.yaml")
+        with open(path, "w") as file:
+            file.write(
+                "cluster: prod\ngroups:\n  web:\n    nodes: [tok-9]\n    takeover: sometimes\n    resources: []\n")
+        result = self.holdfast("apply", "/var/lib/holdfast/wrong.yaml", "--yes")
+        said = result.stdout + result.stderr
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("takeover", said)
+        self.assertIn("tok-9", said)
+        self.assertRegex(said, r"wrong\.yaml:5")
+        self.assertEqual(json.loads(self.holdfast("status", "-o", "json").stdout)["policyIndex"], before)
+
+    def test_exit_codes_speak(self):
+        self.assertEqual(self.holdfast("explain", "nothing-of-that-name").returncode, 3)
+        self.assertEqual(self.holdfast("group", "move").returncode, 2)
+        self.assertEqual(self.holdfast("--help").returncode, 0)
+
+    def test_a_token_serves_once(self):
+        words = ["--name", "x", "--site", "y", "--address", "10.9.0.9:7400"]
+        self.assertNotEqual(self.holdfast("join", "not-a-token", *words).returncode, 0)
+
+    def test_a_service_starts_moves_and_stops_on_command(self):
+        self.cluster.apply(self.cluster.service_policy())
+        owner = self.cluster.wait_running(30)
+        other = next(name for name in self.cluster.members if name != owner)
+        self.assertEqual(self.holdfast("group", "move", "orders", "--to", other, "--yes", "--wait").returncode, 0)
+        self.cluster.wait_running(30, on=other)
+        self.assertEqual(self.holdfast("group", "stop", "orders", "--yes", "--wait").returncode, 0)
+        self.cluster.wait_status(None, lambda s: self.cluster.group_of(s)["state"] == "stopped", 30, "stopped")
+        self.assertEqual(self.lab.node(other).find("service"), [])
+        self.assertEqual(self.holdfast("group", "start", "orders", "--yes", "--wait").returncode, 0)
+        self.cluster.wait_running(30)
+        self.assertIn("orders", self.holdfast("explain", "orders").stdout)
+
+
+if __name__ == "__main__":
+    binary()
+    unittest.main()

@@ -1,0 +1,299 @@
+import Basis
+import Node
+import Resources
+import Testing
+
+/// A cluster state fed with commands, one entry each.
+private struct Log {
+    var state = ClusterState()
+
+    init(members: [String] = ["tok-1", "osk-1"], witness: Bool = true) {
+        self.run(.bootstrap(clusterID: 1, clusterName: "prod", node: Self.about("tok-1")))
+        for name in members.dropFirst() { self.run(.addNode(Self.about(name))) }
+        if witness { self.run(.addNode(Self.about("wit-1", isWitness: true))) }
+        for node in self.state.nodes { self.run(.admit(node.id, bootID: "boot-\(node.id)", startCounter: 1)) }
+    }
+
+    static func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
+        JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
+    }
+
+    var next: LogIndex { self.state.appliedIndex.next }
+
+    @discardableResult mutating func run(_ command: Command) -> Outcome {
+        self.state.apply(
+            LogCommand(
+                origin: NodeID(1), nonce: 1, sequence: 1,
+                clusterMilliseconds: self.state.clusterMilliseconds + 1000, wallMilliseconds: 0, command: command),
+            at: self.next)
+    }
+
+    func life(_ node: NodeID) -> Incarnation { self.state.node(node)?.incarnation ?? .none }
+
+    mutating func configure(takeover: Takeover = .afterLease) {
+        let replicas = ["tok-1", "osk-1"].map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
+        let policy = ClusterPolicy(
+            name: "prod", volumes: [VolumePolicy(name: data, sizeBytes: 4096, replicas: replicas)],
+            groups: [
+                GroupPolicy(
+                    name: orders, nodes: ["tok-1", "osk-1"], takeover: takeover,
+                    resources: [
+                        ResourcePolicy(name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
+                    ])
+            ])
+        self.run(.configure(policy, text: "", expectedIndex: self.state.policyIndex))
+    }
+
+    mutating func declareAbsent() {
+        for node in [tok, osk] { self.run(.absent(orders, node, self.life(node))) }
+    }
+
+    @discardableResult mutating func assign(_ node: NodeID, isTakeover: Bool = false) -> Outcome {
+        self.run(
+            .assign(
+                orders, node, self.life(node), replacing: self.epoch, isTakeover: isTakeover, reason: "a test"))
+    }
+
+    var epoch: Epoch { self.state.group(orders)?.epoch ?? .none }
+
+    @discardableResult mutating func lose(_ node: NodeID) -> Outcome {
+        let at = self.next
+        self.run(.suspect(node, self.life(node)))
+        return self.run(.lost(node, self.life(node), suspectedAt: at))
+    }
+}
+
+private let orders = GroupName("orders")
+private let data = VolumeName("data")
+private let tok = NodeID(1)
+private let osk = NodeID(2)
+private let wit = NodeID(3)
+
+extension Outcome {
+    fileprivate var isAccepted: Bool { self == .accepted }
+}
+
+@Suite struct `Ownership in the replicated state` {
+    @Test func `a cluster is founded once (rule B1)`() {
+        var log = Log()
+        #expect(!log.run(.bootstrap(clusterID: 2, clusterName: "other", node: Log.about("x"))).isAccepted)
+        #expect(log.state.clusterID == 1)
+    }
+
+    @Test func `a group first starts only after every eligible member found nothing of it (rule B2)`() {
+        var log = Log()
+        log.configure()
+        #expect(!log.assign(tok).isAccepted)
+        log.run(.absent(orders, tok, log.life(tok)))
+        #expect(!log.assign(tok).isAccepted)
+        log.run(.absent(orders, osk, log.life(osk)))
+        #expect(log.assign(tok).isAccepted)
+    }
+
+    @Test func `an operator can sign for members that have not reported (rule B2)`() {
+        var log = Log()
+        log.configure()
+        log.run(.declareAbsent(orders, statement: "osk-1 is new"))
+        #expect(log.assign(tok).isAccepted)
+    }
+
+    @Test func `the epoch is the index of the assignment and only grows (rule E1)`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        let first = log.next
+        log.assign(tok)
+        #expect(log.epoch == Epoch(generation: 0, index: first.rawValue))
+        #expect(Epoch(generation: 1, index: 1) > Epoch(generation: 0, index: 999))
+        log.run(.stopped(orders, log.epoch, failure: nil))
+        log.assign(osk)
+        #expect(log.epoch.index > first.rawValue)
+    }
+
+    @Test func `nobody gets a group that another still owns`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        #expect(!log.assign(osk).isAccepted)
+        #expect(!log.assign(osk, isTakeover: true).isAccepted)
+    }
+
+    @Test func `stopped counts only for the epoch that the group has (rule L11)`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        let old = log.epoch
+        log.run(.stopped(orders, old, failure: nil))
+        log.assign(osk)
+        #expect(!log.run(.stopped(orders, old, failure: nil)).isAccepted)
+        #expect(log.state.group(orders)?.assignment?.node == osk)
+    }
+
+    @Test func `lost must name the open suspicion and the living incarnation (rules L4, L6)`() {
+        var log = Log()
+        #expect(!log.run(.lost(tok, log.life(tok), suspectedAt: LogIndex(1))).isAccepted)
+        let at = log.next
+        log.run(.suspect(tok, log.life(tok)))
+        #expect(!log.run(.lost(tok, Incarnation(1), suspectedAt: at)).isAccepted)
+        log.run(.trust(tok, log.life(tok), suspectedAt: at))
+        #expect(!log.run(.lost(tok, log.life(tok), suspectedAt: at)).isAccepted)
+        #expect(log.state.node(tok)?.standing == .trusted)
+        #expect(log.lose(tok).isAccepted)
+    }
+
+    @Test func `a fence device's word counts only if fencing began after the suspicion (rule L14)`() {
+        var log = Log()
+        let at = log.next
+        log.run(.suspect(tok, log.life(tok)))
+        #expect(
+            !log.run(.fenced(tok, log.life(tok), suspectedAt: at, fencingBeganAfter: at.previous)).isAccepted)
+        #expect(log.run(.fenced(tok, log.life(tok), suspectedAt: at, fencingBeganAfter: at)).isAccepted)
+        #expect(log.state.node(tok)?.standing == .lost)
+    }
+
+    @Test func `a rebooted node ends its old life without waiting (rule E3)`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        let old = log.life(tok)
+        #expect(log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        #expect(log.life(tok) > old)
+        #expect(log.state.group(orders)?.assignment == nil)
+    }
+
+    @Test func `a restarted daemon keeps its life and its groups`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        let old = log.life(tok)
+        #expect(log.run(.admit(tok, bootID: "boot-n1", startCounter: 2)).isAccepted)
+        #expect(log.life(tok) == old)
+        #expect(log.state.group(orders)?.assignment?.node == tok)
+    }
+
+    @Test func `a disk that was rolled back gets a new life (rule E2)`() {
+        var log = Log()
+        log.run(.admit(tok, bootID: "boot-n1", startCounter: 5))
+        let old = log.life(tok)
+        log.run(.admit(tok, bootID: "boot-n1", startCounter: 3))
+        #expect(log.life(tok) > old)
+    }
+
+    @Test func `an immediate group moves on suspicion, another does not`() {
+        for takeover in Takeover.allCases {
+            var log = Log()
+            log.configure(takeover: takeover)
+            log.declareAbsent()
+            log.assign(tok)
+            let version = log.state.volume(data)?.version ?? 0
+            log.run(.joins(data, log.epoch, version: version, osk))
+            #expect(!log.assign(osk, isTakeover: true).isAccepted)
+            log.run(.suspect(tok, log.life(tok)))
+            #expect(log.assign(osk, isTakeover: true).isAccepted == (takeover == .immediate))
+        }
+    }
+
+    @Test func `a witness is never an owner`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        #expect(!log.assign(wit).isAccepted)
+    }
+}
+
+@Suite struct `The in-sync set in the replicated state` {
+    private func running() -> Log {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        return log
+    }
+
+    private func version(_ log: Log) -> UInt64 { log.state.volume(data)?.version ?? 0 }
+
+    @Test func `is the owner alone after the first start`() {
+        #expect(self.running().state.volume(data)?.inSync == [tok])
+    }
+
+    @Test func `refuses a change under another epoch or another version (rule V4)`() {
+        var log = self.running()
+        let version = self.version(log)
+        #expect(!log.run(.joins(data, Epoch(generation: 0, index: 1), version: version, osk)).isAccepted)
+        #expect(!log.run(.joins(data, log.epoch, version: version + 1, osk)).isAccepted)
+        #expect(log.run(.joins(data, log.epoch, version: version, osk)).isAccepted)
+        #expect(!log.run(.leaves(data, log.epoch, version: version, osk)).isAccepted)
+        #expect(log.run(.leaves(data, log.epoch, version: version + 1, osk)).isAccepted)
+    }
+
+    @Test func `is never emptied (rule V4)`() {
+        var log = self.running()
+        #expect(!log.run(.leaves(data, log.epoch, version: self.version(log), tok)).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [tok])
+    }
+
+    @Test func `becomes the new owner alone after an unplanned promotion (rule V7)`() {
+        var log = self.running()
+        log.run(.joins(data, log.epoch, version: self.version(log), osk))
+        log.lose(tok)
+        #expect(log.assign(osk).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [osk])
+    }
+
+    @Test func `stays as it is after a clean stop, when every copy is equal (rule V7)`() {
+        var log = self.running()
+        log.run(.joins(data, log.epoch, version: self.version(log), osk))
+        log.run(.stopped(orders, log.epoch, failure: nil))
+        #expect(log.assign(osk).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [tok, osk])
+    }
+
+    @Test func `refuses the promotion of a copy that is not in it, until a person signs (rule V8)`() {
+        var log = self.running()
+        log.lose(tok)
+        #expect(!log.assign(osk).isAccepted)
+        #expect(log.run(.acceptLoss(data, osk, statement: "tokyo burnt down")).isAccepted)
+        #expect(log.assign(osk).isAccepted)
+    }
+
+    @Test func `refuses an owner's late request after the volume moved on (rule V4)`() {
+        var log = self.running()
+        log.run(.joins(data, log.epoch, version: self.version(log), osk))
+        let old = log.epoch
+        let version = self.version(log)
+        log.lose(tok)
+        log.assign(osk)
+        #expect(!log.run(.leaves(data, old, version: version, osk)).isAccepted)
+    }
+}
+
+@Suite struct `The replicated state` {
+    @Test func `survives a snapshot unchanged`() throws {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        log.run(.drain(osk, isDrained: true))
+        log.run(.suspect(osk, log.life(osk)))
+        #expect(try ClusterState(decoding: log.state.encoded) == log.state)
+    }
+
+    @Test func `refuses a snapshot that is cut short`() {
+        let bytes = Log().state.encoded
+        for length in stride(from: 0, to: bytes.count, by: 7) {
+            #expect(throws: CodecError.self) { try ClusterState(decoding: Array(bytes[..<length])) }
+        }
+    }
+
+    @Test func `refuses a configuration that was read before another was applied (ConfigLinear)`() {
+        var log = Log()
+        log.configure()
+        let policy = log.state.policy
+        #expect(!log.run(.configure(policy, text: "", expectedIndex: .zero)).isAccepted)
+        #expect(log.run(.configure(policy, text: "", expectedIndex: log.state.policyIndex)).isAccepted)
+    }
+}

@@ -1,0 +1,140 @@
+import Basis
+import Node
+import Resources
+import Testing
+
+private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds * 1_000_000) }
+
+/// A runner whose agents answer as told.
+private struct Bench {
+    var runner: GroupRunner
+    var requests: [GroupRunner.Request] = []
+    var now: UInt64 = 1000
+
+    init(_ agents: [String] = ["filesystem", "exec", "address"], attempts: Int = 2) {
+        let resources = agents.enumerated().map { place, agent in
+            ResourcePolicy(
+                name: ResourceName("r\(place)"), agent: agent,
+                parameters: agent == "volume" ? [.init("volume", "data")] : [])
+        }
+        let policy = GroupPolicy(
+            name: GroupName("g"), nodes: ["a"], restartAttempts: attempts, resources: resources)
+        self.runner = GroupRunner(
+            policy: policy, epoch: Epoch(generation: 0, index: 9), incarnation: Incarnation(3), firstCall: 1)
+    }
+
+    mutating func step(_ input: GroupRunner.Input) {
+        self.requests = []
+        self.runner.step(input, at: at(self.now), into: &self.requests)
+    }
+
+    var call: AgentCall? {
+        for case .call(let call) in self.requests where call.action != .monitor { return call }
+        return nil
+    }
+
+    /// Answers calls with success until there are none.
+    mutating func succeed() -> [String] {
+        var done: [String] = []
+        while let call = self.call {
+            done.append("\(call.action.rawValue) \(call.resource.name)")
+            self.step(.agentFinished(id: call.id, .success))
+        }
+        return done
+    }
+}
+
+@Suite struct `A group on its node` {
+    @Test func `starts in order and stops in reverse`() {
+        var bench = Bench()
+        bench.step(.resume)
+        #expect(bench.succeed() == ["start r0", "start r1", "start r2"])
+        #expect(bench.requests == [.reportStarted])
+        bench.step(.stop(nil))
+        #expect(bench.succeed() == ["stop r2", "stop r1", "stop r0"])
+        #expect(bench.requests == [.reportStopped(nil)])
+        #expect(bench.runner.isFinished)
+    }
+
+    @Test func `restarts what died and what stands on it`() {
+        var bench = Bench()
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.exited(ResourceName("r1"), reason: "killed by signal 9"))
+        #expect(bench.succeed() == ["stop r2", "stop r1", "start r1", "start r2"])
+        #expect(bench.runner.isUp)
+    }
+
+    @Test func `gives up after the restarts that are allowed, and says why`() {
+        var bench = Bench(["exec"], attempts: 1)
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.exited(ResourceName("r0"), reason: "crashed"))
+        _ = bench.succeed()
+        bench.step(.exited(ResourceName("r0"), reason: "crashed"))
+        #expect(bench.succeed() == ["stop r0"])
+        guard case .reportStopped(let failure)? = bench.requests.last else {
+            Issue.record("nothing was reported: \(bench.requests)")
+            return
+        }
+        #expect(failure?.reason.contains("crashed") == true)
+    }
+
+    @Test func `kills when a stop fails, and reports only when all is dead (rule L11)`() {
+        var bench = Bench(["exec"])
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.stop(nil))
+        let stop = bench.call
+        bench.step(.agentFinished(id: stop?.id ?? 0, .timedOut))
+        #expect(bench.requests.contains(.kill))
+        bench.step(.killed(false))
+        #expect(!bench.runner.isFinished)
+        #expect(!bench.requests.contains(.reportStopped(nil)))
+        bench.now += 200
+        bench.step(.tick)
+        #expect(bench.requests.contains(.kill))
+        bench.step(.killed(true))
+        #expect(bench.requests == [.reportStopped(nil)])
+    }
+
+    @Test func `is not empty while a start is in progress (rule L11)`() {
+        var bench = Bench(["exec"])
+        bench.step(.resume)
+        #expect(!bench.runner.isEmpty)
+        bench.step(.stop(nil))
+        #expect(bench.requests.contains { if case .cancel = $0 { true } else { false } })
+        #expect(!bench.runner.isFinished)
+        #expect(bench.succeed() == ["stop r0"])
+        #expect(bench.runner.isFinished)
+    }
+
+    @Test func `opens its volume before it attaches it, and closes it after (rule L11)`() {
+        var bench = Bench(["volume", "exec"])
+        let volume = VolumeName("data")
+        bench.step(.resume)
+        #expect(bench.requests == [.openVolume(volume)])
+        bench.step(.volumeOpened(volume))
+        #expect(bench.succeed() == ["start r0", "start r1"])
+        bench.step(.stop(nil))
+        #expect(bench.succeed() == ["stop r1", "stop r0"])
+        #expect(bench.requests == [.closeVolume(volume)])
+        #expect(!bench.runner.isFinished)
+        bench.step(.volumeClosed(volume))
+        #expect(bench.requests == [.reportStopped(nil)])
+    }
+
+    @Test func `kills at the end of the lease and starts again under the same epoch when it is back (rules L12, L15)`() {
+        var bench = Bench()
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.suspend)
+        #expect(bench.requests == [.kill])
+        bench.step(.killed(true))
+        #expect(bench.call == nil)
+        #expect(bench.runner.isEmpty)
+        bench.step(.resume)
+        #expect(bench.succeed() == ["start r0", "start r1", "start r2"])
+        #expect(bench.runner.epoch == Epoch(generation: 0, index: 9))
+    }
+}

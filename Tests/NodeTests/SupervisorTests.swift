@@ -1,0 +1,152 @@
+import Basis
+import Node
+import Raft
+import Resources
+import Testing
+
+private let a = NodeID(1)
+private let b = NodeID(2)
+private let w = NodeID(3)
+
+@Suite struct `Three nodes` {
+    @Test func `elect a leader, get admitted, and start the group once`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        #expect(trio.owner == a)
+        #expect(trio.running.values.filter { !$0.isEmpty }.count == 1)
+    }
+
+    @Test func `move the group after the owner's lease has certainly ended, not before (rules L4, L6)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        trio.stopped = [a]
+        let lastLease = try #require(trio.leases[a])
+        #expect(trio.pass(milliseconds: 10_000) { $0.running[b]?.isEmpty == false })
+        let grace = Timing.standard.leaseGrace
+        #expect(trio.tick > lastLease + grace)
+        #expect(trio.standing(of: a, seenBy: b) == .lost)
+    }
+
+    @Test func `stop everything at the end of the lease when cut off (rules L1, L12)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        trio.cut(a, b)
+        trio.cut(a, w)
+        #expect(trio.pass(milliseconds: 10_000) { $0.running[a]?.isEmpty == true })
+        #expect(trio.running[b]?.isEmpty != false, "the other side must not have started yet")
+        #expect(trio.pass(milliseconds: 10_000) { $0.running[b]?.isEmpty == false })
+    }
+
+    @Test func `take nothing away because the leader alone cannot hear the owner (rule L7)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        for id in [a, b] where trio.leader != id { trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b))) }
+        #expect(trio.pass(milliseconds: 5_000) { $0.leader == b })
+        // Leader b, owner a; the witness hears both.
+        trio.cut(a, b)
+        trio.pass(milliseconds: 8_000)
+        #expect(trio.owner == a)
+        #expect(trio.standing(of: a, seenBy: w) == .trusted)
+    }
+
+    @Test func `relay one hop through a voter that both ends reach (rule L16)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        trio.cut(a, b)
+        trio.pass(milliseconds: 2_000)
+        let before = try #require(trio.leases[a])
+        trio.pass(milliseconds: 4_000)
+        let after = try #require(trio.leases[a])
+        #expect(after > before, "the lease must still be renewed")
+        let applied = trio.supervisors[b]?.state.appliedIndex ?? .zero
+        trio.step(a, .client(id: 1, .propose(.drain(b, isDrained: true))))
+        #expect(trio.pass(milliseconds: 3_000) { $0.supervisors[b]?.me?.isDrained == true })
+        #expect((trio.supervisors[b]?.state.appliedIndex ?? .zero) > applied)
+    }
+
+    @Test func `count a link that works one way as cut (rule L16)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        trio.cutOneWay(from: a, to: b)
+        trio.pass(milliseconds: 2_000)
+        #expect(trio.supervisors[b]?.reachability.isGood(a, at: trio.tick) == false)
+        #expect(trio.supervisors[a]?.reachability.isGood(b, at: trio.tick) == false)
+        #expect(trio.supervisors[a]?.reachability.nextHop(to: b, relays: Trio.ids, at: trio.tick) == w)
+        trio.pass(milliseconds: 5_000)
+        #expect(trio.owner == a, "nothing moves")
+    }
+
+    @Test func `finish an open suspicion under the next leader (rule L4)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b)))
+        #expect(trio.pass(milliseconds: 5_000) { $0.leader == b })
+        trio.stopped = [a]
+        #expect(
+            trio.pass(milliseconds: 5_000) { trio in
+                if case .suspected? = trio.standing(of: a, seenBy: w) { true } else { false }
+            })
+        // The leader that proposed the suspicion hands over; the witness or nobody else is left to finish it.
+        trio.stopped = [b]
+        trio.stopped.remove(a)
+        #expect(trio.pass(milliseconds: 20_000) { $0.standing(of: a, seenBy: w) == .trusted })
+    }
+}
+
+@Suite struct `A daemon that starts` {
+    /// The restored log says that this node owns the group.
+    private func restored() throws -> (Supervisor, Trio) {
+        var trio = try Trio()
+        _ = trio.settle()
+        let before = try #require(trio.supervisors[a])
+        let entries = before.consensus.entries(after: .zero)
+        let restored = RestoredState(
+            hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex), entries: entries)
+        let supervisor = try Supervisor(
+            identity: .init(node: a, bootID: "boot", startCounter: 2, nonce: 99), settings: Consensus.Settings(),
+            restored: restored, facts: nil, leaseEnd: .zero, seed: 9, at: trio.tick)
+        return (supervisor, trio)
+    }
+
+    @Test func `starts nothing before a read index, whatever its log says (rule L10)`() throws {
+        var (supervisor, trio) = try self.restored()
+        var effects: [SupervisorEffect] = []
+        for _ in 0..<40 {
+            trio.now += 25_000_000
+            supervisor.step(.guardSeen(trio.tick), at: trio.tick, into: &effects)
+            supervisor.step(.tick, at: trio.tick, into: &effects)
+        }
+        let calls = effects.filter { if case .call = $0 { true } else { false } }
+        #expect(calls.isEmpty)
+        #expect(!supervisor.isCaughtUp)
+    }
+
+    @Test func `adopts what runs under its valid lease, and stops nothing (rule L10)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        #expect(trio.pass(milliseconds: 3_000) { $0.facts[a]?.groups.first?.isUp == true })
+        let before = try #require(trio.supervisors[a])
+        let callsBefore = trio.calls[a]?.filter { $0.action != .monitor }.count
+        let restored = RestoredState(
+            hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
+            entries: before.consensus.entries(after: .zero))
+        trio.supervisors[a] = try Supervisor(
+            identity: .init(node: a, bootID: "boot", startCounter: 2, nonce: 77), settings: Consensus.Settings(),
+            restored: restored, facts: trio.facts[a], leaseEnd: trio.leases[a] ?? .zero, seed: 5, at: trio.tick)
+        trio.pass(milliseconds: 6_000)
+        #expect(trio.owner == a)
+        #expect(trio.calls[a]?.filter { $0.action != .monitor }.count == callsBefore)
+    }
+
+    @Test func `adopts nothing of another boot (rules L10, E3)`() throws {
+        var trio = try Trio()
+        #expect(trio.settle())
+        let facts = try #require(trio.facts[a])
+        let supervisor = try Supervisor(
+            identity: .init(node: a, bootID: "another boot", startCounter: 2, nonce: 77),
+            settings: Consensus.Settings(), restored: RestoredState(), facts: facts,
+            leaseEnd: trio.tick + .seconds(2), seed: 5, at: trio.tick)
+        #expect(supervisor.runners.isEmpty)
+        #expect(!supervisor.hasLease(at: trio.tick))
+    }
+}

@@ -1,0 +1,145 @@
+import Basis
+import Mirror
+import Node
+import Raft
+import Resources
+
+/// Three supervisors in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
+struct Trio {
+    var supervisors: [NodeID: Supervisor] = [:]
+    var now: UInt64 = 1_000_000_000
+    var cuts: Set<[NodeID]> = []
+    var stopped: Set<NodeID> = []
+    var running: [NodeID: Set<String>] = [:]
+    var notes: [String] = []
+    var calls: [NodeID: [AgentCall]] = [:]
+    var leases: [NodeID: Tick] = [:]
+    var facts: [NodeID: Facts] = [:]
+    private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
+
+    static let ids = [NodeID(1), NodeID(2), NodeID(3)]
+    static let orders = GroupName("orders")
+
+    init() throws {
+        var entries = [
+            Entry(
+                mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: Self.ids)))
+        ]
+        func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
+            JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
+        }
+        let policy = ClusterPolicy(
+            name: "prod",
+            groups: [
+                GroupPolicy(
+                    name: Self.orders, nodes: ["a", "b"],
+                    resources: [ResourcePolicy(name: ResourceName("db"), agent: "exec")])
+            ])
+        let commands: [Command] = [
+            .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
+            .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
+        ]
+        for command in commands {
+            let log = LogCommand(
+                origin: NodeID(1), nonce: 0, sequence: 0, clusterMilliseconds: 0, wallMilliseconds: 0,
+                command: command)
+            entries.append(
+                Entry(
+                    mark: LogMark(term: Term(1), index: LogIndex(UInt64(entries.count) + 1)),
+                    payload: .command(log.encoded)))
+        }
+        for id in Self.ids {
+            let restored = RestoredState(
+                hardState: HardState(term: Term(1), commit: LogIndex(UInt64(entries.count))), entries: entries)
+            self.supervisors[id] = try Supervisor(
+                identity: .init(node: id, bootID: "boot", startCounter: 1, nonce: UInt64(id.rawValue)),
+                settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero,
+                seed: UInt64(id.rawValue), at: self.tick)
+        }
+    }
+
+    var tick: Tick { Tick(nanoseconds: self.now) }
+
+    mutating func cut(_ left: NodeID, _ right: NodeID) {
+        self.cuts.insert([left, right])
+        self.cuts.insert([right, left])
+    }
+
+    mutating func cutOneWay(from: NodeID, to: NodeID) { self.cuts.insert([from, to]) }
+
+    /// Lets time pass in steps of 25 ms; stops early once `condition` holds. False when it never did.
+    @discardableResult mutating func pass(
+        milliseconds: UInt64, until condition: (Trio) -> Bool = { _ in false }
+    ) -> Bool {
+        for _ in 0..<(milliseconds / 25) {
+            self.now += 25_000_000
+            for id in Self.ids where !self.stopped.contains(id) {
+                self.step(id, .guardSeen(self.tick))
+                self.step(id, .tick)
+            }
+            self.drain()
+            if condition(self) { return true }
+        }
+        return false
+    }
+
+    mutating func step(_ id: NodeID, _ input: SupervisorInput) {
+        var effects: [SupervisorEffect] = []
+        self.supervisors[id]?.step(input, at: self.tick, into: &effects)
+        var place = 0
+        while place < effects.count {
+            self.perform(effects[place], of: id, into: &effects)
+            place += 1
+        }
+    }
+
+    private mutating func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
+        switch effect {
+        case .persist(let request):
+            self.supervisors[id]?.step(.persisted(sequence: request.sequence), at: self.tick, into: &effects)
+        case .send(let envelope, let to): self.queue.append((envelope, via: id, to: to))
+        case .lease(let end, _, _): self.leases[id] = end
+        case .facts(let facts): self.facts[id] = facts
+        case .call(let call):
+            self.calls[id, default: []].append(call)
+            var outcome = AgentOutcome.success
+            let name = call.resource.name.rawValue
+            switch call.action {
+            case .start: self.running[id, default: []].insert(name)
+            case .stop: self.running[id]?.remove(name)
+            case .monitor, .probe:
+                if self.running[id]?.contains(name) != true { outcome = .notRunning }
+            }
+            self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick, into: &effects)
+        case .killGroup(let group):
+            self.running[id] = []
+            self.supervisors[id]?.step(.groupKilled(group, isDead: true), at: self.tick, into: &effects)
+        case .note(let text): self.notes.append("\(id): \(text)")
+        default: return
+        }
+    }
+
+    private mutating func drain() {
+        var rounds = 0
+        while !self.queue.isEmpty, rounds < 10_000 {
+            rounds += 1
+            let (envelope, via, to) = self.queue.removeFirst()
+            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil else { continue }
+            self.step(to, .receive(envelope, via: via))
+        }
+    }
+
+    var leader: NodeID? {
+        Self.ids.first { !self.stopped.contains($0) && self.supervisors[$0]?.consensus.isLeader == true }
+    }
+
+    var owner: NodeID? { Self.ids.first { self.running[$0]?.isEmpty == false } }
+
+    func standing(of id: NodeID, seenBy other: NodeID) -> ClusterState.Standing? {
+        self.supervisors[other]?.state.node(id)?.standing
+    }
+
+    mutating func settle() -> Bool {
+        self.pass(milliseconds: 10_000) { $0.owner != nil && $0.supervisors.values.allSatisfy { $0.me?.standing == .trusted } }
+    }
+}

@@ -1,0 +1,142 @@
+import Basis
+import CLinux
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Resources
+
+/// Counts its pats.
+private final class CountingWatchdog: Watchdog, Sendable {
+    let pats = Mutex(0)
+    func pat() { self.pats.withLock { $0 += 1 } }
+    func disarm() {}
+    var count: Int { self.pats.withLock { $0 } }
+}
+
+/// A guard that is stepped by hand, at times of the test's choice.
+private final class SteppedGuard {
+    let lease: UnsafeMutableRawPointer
+    let watchdog = CountingWatchdog()
+    let lines = Mutex<[String]>([])
+    var loop: GuardLoop
+
+    init(_ bench: Workbench) throws {
+        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
+        self.lease = lease
+        let said = Said()
+        self.said = said
+        self.loop = GuardLoop(
+            runDirectory: bench.directory, cgroupRoot: bench.environment.cgroupRoot, lease: lease,
+            watchdog: self.watchdog, log: { said.add($0) })
+    }
+
+    deinit { munmap(self.lease, 4096) }
+
+    final class Said: Sendable {
+        private let lines = Mutex<[String]>([])
+        func add(_ line: String) { self.lines.withLock { $0.append(line) } }
+        var text: String { self.lines.withLock { $0.joined(separator: "\n") } }
+    }
+    let said: Said
+
+    func setLease(end: UInt64) { holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_END, end) }
+}
+
+@Suite(.enabled(if: RealMachine.isAvailable)) struct `The guard` {
+    private static let tree = """
+        trap '' TERM; i=0; while [ $i -lt 6 ]; do (trap '' TERM; while true; do sleep 0.01 & sleep 0.01; done) & \
+        i=$((i+1)); done; setsid sleep 1000 & wait
+        """
+
+    @Test func `while the lease is valid it only pats the watchdog`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": "sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        let guardian = try SteppedGuard(bench)
+        guardian.setLease(end: 2_000_000_000)
+        for time in stride(from: UInt64(1_000_000_000), to: 2_000_000_000, by: 100_000_000) {
+            _ = guardian.loop.look(at: Tick(nanoseconds: time))
+            #expect(holdfast_lease_load(guardian.lease, HOLDFAST_LEASE_SLOT_GUARD) == time)
+        }
+        #expect(guardian.loop.look(at: Tick(nanoseconds: 1_999_000_000)) == .milliseconds(1))
+        #expect(guardian.loop.phase == .leased && guardian.watchdog.count == 11)
+        #expect(!guardian.loop.mayLeave(at: Tick(nanoseconds: 1_999_000_000)))
+        #expect(await bench.call(.probe, service) == .success)
+    }
+
+    @Test func `at the end of the lease a tree that keeps forking dies, and only then is the watchdog patted`()
+        async throws
+    {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": Self.tree])
+        #expect(await bench.call(.start, service) == .success)
+        let guardian = try SteppedGuard(bench)
+        guardian.setLease(end: 1_000_000_000)
+        #expect(!guardian.loop.mayLeave(at: Tick(nanoseconds: 1_000_000_000)))
+        var now: UInt64 = 1_000_000_000
+        _ = guardian.loop.look(at: Tick(nanoseconds: now))
+        while guardian.loop.phase == .killing {
+            #expect(guardian.watchdog.count == 0)
+            now += 2_000_000
+            _ = guardian.loop.look(at: Tick(nanoseconds: now))
+            await Task.yield()
+        }
+        #expect(try !bench.cgroup(service).isPopulated())
+        #expect(guardian.watchdog.count == 1)
+        #expect(guardian.loop.mayLeave(at: Tick(nanoseconds: now)))
+        #expect(guardian.said.text.contains("the lease ended 0.000s ago"), "\(guardian.said.text)")
+        #expect(guardian.said.text.contains("everything is dead"))
+    }
+
+    @Test func `what starts after the end of the lease is killed too`() async throws {
+        let bench = try Workbench()
+        let guardian = try SteppedGuard(bench)
+        guardian.setLease(end: 1_000_000_000)
+        #expect(guardian.loop.look(at: Tick(nanoseconds: 2_000_000_000)) == .milliseconds(20))
+        #expect(guardian.loop.phase == .idle && guardian.watchdog.count == 1)
+        let service = bench.resource("db", "exec", ["command": "sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        repeat {
+            _ = guardian.loop.look(at: Tick(nanoseconds: 2_100_000_000))
+        } while guardian.loop.phase == .killing
+        #expect(try !bench.cgroup(service).isPopulated())
+    }
+
+    @Test func `volume servers are not groups and live on`() async throws {
+        let bench = try Workbench()
+        let server = ControlGroup(bench.environment.cgroupRoot).child("volumes").child("pgdata")
+        try server.create()
+        let process = try Spawn.start(
+            SpawnRequest(
+                arguments: ["/bin/sleep", "1000"], environment: CallContext.toolEnvironment, cgroup: server))
+        let service = bench.resource("db", "exec", ["command": "sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        let guardian = try SteppedGuard(bench)
+        repeat {
+            _ = guardian.loop.look(at: Tick(nanoseconds: 5_000_000_000))
+        } while guardian.loop.phase == .killing
+        #expect(try !bench.cgroup(service).isPopulated())
+        #expect(server.processes() == [process.pid])
+        kill(process.pid, SIGKILL)
+        close(process.descriptor)
+    }
+
+    @Test func `at the end of the lease the addresses go`() async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let address = bench.resource("ip", "address", ["address": "10.9.0.100/24"])
+        #expect(await bench.call(.start, address) == .success)
+        let outcome = try await bench.onWorker { () -> (Bool, Bool) in
+            network.setup()
+            guard let guardian = try? SteppedGuard(bench) else { return (false, false) }
+            guardian.setLease(end: 1_000_000_000)
+            _ = guardian.loop.look(at: Tick(nanoseconds: 999_000_000))
+            let kept = InterfaceAddress("10.9.0.100/24")?.interfaces == ["left"]
+            _ = guardian.loop.look(at: Tick(nanoseconds: 1_000_000_000))
+            return (kept, guardian.loop.phase == .idle && guardian.watchdog.count == 2)
+        }
+        #expect(outcome.0 && outcome.1)
+        #expect(try !network.addresses().contains("10.9.0.100"))
+    }
+}

@@ -1,0 +1,65 @@
+import Foundation
+import Testing
+
+private let rules: [String] =
+    (1...16).map { "L\($0)" } + (1...3).map { "E\($0)" } + (1...4).map { "B\($0)" } + (1...8).map { "V\($0)" }
+
+@Suite struct DocumentTests {
+    @Test func `every safety rule is cited where it is kept and where it is tested`() throws {
+        let kept = Repository.sources
+        let scenarios = Repository.paths.filter { $0.hasPrefix("Tests/") && $0.hasSuffix(".txt") }.map(Repository.read)
+        let tested = Repository.tests.filter { !$0.path.hasPrefix("Tests/TidyTests/") } + scenarios
+        let unkept = try self.missing(in: kept)
+        let untested = try self.missing(in: tested)
+        #expect(unkept.isEmpty, "cited nowhere in Sources: \(unkept.joined(separator: " "))")
+        #expect(untested.isEmpty, "cited nowhere in Tests: \(untested.joined(separator: " "))")
+    }
+
+    @Test func `relative links in documents lead somewhere`() throws {
+        let expression = try NSRegularExpression(pattern: #"\]\(([^)\s]+)\)"#)
+        var findings: [Finding] = []
+        for file in Repository.paths.filter({ $0.hasSuffix(".md") }).map(Repository.read) {
+            for (index, line) in file.lines.enumerated() {
+                for match in expression.matches(in: line, range: NSRange(line.startIndex..., in: line)) {
+                    guard let range = Range(match.range(at: 1), in: line) else { continue }
+                    let target = String(line[range].prefix { $0 != "#" })
+                    if target.isEmpty || target.contains("://") || target.hasPrefix("mailto:") { continue }
+                    let folder = Repository.root.appendingPathComponent(file.path).deletingLastPathComponent()
+                    let place = folder.appendingPathComponent(target.removingPercentEncoding ?? target)
+                    if !FileManager.default.fileExists(atPath: place.path) {
+                        findings.append(
+                            Finding(path: file.path, line: index + 1, text: "the link to \(target) leads nowhere"))
+                    }
+                }
+            }
+        }
+        #expect(findings.isEmpty, "\(report(findings))")
+    }
+
+    @Test func `every scenario file says at its head why it exists`() {
+        let findings = Repository.paths.filter { $0.hasSuffix(".txt") && $0.lowercased().contains("scenarios/") }
+            .map(Repository.read).filter { !($0.lines.first ?? "").hasPrefix("# ") }
+            .map { Finding(path: $0.path, line: 1, text: "begin with `# ` and one sentence") }
+        #expect(findings.isEmpty, "\(report(findings))")
+    }
+
+    /// Rules that no file cites. `L1 to L4`, `L1–L4` and `V1...V3` cite what lies between too.
+    private func missing(in files: [Repository.File]) throws -> [String] {
+        let single = try NSRegularExpression(pattern: #"(?<![A-Za-z0-9])([LEBV])(\d{1,2})(?![A-Za-z0-9])"#)
+        let span = try NSRegularExpression(
+            pattern: #"(?<![A-Za-z0-9])([LEBV])(\d{1,2})(?: to |–|\.\.\.|-)[LEBV]?(\d{1,2})(?![A-Za-z0-9])"#)
+        var cited: Set<String> = []
+        for line in files.lazy.flatMap(\.lines) {
+            let range = NSRange(line.startIndex..., in: line)
+            func part(_ match: NSTextCheckingResult, _ group: Int) -> String {
+                Range(match.range(at: group), in: line).map { String(line[$0]) } ?? ""
+            }
+            for match in single.matches(in: line, range: range) { cited.insert(part(match, 1) + part(match, 2)) }
+            for match in span.matches(in: line, range: range) {
+                guard let first = Int(part(match, 2)), let last = Int(part(match, 3)), first < last else { continue }
+                for number in first...last { cited.insert(part(match, 1) + String(number)) }
+            }
+        }
+        return rules.filter { !cited.contains($0) }
+    }
+}

@@ -1,0 +1,1 @@
+"""Real daemons under real faults. See README.md."""

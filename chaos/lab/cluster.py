@@ -1,0 +1,237 @@
+"""A Holdfast cluster on the laboratory's nodes, made with the product's own commands."""
+import json
+import os
+import time
+
+from .shell import REPOSITORY, CommandFailed, clock, compile_c, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FLOATING = "100"
+DATABASE = "pgdata"
+
+
+def binary():
+    """The product under test: HOLDFAST_BINARY, else the release build of this repository."""
+    path = os.environ.get("HOLDFAST_BINARY", os.path.join(REPOSITORY, ".build", "release", "holdfast"))
+    if not os.access(path, os.X_OK):
+        raise SystemExit(f"{path} is missing; build it: swift build -c release --product holdfast")
+    return os.path.realpath(path)
+
+
+class Cluster:
+    """Daemons on every node of `lab`, and questions to them."""
+
+    def __init__(self, lab, name="demo", say=lambda text: None):
+        self.lab, self.name, self.say = lab, name, say
+        self.program = binary()
+        lab.program_directory = os.path.dirname(self.program)
+        self.members = [node.name for node in lab.nodes.values() if node.role == "member"]
+        self.pulses = os.path.join(lab.directory, "pulses")
+        self.heartbeat = compile_c(os.path.join(HERE, "..", "workload", "heartbeat.c"), "heartbeat")
+        self.floating = f"{lab.subnet}.{FLOATING}"
+        self.group = "orders"
+
+    # Commands
+
+    def run(self, node, *words, check=True, timeout=60):
+        """Runs a holdfast command on a node."""
+        return self.lab.node(node).run([self.program, *words], check=check, timeout=timeout)
+
+    def ask(self, node, *words, timeout=20):
+        """Runs a holdfast command that prints JSON, and returns it; None when it failed."""
+        result = self.run(node, *words, "-o", "json", check=False, timeout=timeout)
+        try:
+            return json.loads(result.stdout)
+        except ValueError:
+            return None
+
+    def start_daemon(self, name):
+        """Starts the daemon of a node that is a member of the cluster, and keeps it started as systemd would."""
+        node = self.lab.node(name)
+        loop = 'while true; do "$0" daemon; echo "the daemon ended with $?; it is started again" >&2; sleep 0.1; done'
+        node.spawn(["bash", "-c", loop, self.program], node.daemon_log)
+
+    # Birth
+
+    def form(self):
+        """`init` on the first node, `join` on the others."""
+        nodes = list(self.lab.nodes.values())
+        first = nodes[0]
+        self.shown(first, ["init", "--cluster", self.name, *self.about(first)])
+        self.start_daemon(first.name)
+        self.wait_status(first.name, lambda status: status["leader"] == first.name, 20, "the first node leads")
+        for node in nodes[1:]:
+            token = self.ask(first.name, "token")
+            if not token or "token" not in token:
+                raise RuntimeError(f"`holdfast token` gave no token: {self.run(first.name, 'token', check=False)}")
+            self.shown(node, ["join", token["token"], *self.about(node)], hide=token["token"])
+            self.start_daemon(node.name)
+        self.wait_status(
+            first.name, lambda status: len(status["nodes"]) == len(nodes) and self.all_up(status), 30,
+            "every node is up")
+
+    def about(self, node):
+        words = ["--name", node.name, "--site", node.site, "--address", f"{node.address}:7400"]
+        return words + (["--role", node.role] if node.role != "member" else [])
+
+    def shown(self, node, words, hide=None):
+        printed = " ".join("TOKEN" if word == hide else word for word in words)
+        self.say(f"{node.name}# holdfast {printed}")
+        self.run(node.name, *words)
+
+    def apply(self, text, name="cluster.yaml"):
+        """Writes the configuration on the first living node and applies it."""
+        node = self.any_node()
+        path = os.path.join(self.lab.node(node).directory, "state", name)
+        with open(path, "w") as file:
+            file.write(text)
+        self.say(f"{node}# holdfast apply /var/lib/holdfast/{name}")
+        return self.run(node, "apply", f"/var/lib/holdfast/{name}", "--yes", timeout=120)
+
+    # Questions
+
+    def living(self):
+        """Names of nodes that are powered on and plugged in."""
+        return [node.name for node in self.lab.nodes.values() if node.is_up and node.plugged]
+
+    def any_node(self):
+        """A node to ask."""
+        return self.living()[0]
+
+    def status(self, node=None):
+        """The status report as a node tells it, or None."""
+        return self.ask(node or self.any_node(), "status")
+
+    @staticmethod
+    def all_up(status):
+        """Whether every node of a status is up."""
+        return all(node["state"] == "up" for node in status["nodes"])
+
+    def wait_status(self, node, condition, seconds, what):
+        """Polls the status of a node (None: of any) until the condition holds."""
+        last = {}
+
+        def look():
+            last["status"] = self.status(node)
+            try:
+                return last["status"] if last["status"] and condition(last["status"]) else None
+            except (KeyError, TypeError, IndexError):
+                return None
+
+        try:
+            return wait_until(look, seconds, what, step=0.1)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the last status was {json.dumps(last.get('status'))}") from None
+
+    def group_of(self, status):
+        """The report of the group under test."""
+        return next((group for group in status["groups"] if group["name"] == self.group), {})
+
+    def owner(self):
+        """The node that the group is assigned to, as a reachable node tells it."""
+        for node in self.living():
+            status = self.status(node)
+            if status and status.get("hasQuorum"):
+                return self.group_of(status).get("owner")
+        return None
+
+    def leader(self):
+        """The leader, as a reachable node tells it."""
+        for node in self.living():
+            status = self.status(node)
+            if status and status.get("leader"):
+                return status["leader"]
+        return None
+
+    def wait_running(self, seconds=60, on=None, node=None):
+        """Waits until the group runs (on a node, if one is named), and returns its owner."""
+        def runs(status):
+            group = self.group_of(status)
+            return group.get("state") == "running" and (on is None or group.get("owner") == on)
+        status = self.wait_status(node, runs, seconds, f"{self.group} runs" + (f" on {on}" if on else ""))
+        return self.group_of(status)["owner"]
+
+    def wait_in_sync(self, seconds=120, progress=None):
+        """Waits until every replica of every volume holds every write."""
+        def synced(status):
+            replicas = [replica for volume in status["volumes"] for replica in volume["replicas"]]
+            if progress:
+                progress(replicas)
+            return all(replica["inSync"] for replica in replicas) and self.all_up(status)
+        return self.wait_status(None, synced, seconds, "every replica is in sync")
+
+    def wait_healthy(self, seconds=90):
+        """Waits until all nodes are up, the group runs and its replicas are in sync."""
+        self.wait_running(seconds)
+        self.wait_in_sync(seconds)
+
+    def return_node(self, name):
+        """Powers a node on and starts its daemon."""
+        self.lab.node(name).boot()
+        self.start_daemon(name)
+
+    def events(self):
+        """Every event of the log that is kept, oldest first, with times of the boot clock as `at`."""
+        offset = time.time() - clock()
+        for node in self.living():
+            report = self.ask(node, "events")
+            if report and "events" in report:
+                for event in report["events"]:
+                    event["at"] = event["wallClockMilliseconds"] / 1000 - offset
+                return report["events"]
+        return []
+
+    # Configurations
+
+    def service_policy(self, takeover="after-lease", failback="false", extra=""):
+        """One group with nothing but a heartbeat."""
+        return f"""cluster: {self.name}
+{extra}groups:
+  {self.group}:
+    nodes: [{', '.join(self.members)}]
+    takeover: {takeover}
+    failback: {failback}
+    moves: {{ maximum: 1000, window: 1h }}
+    resources:
+      - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}" }}
+"""
+
+    def database_policy(self, takeover="after-lease", size="512MiB", extra=""):
+        """PostgreSQL on a mirrored file system behind a floating address, and a heartbeat that starts first."""
+        script = os.path.join(REPOSITORY, "chaos", "workload", "postgres_service.sh")
+        replicas = "\n".join(
+            f"      {name}: {{ backing: /var/lib/holdfast/{DATABASE}.img, "
+            f'address: "{self.lab.node(name).address}:7410" }}' for name in self.members)
+        return f"""cluster: {self.name}
+{extra}volumes:
+  {DATABASE}:
+    size: {size}
+    replicas:
+{replicas}
+groups:
+  {self.group}:
+    nodes: [{', '.join(self.members)}]   # most preferred first
+    takeover: {takeover}
+    failback: false
+    moves: {{ maximum: 1000, window: 1h }}
+    resources:                           # started in this order, stopped in reverse
+      - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}" }}
+      - {{ name: disk, agent: volume, volume: {DATABASE} }}
+      - {{ name: fs, agent: filesystem, volume: {DATABASE}, mount: /srv/pg, type: ext4, format: if-blank }}
+      - name: db
+        agent: exec
+        command: "{script} /srv/pg/data"
+        check: "{pg_isready()} -q -h 127.0.0.1"
+        startTimeout: 120s
+      - {{ name: ip, agent: address, address: {self.floating}/24, interface: eth0 }}
+"""
+
+
+def pg_isready():
+    """The check of the newest PostgreSQL that is installed, without Debian's wrapper."""
+    root = "/usr/lib/postgresql"
+    versions = sorted(os.listdir(root), key=lambda text: int(text) if text.isdigit() else 0)
+    return os.path.join(root, versions[-1], "bin", "pg_isready")
+
+
+__all__ = ["Cluster", "CommandFailed", "binary"]

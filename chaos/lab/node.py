@@ -1,0 +1,251 @@
+"""One node: namespaces with their own first process, mounts and cgroup, on a port of the switch."""
+import os
+import signal
+import subprocess
+import uuid
+
+from .shell import PYTHON, CommandFailed, clock, identity, is_alive, run, send, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+BOOT = r"""
+set -e
+echo 0 > "$LAB_CGROUP/system/cgroup.procs"
+hostname "$LAB_HOST"
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 run /run
+mount -t tmpfs -o mode=1777 tmp /dev/shm
+mkdir -p /run/lock /run/user /run/sshd "$LAB_STATE" "$LAB_SRV"
+mkdir -p /var/lib/holdfast /srv
+mount --bind "$LAB_STATE" /var/lib/holdfast
+mount --bind "$LAB_SRV" /srv
+exec "$LAB_PYTHON" "$LAB_REAPER"
+"""
+
+
+class Node:
+    """A machine of the laboratory. `boot` and `power_off` may follow each other any number of times."""
+
+    def __init__(self, lab, name, site, number, role="member"):
+        self.lab, self.name, self.site, self.number, self.role = lab, name, site, number, role
+        self.namespace = f"{lab.name}-{name}"
+        self.address = f"{lab.subnet}.{number}"
+        self.directory = os.path.join(lab.directory, name)
+        self.cgroup = f"{lab.cgroup}/{name}"
+        self.init = None
+        self.boot_id = None
+        self.plugged = False
+        self.sessions = []  # commands that run now; they stop with the node, and must go on for it to be collected
+        self.daemon_log = os.path.join(self.directory, "daemon.log")
+        os.makedirs(self.directory, exist_ok=True)
+
+    # Power
+
+    def boot(self):
+        """Powers the node on: fresh kernel state, a new boot id, the old disk."""
+        lab = self.lab
+        for part in ("", "/system"):
+            os.makedirs(self.cgroup + part, exist_ok=True)
+        lab.remember("namespaces", self.namespace)
+        run(["ip", "netns", "del", self.namespace], check=False)
+        run(["ip", "netns", "add", self.namespace])
+        lab.network.plug_in_new(self.name, self.site, self.namespace, self.number)
+        run(f"""set -e
+            ip -n {self.namespace} link set lo up
+            ip -n {self.namespace} link set eth0 up
+            ip -n {self.namespace} addr add {self.address}/24 dev eth0""")
+        self.plugged = True
+        self.boot_id = str(uuid.uuid4())
+        environment = dict(
+            os.environ, LAB_CGROUP=self.cgroup, LAB_HOST=self.name, LAB_PYTHON=PYTHON,
+            LAB_STATE=f"{self.directory}/state", LAB_SRV=f"{self.directory}/srv",
+            LAB_REAPER=os.path.join(HERE, "reaper.py"))
+        with open(os.path.join(self.directory, "boot.log"), "ab") as log:
+            outer = subprocess.Popen(
+                ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts", "--ipc", "--pid",
+                 "--fork", "--mount-proc", "bash", "-c", BOOT],
+                env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.outer = outer
+        pid = wait_until(lambda: self.first_process(outer), 10, f"{self.name} boots (see {self.directory}/boot.log)")
+        self.init = identity(pid)
+        lab.remember("processes", identity(outer.pid))
+        lab.remember("processes", self.init)
+
+    def first_process(self, outer):
+        if outer.poll() is not None:
+            raise RuntimeError(f"{self.name} did not boot: see {self.directory}/boot.log")
+        try:
+            with open(f"/proc/{outer.pid}/task/{outer.pid}/children") as file:
+                children = file.read().split()
+            if children:
+                with open(f"/proc/{children[0]}/cmdline") as file:
+                    if "reaper.py" in file.read():
+                        return int(children[0])
+        except OSError:
+            pass
+        return None
+
+    @property
+    def is_up(self):
+        """Whether the node is powered on."""
+        return self.init is not None and is_alive(self.init)
+
+    def power_off(self):
+        """Power is lost: every process dies and the port goes dead in the same instant. Returns that instant."""
+        devices = self.block_devices()
+        cut = self.lab.network.pull_out_begin(self.name) if self.plugged else None
+        instant = clock()
+        send(self.init, signal.SIGKILL)
+        self.resume_sessions()
+        if cut is not None:
+            cut.wait()
+        self.plugged = False
+        self.outer.wait()
+        self.init = None
+        self.lab.detach(devices)
+        run(["ip", "netns", "del", self.namespace], check=False)
+        return instant
+
+    # Commands
+
+    def enter(self, moved=True):
+        """The words that put a command inside the node (and its cgroup)."""
+        if not self.is_up:
+            raise RuntimeError(f"{self.name} is powered off")
+        words = ["nsenter", "-t", str(self.init[0]), "-m", "-u", "-i", "-n", "-p", "--"]
+        if moved:
+            words += ["bash", "-c", f'echo 0 > "{self.cgroup}/system/cgroup.procs"; exec "$@"', "bash"]
+        return words
+
+    def environment(self):
+        """What a process of the node finds in its environment."""
+        kept = {key: os.environ[key] for key in ("LANG", "TERM", "SWIFT_BACKTRACE") if key in os.environ}
+        return dict(
+            kept, PATH=f"{self.lab.program_directory}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            HOME="/root",
+            HOLDFAST_BOOT_ID=self.boot_id, HOLDFAST_CGROUP=f"{self.cgroup}/holdfast")
+
+    def run(self, command, check=True, timeout=60):
+        """Runs a command on the node (a list, or a string for bash) and returns its result."""
+        words = ["bash", "-c", command] if isinstance(command, str) else command
+        process = subprocess.Popen(
+            self.enter() + words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.environment())
+        self.sessions.append(process)
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            output, errors = process.communicate()
+            errors += f"(killed after {timeout} s)"
+        finally:
+            self.sessions.remove(process)
+        result = subprocess.CompletedProcess(words, process.returncode, output, errors)
+        if check and result.returncode != 0:
+            raise CommandFailed([f"{self.name}:"] + words, result)
+        return result
+
+    def spawn(self, words, log, environment=()):
+        """Starts a command on the node as a child of its first process; its output is appended to `log`."""
+        with open(log, "ab") as file:
+            subprocess.run(
+                self.enter() + ["bash", "-c", 'setsid "$@" &', "bash", *words], check=True,
+                env=dict(self.environment(), **dict(environment)), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+    # Processes
+
+    def processes(self):
+        """All processes of the node as {pid: command words}, its first process included."""
+        found = {}
+        try:
+            mine = os.readlink(f"/proc/{self.init[0]}/ns/pid")
+        except (OSError, TypeError):
+            return found
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                if os.readlink(f"/proc/{entry}/ns/pid") != mine:
+                    continue
+                with open(f"/proc/{entry}/cmdline") as file:
+                    found[int(entry)] = file.read().split("\0")[:-1]
+            except OSError:
+                continue
+        return found
+
+    def find(self, role):
+        """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`, `service`, `postgres`."""
+        kind, _, detail = role.partition(":")
+        found = []
+        for pid, words in sorted(self.processes().items()):
+            if not words:
+                continue
+            program = os.path.basename(words[0])
+            if kind in ("daemon", "guard", "volume-server") and program == "holdfast":
+                if kind in words[1:3] and (not detail or any(detail in word for word in words)):
+                    found.append(pid)
+            elif kind == "service" and program == "heartbeat":
+                found.append(pid)
+            elif kind == "postgres" and program == "postgres" and "-D" in words:
+                found.append(pid)
+        return found
+
+    def signal(self, role, number):
+        """Signals every process of a role and returns how many there were."""
+        targets = self.find(role)
+        for pid in targets:
+            send(identity(pid), number)
+        return len(targets)
+
+    def pause(self):
+        """SIGSTOP to every process of the node, as often as new ones appear."""
+        stopped = set()
+        while True:
+            fresh = [pid for pid in self.processes() if pid not in stopped]
+            if not fresh:
+                return
+            for pid in sorted(fresh):
+                send(identity(pid), signal.SIGSTOP)
+                stopped.add(pid)
+
+    def resume(self):
+        """SIGCONT to every process of the node, in no useful order: the guard may come last."""
+        for pid in sorted(self.processes()):
+            send(identity(pid), signal.SIGCONT)
+        self.resume_sessions()
+
+    def resume_sessions(self):
+        for process in list(self.sessions):
+            process.send_signal(signal.SIGCONT)
+
+    def freeze(self, frozen=True):
+        """Stops the whole node in one step, as a paused virtual machine."""
+        with open(f"{self.cgroup}/cgroup.freeze", "w") as file:
+            file.write("1" if frozen else "0")
+
+    # What the kernel holds for the node
+
+    def block_devices(self):
+        """Loop devices whose backing file lies in a mount of this node only, as [name, backing device]."""
+        try:
+            with open(f"/proc/{self.init[0]}/mountinfo") as file:
+                mine = {line.split()[2] for line in file if " - fuse" in line}
+        except (OSError, TypeError):
+            return []
+        result = run(["losetup", "-l", "-n", "-O", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-FILE"], check=False)
+        found = []
+        for line in result.stdout.splitlines():
+            words = line.split()
+            if len(words) >= 3 and words[2] in mine:
+                found.append([words[0], words[2]])
+        return found
+
+    def memory(self, role):
+        """Resident memory of a role's first process in MiB."""
+        for pid in self.find(role):
+            with open(f"/proc/{pid}/status") as file:
+                for line in file:
+                    if line.startswith("VmRSS"):
+                        return int(line.split()[1]) / 1024
+        return None

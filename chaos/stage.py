@@ -1,0 +1,236 @@
+"""A cluster on which scenarios are played: performs their faults, then settles and checks."""
+import os
+import signal
+import time
+
+from .lab.cluster import Cluster
+from .lab.lab import Lab
+from .lab.shell import clock, identity, wait_until
+from .workload import checkers
+from .workload.database import found_rows
+
+NODES = [("tok-1", "tokyo", "member"), ("osk-1", "osaka", "member"), ("wit-1", "nagoya", "witness")]
+HERE = os.path.dirname(os.path.abspath(__file__))
+SLACK = 0.030  # a guard that was itself stopped may be scheduled this much later than the service
+
+
+class Stage:
+    """One laboratory with one cluster, used by scenarios of the same make."""
+
+    @staticmethod
+    def make(scenario):
+        """What must agree for two scenarios to share a cluster."""
+        return (scenario.workload, sorted(scenario.policy.items()), sorted(scenario.wan.items()))
+
+    def __init__(self, scenario):
+        self.made_for = Stage.make(scenario)
+        wan = None
+        if scenario.wan:
+            wan = {site: scenario.wan.get(site, "delay=0") for _, site, _ in NODES}
+        self.lab = Lab("chaos", NODES, wan=wan)
+        self.lab.up()
+        self.writer, self.last_target = None, None
+        try:
+            self.cluster = Cluster(self.lab, name="chaos")
+            self.cluster.form()
+            takeover = scenario.policy.get("takeover", "after-lease")
+            if scenario.workload == "database":
+                self.cluster.apply(self.cluster.database_policy(takeover=takeover, size="384MiB"))
+            else:
+                self.cluster.apply(self.cluster.service_policy(
+                    takeover=takeover, failback=scenario.policy.get("failback", "false")))
+            self.cluster.wait_running(180)
+            self.history = os.path.join(self.lab.directory, "rows")
+            if scenario.workload == "database":
+                self.cluster.wait_in_sync()
+                self.start_writer()
+        except BaseException:
+            self.close(keep_files=True)
+            raise
+
+    def close(self, keep_files=False):
+        """Removes the laboratory."""
+        self.lab.keep_files = keep_files
+        self.lab.down()
+
+    def start_writer(self):
+        self.writer = self.lab.client_python(
+            os.path.join(HERE, "workload", "writer.py"), self.cluster.floating, self.history,
+            log=os.path.join(self.lab.directory, "writer.log"))
+        wait_until(
+            lambda: len(checkers.acknowledged(checkers.read_rows(self.history))) > 20, 60, "the first rows are accepted")
+
+    # Faults
+
+    def resolve(self, word):
+        """The node that a word means at this moment."""
+        if word in self.lab.nodes:
+            return word
+        if word == "it":
+            if self.last_target is None:
+                raise RuntimeError("`it` is used before any fault named a node")
+            return self.last_target
+        if word == "witness":
+            return next(node.name for node in self.lab.nodes.values() if node.role == "witness")
+        owner = self.cluster.owner()
+        if word == "owner":
+            return owner
+        if word == "standby":
+            return next(name for name in self.cluster.members if name != owner)
+        if word == "leader":
+            return self.cluster.leader()
+        raise RuntimeError(f"`{word}` is no node; use a name, owner, standby, leader, witness or it")
+
+    def perform(self, fault):
+        """Does what a fault line says, and returns the instant at which it took effect."""
+        words, name = fault.words, fault.name
+        if name == "heal":
+            self.lab.heal()
+            return clock()
+        if name == "wan":
+            self.lab.network.set_wan(words[0], " ".join(f"{k}={v}" for k, v in fault.options.items()))
+            return clock()
+        if name == "transfer":
+            self.cluster.run(self.cluster.any_node(), "leader", "transfer", "--yes", check=False)
+            return clock()
+        if name == "cut":
+            return self.cut(words, fault.options)
+        target = self.resolve(words[0])
+        self.last_target = target
+        node = self.lab.node(target)
+        if name == "kill":
+            return node.power_off()
+        if name == "boot":
+            if not node.is_up:
+                self.cluster.return_node(target)
+            return clock()
+        if name == "isolate":
+            return self.lab.isolate(target)
+        if name == "rejoin":
+            self.lab.rejoin(target)
+            return clock()
+        if name in ("move", "drain", "undrain"):
+            verb = ["group", "move", self.cluster.group, "--to", target] if name == "move" else ["node", name, target]
+            instant = clock()
+            self.cluster.run(self.cluster.any_node(), *verb, "--yes", timeout=90)
+            return instant
+        return self.act_on_processes(name, node, words[1:])
+
+    def act_on_processes(self, name, node, words):
+        instant = clock()
+        if name == "pause":
+            node.pause()
+        elif name == "resume":
+            node.resume()
+        elif name in ("freeze", "thaw"):
+            node.freeze(name == "freeze")
+        elif name == "restart-daemon":
+            node.signal("daemon", signal.SIGTERM)
+        else:
+            number = {"kill-process": signal.SIGKILL, "stop-process": signal.SIGSTOP,
+                      "continue-process": signal.SIGCONT}[name]
+            if node.signal(words[0], number) == 0:
+                raise RuntimeError(f"no {words[0]} runs on {node.name}")
+        return instant
+
+    def cut(self, words, options):
+        def side(word):
+            if word == "rest":
+                return None
+            return [self.resolve(part) for part in word.split(",")]
+        left, right = side(words[0]), side(words[1])
+        others = lambda chosen: [name for name in [*self.lab.nodes, "client"] if name not in chosen]  # noqa: E731
+        left = others(right) if left is None else left
+        right = others(left) if right is None else right
+        self.last_target = left[0] if left[0] != "client" else right[0]
+        instant = clock()
+        self.lab.partition(left, right, one_way=options.get("one-way") == "yes", port=options.get("port"))
+        return instant
+
+    # A scenario
+
+    def play(self, scenario, seed):
+        """Runs the faults, settles, checks, and returns a summary; raises `Broken` or `TimeoutError`."""
+        self.last_target = None
+        self.cluster.wait_healthy()
+        if os.path.exists(self.cluster.pulses):
+            os.truncate(self.cluster.pulses, 0)
+        time.sleep(0.3)
+        owner_before, began = self.cluster.owner(), clock()
+        instants = []
+        for at, fault in scenario.schedule(seed):
+            time.sleep(max(0.0, began + at - clock()))
+            instants.append(self.perform(fault))
+        time.sleep(max(0.0, began + scenario.length - clock()))
+        ended = clock()
+        self.settle()
+        return self.check(scenario, owner_before, began, ended, instants)
+
+    def settle(self):
+        """Ends every fault, and waits until the cluster is healthy again."""
+        for node in self.lab.nodes.values():
+            if node.is_up:
+                node.freeze(False)
+                node.resume()
+        self.lab.heal()
+        for site in self.lab.network.relays:
+            self.lab.network.set_wan(site, "cut=none loss=0")
+        for node in self.lab.nodes.values():
+            if not node.is_up:
+                self.cluster.return_node(node.name)
+        try:
+            self.cluster.wait_healthy(120)
+        except TimeoutError as error:
+            raise checkers.Broken("BoundedRecovery", f"not healthy after every fault ended: {error}") from None
+
+    def check(self, scenario, owner_before, began, ended, instants):
+        """Looks at the histories."""
+        runs = checkers.read_runs(self.cluster.pulses)
+        said = []
+        for name, options in scenario.expectations:
+            which = instants[int(options.get("fault", "1")) - 1] if instants else began
+            if name == "single-owner":
+                allowed = SLACK if options.get("guard") == "stopped" else 0.0
+                if scenario.policy.get("takeover") != "immediate":
+                    checkers.check_single_owner(runs, allowed, origin=began)
+                checkers.check_one_process(runs)
+                said.append("one owner at a time")
+            elif name == "nothing-lost":
+                said.append(self.check_rows())
+            elif name == "recovered":
+                said.append(self.check_recovered(scenario, runs, which, options))
+            elif name == "undisturbed":
+                node = checkers.check_never_stopped(runs, began, ended)
+                said.append(f"never stopped on {node}")
+            elif name in ("moved", "stayed"):
+                owner = self.cluster.owner()
+                if (owner != owner_before) != (name == "moved"):
+                    raise checkers.Broken("BoundedRecovery", f"the group is on {owner} and was on {owner_before}")
+                said.append(f"{name} ({owner_before} → {owner})" if name == "moved" else name)
+        return ", ".join(said)
+
+    def check_recovered(self, scenario, runs, instant, options):
+        within = float(options.get("within", "10s").removesuffix("s"))
+        if scenario.workload == "database" and options.get("by") != "service":
+            first = wait_until(
+                lambda: checkers.first_acknowledged_after(checkers.read_rows(self.history), instant + 0.05), 30,
+                "a row is accepted after the fault")
+            gap, _, _ = checkers.longest_gap(checkers.read_rows(self.history), since=instant - 0.5)
+            took = max(first - instant, gap)
+            if took > within:
+                raise checkers.Broken("BoundedRecovery", f"no row for {took:.2f} s, wanted at most {within:g} s")
+            return f"longest gap between rows {took:.2f} s"
+        return f"running again after {checkers.check_recovered(runs, instant, within):.2f} s"
+
+    def check_rows(self):
+        """Counts acknowledged and found rows while the writer stands still."""
+        who = identity(self.writer.pid)
+        try:
+            os.kill(who[0], signal.SIGSTOP)
+            time.sleep(0.05)
+            entries = checkers.read_rows(self.history)
+            found = found_rows(self.lab, self.cluster.floating)
+            acked, there = checkers.check_rows(entries, found)
+        finally:
+            os.kill(who[0], signal.SIGCONT)
+        return f"{acked} rows acknowledged, {there} found, none missing"

@@ -1,0 +1,137 @@
+"""The laboratory does what it says: wires, cuts, power, the WAN. Counts are asserted, times are printed."""
+import os
+import re
+import unittest
+
+from chaos.lab.lab import Lab
+from chaos.lab.shell import clock, compile_c, run, wait_until
+
+NODES = [("one", "left", "member"), ("two", "right", "member")]
+
+
+def pings(node, address, count=3, wait="0.3", interval="0.05"):
+    """How many of `count` pings are answered."""
+    result = node.run(["ping", "-n", "-q", "-c", str(count), "-i", interval, "-W", wait, address], check=False)
+    return int(re.search(r"(\d+) received", result.stdout)[1]), result.stdout
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class Wires(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab("test-wires", NODES).up()
+        cls.one, cls.two = cls.lab.node("one"), cls.lab.node("two")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.down()
+
+    def test_a_cut_in_one_direction_and_its_end(self):
+        self.assertEqual(pings(self.one, self.two.address)[0], 3)
+        self.lab.partition(["one"], ["two"], one_way=True)
+        self.assertEqual(pings(self.one, self.two.address)[0], 0)
+        self.lab.heal()
+        self.assertEqual(pings(self.one, self.two.address)[0], 3)
+
+    def test_one_port_alone(self):
+        self.two.spawn(["/usr/bin/python3", "-m", "http.server", "7410"], "/dev/null")
+        self.two.spawn(["/usr/bin/python3", "-m", "http.server", "7411"], "/dev/null")
+
+        def reaches(port):
+            words = ["timeout", "0.5", "bash", "-c", f"</dev/tcp/{self.two.address}/{port}"]
+            return self.one.run(words, check=False).returncode == 0
+        wait_until(lambda: reaches(7410) and reaches(7411), 10, "both ports answer")
+        self.lab.partition(["one"], ["two"], port=7410)
+        self.assertFalse(reaches(7410))
+        self.assertTrue(reaches(7411))
+        self.lab.heal()
+        self.assertTrue(reaches(7410))
+
+    def test_isolation_keeps_the_carrier(self):
+        self.lab.isolate("one")
+        self.assertEqual(pings(self.one, self.two.address, count=1)[0], 0)
+        self.assertIn("LOWER_UP", self.one.run("ip link show eth0").stdout)
+        self.lab.heal()
+        self.assertEqual(pings(self.one, self.two.address)[0], 3)
+
+    def test_power_loss_kills_everything_and_forgets_the_kernel(self):
+        self.one.spawn(["sleep", "1000"], "/dev/null")
+        self.one.run("ip addr add 10.9.0.77/24 dev eth0; echo kept > /var/lib/holdfast/file; echo gone > /run/file")
+        before = self.one.boot_id
+        victims = list(self.one.processes())
+        self.one.power_off()
+        self.assertEqual([pid for pid in victims if os.path.exists(f"/proc/{pid}")], [])
+        self.one.boot()
+        self.assertNotEqual(self.one.boot_id, before)
+        self.assertNotIn("10.9.0.77", self.one.run("ip addr").stdout)
+        self.assertEqual(self.one.run("cat /var/lib/holdfast/file; ls /run/file 2>/dev/null || true").stdout, "kept\n")
+
+    def test_a_paused_node_goes_on_afterwards(self):
+        self.two.spawn(["sleep", "1000"], "/dev/null")
+        self.two.pause()
+
+        def states():
+            found = set()
+            for pid in self.two.processes():
+                with open(f"/proc/{pid}/stat") as file:
+                    found.add(file.read().rsplit(")", 1)[1].split()[0])
+            return found
+        wait_until(lambda: states() == {"T"}, 10, "every process is stopped")
+        self.two.resume()
+        self.assertEqual(self.two.run("echo here").stdout, "here\n")
+
+    def test_heartbeats_share_one_clock(self):
+        program = compile_c(os.path.join(os.path.dirname(__file__), "..", "workload", "heartbeat.c"), "heartbeat")
+        history = os.path.join(self.lab.directory, "pulses")
+        for node in (self.one, self.two):
+            node.spawn([program, history], "/dev/null")
+        wait_until(lambda: os.path.exists(history) and os.path.getsize(history) > 4000, 10, "beats are written")
+        with open(history) as file:
+            lines = file.read().split("\n")[:-1]
+        self.assertEqual({line.split()[0] for line in lines}, {"one", "two"})
+        self.assertLess(abs(clock() - float(lines[-1].split()[3])), 10)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class FarApart(unittest.TestCase):
+    def test_delay_loss_and_cuts_change_while_it_runs(self):
+        lab = Lab("test-wan", NODES, wan={"left": "delay=10", "right": "delay=10"}).up()
+        try:
+            one, two = lab.node("one"), lab.node("two")
+            received, text = pings(one, two.address, count=20, wait="2", interval="0.02")
+            print("\n  20 + 20 ms both ways:", text.strip().split("\n")[-1])
+            self.assertEqual(received, 20)
+            lab.network.set_wan("left", "loss=50,0")
+            received, text = pings(one, two.address, count=200, wait="1", interval="0.005")
+            print(f"  50 % loss one way: {received} of 200 answered")
+            self.assertTrue(50 <= received <= 150, received)
+            lab.network.set_wan("left", "loss=0 cut=in")
+            self.assertEqual(pings(one, two.address)[0], 0)
+            lab.network.set_wan("left", "cut=none jitter=5 rate=10")
+            self.assertEqual(pings(one, two.address, wait="2")[0], 3)
+        finally:
+            lab.down()
+
+    def test_nothing_is_left(self):
+        lab = Lab("test-left", NODES).up()
+        lab.down()
+        self.assertFalse(os.path.exists(lab.cgroup))
+        self.assertNotIn(lab.name, run("ip netns list").stdout)
+        self.assertFalse(os.path.exists(lab.directory))
+
+    def test_an_interrupted_run_is_cleaned_up(self):
+        first = Lab("test-interrupted", NODES).up()
+        survivors = [first.node("one").init, first.node("two").init]
+        first.state["owner"] = [first.state["owner"][0], 1]  # as if its process had ended
+        first.save()
+        Lab("test-interrupted", NODES).down()
+        self.assertFalse(os.path.exists(first.cgroup))
+        self.assertNotIn(first.name, run("ip netns list").stdout)
+        for pid, _ in survivors:
+            self.assertFalse(os.path.exists(f"/proc/{pid}/root/run"))
+        for node in first.nodes.values():
+            node.outer.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,61 @@
+"""Looks at a node from outside, without asking the product: when was its volume attached, mounted, and so on."""
+import os
+import threading
+import time
+
+from chaos.lab.shell import clock
+
+PHASES = ("device", "mounted", "recovered", "address")
+
+
+class Observer:
+    """Polls one node and notes when each phase began to hold, and when it ceased to."""
+
+    def __init__(self, node, floating, volume="pgdata", mount="/srv/pg", step=0.004):
+        self.node, self.floating, self.mount, self.step = node, floating, mount, step
+        self.root = f"/proc/{node.init[0]}"
+        self.device = f"{self.root}/root/run/holdfast/volumes/{volume}/device"
+        self.began, self.ceased = {}, {}
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.state = self.look()
+        self.thread.start()
+
+    def look(self):
+        """Which phases hold now."""
+        try:
+            with open(f"{self.root}/mountinfo") as file:
+                mounted = any(line.split()[4] == self.mount for line in file)
+            with open(f"{self.root}/net/fib_trie") as file:
+                address = f"|-- {self.floating}\n" in file.read()
+        except OSError:
+            return dict.fromkeys(PHASES, False)
+        recovered = False
+        if mounted and not self.node_is_cut_off():
+            try:
+                with open(f"{self.root}/root{self.mount}/data/postmaster.pid") as file:
+                    recovered = any(line.strip() == "ready" for line in file)
+            except OSError:
+                pass
+        return {
+            "device": os.path.islink(self.device), "mounted": mounted, "recovered": recovered, "address": address}
+
+    def node_is_cut_off(self):
+        """A read below the mount of a node whose volume is frozen would hang."""
+        return not self.node.plugged
+
+    def watch(self):
+        while not self.ending.is_set():
+            state, now = self.look(), clock()
+            for phase in PHASES:
+                if state[phase] and not self.state[phase]:
+                    self.began.setdefault(phase, now)
+                elif self.state[phase] and not state[phase]:
+                    self.ceased[phase] = now
+            self.state = state
+            time.sleep(self.step)
+
+    def stop(self):
+        """Ends the watch."""
+        self.ending.set()
+        self.thread.join(2)

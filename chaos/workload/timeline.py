@@ -1,0 +1,87 @@
+"""From the instant of a fault to the first accepted row: phases from the log, from outside, and from the writer."""
+
+
+def from_events(events, fault, lost_node):
+    """Times of detected, lost, assigned and running, from events of the log that carry `at`."""
+    found = {}
+    for event in events:
+        if event["at"] < fault - 0.05:
+            continue
+        sentence = event["sentence"]
+        if lost_node and sentence.startswith(f"{lost_node} is silent"):
+            found.setdefault("detected", event["at"])
+        elif lost_node and (
+                sentence.startswith(f"{lost_node} is lost") or sentence.startswith(f"{lost_node} ended its life")):
+            found.setdefault("lost", event["at"])
+        elif " is assigned to " in sentence:
+            found.setdefault("assigned", event["at"])
+        elif " runs on " in sentence:
+            found.setdefault("running", event["at"])
+    return found
+
+
+ORDER = (
+    ("detected", "a majority heard nothing for the detection time"),
+    ("lost", "the lease has certainly ended"),
+    ("assigned", "the new owner is in the log"),
+    ("promoted", "the mirror copy is writable and attached"),
+    ("mounted", "journal replayed, file system mounted"),
+    ("recovered", "PostgreSQL replayed its log and answers"),
+    ("address up", "the floating address is on the new node"),
+    ("first row accepted", "the writer has an acknowledgement"),
+)
+
+
+def build(fault, events, observer, first_row, lost_node):
+    """The phases as a list of (name, explanation, seconds since the fault or None)."""
+    times = from_events(events, fault, lost_node)
+    for phase, key in (("promoted", "device"), ("mounted", "mounted"), ("recovered", "recovered"),
+                       ("address up", "address")):
+        if key in observer.began:
+            times[phase] = observer.began[key]
+    if first_row is not None:
+        times["first row accepted"] = first_row
+    return [(name, why, times[name] - fault if name in times else None) for name, why in ORDER]
+
+
+def shares(phases):
+    """Each phase with the time since the one before it that is known."""
+    result, before = [], 0.0
+    for name, why, at in phases:
+        if at is None:
+            result.append((name, why, None, None))
+        else:
+            result.append((name, why, at, at - before))
+            before = max(before, at)
+    return result
+
+
+def render(phases):
+    """The timeline as lines of text, with the share of each phase as a bar."""
+    rows = shares(phases)
+    total = max((at for _, _, at, _ in rows if at is not None), default=0.0)
+    lines = [f"  {'phase':<20}{'at':>9}{'took':>9}  share"]
+    for name, why, at, took in rows:
+        if at is None:
+            lines.append(f"  {name:<20}{'not seen':>9}")
+            continue
+        share = max(0.0, took) / total if total > 0 else 0
+        lines.append(f"  {name:<20}{at:>7.2f} s{took:>7.2f} s  {share * 100:>3.0f} % {'#' * round(share * 30):<30} {why}")
+    return lines
+
+
+def medians(timelines):
+    """The median time and share of each phase over several timelines."""
+    result = []
+    for name, _ in ORDER:
+        rows = [row for phases in timelines for row in shares(phases) if row[0] == name and row[2] is not None]
+        if rows:
+            result.append((name, median([row[2] for row in rows]), median([row[3] for row in rows])))
+    return result
+
+
+def median(values):
+    """The middle value, or the mean of the middle two."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,39 @@
+# Sourced by the other scripts: installs the Debian packages that are missing. Needs root only when one is.
+
+holdfast_packages=(
+    gcc libc6-dev pkg-config libssl-dev liblz4-dev                     # building
+    iproute2 iputils-arping iputils-ping nftables util-linux           # nodes and wires
+    libnbd-bin fuse3 e2fsprogs postgresql resource-agents              # what a cluster runs on
+    fio qemu-utils procps python3                                      # measuring and looking
+)
+
+install_packages() {
+    local missing=() package
+    for package in "${holdfast_packages[@]}"; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+    done
+    if [ ${#missing[@]} -eq 0 ]; then return 0; fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: ${missing[*]}; run as root, or: sudo apt-get install ${missing[*]}" >&2
+        return 1
+    fi
+    echo "installing ${missing[*]}"
+    # A database of the distribution's own must not start beside the cluster's.
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    }
+}
+
+need_swift() {
+    command -v swift >/dev/null && return 0
+    local place
+    for place in /opt/swift/usr/bin /usr/local/swift/usr/bin "$HOME/.local/share/swiftly/bin"; do
+        if [ -x "$place/swift" ]; then export PATH="$place:$PATH"; return 0; fi
+    done
+    echo "swift is not in PATH; install Swift 6.2 or later from https://www.swift.org/install/linux/" >&2
+    return 1
+}
