@@ -35,6 +35,7 @@ public final class AgentRunner: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    private let spawner: ServiceSpawner
     private let shared: Shared
 
     /// A runner for this node. Starts no thread before the first call.
@@ -43,6 +44,7 @@ public final class AgentRunner: Sendable {
         self.shared = shared
         self.environment = environment
         self.records = RunRecords(directory: environment.runDirectory)
+        self.spawner = ServiceSpawner(setup: environment.threadSetup)
         self.watcher = ExitWatcher { key, epoch, end in
             environment.log("\(key.group)/\(key.resource): the service \(end)")
             shared.state.withLock { $0.onExit }?(key.group, key.resource, epoch, end.description)
@@ -146,6 +148,7 @@ public final class AgentRunner: Sendable {
         }
         let context = CallContext(
             call: call, environment: self.environment, records: self.records, watcher: self.watcher,
+            spawner: self.spawner,
             cancel: pending.cancel, deadline: self.environment.clock() + call.timeout)
         return self.agent(call.resource.agent).run(context)
     }
