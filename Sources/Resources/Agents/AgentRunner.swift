@@ -5,7 +5,7 @@ import Synchronization
 
 /// Runs agent calls on threads of their own: one at a time for each resource, any number at once beside that.
 ///
-/// A stop cancels whatever else is going on with its resource. (Rule L11: stopped means also that no start is in progress)
+/// A stop cancels whatever else is going on with its resource. (Rule L11: stopped also means that no start goes on)
 public final class AgentRunner: Sendable {
     /// The group, resource and epoch of a service that ended though nobody asked for it, and how it ended.
     public typealias ExitHandler = @Sendable (GroupName, ResourceName, Epoch, String) -> Void
