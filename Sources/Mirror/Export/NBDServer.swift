@@ -84,7 +84,7 @@ public final class NBDServer: @unchecked Sendable {
     }
 
     /// Closes the socket and every connection, and waits until no thread of the server is inside the device any more. Requests
-    /// that the device still holds are not answered; their completions are dropped. Harmless when repeated.
+    /// that the device still holds are not answered; their completions are dropped. Harmless when repeated; must not be called from inside the device.
     public func stop() {
         self.lock.lock()
         if !self.isStopped {
