@@ -49,7 +49,8 @@ public struct Volume: Sendable {
     /// The incarnation whose lease lets clients be answered; nil where none does, because this node does not own the
     /// volume, or is frozen.
     public var answeringIncarnation: Incarnation? {
-        guard self.failure == nil, let isFrozen = self.owner?.isFrozen, !isFrozen, self.owner?.supersededBy == nil else {
+        guard self.failure == nil, let isFrozen = self.owner?.isFrozen, !isFrozen, self.owner?.supersededBy == nil
+        else {
             return nil
         }
         return self.owner?.incarnation
@@ -199,7 +200,8 @@ public struct Volume: Sendable {
         let old = self.ledger.metadata.epoch
         self.dropOwner(into: &effects)
         effects.event(
-            .failed(reason: "epoch \(epoch) replaced epoch \(old): another node owns the volume now; stop its users here"))
+            .failed(
+                reason: "epoch \(epoch) replaced epoch \(old): another node owns the volume now; stop its users here"))
     }
 
     /// Stops being owner without a flush.

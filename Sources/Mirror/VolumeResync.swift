@@ -57,7 +57,9 @@ extension Volume {
             guard milliseconds > 0 else { return }
             self.refilled = now
             let earned = Int64(clamping: max(1, tuning.resyncBytesPerSecond / 1000) * milliseconds)
-            self.allowance = min(self.allowance, 0) + min(max(self.allowance, 0) + earned, Int64(clamping: tuning.resyncBytesPerSecond / 4))
+            self.allowance =
+                min(self.allowance, 0)
+                + min(max(self.allowance, 0) + earned, Int64(clamping: tuning.resyncBytesPerSecond / 4))
         }
 
         mutating func spend(_ bytes: UInt64) {
