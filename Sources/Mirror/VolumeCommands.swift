@@ -75,7 +75,8 @@ extension Volume {
             return
         }
         self.dropOwner(into: &effects)
-        // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule V2)
+        // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule
+        // V2)
         self.replica.end(&effects)
         self.ledger.note(inSync: inSync, version: version)
         self.ledger.raise(epoch: epoch, incarnation: incarnation, into: &effects)

@@ -167,7 +167,8 @@ extension Volume.Owner {
             self.peers[index].resync.step(of: read.chunk) == .reading
         else { return }
         if ledger.isTouched(read.chunk, after: read.ticket) {
-            // A write came after the read began: what was read is old. A busy chunk is read with all writes held off in the end.
+            // A write came after the read began: what was read is old. A busy chunk is read with all writes held off
+            // in the end.
             if self.peers[index].resync.retry(read.chunk) < 3 {
                 self.compare(read.chunk, index, &effects)
             } else {

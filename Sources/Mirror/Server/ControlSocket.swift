@@ -4,8 +4,8 @@ import Glibc
 
 func systemText(_ code: Int32) -> String { String(cString: strerror(code)) }
 
-/// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A new
-/// connection replaces the old one.
+/// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A
+/// new connection replaces the old one.
 final class ControlSocket: @unchecked Sendable {
     private let path: String
     private let listener: Int32
