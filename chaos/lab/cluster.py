@@ -174,11 +174,12 @@ class Cluster:
         """Every event of the log that is kept, oldest first, with times of the boot clock as `at`."""
         offset = time.time() - clock()
         for node in self.living():
-            report = self.ask(node, "events")
-            if report and "events" in report:
-                for event in report["events"]:
+            result = self.run(node, "events", "--limit", "10000", "-o", "json", check=False)
+            if result.returncode == 0:
+                found = [json.loads(line) for line in result.stdout.splitlines() if line.strip()]
+                for event in found:
                     event["at"] = event["wallClockMilliseconds"] / 1000 - offset
-                return report["events"]
+                return found
         return []
 
     # Configurations
