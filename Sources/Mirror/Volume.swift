@@ -46,6 +46,15 @@ public struct Volume: Sendable {
     /// Whether a client may get data or an answer at this instant. (Rule L12)
     public func mayAnswer(at now: Tick) -> Bool { self.owner?.mayAnswer(at: now, self.ledger) ?? false }
 
+    /// The incarnation whose lease lets clients be answered; nil where none does, because this node does not own the
+    /// volume, or is frozen.
+    public var answeringIncarnation: Incarnation? {
+        guard self.failure == nil, let isFrozen = self.owner?.isFrozen, !isFrozen, self.owner?.supersededBy == nil else {
+            return nil
+        }
+        return self.owner?.incarnation
+    }
+
     /// Whether clients are served, or will be again after a thaw.
     public var isOwner: Bool { self.owner != nil }
 

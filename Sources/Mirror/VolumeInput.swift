@@ -87,8 +87,8 @@ extension Volume {
         /// Read the chunk, take its digests, then `digested`.
         case digest(chunk: Extent, peer: NodeID, session: UInt32)
         /// Read the chunk, find the blocks that differ from the digests of the `sums` frame of this step (all differ if
-        /// this step had none), then `chunkRead`. An `exclusive` read and its `chunkRead` are one with this step:
-        /// nothing may come between.
+        /// this step had none), then `chunkRead` with the same ticket. After an `exclusive` read no other step may come
+        /// before its `chunkRead`.
         case readChunk(peer: NodeID, session: UInt32, chunk: Extent, ticket: UInt64, exclusive: Bool)
         /// Answer a client.
         case reply(id: UInt64, Reply)

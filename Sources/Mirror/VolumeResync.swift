@@ -147,7 +147,8 @@ extension Volume.Owner {
         self.peers[index].resync.set(.reading, of: chunk)
         effects.append(
             .readChunk(
-                peer: peer.node, session: peer.session, chunk: chunk, ticket: self.lastSequence, exclusive: exclusive))
+                peer: peer.node, session: peer.session, chunk: chunk, ticket: exclusive ? .max : self.lastSequence,
+                exclusive: exclusive))
     }
 
     mutating func sums(_ chunk: Extent, _ index: Int, _ ledger: inout Ledger, _ effects: inout Volume.Effects) {
@@ -164,7 +165,7 @@ extension Volume.Owner {
             self.peers[index].resync.step(of: read.chunk) == .reading
         else { return }
         if ledger.isTouched(read.chunk, after: read.ticket) {
-            // A write came after the read began: what was read is old. A busy chunk is read inside the step in the end.
+            // A write came after the read began: what was read is old. A busy chunk is read with all writes held off in the end.
             if self.peers[index].resync.retry(read.chunk) < 3 {
                 self.compare(read.chunk, index, &effects)
             } else {

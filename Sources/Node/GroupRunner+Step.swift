@@ -65,6 +65,10 @@ extension GroupRunner {
             self.monitor(at: now, into: &requests)
         }
         self.advance(at: now, into: &requests)
+        self.deadline = self.retryAt
+        for place in self.resources.indices where self.resources[place].state == .running {
+            self.deadline = min(self.deadline, self.resources[place].nextMonitor)
+        }
     }
 
     /// The one place that decides what comes next: at most one start or stop at a time.

@@ -92,6 +92,8 @@ public struct GroupRunner: Equatable, Sendable {
     var isKilling = false
     var restartFrom: Int?
     var retryAt = Tick.never
+    /// The next moment at which `tick` does something.
+    public internal(set) var deadline = Tick.never
     var isReported = false
     var nextCall: UInt64
 
@@ -120,6 +122,7 @@ public struct GroupRunner: Equatable, Sendable {
             self.resources[place].nextMonitor = now
         }
         self.isReported = true
+        self.deadline = now
     }
 
     /// Where the group stands, in one word.
@@ -146,8 +149,4 @@ public struct GroupRunner: Equatable, Sendable {
         return self.call == nil && !self.isKilling && self.resources.allSatisfy { $0.state == .stopped }
     }
 
-    /// The next moment at which `tick` does something.
-    public var deadline: Tick {
-        self.resources.reduce(self.retryAt) { min($0, $1.state == .running ? $1.nextMonitor : .never) }
-    }
 }

@@ -17,20 +17,32 @@ extension Supervisor {
     mutating func settleGroups(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleAdoption(at: now, into: &effects)
         let hasLease = self.hasLease(at: now)
-        for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
-        // Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent,
-        // and a guard that can end it.
-        if hasLease, self.isCaughtUp, self.isGuarded(at: now) {
-            for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
-                let record = self.state.groups[place]
-                if self.shouldStart(record) { self.begin(record, at: now, into: &effects) }
-            }
-            if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
+        let key = GroupsKey(
+            applied: self.state.appliedIndex, hasLease: hasLease, isCaughtUp: self.isCaughtUp,
+            isGuarded: self.isGuarded(at: now), runnersVersion: self.runnersVersion)
+        // Reports that were given up are asked for again, so time alone matters now and then.
+        if key != self.settledAt || now >= self.nextSettle {
+            self.nextSettle = now + .milliseconds(200)
+            for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
+            if key.hasLease, key.isCaughtUp, key.isGuarded { self.startOwned(at: now, into: &effects) }
+            self.settledAt = key
+            self.settledAt.runnersVersion = self.runnersVersion
         }
-        for runner in self.runners where runner.deadline <= now {
-            self.stepRunner(runner.name, runner.epoch, .tick, at: now, into: &effects)
+        for place in self.runners.indices.reversed() where self.runners[place].deadline <= now {
+            let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
+            self.stepRunner(name, epoch, .tick, at: now, into: &effects)
         }
         self.writeFacts(into: &effects)
+    }
+
+    /// Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent, and a
+    /// guard that can end it.
+    private mutating func startOwned(at now: Tick, into effects: inout [SupervisorEffect]) {
+        for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
+            let record = self.state.groups[place]
+            if self.shouldStart(record) { self.begin(record, at: now, into: &effects) }
+        }
+        if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
     }
 
     /// Whether the applied state says that this runner's epoch is still this node's.
@@ -61,6 +73,7 @@ extension Supervisor {
                     if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
                 }
                 self.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
+                self.runnersVersion += 1
             }
             return
         }
@@ -112,6 +125,7 @@ extension Supervisor {
         self.nextCall += 1 << 32
         self.runners.append(runner)
         self.runners.sort { $0.name < $1.name }
+        self.runnersVersion += 1
         self.writeFacts(into: &effects)
         effects.append(.note("starting \(record.name) under epoch \(record.epoch)"))
         self.stepRunner(record.name, record.epoch, .resume, at: now, into: &effects)
@@ -133,6 +147,7 @@ extension Supervisor {
     ) {
         guard let place = self.runners.firstIndex(where: { $0.name == name && (epoch == nil || $0.epoch == epoch) })
         else { return }
+        self.runnersVersion += 1
         var requests: [GroupRunner.Request] = []
         self.runners[place].step(input, at: now, into: &requests)
         let runner = self.runners[place]
@@ -197,11 +212,14 @@ extension Supervisor {
             effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
         }
         self.runners.sort { $0.name < $1.name }
+        self.runnersVersion += 1
         self.wasLeaseValid = self.hasLease(at: now)
     }
 
     private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
         guard self.adoptable == nil else { return }
+        if self.factsVersion == self.runnersVersion, self.lastFacts?.incarnation == self.myIncarnation { return }
+        self.factsVersion = self.runnersVersion
         if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation {
             return
         }

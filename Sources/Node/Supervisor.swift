@@ -45,6 +45,15 @@ public struct Supervisor: Sendable {
         var deadline: Tick
     }
 
+    /// What decides about the groups of this node, apart from time.
+    struct GroupsKey: Equatable, Sendable {
+        var applied = LogIndex.zero
+        var hasLease = false
+        var isCaughtUp = false
+        var isGuarded = false
+        var runnersVersion: UInt64 = .max
+    }
+
     struct Report: Equatable, Sendable {
         var voter: NodeID
         var receivedAt: Tick
@@ -113,6 +122,11 @@ public struct Supervisor: Sendable {
     var plannedAt: LogIndex?
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
+    /// Grows whenever a runner takes a step; with `settledAt` it spares looking at groups when nothing changed.
+    var runnersVersion: UInt64 = 0
+    var settledAt = GroupsKey()
+    var nextSettle = Tick.zero
+    var factsVersion: UInt64 = .max
     /// This node's admitted life, if this boot is the one that was admitted.
     var myIncarnation = Incarnation.none
     var searchedAt: LogIndex?
@@ -187,7 +201,7 @@ public struct Supervisor: Sendable {
         next = min(next, self.reachability.deadline, self.nextReportAt)
         next = min(next, self.nextSummaryAt)
         if self.wasLeaseValid { next = min(next, self.holder.end) }
-        for runner in self.runners { next = min(next, runner.deadline) }
+        for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
         return next
     }
 

@@ -30,17 +30,17 @@ struct Checkers {
     private mutating func checkLeader(_ daemon: SimulatedDaemon, in simulation: Simulation) {
         let id = daemon.supervisor.identity.node
         if daemon.supervisor.consensus.isLeader {
-            let consensus = daemon.supervisor.consensus
-            let term = consensus.term.rawValue
+            let term = daemon.supervisor.consensus.term.rawValue
+            let last = daemon.supervisor.consensus.lastMark
             if let other = self.leaders[term], other != id {
                 simulation.fail("ElectionSafety: \(id) and \(other) both lead term \(term)")
             }
             self.leaders[term] = id
             // A leader of this term never cuts its own log.
-            if let before = self.lastMarks[id], before.term == consensus.term, consensus.lastMark < before.last {
-                simulation.fail("LeaderAppendOnly: \(id) went from \(before.last) back to \(consensus.lastMark)")
+            if let before = self.lastMarks[id], before.term.rawValue == term, last < before.last {
+                simulation.fail("LeaderAppendOnly: \(id) went from \(before.last) back to \(last)")
             }
-            self.lastMarks[id] = (consensus.term, consensus.lastMark)
+            self.lastMarks[id] = (Term(term), last)
         } else {
             self.lastMarks[id] = nil
         }
@@ -97,17 +97,19 @@ struct Checkers {
 
     /// EpochMonotone: an epoch of a group, once seen applied anywhere, is never followed by a lower one in a start.
     private mutating func checkEpochs(_ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        guard !daemon.supervisor.runners.isEmpty else { return }
-        let supervisor = daemon.supervisor
-        for runner in supervisor.runners where runner.name == Simulation.group {
-            let highest = self.epochs[runner.name] ?? .none
-            if runner.epoch < highest, node.isRunning(runner.name),
-                supervisor.hasLease(at: node.tick(at: simulation.now)), runner.goal == .up, supervisor.isCaughtUp
+        for place in daemon.supervisor.runners.indices {
+            guard daemon.supervisor.runners[place].name == Simulation.group, node.isRunning(Simulation.group) else {
+                continue
+            }
+            let epoch = daemon.supervisor.runners[place].epoch
+            let highest = self.epochs[Simulation.group] ?? .none
+            if epoch < highest, daemon.supervisor.runners[place].goal == .up, daemon.supervisor.isCaughtUp,
+                daemon.supervisor.hasLease(at: node.tick(at: simulation.now))
             {
                 simulation.fail(
-                    "EpochMonotone: \(node.name) runs \(runner.name) under \(runner.epoch) after \(highest) began")
+                    "EpochMonotone: \(node.name) runs \(Simulation.group) under \(epoch) after \(highest) began")
             }
-            if node.isRunning(runner.name) { self.epochs[runner.name] = max(highest, runner.epoch) }
+            if epoch > highest { self.epochs[Simulation.group] = epoch }
         }
     }
 }

@@ -123,7 +123,7 @@ extension EventReport {
 extension StatusReport {
     static let sample = StatusReport(
         cluster: "prod", health: .healthy, healthSentence: "3 of 3 nodes up, any one may fail", servedBy: "osk-1",
-        servedAgeSeconds: 0.1, leader: "tok-1", term: 4, commitIndex: 1207, policyIndex: 17, hasQuorum: true,
+        servedAgeSeconds: 0.1, leader: "tok-1", term: 4, commitIndex: 1208, policyIndex: 17, hasQuorum: true,
         survivesFailures: 1, boundSeconds: 3.4,
         nodes: [
             NodeReport(

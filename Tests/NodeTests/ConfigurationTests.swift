@@ -174,4 +174,33 @@ import Testing
         #expect(ConfigurationReader.read(String(repeating: "x", count: 2_000_000)).policy == nil)
         #expect(ConfigurationReader.read("cluster: \u{0}").policy == nil)
     }
+
+    @Test func `no damage to a document breaks the reader, and what it still accepts it can write`() {
+        var random = SeededRandom(seed: 7)
+        let original = Array(Self.example.unicodeScalars)
+        let inserts = Array("\t\n :-#&*!|>'\"%@`{}[],?~0x\u{E000}é".unicodeScalars)
+        var accepted = 0
+        for _ in 0..<1000 {
+            var scalars = original
+            for _ in 0...Int(random.next() % 4) {
+                let position = Int(random.next() % UInt64(scalars.count))
+                switch random.next() % 4 {
+                case 0: scalars.remove(at: position)
+                case 1: scalars.insert(inserts[Int(random.next() % UInt64(inserts.count))], at: position)
+                case 2: scalars[position] = inserts[Int(random.next() % UInt64(inserts.count))]
+                default:
+                    let end = min(scalars.count, position + Int(random.next() % 40))
+                    scalars.insert(contentsOf: Array(scalars[position..<end]), at: position)
+                }
+            }
+            var text = String.UnicodeScalarView()
+            text.append(contentsOf: scalars)
+            let outcome = ConfigurationReader.read(String(text), knownNodes: Self.nodes)
+            #expect((outcome.policy == nil) == !outcome.errors.isEmpty)
+            guard let policy = outcome.policy else { continue }
+            accepted += 1
+            #expect(ConfigurationReader.read(ConfigurationWriter.render(policy)).policy == policy, "\(String(text))")
+        }
+        #expect(accepted > 20)
+    }
 }

@@ -3,10 +3,12 @@
 #ifndef HOLDFAST_CLINUX_H
 #define HOLDFAST_CLINUX_H
 #include <stdint.h>
+#include "blocks.h"
 #include "clock.h"
 #include "lease_file.h"
 #include "machine.h"
 #include "network.h"
 #include "process.h"
 #include "sockets.h"
+#include "wait.h"
 #endif

@@ -19,18 +19,22 @@ public struct HoldfastCommand: AsyncParsableCommand {
             Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no quorum, 6 refused by a safety rule, \
             7 timeout, 8 degraded, 9 down, 10 permission.
             """,
+        version: HoldfastCommand.version,
         groupedSubcommands: [
             CommandGroup(name: "Look", subcommands: [StatusCommand.self, ExplainCommand.self, EventsCommand.self]),
             CommandGroup(
                 name: "Configure",
                 subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),
             CommandGroup(
-                name: "Act", subcommands: [GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeCommand.self]),
+                name: "Act", subcommands: [GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self]),
             CommandGroup(
                 name: "Set up",
                 subcommands: [InitCommand.self, TokenCommand.self, JoinCommand.self, DaemonCommand.self]),
             CommandGroup(name: "Internal", subcommands: [VolumeServerCommand.self, GuardCommand.self]),
         ])
+
+    /// The version of this build.
+    public static let version = "0.1.0"
 
     /// A command line without arguments.
     public init() {}
@@ -55,12 +59,14 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 }
                 return 0
             } catch {
-                return self.report(error, asJSON: asJSON, console: console)
+                return self.report(error, arguments: arguments, asJSON: asJSON, console: console)
             }
         }
     }
 
-    private static func report(_ error: any Error, asJSON: Bool, console: Console) -> Int32 {
+    private static func report(
+        _ error: any Error, arguments: [String], asJSON: Bool, console: Console
+    ) -> Int32 {
         if let failure = error as? APIFailure {
             if asJSON, let text = try? APICoding.encode(failure.report, pretty: true) {
                 console.write(String(decoding: text, as: UTF8.self) + "\n")
@@ -76,12 +82,24 @@ public struct HoldfastCommand: AsyncParsableCommand {
             return 0
         }
         if code == .validationFailure {
-            console.writeError(self.fullMessage(for: error) + "\n")
+            let message = self.fullMessage(for: error)
+            let lowered = message.hasPrefix("Error: ") ? "error: " + message.dropFirst(7) : message
+            console.writeError(lowered + "\n" + self.suggestion(for: arguments))
             return FailureCode.usage.exitCode
         }
         let failure = APIFailure(.error, "\(error)", remedy: "")
         console.writeError(self.text(failure, style: console.errorStyle))
         return failure.code.exitCode
+    }
+
+    /// A subcommand that was probably meant by the first word.
+    private static func suggestion(for arguments: [String]) -> String {
+        let subcommands = self.configuration.groupedSubcommands.flatMap(\.subcommands)
+        let known = subcommands.compactMap { $0.configuration.commandName }
+        guard let word = arguments.first, !word.hasPrefix("-"), !known.contains(word),
+            let nearest = Suggestion.nearest(to: word, among: known)
+        else { return "" }
+        return "  next: did you mean `holdfast \(nearest)`?\n"
     }
 
     private static func text(_ failure: APIFailure, style: Style) -> String {

@@ -3,6 +3,8 @@ struct Waiting {
     let client: APIClient
     let console: Console
     let timeoutMilliseconds: UInt64
+    /// What a node says before it knows this log index is old news.
+    let afterIndex: UInt64
     /// The time between two looks, in milliseconds.
     var intervalMilliseconds: UInt64 = 250
 
@@ -23,19 +25,27 @@ struct Waiting {
         let start = self.console.milliseconds()
         var progress = ResyncProgress(console: self.console)
         defer { progress.finish() }
+        var hopelessLooks = 0
         while true {
             var standing = ""
-            do {
-                let report = try await self.client.status()
+            switch try await self.look() {
+            case .failure(let failure): standing = failure.message
+            case .success(let report) where report.commitIndex < self.afterIndex:
+                standing = "\(report.servedBy) does not know of it yet"
+            case .success(let report):
                 progress.show(volumes(report), at: self.console.milliseconds())
-                switch judge(report) {
-                case .done: return
-                case .hopeless(let failure): throw failure
-                case .notYet(let sentence): standing = sentence
+                let verdict = judge(report)
+                if case .done = verdict { return }
+                if case .notYet(let sentence) = verdict {
+                    standing = sentence
+                    hopelessLooks = 0
                 }
-            } catch let failure as APIFailure where failure.code == .error || failure.code == .timeout {
-                // A daemon that restarts for an upgrade is away for a moment.
-                standing = failure.message
+                if case .hopeless(let failure) = verdict {
+                    standing = failure.message
+                    hopelessLooks += 1
+                    // What is hopeless may be what it was before the command; only what stays so counts.
+                    if hopelessLooks >= 4 { throw failure }
+                }
             }
             let spent = self.console.milliseconds() - start
             guard spent < self.timeoutMilliseconds else {
@@ -46,6 +56,15 @@ struct Waiting {
                     remedy: "it may still happen: see `holdfast status`, or wait longer with --timeout")
             }
             try await self.console.pause(self.intervalMilliseconds)
+        }
+    }
+
+    /// One look; a daemon that restarts for an upgrade is away for a moment, so only other failures are thrown.
+    private func look() async throws -> Result<StatusReport, APIFailure> {
+        do {
+            return .success(try await self.client.status())
+        } catch let failure as APIFailure where failure.code == .error || failure.code == .timeout {
+            return .failure(failure)
         }
     }
 

@@ -1,6 +1,7 @@
 import Basis
 import Raft
 import Resources
+import SecureLink
 
 /// What the API does: reads look at the supervisor, changes go through the log.
 struct Backend: APIBackend {

@@ -56,8 +56,11 @@ enum ChildProcess {
 
     /// What a child needs of this process's environment.
     private static var environment: [String] {
-        ["PATH", "HOME", "LANG", "HOLDFAST_DIRECTORY", "HOLDFAST_RUN", "HOLDFAST_CGROUP", "HOLDFAST_BOOT_ID"]
-            .compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
+        let kept: [String] = [
+            "PATH", "HOME", "LANG", "HOLDFAST_DIRECTORY", "HOLDFAST_RUN", "HOLDFAST_CGROUP", "HOLDFAST_BOOT_ID",
+            "HOLDFAST_WATCHDOG",
+        ]
+        return kept.compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
     }
 
     private static func withStrings<Result>(

@@ -11,11 +11,7 @@ final class WaitingLock<Value>: @unchecked Sendable {
     init(_ value: sending Value) {
         self.value = value
         pthread_mutex_init(self.mutex, nil)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(self.condition, &attributes)
-        pthread_condattr_destroy(&attributes)
+        holdfast_condition_init(self.condition)
     }
 
     deinit {
@@ -44,21 +40,15 @@ final class WaitingLock<Value>: @unchecked Sendable {
 
     /// Asks `body` now and after each change until it has a result; nil once `limit` has passed.
     func wait<Result>(atMost limit: Span? = nil, until body: (inout Value) -> Result?) -> Result? {
-        var end = timespec()
-        if let limit {
-            clock_gettime(CLOCK_MONOTONIC, &end)
-            let total = UInt64(end.tv_nsec) + limit.nanoseconds
-            end.tv_sec += Int(total / 1_000_000_000)
-            end.tv_nsec = Int(total % 1_000_000_000)
-        }
+        let end = limit.map { holdfast_monotonic_nanoseconds() + $0.nanoseconds }
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
         while true {
             if let result = body(&self.value) { return result }
-            if limit == nil {
+            if let end {
+                if holdfast_condition_wait(self.condition, self.mutex, end) == ETIMEDOUT { return body(&self.value) }
+            } else {
                 pthread_cond_wait(self.condition, self.mutex)
-            } else if pthread_cond_timedwait(self.condition, self.mutex, &end) == ETIMEDOUT {
-                return body(&self.value)
             }
         }
     }

@@ -3,6 +3,11 @@ import Foundation
 
 /// Reads a document from a file, or from standard input for `-`.
 private func document(at path: String) throws -> String {
+    guard path == "-" || FileManager.default.fileExists(atPath: path) else {
+        throw APIFailure(
+            .notFound, "there is no file \(path)",
+            remedy: "check the path; `holdfast policy` prints the configuration in force")
+    }
     do {
         let data =
             path == "-"
@@ -15,8 +20,8 @@ private func document(at path: String) throws -> String {
         throw failure
     } catch {
         throw APIFailure(
-            .notFound, "\(path) cannot be read: \((error as NSError).localizedDescription)",
-            remedy: "check the path; `holdfast policy` prints the configuration in force")
+            .error, "\(path) cannot be read: \((error as NSError).localizedDescription)",
+            remedy: "check its permissions")
     }
 }
 
@@ -89,7 +94,8 @@ struct ApplyCommand: ConversingCommand {
         guard self.waiting.wait, result.accepted else { return }
         let index = result.index
         try await Waiting(
-            client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+            client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+            afterIndex: result.index
         ).until("what the configuration asks for") { report in
             guard report.policyIndex >= index else { return .notYet("\(report.servedBy) has not applied it yet") }
             let busy: [GroupReport.State] = [.starting, .stopping, .moving, .waiting]

@@ -30,7 +30,8 @@ struct GroupCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the move of \(name)", volumes: { $0.volumes }) { report in
                 let verdict = Waiting.group(name, .running, owner: target, in: report)
                 guard case .done = verdict, target == nil, owner != nil else { return verdict }
@@ -58,7 +59,8 @@ struct GroupCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the start of \(name)") { Waiting.group(name, .running, owner: nil, in: $0) }
         }
     }
@@ -83,7 +85,8 @@ struct GroupCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the stop of \(name)") { Waiting.group(name, .stopped, owner: nil, in: $0) }
         }
     }

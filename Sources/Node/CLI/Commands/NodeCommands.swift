@@ -28,7 +28,8 @@ struct NodeCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the drain of \(name)", volumes: { $0.volumes }) { report in
                 guard let left = report.groups.first(where: { $0.owner == name }) else { return .done }
                 return .notYet(
@@ -84,7 +85,8 @@ struct LeaderCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the transfer of leadership") { report in
                 guard let now = report.leader else { return .notYet("there is no leader") }
                 let done = target.map { $0 == now } ?? (now != leader)

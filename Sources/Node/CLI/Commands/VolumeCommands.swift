@@ -1,7 +1,7 @@
 import ArgumentParser
 
 /// `holdfast volume …`.
-struct VolumeCommand: AsyncParsableCommand {
+struct VolumeVerbs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "volume", abstract: "Look at mirrored volumes and compare their copies.",
         subcommands: [Status.self, Resync.self])
@@ -68,7 +68,8 @@ struct VolumeCommand: AsyncParsableCommand {
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
-                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds
+                client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
+                afterIndex: result.index
             ).until("the resync of \(name)", volumes: { $0.volumes.filter { $0.name == name } }) { report in
                 guard let volume = report.volumes.first(where: { $0.name == name }) else {
                     return .hopeless(

@@ -64,9 +64,6 @@ enum AnswerText {
         }
     }
 
-    /// With a capital letter and without a full stop.
-    private static func sentence(_ text: String) -> String {
-        let trimmed = text.hasSuffix(".") ? String(text.dropLast()) : text
-        return trimmed.prefix(1).uppercased() + trimmed.dropFirst()
-    }
+    /// Without a full stop. It keeps its first letter: that may belong to a name.
+    private static func sentence(_ text: String) -> String { text.hasSuffix(".") ? String(text.dropLast()) : text }
 }

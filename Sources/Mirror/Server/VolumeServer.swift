@@ -1,0 +1,179 @@
+import Basis
+import CLinux
+import Glibc
+import SecureLink
+import Synchronization
+
+/// One volume's server: the pure `Volume` under one lock, with its disk, links, export and control socket around it.
+///
+/// The lock is also the order of the volume: whoever holds it steps the core and carries out local writes and the queueing
+/// of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
+public final class VolumeServer: @unchecked Sendable {
+    let options: VolumeServerOptions
+    let store: BackingStore
+    let metadataFile: MetadataFile
+    let tls: TLSContext
+    let listener: Listener
+    let control: ControlSocket
+    let leasePage: UnsafeMutableRawPointer
+    let log: @Sendable (String) -> Void
+    /// Where owners reach this server.
+    public var port: UInt16 { self.listener.port }
+
+    let lock = ConditionLock()
+    // Everything below is guarded by `lock`.
+    var volume: Volume
+    var effects = Volume.Effects()
+    var leaseEnd: UInt64 = 0
+    var leaseIncarnation: UInt64 = 0
+    var requests = RequestTable()
+    /// Payloads of received frames whose marks are not on disk yet, by sequence.
+    var receivedPayloads: [UInt64: [UInt8]] = [:]
+    var outbound: [NodeID: LinkConnection] = [:]
+    var inbound: [NodeID: LinkConnection] = [:]
+    var dialling: [NodeID: Int] = [:]
+    var diallers = 0
+    var toDeliver: [any BlockCompletionSink] = []
+    var isStopping = false
+    var exportGeneration = 0
+    var readers = 0
+    var lastWritten: UInt64 = 0
+    var sentBytes: UInt64 = 0
+    var sentCompressedBytes: UInt64 = 0
+    /// The payload of the input of the present step.
+    var inputPayload = UnsafeRawBufferPointer(start: nil, count: 0)
+    var inputSequence: UInt64?
+    var inputRequest: UInt64?
+    /// The present step wrote its own request's payload.
+    var wroteRequest = false
+    /// Frames are being taken in: one acknowledgement at the end of the batch does for all.
+    var isBatch = false
+
+    /// The incarnation whose lease lets clients read; 0 for none. Written with the lock, read without.
+    let readable = Atomic<UInt64>(0)
+
+    let syncs = WorkQueue<UInt64>()
+    let persists = WorkQueue<(VolumeMetadata, UInt64)>()
+    let chunks = WorkQueue<ChunkWork>()
+    let outbox = WorkQueue<Outgoing>()
+    private let threads = ThreadGroup()
+
+    /// A chunk to read for resync.
+    enum ChunkWork: Sendable {
+        case digest(chunk: Extent, peer: NodeID, session: UInt32)
+        case compare(peer: NodeID, session: UInt32, chunk: Extent, ticket: UInt64, sums: [UInt64]?, exclusive: Bool)
+    }
+
+    /// What leaves for the daemon, in order with the export's life.
+    enum Outgoing: Sendable {
+        case event(VolumeEvent)
+        case startExport(Epoch)
+        case stopExport
+    }
+
+    /// Opens the copy and listens; nothing runs before `start`. `log` gets sentences from any thread.
+    public init(
+        _ options: VolumeServerOptions, tuning: Volume.Tuning = Volume.Tuning(),
+        log: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws(VolumeServerError) {
+        guard options.sizeBytes > 0, options.sizeBytes % 4096 == 0 else { throw .badSize(options.sizeBytes) }
+        self.options = options
+        self.log = log
+        let metadata: VolumeMetadata
+        do throws(StoreError) {
+            self.store = try BackingStore(path: options.backingPath, sizeBytes: options.sizeBytes)
+            let subject = MetadataFile.Subject(
+                volume: options.volume.rawValue, node: options.node, sizeBytes: options.sizeBytes)
+            let (file, stored) = try MetadataFile.open(path: options.metadataPath, subject: subject)
+            self.metadataFile = file
+            // Rule V6: a new instance, on disk before anybody hears of it.
+            metadata = stored.started()
+            try file.store(metadata)
+        } catch {
+            throw .store(error)
+        }
+        do throws(SecureLinkError) {
+            self.tls = try TLSContext(identity: options.tls)
+            self.listener = try Listener(host: options.listenHost, port: options.listenPort)
+        } catch {
+            throw .link(error)
+        }
+        self.control = try ControlSocket(path: options.runDirectory + "/control")
+        guard let page = holdfast_lease_map(options.leaseFilePath) else {
+            throw .lease(path: options.leaseFilePath, errno: errno)
+        }
+        self.leasePage = page
+        var tuning = tuning
+        tuning.resyncBytesPerSecond = options.resyncBytesPerSecond
+        let configuration = Volume.Configuration(
+            node: options.node, peers: options.peers.map(\.node), sizeBytes: options.sizeBytes, tuning: tuning)
+        self.volume = Volume(configuration: configuration, metadata: metadata)
+    }
+
+    deinit { munmap(self.leasePage, 4096) }
+
+    /// Runs a server for the rest of the process's life.
+    public static func run(
+        _ options: VolumeServerOptions, log: @escaping @Sendable (String) -> Void
+    ) throws(VolumeServerError) -> Never {
+        signal(SIGPIPE, SIG_IGN)
+        let server = try VolumeServer(options, log: log)
+        server.start()
+        while true { pause() }
+    }
+
+    /// Starts all threads and returns.
+    public func start() {
+        self.threads.start { self.runSyncs() }
+        self.threads.start { self.runPersists() }
+        self.threads.start { self.runChunks() }
+        self.threads.start { self.runOutbox() }
+        self.threads.start { self.runTicks() }
+        self.threads.start { self.runListener() }
+        self.threads.start { self.control.run { self.perform($0) } }
+    }
+
+    /// Ends the server as a kill would: nothing is flushed and nobody is told. For tests and orderly exits after `close`.
+    public func stop() {
+        self.lock.lock()
+        self.isStopping = true
+        self.readable.store(0, ordering: .releasing)
+        let connections = Array(self.outbound.values) + Array(self.inbound.values)
+        self.lock.broadcast()
+        self.lock.unlock()
+        for connection in connections { connection.close() }
+        self.listener.close()
+        self.control.close()
+        self.outbox.append(.stopExport)
+        for close in [self.syncs.close, self.persists.close, self.chunks.close, self.outbox.close] { close() }
+        self.threads.join()
+        self.store.release()
+    }
+
+    func spawn(_ body: @escaping @Sendable () -> Void) { self.threads.start(body) }
+
+    /// A command as if it had come over the control socket.
+    public func perform(_ command: VolumeCommand) {
+        self.step(.command(command))
+    }
+
+    /// How it stands now.
+    public var status: VolumeStatus {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        return self.withCounters(self.volume.status(at: self.now()))
+    }
+
+    func now() -> Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
+
+    func withCounters(_ status: VolumeStatus) -> VolumeStatus {
+        var status = status
+        status.sentBytes = self.sentBytes
+        status.sentCompressedBytes = self.sentCompressedBytes
+        for connection in Array(self.outbound.values) + Array(self.inbound.values) {
+            status.sentBytes += connection.sentBytes.load(ordering: .relaxed)
+            status.sentCompressedBytes += connection.sentCompressedBytes.load(ordering: .relaxed)
+        }
+        return status
+    }
+}

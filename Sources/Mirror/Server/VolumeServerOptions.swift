@@ -1,0 +1,92 @@
+import Basis
+import SecureLink
+
+/// Another replica of the volume and where its server listens.
+public struct VolumeServerPeer: Sendable, Equatable {
+    /// The node.
+    public var node: NodeID
+    /// Name or address.
+    public var host: String
+    /// TCP port.
+    public var port: UInt16
+    /// Combines all fields.
+    public init(node: NodeID, host: String, port: UInt16) {
+        self.node = node
+        self.host = host
+        self.port = port
+    }
+}
+
+/// What a volume server is told on its command line.
+public struct VolumeServerOptions: Sendable {
+    /// The volume's name; also the name of the NBD export.
+    public var volume: VolumeName
+    /// Its size, a positive multiple of 4096.
+    public var sizeBytes: UInt64
+    /// This node.
+    public var node: NodeID
+    /// File or block device with this node's copy; a missing file is made.
+    public var backingPath: String
+    /// The file for `VolumeMetadata`; made when missing.
+    public var metadataPath: String
+    /// Directory that holds the sockets `control` and `nbd`.
+    public var runDirectory: String
+    /// The node's lease file.
+    public var leaseFilePath: String
+    /// Where to listen for owners; an empty host means every address.
+    public var listenHost: String
+    /// TCP port; 0 means any free one.
+    public var listenPort: UInt16
+    /// The other replicas.
+    public var peers: [VolumeServerPeer]
+    /// Certificates of this node.
+    public var tls: TLSIdentity
+    /// A cap for resync in bytes a second; 0 means none.
+    public var resyncBytesPerSecond: UInt64
+    /// All fields.
+    public init(
+        volume: VolumeName, sizeBytes: UInt64, node: NodeID, backingPath: String, metadataPath: String,
+        runDirectory: String, leaseFilePath: String, listenHost: String, listenPort: UInt16,
+        peers: [VolumeServerPeer], tls: TLSIdentity, resyncBytesPerSecond: UInt64 = 0
+    ) {
+        self.volume = volume
+        self.sizeBytes = sizeBytes
+        self.node = node
+        self.backingPath = backingPath
+        self.metadataPath = metadataPath
+        self.runDirectory = runDirectory
+        self.leaseFilePath = leaseFilePath
+        self.listenHost = listenHost
+        self.listenPort = listenPort
+        self.peers = peers
+        self.tls = tls
+        self.resyncBytesPerSecond = resyncBytesPerSecond
+    }
+}
+
+/// Why a volume server cannot start.
+public enum VolumeServerError: Error, CustomStringConvertible {
+    /// The size is no positive multiple of 4096.
+    case badSize(UInt64)
+    /// The copy or its metadata cannot be used.
+    case store(StoreError)
+    /// Certificates, or the listening address.
+    case link(SecureLinkError)
+    /// The control socket cannot be made.
+    case control(path: String, errno: Int32)
+    /// The lease file cannot be mapped.
+    case lease(path: String, errno: Int32)
+
+    /// What happened and what to do.
+    public var description: String {
+        switch self {
+        case .badSize(let size): "a volume cannot have \(size) bytes: choose a positive multiple of 4096"
+        case .store(let error): error.description
+        case .link(let error): error.description
+        case .control(let path, let code):
+            "cannot listen on \(path) (\(systemText(code))): check that the directory exists and the path is short"
+        case .lease(let path, let code):
+            "cannot map the lease file \(path) (\(systemText(code))): check that the run directory exists"
+        }
+    }
+}

@@ -1,0 +1,166 @@
+import Basis
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+@testable import Mirror
+
+struct StoreAndLinkTests {
+    private static func temporary() throws -> String {
+        let path = NSTemporaryDirectory() + "hf-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        return path
+    }
+
+    private static let subject = MetadataFile.Subject(volume: "data", node: NodeID(1), sizeBytes: 1 << 20)
+
+    @Test func `metadata survives a torn slot with the state before`() throws {
+        let path = try Self.temporary() + "/data.meta"
+        var stored = VolumeMetadata(identity: 0, sizeBytes: 1 << 20)
+        do {
+            let (file, first) = try MetadataFile.open(path: path, subject: Self.subject)
+            stored = first.started()
+            stored.marks.insert(3)
+            try file.store(stored)
+            var torn = stored
+            torn.epoch = Epoch(generation: 0, index: 9)
+            try file.store(torn)
+        }
+        let (_, latest) = try MetadataFile.open(path: path, subject: Self.subject)
+        #expect(latest.epoch.index == 9 && latest.marks[3])
+        // Generations 1, 2, 3: the newest lies in slot 1.
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes[4096 + 8192 + 40] ^= 0xFF
+        try bytes.write(to: URL(fileURLWithPath: path))
+        let (_, older) = try MetadataFile.open(path: path, subject: Self.subject)
+        #expect(older == stored)
+        bytes[4096 + 40] ^= 0xFF
+        try bytes.write(to: URL(fileURLWithPath: path))
+        #expect(throws: StoreError.corrupt(path: path)) { try MetadataFile.open(path: path, subject: Self.subject) }
+    }
+
+    @Test func `metadata of another volume is refused`() throws {
+        let path = try Self.temporary() + "/data.meta"
+        _ = try MetadataFile.open(path: path, subject: Self.subject)
+        var other = Self.subject
+        other.node = NodeID(2)
+        #expect(throws: StoreError.self) { try MetadataFile.open(path: path, subject: other) }
+    }
+
+    @Test func `a backing of the wrong size or in use is refused`() throws {
+        let path = try Self.temporary() + "/data.img"
+        let store = try BackingStore(path: path, sizeBytes: 1 << 20)
+        #expect(throws: StoreError.inUse(path: path)) { try BackingStore(path: path, sizeBytes: 1 << 20) }
+        store.release()
+        #expect(throws: StoreError.wrongSize(path: path, actual: 1 << 20, wanted: 2 << 20)) {
+            try BackingStore(path: path, sizeBytes: 2 << 20)
+        }
+        #expect(store.extents(Extent(offset: 0, length: 1 << 20)).allSatisfy { $0.isHole })
+    }
+
+    @Test func `a digest tells blocks apart that differ in one bit`() {
+        var block = [UInt8](repeating: 0, count: 4096)
+        var seen: Set<UInt64> = [block.withUnsafeBytes { BlockDigest.of($0) }]
+        for bit in stride(from: 0, to: 4096 * 8, by: 7) {
+            block[bit / 8] ^= 1 << UInt8(bit % 8)
+            seen.insert(block.withUnsafeBytes { BlockDigest.of($0) })
+            block[bit / 8] ^= 1 << UInt8(bit % 8)
+        }
+        #expect(seen.count == 1 + (4096 * 8 + 6) / 7)
+    }
+
+    final class SocketStream: ByteStream {
+        let descriptor: Int32
+        init(_ descriptor: Int32) { self.descriptor = descriptor }
+        deinit { close(self.descriptor) }
+        func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+            recv(self.descriptor, buffer.baseAddress, buffer.count, 0)
+        }
+        func write(_ buffer: UnsafeRawBufferPointer) throws {
+            var done = 0
+            while done < buffer.count {
+                let sent = send(self.descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, 0x4000)
+                guard sent > 0 else { throw LinkError.notAFrame }
+                done += sent
+            }
+        }
+        func shutdown() { Glibc.shutdown(self.descriptor, Int32(SHUT_RDWR)) }
+    }
+
+    private static let bodies: [Frame.Body] = {
+        let extent = Extent(offset: 8192, length: 4096)
+        var marks = DirtyMap(regions: 130)
+        marks.insert(129)
+        let identity = ReplicaIdentity(node: NodeID(2), identity: 77)
+        return [
+            .hello(owner: identity, sizeBytes: 1 << 30), .write(sequence: 1, extent: extent),
+            .zero(sequence: 2, extent: extent, zeroing: .trim), .flush(sequence: 3), .compare(chunk: extent),
+            .blocks(sequence: 4, chunk: extent, mask: 1), .clear(sequence: 5, covered: [identity]), .ping,
+            .welcome(
+                Frame.Welcome(
+                    identity: 1, instance: 2, regionBytes: 65536, marks: marks, covered: [identity], trusted: true)),
+            .received(sequence: 6), .stable(sequence: 7), .sums(chunk: extent),
+            .fenced(Epoch(generation: 3, index: 9)), .pong, .wantsResync,
+        ]
+    }()
+
+    @Test func `every frame crosses a link, alone, in batches and compressed`() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let sender = LinkConnection(stream: SocketStream(ends[0]), peer: NodeID(2))
+        let receiver = LinkConnection(stream: SocketStream(ends[1]), peer: NodeID(1))
+        let epoch = Epoch(generation: 1, index: 2)
+        var expected: [(Frame, [UInt8])] = []
+        var random = SeededRandom(seed: 4)
+        for round in 0..<60 {
+            for body in Self.bodies {
+                var payload: [UInt8] = []
+                switch body {
+                case .write, .blocks, .sums:
+                    let count = round == 0 ? 0 : Int(random.below(round % 20 == 0 ? 3_000_000 : 9000))
+                    payload = (0..<count).map { UInt8(truncatingIfNeeded: round % 2 == 0 ? $0 : Int(random.next() & 0xFF)) }
+                default: break
+                }
+                let frame = Frame(epoch: epoch, session: UInt32(round), body: body)
+                expected.append((frame, payload))
+                payload.withUnsafeBytes { sender.send(frame, $0) }
+            }
+        }
+        Thread { sender.runWriter() }.start()
+        var got = 0
+        struct Done: Error {}
+        #expect(throws: Done.self) {
+            try receiver.runReader { frame, payload in
+                #expect(frame == expected[got].0)
+                switch frame.body {
+                case .write, .blocks, .sums:
+                    let isEqual = payload.elementsEqual(expected[got].1)
+                    #expect(isEqual)
+                default: break
+                }
+                got += 1
+                if got == expected.count { throw Done() }
+            } pause: {
+            }
+        }
+        #expect(sender.sentCompressedBytes.load(ordering: .relaxed) < sender.sentBytes.load(ordering: .relaxed))
+        sender.close()
+    }
+
+    @Test func `a damaged frame ends the link`() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        var buffer = RawBuffer()
+        let frame = Frame(
+            epoch: .none, session: 1, body: .write(sequence: 1, extent: Extent(offset: 0, length: 4096)))
+        let payload = [UInt8](repeating: 5, count: 4096)
+        payload.withUnsafeBytes { FrameCodec.encode(FrameCodec.split(frame).0, $0, compress: false, into: &buffer) }
+        var bytes = Array(buffer.bytes)
+        bytes[2000] ^= 1
+        let stream = SocketStream(ends[0])
+        try bytes.withUnsafeBytes { try stream.write($0) }
+        let receiver = LinkConnection(stream: SocketStream(ends[1]), peer: NodeID(1))
+        #expect(throws: LinkError.damaged) { try receiver.runReader { _, _ in } pause: {} }
+    }
+}

@@ -1,0 +1,256 @@
+import Foundation
+import Resources
+import ScenarioKit
+import Synchronization
+import Testing
+
+@testable import Node
+
+/// A console that remembers what was written, and whose time passes only while a command pauses.
+final class RecordedConsole: Sendable {
+    struct State {
+        var output = ""
+        var errors = ""
+        var answers: [String] = []
+        var milliseconds: UInt64 = 0
+    }
+    let state = Mutex(State())
+
+    func console(isTerminal: Bool = false, variables: [String: String] = [:]) -> Console {
+        Console(
+            write: { text in self.state.withLock { $0.output += text } },
+            writeError: { text in self.state.withLock { $0.errors += text } },
+            readAnswer: { self.state.withLock { $0.answers.isEmpty ? nil : $0.answers.removeFirst() } },
+            outputIsTerminal: isTerminal, errorIsTerminal: isTerminal, isInteractive: isTerminal,
+            allowsColor: variables["NO_COLOR"] == nil, variables: variables,
+            pause: { milliseconds in
+                try Task.checkCancellation()
+                self.state.withLock { $0.milliseconds += milliseconds }
+            },
+            milliseconds: { self.state.withLock { $0.milliseconds } })
+    }
+}
+
+/// Remembers what the hooks were asked.
+final class RecordedHooks: Sendable {
+    let calls = Mutex<[String]>([])
+    var hooks: CommandHooks {
+        CommandHooks(
+            initialize: { options in self.record("\(options)") }, join: { options in self.record("\(options)") },
+            daemon: { options in self.record("\(options)") }, volumeServer: { options in self.record("\(options)") },
+            guardProcess: { options in self.record("\(options)") })
+    }
+    private func record(_ call: String) { self.calls.withLock { $0.append(call) } }
+}
+
+@Suite struct CLITests {
+    static var folder: String { "\(#filePath)".replacing("CLITests.swift", with: "Scenarios") }
+
+    @Test(arguments: ScenarioFile.files(in: folder).filter { $0.contains("/cli_") })
+    func `every command prints what its scenario says`(path: String) async throws {
+        try await ServedAPI.run { api in
+            // A scenario runs synchronously, so it gets a thread that may block.
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                Thread.detachNewThread {
+                    let runner = ScenarioRunner(api: api)
+                    continuation.resume(with: Result { try ScenarioFile(path: path).run { runner.perform($0) } })
+                }
+            }
+        }
+    }
+
+    private func run(
+        _ words: [String], console: Console, hooks: CommandHooks = .unavailable
+    ) async -> Int32 {
+        await HoldfastCommand.run(words, hooks: hooks, console: console)
+    }
+
+    @Test func `colours appear on a terminal only, and not with NO_COLOR`() async throws {
+        try await ServedAPI.run { api in
+            let run = (api.socketPath as NSString).deletingLastPathComponent
+            for (isTerminal, variables, colored) in [
+                (false, [:], false), (true, [:], true), (true, ["NO_COLOR": "1"], false),
+            ] as [(Bool, [String: String], Bool)] {
+                let recorded = RecordedConsole()
+                let console = recorded.console(isTerminal: isTerminal, variables: variables)
+                #expect(await self.run(["status", "--run", run], console: console) == 0)
+                #expect(recorded.state.withLock { $0.output.contains("\u{1B}[") } == colored)
+            }
+        }
+    }
+
+    @Test func `the run directory comes from the environment unless it is given`() async throws {
+        try await ServedAPI.run { api in
+            let run = (api.socketPath as NSString).deletingLastPathComponent
+            let recorded = RecordedConsole()
+            let console = recorded.console(variables: ["HOLDFAST_RUN": run])
+            #expect(await self.run(["token"], console: console) == 0)
+            #expect(recorded.state.withLock { $0.output } == "hf1-abc\n")
+        }
+    }
+
+    @Test func `json output has a version and can be read back`() async throws {
+        try await ServedAPI.run { api in
+            let run = (api.socketPath as NSString).deletingLastPathComponent
+            for words in [
+                ["status"], ["plan"], ["policy"], ["token"], ["explain", "orders"], ["group", "stop", "orders"],
+                ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
+                ["volume", "resync", "pgdata"],
+            ] {
+                let recorded = RecordedConsole()
+                #expect(await self.run(words + ["--run", run, "-o", "json"], console: recorded.console()) == 0)
+                let text = recorded.state.withLock { $0.output }
+                let value = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+                #expect((value?["apiVersion"] as? NSNumber)?.intValue == 1, "\(words)")
+            }
+            let recorded = RecordedConsole()
+            let words = ["group", "stop", "nothing", "--run", run, "-o", "json"]
+            #expect(await self.run(words, console: recorded.console()) == 3)
+            let text = recorded.state.withLock { $0.output }
+            #expect(try APICoding.decode(ErrorReport.self, from: Data(text.utf8)).code == .notFound)
+        }
+    }
+
+    @Test func `set-up commands hand their options to the hooks`() async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "hf-\(UUID().uuidString.prefix(8))")
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let hooks = RecordedHooks()
+        let recorded = RecordedConsole()
+        let console = recorded.console(variables: ["HOLDFAST_DIRECTORY": directory.path, "HOLDFAST_RUN": "/r"])
+        let identity = ["--name", "tok-1", "--site", "tokyo", "--address", "10.0.0.1:7400"]
+        #expect(await self.run(["init", "--cluster", "prod"] + identity, console: console, hooks: hooks.hooks) == 0)
+        let template = try String(contentsOf: directory.appendingPathComponent("cluster.yaml"), encoding: .utf8)
+        #expect(ConfigurationReader.read(template).policy?.name == "prod")
+        #expect(
+            await self.run(["join", "T"] + identity + ["--role", "witness"], console: console, hooks: hooks.hooks) == 0)
+        #expect(await self.run(["daemon"], console: console, hooks: hooks.hooks) == 0)
+        #expect(await self.run(["guard", "--pid", "7", "-x"], console: console, hooks: hooks.hooks) == 0)
+        #expect(await self.run(["volume-server", "data", "--epoch", "3"], console: console, hooks: hooks.hooks) == 0)
+        let calls = hooks.calls.withLock { $0 }
+        #expect(calls.count == 5)
+        #expect(calls[2] == "DaemonOptions(directory: \"\(directory.path)\", runDirectory: \"/r\")")
+        #expect(calls[3] == "GuardOptions(arguments: [\"--pid\", \"7\", \"-x\"])")
+        #expect(calls[4] == "VolumeServerCommandOptions(arguments: [\"data\", \"--epoch\", \"3\"])")
+    }
+
+    @Test func `internal commands are hidden from help`() async {
+        let recorded = RecordedConsole()
+        #expect(await self.run(["--help"], console: recorded.console()) == 0)
+        let help = recorded.state.withLock { $0.output }
+        #expect(help.contains("status") && !help.contains("volume-server") && !help.contains("guard"))
+    }
+
+    @Test func `ages, sizes and instants read well`() {
+        #expect(
+            [0, 0.14, 9.96, 119, 121, 7300, 200_000].map(Amounts.age) == [
+                "0.0 s", "0.1 s", "9 s", "119 s", "2 min", "2 h", "2 d",
+            ])
+        #expect(
+            [0, 999, 1000, 1_234_567, 999_999_999, 40_000_000_000].map(Amounts.bytes) == [
+                "0 B", "999 B", "1.0 kB", "1.2 MB", "1.0 GB", "40 GB",
+            ])
+        #expect(Amounts.age(.infinity) == "?")
+        #expect(Amounts.instant(milliseconds: 1_700_000_000_042) == "2023-11-14 22:13:20.042 UTC")
+        #expect(
+            ProgressBar.text(label: "a", done: 450_000_000, total: 1_000_000_000, bytesPerSecond: 50_000_000, width: 10)
+                == "a [####......] 45 %  450 MB of 1.0 GB, 50 MB/s, 11 s left")
+    }
+}
+
+/// Performs the directives of a scenario of the command line.
+final class ScenarioRunner {
+    private let api: ServedAPI
+    private var isTerminal = false
+    private var answers: [String] = []
+
+    init(api: ServedAPI) { self.api = api }
+
+    func perform(_ directive: ScenarioFile.Directive) -> [String] {
+        switch directive.command {
+        case "cluster": return self.set(directive.arguments)
+        case "terminal":
+            self.isTerminal = directive.arguments == ["on"]
+            return []
+        case "answer":
+            self.answers = directive.arguments
+            return []
+        case "calls":
+            let calls = self.api.backend.with { state in
+                defer { state.calls = [] }
+                return state.calls
+            }
+            return calls
+        case "holdfast": return self.holdfast(directive)
+        default: return ["unknown directive"]
+        }
+    }
+
+    private func set(_ states: [String]) -> [String] {
+        var reports = states.map { name -> StatusReport in
+            var report = name == "troubled" ? StatusReport.troubled : .sample
+            switch name {
+            case "moved": report.groups[0].owner = "osk-1"
+            case "stopped": report.groups[0].state = .stopped
+            case "failed":
+                report.health = .down
+                report.healthSentence = "orders does not run"
+                report.groups[0].state = .failed
+                report.groups[0].reason = "db: exit code 1"
+            case "alone":
+                report.health = .noQuorum
+                report.healthSentence = "1 of 3 nodes up, 2 needed"
+                report.hasQuorum = false
+                report.leader = nil
+                report.servedAgeSeconds = 12
+            case "empty":
+                report.groups = []
+                report.volumes = []
+            default: break
+            }
+            return report
+        }
+        let first = reports.removeFirst()
+        let later = reports
+        self.api.backend.with { state in
+            state.status = first
+            state.later = later
+        }
+        return []
+    }
+
+    private func holdfast(_ directive: ScenarioFile.Directive) -> [String] {
+        let run = (self.api.socketPath as NSString).deletingLastPathComponent
+        let file = run + "/cluster.yaml"
+        try? Data(directive.input.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: file))
+        var words = directive.arguments.map { $0 == "FILE" ? file : $0 }
+        if !words.contains("--run"), words.first != "check" { words += ["--run", run] }
+        let recorded = RecordedConsole()
+        recorded.state.withLock { $0.answers = self.answers }
+        let console = recorded.console(isTerminal: self.isTerminal, variables: ["NO_COLOR": "1"])
+        let done = DispatchSemaphore(value: 0)
+        let code = Mutex<Int32>(-1)
+        let arguments = words
+        withExtendedLifetime(recorded) {
+            let result = ResultBox()
+            Task.detached {
+                let exitCode = await HoldfastCommand.run(arguments, hooks: .unavailable, console: console)
+                result.code.withLock { $0 = exitCode }
+                done.signal()
+            }
+            done.wait()
+            code.withLock { $0 = result.code.withLock { $0 } }
+        }
+        let (output, errors) = recorded.state.withLock { ($0.output, $0.errors) }
+        var lines = output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        if lines.last == "" { lines.removeLast() }
+        lines += errors.split(separator: "\n").map { "! " + $0.replacingOccurrences(of: "\u{1B}", with: "ESC") }
+        let exitCode = code.withLock { $0 }
+        if exitCode != 0 { lines.append("exit \(exitCode)") }
+        return lines.map { $0.replacingOccurrences(of: file, with: "FILE").replacingOccurrences(of: run, with: "RUN") }
+    }
+
+    private final class ResultBox: Sendable {
+        let code = Mutex<Int32>(-1)
+    }
+}
