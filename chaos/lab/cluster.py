@@ -221,7 +221,8 @@ groups:
       - {{ name: fs, agent: filesystem, volume: {DATABASE}, mount: /srv/pg, type: ext4, format: if-blank }}
       - name: db
         agent: exec
-        command: "{script} /srv/pg/data"
+        command: "{script} run /srv/pg/data"
+        stop: "{script} stop /srv/pg/data"
         check: "{pg_isready()} -q -h 127.0.0.1"
         startTimeout: 120s
       - {{ name: ip, agent: address, address: {self.floating}/24, interface: eth0 }}
