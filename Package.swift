@@ -62,7 +62,8 @@ let package = Package(
             name: "MirrorTests", dependencies: ["Basis", "Mirror", "SecureLink", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Basis", "Raft", "Resources", "Mirror", "Node", "CLinux", "ScenarioKit"],
+            name: "NodeTests",
+            dependencies: ["Basis", "SecureLink", "Raft", "Resources", "Mirror", "Node", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(

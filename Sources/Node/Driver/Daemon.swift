@@ -40,6 +40,7 @@ struct Daemon {
         }
         let failure = await stopped.value()
         withExtendedLifetime(sources) {}
+        await Self.handLeadershipOver(api)
         daemon.queue.change { $0.append(.stop) }
         server.cancel()
         if failure == nil { unlink(daemon.paths.socket) }
@@ -47,6 +48,18 @@ struct Daemon {
         if let failure { throw failure }
         // Threads that wait for sockets and agents need no goodbye, and nobody waits for them.
         exit(0)
+    }
+
+    /// A leader that leaves in order spares the others an election. Waits a moment at most: the lease runs on.
+    private static func handLeadershipOver(_ api: Backend) async {
+        guard let view = try? await api.view(), view.supervisor.consensus.isLeader,
+            view.supervisor.consensus.membership.voters.count > 1
+        else { return }
+        _ = await api.ask(.transferLeadership(to: nil))
+        for _ in 0..<20 {
+            guard let view = try? await api.view(), view.supervisor.consensus.isLeader else { return }
+            try? await Task.sleep(nanoseconds: Span.milliseconds(15).nanoseconds)
+        }
     }
 
     private func stopOnSignals(_ stopped: OneAnswer<(any Error)?>) -> [any DispatchSourceSignal] {

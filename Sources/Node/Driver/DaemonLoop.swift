@@ -23,6 +23,8 @@ final class DaemonLoop: @unchecked Sendable {
         var supervisor: Supervisor
         /// The moment.
         var now: Tick
+        /// The wall clock at that moment, for people.
+        var wallMilliseconds: UInt64
         /// When a leader was last heard, or this node last led with a majority.
         var leaderSeenAt: Tick?
         /// The log takes no more writes.
@@ -126,7 +128,8 @@ final class DaemonLoop: @unchecked Sendable {
 
     private func view(at now: Tick) -> View {
         View(
-            supervisor: self.supervisor, now: now, leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
+            supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
+            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
     }
 
     /// The last view that was published: what is known while a disk holds the loop up.

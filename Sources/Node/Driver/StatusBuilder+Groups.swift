@@ -13,8 +13,7 @@ extension StatusBuilder {
             return GroupReport(
                 name: record.name.rawValue, state: state, owner: owner.map { self.state.name(of: $0) },
                 epoch: record.epoch.description, reason: reason,
-                sinceSeconds: self.state.clusterMilliseconds >= record.since
-                    ? Double(self.state.clusterMilliseconds - record.since) / 1000 : nil,
+                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
                 nodes: policy?.nodes ?? [], takeover: policy?.takeover.rawValue ?? Takeover.afterLease.rawValue,
                 resources: self.resources(policy, record, current))
         }

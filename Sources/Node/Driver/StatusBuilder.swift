@@ -215,8 +215,7 @@ struct StatusBuilder {
                     return commit > index.rawValue ? commit - index.rawValue : 0
                 },
                 reason: reason,
-                sinceMilliseconds: self.state.clusterMilliseconds >= record.since
-                    ? self.state.clusterMilliseconds - record.since : nil)
+                sinceMilliseconds: self.age(since: record.since))
         }.sorted { $0.name < $1.name }
     }
 
@@ -250,6 +249,17 @@ struct StatusBuilder {
             self.now.since(entry.receivedAt) <= Self.summaryAgeMaximum
         else { return nil }
         return (entry.receivedAt, entry.summary)
+    }
+
+    /// Milliseconds since an instant of cluster time, which stands still between commands: the wall clock bridges the
+    /// gap, for people only.
+    func age(since: UInt64) -> UInt64? {
+        let wall = self.view.wallMilliseconds
+        let idle =
+            wall > self.state.wallMilliseconds && self.state.wallMilliseconds > 0
+            ? wall - self.state.wallMilliseconds : 0
+        let present = self.state.clusterMilliseconds + idle
+        return present >= since ? present - since : nil
     }
 
     func seconds(_ span: Span) -> Double { Double(span.milliseconds) / 1000 }

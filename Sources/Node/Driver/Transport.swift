@@ -22,6 +22,8 @@ final class Transport: Sendable {
     }
 
     private static let handshakesMaximum = 64
+    /// Connections from one peer at a time.
+    private static let inboundMaximum = 8
     private static let handshakeTimeout = Span.seconds(3)
     private static let lookInterval = Span.milliseconds(50)
 
@@ -124,13 +126,16 @@ final class Transport: Sendable {
     }
 
     private func receive(_ stream: TLSStream, from peer: NodeID, _ handlers: Handlers) {
-        let older = self.state.change { state -> [TLSStream] in
-            let older = state.inbound.filter { $0.node == peer }.map(\.stream)
-            state.inbound.removeAll { $0.node == peer }
+        // A peer that dials after a cut may finish several attempts and keeps one of them, so the newest is not the one
+        // that counts. What it gave up without a word, keepalive ends.
+        let surplus = self.state.change { state -> TLSStream? in
             state.inbound.append((peer, stream))
-            return older
+            let mine = state.inbound.filter { $0.node == peer }
+            guard mine.count > Self.inboundMaximum, let oldest = mine.first else { return nil }
+            state.inbound.removeAll { $0.stream === oldest.stream }
+            return oldest.stream
         }
-        for old in older { old.shutdown() }
+        surplus?.shutdown()
         var reader = LinkReader(stream)
         while let frame = try? reader.next() {
             do throws(CodecError) {

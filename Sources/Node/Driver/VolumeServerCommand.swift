@@ -27,7 +27,8 @@ extension Driver {
         func number<Number: FixedWidthInteger>(_ name: String) throws -> Number {
             let value = try text(name)
             if let number = Number(value) { return number }
-            throw DriverError.argument(name: name, value: value, reason: "it is no number", remedy: "give a whole number")
+            throw DriverError.argument(
+                name: name, value: value, reason: "it is no number", remedy: "give a whole number")
         }
         let paths = NodePaths(directory: try text("--directory"), run: try text("--run"))
         let volume = try text("--volume")
@@ -48,7 +49,8 @@ extension Driver {
         let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
         guard parts.count == 2, let node = UInt32(parts[0]) else {
             throw DriverError.argument(
-                name: "--peer", value: text, reason: "it is not NODE=HOST:PORT", remedy: "let the daemon start the server")
+                name: "--peer", value: text, reason: "it is not NODE=HOST:PORT",
+                remedy: "let the daemon start the server")
         }
         let place = try self.place(parts[1], of: "--peer")
         return VolumeServerPeer(node: NodeID(node), host: place.host, port: place.port)

@@ -1,0 +1,96 @@
+import Basis
+import Foundation
+import Raft
+import Resources
+import SecureLink
+
+@testable import Node
+
+/// A directory that is removed with the value's last owner.
+final class ScratchDirectory {
+    let path: String
+
+    init() throws {
+        self.path = NSTemporaryDirectory() + "holdfast-driver-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: self.path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: self.path) }
+}
+
+/// A daemon without agents, guard and volume servers: loop, log, transport and join server are the real ones.
+final class SmallDaemon {
+    let paths: NodePaths
+    let file: NodeFile
+    let queue = WaitingLock<[DaemonLoop.Item]>([])
+    let loop: DaemonLoop
+    let joins: JoinServer
+    let transport: Transport
+    let backend: Backend
+
+    /// `fails` makes every write to the log fail.
+    init(_ paths: NodePaths, fails: Bool = false) throws {
+        self.paths = paths
+        self.file = try NodeFile.read(paths)
+        try NodePaths.makeDirectory(paths.run, mode: 0o755)
+        let log = DriverLog()
+        let (store, restored) = try LogStore.open(
+            directory: paths.log, on: RealDisk(),
+            identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id))
+        let transport = try Transport(self.file, identity: paths.identity, log: log)
+        let supervisor = try Supervisor(
+            identity: .init(node: self.file.id, bootID: "boot", startCounter: store.startCounter, nonce: 7),
+            settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
+            at: MachineClock.now)
+        self.transport = transport
+        self.loop = DaemonLoop(
+            supervisor, queue: self.queue,
+            actors: DaemonLoop.Actors(
+                persist: { request in
+                    if fails { throw StorageError.poisoned(cause: "the test says so") }
+                    try store.persist(request)
+                },
+                send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
+                call: { _ in }, cancel: { _ in }, killGroup: { _ in }, volume: { _, _ in }, volumeServers: { _ in },
+                peers: { transport.keep($0) }, housekeeping: { _ in }),
+            log: log)
+        self.joins = JoinServer(paths: paths, file: self.file, queue: self.queue, log: log)
+        self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
+        let queue = self.queue
+        let loop = self.loop
+        let joins = self.joins
+        transport.keep(self.file.seeds)
+        transport.start(
+            Transport.Handlers(
+                receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
+                join: { joins.serve($0) }))
+        DriverThread.start("loop") { loop.run() }
+    }
+
+    deinit { self.queue.change { $0.append(.stop) } }
+
+    /// Founds a cluster in a fresh directory; the port is one that was free a moment ago.
+    static func found(in scratch: ScratchDirectory) throws -> NodePaths {
+        let paths = NodePaths(directory: scratch.path + "/state", run: scratch.path + "/run")
+        try Founding.initialize(
+            NodeInitOptions(
+                cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:\(try self.freePort())",
+                role: .member, directory: paths.directory))
+        return paths
+    }
+
+    static func freePort() throws -> UInt16 {
+        let listener = try Listener(host: "127.0.0.1", port: 0)
+        defer { listener.close() }
+        return listener.port
+    }
+
+    /// Asks until the view is as wanted.
+    func view(where isWanted: (DaemonLoop.View) -> Bool) async throws -> DaemonLoop.View {
+        while true {
+            let view = try await self.backend.view()
+            if isWanted(view) { return view }
+            await Task.yield()
+        }
+    }
+}

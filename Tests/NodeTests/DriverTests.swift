@@ -1,0 +1,195 @@
+import Basis
+import Foundation
+import Raft
+import Resources
+import SecureLink
+import Testing
+
+@testable import Node
+
+@Suite(.timeLimit(.minutes(2)))
+struct DriverTests {
+    // MARK: Files
+
+    @Test func `an address is a host and a port, and nothing else`() {
+        #expect(HostPort("10.0.0.1:7400")?.host == "10.0.0.1")
+        #expect(HostPort("[fd00::1]:7400")?.host == "fd00::1")
+        #expect(HostPort("[fd00::1]:7400")?.port == 7400)
+        for wrong in ["", "host", "host:", "host:0", "host:70000", ":7400", "fd00::1:7400", "a b:1"] {
+            #expect(HostPort(wrong) == nil, "\(wrong)")
+        }
+    }
+
+    @Test func `a directory without a node is named with its remedy`() throws {
+        let scratch = try ScratchDirectory()
+        let paths = NodePaths(directory: scratch.path, run: scratch.path)
+        #expect(throws: DriverError.notInitialised(directory: scratch.path)) { try NodeFile.read(paths) }
+        try FileManager.default.createDirectory(atPath: paths.log, withIntermediateDirectories: true)
+        #expect(throws: DriverError.halfInitialised(directory: scratch.path)) { try NodeFile.read(paths) }
+        #expect(throws: DriverError.halfInitialised(directory: scratch.path)) { try NodeFile.requireFresh(paths) }
+    }
+
+    @Test func `facts survive a restart of the daemon, damaged ones count as none`() throws {
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/facts.json"
+        #expect(FactsFile.read(path) == nil)
+        let facts = Facts(
+            bootID: "boot", incarnation: Incarnation(4),
+            groups: [.init(name: GroupName("web"), epoch: Epoch(generation: 1, index: 16), isUp: true)])
+        try FactsFile.write(facts, to: path)
+        #expect(FactsFile.read(path) == facts)
+        try Data("{\"bootID\":\"bo".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(FactsFile.read(path) == nil)
+    }
+
+    @Test func `a lease is published with its end last and read back`() throws {
+        let scratch = try ScratchDirectory()
+        let page = try LeasePage(path: scratch.path + "/lease")
+        #expect(page.end == .zero)
+        page.publish(end: Tick(nanoseconds: 5), Incarnation(9), grace: .milliseconds(750))
+        let other = try LeasePage(path: scratch.path + "/lease")
+        #expect(other.end == Tick(nanoseconds: 5))
+        #expect(other.incarnation == Incarnation(9))
+    }
+
+    // MARK: Small parts
+
+    @Test func `a repeated note is written once, and counted`() {
+        var filter = NoteFilter()
+        #expect(filter.admit("a", at: .zero) == "a")
+        #expect(filter.admit("a", at: .zero + .seconds(1)) == nil)
+        #expect(filter.admit("b", at: .zero + .seconds(1)) == "b")
+        #expect(filter.admit("a", at: .zero + .seconds(10)) == "a (1 times more since the last line)")
+    }
+
+    @Test func `a wait ends with a change, or with its limit`() {
+        let lock = WaitingLock(0)
+        #expect(lock.wait(atMost: .zero) { $0 == 1 ? true : nil } == nil)
+        DriverThread.start("changer") { lock.change { $0 = 1 } }
+        #expect(lock.wait { $0 == 1 ? true : nil } == true)
+    }
+
+    @Test func `what is said when joining is read back, and damage is refused`() throws {
+        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", isWitness: true)
+        let question = JoinQuestion(secret: Array(repeating: 7, count: 16), request: "PEM", about: about)
+        #expect(try JoinQuestion(decoding: question.encoded) == question)
+        for length in 0..<question.encoded.count {
+            #expect(throws: CodecError.self) { try JoinQuestion(decoding: Array(question.encoded[..<length])) }
+        }
+        let welcome = JoinAnswer.welcome(
+            .init(
+                cluster: "prod", clusterID: "00ff", node: NodeID(2), authority: "A", certificate: "B",
+                peers: [PeerSpec(node: NodeID(1), name: "tok-1", address: "10.0.0.1:7400")]))
+        #expect(try JoinAnswer(decoding: welcome.encoded) == welcome)
+        #expect(try JoinAnswer(decoding: JoinAnswer.refused("no").encoded) == .refused("no"))
+    }
+
+    @Test func `a time stamp is the universal time in milliseconds`() {
+        #expect(DriverLog.stamp(1_000_000_000_042) == "2001-09-09T01:46:40.042Z")
+    }
+
+    // MARK: Founding, joining, serving
+
+    @Test func `init founds a cluster once, and says so when repeated`() async throws {
+        let scratch = try ScratchDirectory()
+        let paths = try SmallDaemon.found(in: scratch)
+        #expect(throws: DriverError.alreadyInitialised(directory: paths.directory)) {
+            try Founding.initialize(
+                NodeInitOptions(
+                    cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:1", role: .member,
+                    directory: paths.directory))
+        }
+        let daemon = try SmallDaemon(paths)
+        let view = try await daemon.view { $0.supervisor.state.clusterID != 0 && $0.supervisor.isCaughtUp }
+        #expect(view.supervisor.state.clusterName == "prod")
+        #expect(view.supervisor.state.nodes.map(\.about.name) == ["tok-1"])
+        let report = try await daemon.backend.status()
+        #expect(report.hasQuorum)
+        #expect(report.health == .degraded)
+        #expect(report.survivesFailures == 0)
+        #expect(report.reasons.first?.hasPrefix("1 of at least 3 nodes joined") == true)
+    }
+
+    @Test func `a node joins with a token once, and the token is void then`() async throws {
+        let scratch = try ScratchDirectory()
+        let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))
+        _ = try await daemon.view { $0.supervisor.isCaughtUp }
+        let token = try await daemon.backend.createToken().token
+        func options(_ name: String) -> NodeJoinOptions {
+            NodeJoinOptions(
+                token: token, name: name, site: "osaka", address: "127.0.0.1:1", role: .member,
+                directory: "\(scratch.path)/\(name)")
+        }
+        try Founding.join(options("osk-1"))
+        let file = try NodeFile.read(NodePaths(directory: "\(scratch.path)/osk-1", run: ""))
+        #expect(file.id == NodeID(2))
+        #expect(file.clusterID == daemon.file.clusterID)
+        #expect(file.peers.map(\.name) == ["tok-1"])
+        let failure = #expect(throws: APIFailure.self) { try Founding.join(options("osk-2")) }
+        #expect(failure?.code == .refused)
+        #expect(failure?.message.contains("the token was used") == true)
+    }
+
+    @Test func `two daemons that joined replicate what one of them is told`() async throws {
+        let scratch = try ScratchDirectory()
+        let first = try SmallDaemon(try SmallDaemon.found(in: scratch))
+        _ = try await first.view { $0.supervisor.isCaughtUp }
+        let paths = NodePaths(directory: "\(scratch.path)/b", run: "\(scratch.path)/b-run")
+        try Founding.join(
+            NodeJoinOptions(
+                token: try await first.backend.createToken().token, name: "osk-1", site: "osaka",
+                address: "127.0.0.1:\(try SmallDaemon.freePort())", role: .member, directory: paths.directory))
+        let second = try SmallDaemon(paths)
+        _ = try await second.view { $0.supervisor.isCaughtUp }
+        let result = try await second.backend.nodeDrain("tok-1", MutationRequest())
+        #expect(result.accepted)
+        let view = try await first.view { $0.supervisor.state.appliedIndex.rawValue >= result.index }
+        #expect(view.supervisor.state.node(named: "tok-1")?.isDrained == true)
+    }
+
+    @Test func `a log that cannot be written is never passed off as durable`() async throws {
+        let scratch = try ScratchDirectory()
+        let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch), fails: true)
+        let view = try await daemon.view { $0.isPoisoned }
+        #expect(!view.supervisor.consensus.isLeader)
+        #expect(view.supervisor.consensus.hasFailedDisk)
+        let report = try await daemon.backend.status()
+        #expect(report.health == .noQuorum)
+    }
+
+    @Test func `mistakes in a configuration come back as usage, one line each`() async throws {
+        let scratch = try ScratchDirectory()
+        let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))
+        _ = try await daemon.view { $0.supervisor.isCaughtUp }
+        let wrong = """
+            cluster: prod
+            groups:
+              web:
+                nodes: [nowhere]
+                resources: [{ name: srv, agent: exec }]
+            """
+        let failure = await #expect(throws: APIFailure.self) {
+            try await daemon.backend.apply(ApplyRequest(text: wrong))
+        }
+        #expect(failure?.code == .usage)
+        #expect((failure?.details.count ?? 0) >= 2)
+        let right = """
+            cluster: prod
+            groups:
+              web:
+                nodes: [tok-1]
+                resources: [{ name: srv, agent: exec, command: "sleep 1" }]
+            """
+        let result = try await daemon.backend.apply(ApplyRequest(text: right))
+        #expect(result.accepted)
+        #expect(result.actions.map(\.sentence) == ["start web on tok-1"])
+        let conflict = await #expect(throws: APIFailure.self) {
+            try await daemon.backend.apply(ApplyRequest(text: right, expectedIndex: 0))
+        }
+        #expect(conflict?.code == .conflict)
+        let unknown = await #expect(throws: APIFailure.self) {
+            try await daemon.backend.groupStop("nothing", MutationRequest())
+        }
+        #expect(unknown?.code == .notFound)
+    }
+}
