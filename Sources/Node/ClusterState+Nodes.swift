@@ -44,7 +44,8 @@ extension ClusterState {
                 return nil
             }
         case .lost(let node, let incarnation, let suspectedAt):
-            return self.lose(node, incarnation, suspectedAt, rule: "L6", how: "its lease has certainly ended", at: index)
+            return self.lose(
+                node, incarnation, suspectedAt, rule: "L6", how: "its lease has certainly ended", at: index)
         case .fenced(let node, let incarnation, let suspectedAt, let fencingBeganAfter):
             // Rule L14.
             guard fencingBeganAfter >= suspectedAt else {

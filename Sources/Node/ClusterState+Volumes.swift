@@ -7,8 +7,13 @@ extension ClusterState {
         switch command {
         case .leaves(let volume, let epoch, let version, let node):
             return self.updateVolume(volume, epoch, version) { state, record in
-                guard record.inSync.contains(node) else { return "\(state.name(of: node)) is not in the set" }
                 guard node != record.owner else { return "the owner cannot leave its own set" }
+                if !record.inSync.contains(node) {
+                    // Rule V3: the owner waited for a replica that was about to join; the new version ends its wait, and
+                    // refuses the `joins` that may still be on its way.
+                    record.version += 1
+                    return nil
+                }
                 // Rule V4: the set is never emptied.
                 guard record.inSync.count > 1 else { return "it is the last copy" }
                 record.inSync.removeAll { $0 == node }

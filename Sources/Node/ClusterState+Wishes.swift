@@ -40,7 +40,8 @@ extension ClusterState {
                 record.target = node
                 record.bans.removeAll { $0.node == node }
                 record.parked = nil
-                state.note("an operator moves \(group) to \(name)", rule: "operator", at: index, group: group, node: node)
+                state.note(
+                    "an operator moves \(group) to \(name)", rule: "operator", at: index, group: group, node: node)
                 return nil
             }
         case .park(let group, let reason):

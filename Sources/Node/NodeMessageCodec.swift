@@ -76,7 +76,8 @@ extension NodeMessage {
         case 5:
             return .voterReport(
                 VoterReport(
-                    lines: try reader.list { (reader) throws(CodecError) in try VoterReport.Line.decode(from: &reader) }))
+                    lines: try reader.list { (reader) throws(CodecError) in try VoterReport.Line.decode(from: &reader) }
+                ))
         case 6: return .forward(try LogCommand(decoding: try reader.data()))
         case 7: return .readRequest(id: try reader.uint64())
         case 8: return .readAnswer(id: try reader.uint64(), index: LogIndex(try reader.uint64()))

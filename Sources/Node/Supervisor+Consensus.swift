@@ -131,7 +131,9 @@ extension Supervisor {
     ) {
         if envelope.to != self.identity.node {
             // Rule L16: one hop, and only for somebody else's message that was not relayed by another already.
-            guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else { return }
+            guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else {
+                return
+            }
             effects.append(.send(envelope, to: envelope.to))
             return
         }

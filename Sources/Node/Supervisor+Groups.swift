@@ -220,7 +220,8 @@ extension Supervisor {
         guard self.adoptable == nil else { return }
         if self.factsVersion == self.runnersVersion, self.lastFacts?.incarnation == self.myIncarnation { return }
         self.factsVersion = self.runnersVersion
-        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation {
+        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation
+        {
             return
         }
         let facts = Facts(
@@ -241,7 +242,9 @@ extension Supervisor {
     private mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let me = self.me, !me.about.isWitness else { return }
         for record in self.state.groups where record.epoch == .none && !record.absentOn.contains(me.id) {
-            guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else { continue }
+            guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else {
+                continue
+            }
             if let probe = self.absentProbes.first(where: { $0.group == record.name }) {
                 if probe.incarnation == me.incarnation, !probe.waiting.isEmpty || probe.found != nil { continue }
                 if probe.incarnation == me.incarnation {

@@ -83,7 +83,8 @@ extension Supervisor {
         guard let record = self.state.node(node) else { return nil }
         return LeaseVoter.View(
             incarnation: record.incarnation, bootID: record.bootID,
-            isSuspected: self.suspicion(of: record) != nil, isLost: record.standing == .lost || record.standing == .never,
+            isSuspected: self.suspicion(of: record) != nil,
+            isLost: record.standing == .lost || record.standing == .never,
             membershipIndex: self.consensus.membershipIndex)
     }
 

@@ -117,7 +117,10 @@ struct Checkers {
 extension Simulation {
     /// BoundedRecovery: with everybody healthy for a while, every group runs and every copy is in sync.
     func checkRecovered() {
-        guard let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true })?.daemon?.supervisor else {
+        guard
+            let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true })?.daemon?
+                .supervisor
+        else {
             return self.fail("BoundedRecovery: no leader although all are well")
         }
         for name in [Self.group, Self.quickGroup] {

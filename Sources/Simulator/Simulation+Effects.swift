@@ -15,7 +15,8 @@ extension Simulation {
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
                 let sequence = request.sequence
-                node.daemon?.supervisor.step(.persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
+                node.daemon?.supervisor.step(
+                    .persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
             case .send(let envelope, let to): self.send(envelope, from: node, to: to)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
@@ -60,7 +61,8 @@ extension Simulation {
         guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
         let receiver = self.node(to)
         guard receiver.isOn, !self.network.isCut(from: node.id, to: to) else { return }
-        let copies = self.network.duplicatePerMille > 0 && self.random.chance(perMille: self.network.duplicatePerMille)
+        let copies =
+            self.network.duplicatePerMille > 0 && self.random.chance(perMille: self.network.duplicatePerMille)
             ? 2 : 1
         for _ in 0..<copies {
             if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) { continue }

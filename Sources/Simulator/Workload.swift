@@ -58,7 +58,9 @@ struct Workload {
             self.acknowledged += 1
         case .flush(let promises):
             guard isDone else { return }
-            for block in promises.indices { self.blocks[block].flushed = max(self.blocks[block].flushed, promises[block]) }
+            for block in promises.indices {
+                self.blocks[block].flushed = max(self.blocks[block].flushed, promises[block])
+            }
         }
     }
 
@@ -84,7 +86,8 @@ struct Workload {
             let block = self.blocks[place]
             let found = content[place]
             if found < block.flushed {
-                return "NoStalePromotion: \(node) was promoted with \(found) in block \(place), flushed was \(block.flushed)"
+                return
+                    "NoStalePromotion: \(node) was promoted with \(found) in block \(place), flushed was \(block.flushed)"
             }
             if found < block.acked, block.ackedAt > lostPowerAt {
                 return

@@ -78,7 +78,8 @@ struct SimulateArguments {
             failures += 1
             for line in result.trace { print("    \(line)") }
             print("seed \(seed): \(problem)")
-            print("replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")")
+            print(
+                "replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")")
         }
         let elapsed = ContinuousClock.now - began
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
@@ -86,7 +87,8 @@ struct SimulateArguments {
         print("\(totals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
         print(
             String(
-                format: "%.1f cluster-hours in %.1f s: %.0f cluster-hours a minute, %.0f events a second", hours, seconds,
+                format: "%.1f cluster-hours in %.1f s: %.0f cluster-hours a minute, %.0f events a second", hours,
+                seconds,
                 hours / seconds * 60, Double(events) / seconds))
         print("\(self.seeds.count - failures) passed, \(failures) failed")
         exit(failures == 0 ? 0 : 1)

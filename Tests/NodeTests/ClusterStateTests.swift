@@ -38,7 +38,8 @@ private struct Log {
                 GroupPolicy(
                     name: orders, nodes: ["tok-1", "osk-1"], takeover: takeover,
                     resources: [
-                        ResourcePolicy(name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
+                        ResourcePolicy(
+                            name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
                     ])
             ])
         self.run(.configure(policy, text: "", expectedIndex: self.state.policyIndex))
@@ -228,6 +229,14 @@ extension Outcome {
         #expect(log.run(.joins(data, log.epoch, version: version, osk)).isAccepted)
         #expect(!log.run(.leaves(data, log.epoch, version: version, osk)).isAccepted)
         #expect(log.run(.leaves(data, log.epoch, version: version + 1, osk)).isAccepted)
+    }
+
+    @Test func `ends the owner's wait for a replica that was lost before it joined (rule V3)`() {
+        var log = self.running()
+        let version = self.version(log)
+        #expect(log.run(.leaves(data, log.epoch, version: version, osk)).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [tok])
+        #expect(!log.run(.joins(data, log.epoch, version: version, osk)).isAccepted)
     }
 
     @Test func `is never emptied (rule V4)`() {

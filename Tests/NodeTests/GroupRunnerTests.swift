@@ -124,7 +124,8 @@ private struct Bench {
         #expect(bench.requests == [.reportStopped(nil)])
     }
 
-    @Test func `kills at the end of the lease and starts again under the same epoch when it is back (rules L12, L15)`() {
+    @Test func `kills at the end of the lease and starts again under the same epoch when it is back (rules L12, L15)`()
+    {
         var bench = Bench()
         bench.step(.resume)
         _ = bench.succeed()

@@ -16,13 +16,17 @@ private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds
 private func holder(nonce: UInt64 = 11) -> LeaseHolder { LeaseHolder(node: n1, bootID: "boot", nonce: nonce) }
 
 extension LeaseHolder {
-    fileprivate mutating func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life) -> Renewal? {
+    fileprivate mutating func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life)
+        -> Renewal?
+    {
         self.renewalDue(
             incarnation: life, duration: duration, interval: .milliseconds(250), membershipIndex: membershipIndex,
             at: now)
     }
 
-    fileprivate mutating func take(_ renewal: Renewal, by voter: NodeID, under index: LogIndex = membershipIndex) -> Bool {
+    fileprivate mutating func take(_ renewal: Renewal, by voter: NodeID, under index: LogIndex = membershipIndex)
+        -> Bool
+    {
         self.answered(renewal, by: voter, membership: three, membershipIndex: index)
     }
 }

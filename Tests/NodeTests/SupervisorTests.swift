@@ -40,7 +40,9 @@ private let w = NodeID(3)
     @Test func `take nothing away because the leader alone cannot hear the owner (rule L7)`() throws {
         var trio = try Trio()
         #expect(trio.settle())
-        for id in [a, b] where trio.leader != id { trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b))) }
+        for id in [a, b] where trio.leader != id {
+            trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b)))
+        }
         #expect(trio.pass(milliseconds: 5_000) { $0.leader == b })
         // Leader b, owner a; the witness hears both.
         trio.cut(a, b)

@@ -124,7 +124,9 @@ struct Trio {
         while !self.queue.isEmpty, rounds < 10_000 {
             rounds += 1
             let (envelope, via, to) = self.queue.removeFirst()
-            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil else { continue }
+            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil else {
+                continue
+            }
             self.step(to, .receive(envelope, via: via))
         }
     }
@@ -140,6 +142,8 @@ struct Trio {
     }
 
     mutating func settle() -> Bool {
-        self.pass(milliseconds: 10_000) { $0.owner != nil && $0.supervisors.values.allSatisfy { $0.me?.standing == .trusted } }
+        self.pass(milliseconds: 10_000) {
+            $0.owner != nil && $0.supervisors.values.allSatisfy { $0.me?.standing == .trusted }
+        }
     }
 }
