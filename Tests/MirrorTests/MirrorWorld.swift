@@ -10,7 +10,8 @@ struct MirrorWorld {
         case synced(UInt64, snapshot: [UInt64])
         case persisted(VolumeMetadata, UInt64)
         case digested(Extent, NodeID, UInt32, sums: [UInt64])
-        case read(NodeID, UInt32, Extent, UInt64, sums: [UInt64]?)
+        /// `data` is what the disk held when the read began; nil for an exclusive read.
+        case read(NodeID, UInt32, Extent, UInt64, sums: [UInt64]?, data: [UInt64]?)
 
         var name: String {
             switch self {
@@ -181,7 +182,9 @@ struct MirrorWorld {
             let sums = Array((self.nodes[node]?.disk ?? [])[self.span(chunk)])
             self.nodes[node]?.work.append(.digested(chunk, peer, session, sums: sums))
         case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
-            let read = LocalWork.read(peer, session, chunk, ticket, sums: exclusive || payload.isEmpty ? nil : payload)
+            let data = exclusive ? nil : Array((self.nodes[node]?.disk ?? [])[self.span(chunk)])
+            let sums = exclusive || payload.isEmpty ? nil : payload
+            let read = LocalWork.read(peer, session, chunk, ticket, sums: sums, data: data)
             if exclusive { self.complete(read, on: node) } else { self.nodes[node]?.work.append(read) }
         case .reply(let id, let reply):
             self.replies.append((node, id, reply))
@@ -235,8 +238,8 @@ struct MirrorWorld {
             self.input(.metadataSynced(token: token), to: node)
         case .digested(let chunk, let peer, let session, let sums):
             self.input(.digested(chunk: chunk, peer: peer, session: session), to: node, payload: sums)
-        case .read(let peer, let session, let chunk, let ticket, let sums):
-            let data = Array((self.nodes[node]?.disk ?? [])[self.span(chunk)])
+        case .read(let peer, let session, let chunk, let ticket, let sums, let before):
+            let data = before ?? Array((self.nodes[node]?.disk ?? [])[self.span(chunk)])
             var mask: UInt64 = 0
             var differing: [UInt64] = []
             for (index, value) in data.enumerated() where sums.map({ $0[index] != value }) ?? true {

@@ -38,7 +38,7 @@ struct RandomVolumeTests {
         init(seed: UInt64, nodes: Int) {
             var tuning = Volume.Tuning()
             tuning.markAhead = 0
-            tuning.markRetention = .milliseconds(500)
+            tuning.markRetention = .zero
             self.world = MirrorWorld(nodes: nodes, blocks: 64, tuning: tuning)
             self.random = SeededRandom(seed: seed)
             self.base = [UInt64](repeating: 0, count: 64)
@@ -229,7 +229,7 @@ struct RandomVolumeTests {
                 guard let node = self.pick(self.world.ids) else { return }
                 if let index = self.pick(self.world.ready(node)) { self.world.doWork(index, on: node) }
             case 80..<88: self.world.connect()
-            case 88..<93: self.world.tick(.milliseconds(self.random.below(300)))
+            case 88..<93: self.world.tick(.milliseconds(self.random.below(900)))
             case 93..<95: self.applyProposal()
             case 95..<98: self.tellSet()
             case 98: if self.random.chance(perMille: 300) { self.fault() }
