@@ -7,7 +7,8 @@ extension TLSStream {
     public var unacknowledged: Span {
         var info = tcp_info()
         var length = socklen_t(MemoryLayout<tcp_info>.size)
-        guard getsockopt(self.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0, info.tcpi_unacked > 0 else {
+        guard getsockopt(self.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0, info.tcpi_unacked > 0
+        else {
             return .zero
         }
         return .milliseconds(UInt64(info.tcpi_last_ack_recv))
