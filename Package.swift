@@ -53,16 +53,17 @@ let package = Package(
         .target(name: "ScenarioKit", path: "Tests/ScenarioKit", swiftSettings: strict),
         .testTarget(name: "BasisTests", dependencies: ["Basis"], swiftSettings: strict),
         .testTarget(
-            name: "RaftTests", dependencies: ["Basis", "Raft", "ScenarioKit"],
+            name: "RaftTests", dependencies: ["Basis", "Raft", "Simulator", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
-            name: "ResourcesTests", dependencies: ["Basis", "Resources", "ScenarioKit"],
+            name: "ResourcesTests", dependencies: ["Basis", "Resources", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "MirrorTests", dependencies: ["Basis", "Mirror", "SecureLink", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Basis", "SecureLink", "Raft", "Resources", "Node", "ScenarioKit"],
+            name: "NodeTests",
+            dependencies: ["Basis", "SecureLink", "Raft", "Resources", "Mirror", "Node", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(

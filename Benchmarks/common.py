@@ -63,6 +63,12 @@ class Bench:
         self.cluster.wait_healthy()
         time.sleep(pause + os.urandom(1)[0] / 255)
 
+    def lead(self, name):
+        """Hands leadership to a node."""
+        if self.cluster.leader() != name:
+            self.cluster.run(self.cluster.leader(), "leader", "transfer", "--to", name, "--yes", "--wait")
+            self.cluster.wait_status(None, lambda status: status.get("leader") == name, 20, f"{name} leads")
+
     def roles(self):
         """Owner and the other member."""
         owner = self.cluster.wait_running()

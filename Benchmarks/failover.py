@@ -33,7 +33,7 @@ def measure(runs):
             observer = Observer(bench.lab.node(other), bench.cluster.floating)
             fault = bench.lab.node(owner).power_off()
             first = wait_until(
-                lambda: checkers.first_acknowledged_after(checkers.read_rows(bench.history), fault), 120,
+                lambda: checkers.first_acknowledged_after(checkers.read_rows(bench.history), fault + 0.05), 120,
                 "a row is accepted", step=0.05)
             observer.stop()
             phases = timeline.build(fault, bench.cluster.events(), observer, first, owner)

@@ -9,7 +9,9 @@ def measure(takeover, runs):
         for number in range(runs):
             bench.settle()
             owner, other = bench.roles()
-            was_leader = bench.cluster.leader() == owner
+            was_leader = number % 2 == 0
+            bench.lead(owner if was_leader else other)
+            bench.settle(0.5)
             fault = bench.lab.node(owner).power_off()
             took = bench.first_life(other, fault) - fault
             values.append((took, was_leader))

@@ -186,6 +186,8 @@ class Stage:
     def check(self, scenario, owner_before, began, ended, instants):
         """Looks at the histories."""
         runs = checkers.read_runs(self.cluster.pulses)
+        if not runs:
+            raise RuntimeError(f"nothing was recorded in {self.cluster.pulses}: there is nothing to judge")
         said = []
         for name, options in scenario.expectations:
             which = instants[int(options.get("fault", "1")) - 1] if instants else began

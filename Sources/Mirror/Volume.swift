@@ -1,7 +1,7 @@
 import Basis
 
-/// One replica's side of a mirrored volume, without data, clock or I/O: requests are ids and extents, payloads stay with
-/// the shell. (DESIGN.md §4.3; rules V1 to V8, L12, L15)
+/// One replica's side of a mirrored volume, without data, clock or I/O: requests are ids and extents, payloads stay
+/// with the shell. (DESIGN.md §4.3; rules V1 to V8, L12, L15)
 ///
 /// Two orders make the copies equal. The shell lets local writes take effect in the order of the effects, and a
 /// connection keeps its frames in order; the core emits the local write and the frames of a request in one step. So
@@ -49,7 +49,8 @@ public struct Volume: Sendable {
     /// The incarnation whose lease lets clients be answered; nil where none does, because this node does not own the
     /// volume, or is frozen.
     public var answeringIncarnation: Incarnation? {
-        guard self.failure == nil, let isFrozen = self.owner?.isFrozen, !isFrozen, self.owner?.supersededBy == nil else {
+        guard self.failure == nil, let isFrozen = self.owner?.isFrozen, !isFrozen, self.owner?.supersededBy == nil
+        else {
             return nil
         }
         return self.owner?.incarnation
@@ -152,7 +153,8 @@ public struct Volume: Sendable {
         self.replica.advance(&self.ledger, &effects)
     }
 
-    /// Rule V1: the epoch is on disk first. Rule V2: what was acknowledged is applied, and made stable, before the export.
+    /// Rule V1: the epoch is on disk first. Rule V2: what was acknowledged is applied, and made stable, before the
+    /// export.
     mutating func advanceOpening(at now: Tick, into effects: inout Effects) {
         guard var opening = self.opening else { return }
         if case .persisting = opening.stage, self.ledger.isEpochDurable { opening.stage = .draining }
@@ -182,8 +184,8 @@ public struct Volume: Sendable {
             self.withOwner { owner, ledger in owner.receive(frame, from: peer, at: now, &ledger, &effects) }
         case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping:
             let held = self.ledger.metadata.epoch
-            // Rule V1: a lower epoch gets nothing but the news; the check and the acknowledgement are one step. An owner
-            // shares its epoch with nobody.
+            // Rule V1: a lower epoch gets nothing but the news; the check and the acknowledgement are one step. An
+            // owner shares its epoch with nobody.
             guard frame.epoch >= held, self.owner == nil && self.opening == nil || frame.epoch > held else {
                 return effects.send(.fenced(held), to: peer, epoch: held, session: frame.session)
             }
@@ -199,7 +201,8 @@ public struct Volume: Sendable {
         let old = self.ledger.metadata.epoch
         self.dropOwner(into: &effects)
         effects.event(
-            .failed(reason: "epoch \(epoch) replaced epoch \(old): another node owns the volume now; stop its users here"))
+            .failed(
+                reason: "epoch \(epoch) replaced epoch \(old): another node owns the volume now; stop its users here"))
     }
 
     /// Stops being owner without a flush.

@@ -37,7 +37,9 @@ extension Volume {
             }
         case .report:
             if let failure = self.failure { effects.event(.failed(reason: failure)) }
-            if self.failure == nil, let owner = self.owner, !owner.isClosing { effects.event(.opened(epoch: owner.epoch)) }
+            if self.failure == nil, let owner = self.owner, !owner.isClosing {
+                effects.event(.opened(epoch: owner.epoch))
+            }
             effects.event(.status(self.status(at: now)))
         }
     }
@@ -50,13 +52,15 @@ extension Volume {
         guard epoch >= self.ledger.metadata.epoch else {
             return effects.event(
                 .failed(
-                    reason: "open under epoch \(epoch) is refused: this replica has accepted \(self.ledger.metadata.epoch)"
+                    reason:
+                        "open under epoch \(epoch) is refused: this replica has accepted \(self.ledger.metadata.epoch)"
                 ))
         }
         guard self.ledger.metadata.trusted else {
             return effects.event(
                 .failed(
-                    reason: "this copy lost writes when its disk failed: open the volume on another node and let this one "
+                    reason:
+                        "this copy lost writes when its disk failed: open the volume on another node and let this one "
                         + "be rebuilt, or remove its metadata file to take what the disk holds"))
         }
         if let owner = self.owner, owner.epoch == epoch, owner.incarnation == incarnation, !owner.isClosing {
@@ -71,7 +75,8 @@ extension Volume {
             return
         }
         self.dropOwner(into: &effects)
-        // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule V2)
+        // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule
+        // V2)
         self.replica.end(&effects)
         self.ledger.note(inSync: inSync, version: version)
         self.ledger.raise(epoch: epoch, incarnation: incarnation, into: &effects)
@@ -110,7 +115,8 @@ extension Volume {
         case .write(let id, _, _, _), .flush(let id): effects.append(.reply(id: id, .failed))
         case .command(let command): self.perform(command, at: now, into: &effects)
         case .metadataSynced(let token): self.ledger.persisted(token, into: &effects)
-        case .lease, .localWritten, .localSynced, .localFailed, .linkUp, .linkDown, .frame, .digested, .chunkRead, .tick:
+        case .lease, .localWritten, .localSynced, .localFailed, .linkUp, .linkDown, .frame, .digested, .chunkRead,
+            .tick:
             break
         }
     }

@@ -116,8 +116,10 @@ extension Volume {
         public mutating func removeAll() { self.list.removeAll(keepingCapacity: true) }
         mutating func append(_ effect: Effect) { self.list.append(effect) }
         mutating func event(_ event: VolumeEvent) { self.list.append(.event(event)) }
-        mutating func send(_ body: Frame.Body, to peer: NodeID, epoch: Epoch, session: UInt32, payload: Payload = .none) {
-            self.list.append(.send(to: peer, frame: Frame(epoch: epoch, session: session, body: body), payload: payload))
+        mutating func send(_ body: Frame.Body, to peer: NodeID, epoch: Epoch, session: UInt32, payload: Payload = .none)
+        {
+            self.list.append(
+                .send(to: peer, frame: Frame(epoch: epoch, session: session, body: body), payload: payload))
         }
     }
 

@@ -233,7 +233,8 @@ extension Volume {
             self.supersededBy = epoch
             effects.event(
                 .failed(
-                    reason: "a replica has accepted epoch \(epoch), this node still had \(self.epoch): another node owns "
+                    reason:
+                        "a replica has accepted epoch \(epoch), this node still had \(self.epoch): another node owns "
                         + "the volume now; no client is answered here any more"))
         }
 
@@ -250,7 +251,9 @@ extension Volume {
             var limit = everywhere
             if !all {
                 self.settled.append((self.lastPass, everywhere))
-                guard let old = self.settled.lastIndex(where: { self.lastPass.since($0.at) >= retention }) else { return }
+                guard let old = self.settled.lastIndex(where: { self.lastPass.since($0.at) >= retention }) else {
+                    return
+                }
                 limit = self.settled[old].sequence
                 self.settled.removeFirst(old)
             }
@@ -274,7 +277,9 @@ extension Volume {
                 self.lastPass = now
                 self.clearMarks(all: false, &ledger, &effects)
                 // An idle volume becomes stable by itself, so that its marks go away.
-                if self.sequenceAtPass == self.lastSequence, !self.isBusy { self.makeStable(at: now, &ledger, &effects) }
+                if self.sequenceAtPass == self.lastSequence, !self.isBusy {
+                    self.makeStable(at: now, &ledger, &effects)
+                }
                 self.sequenceAtPass = self.lastSequence
             }
             self.release(at: now, &ledger, &effects)

@@ -175,7 +175,8 @@ extension Volume.Owner {
                 if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
             } else if let asked = self.peers[index].joinAsked, asked < version {
                 self.peers[index].joinAsked = nil
-                if self.peers[index].phase != .current || self.peers[index].isLost(at: now, ledger.configuration.tuning) {
+                if self.peers[index].phase != .current || self.peers[index].isLost(at: now, ledger.configuration.tuning)
+                {
                     self.peers[index].isWaitedFor = false
                     if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
                     self.peers[index].setBack(at: now)
@@ -276,7 +277,9 @@ extension Volume.Owner {
                 self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
             }
             // Client flushes that came while it was confirming.
-            if self.peers[index].flushSent < self.lastSequence, self.isBusy { self.sendFlush(to: index, at: now, &effects) }
+            if self.peers[index].flushSent < self.lastSequence, self.isBusy {
+                self.sendFlush(to: index, at: now, &effects)
+            }
             self.release(at: now, &ledger, &effects)
         case .current:
             self.accept(stable: sequence, index)

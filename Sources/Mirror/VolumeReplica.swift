@@ -42,7 +42,8 @@ extension Volume {
             else { return }
             switch frame.body {
             case .write(let sequence, let extent):
-                self.enqueue(.write(sequence: sequence, extent: extent, kind: .data, mask: 0), extent, &ledger, &effects)
+                self.enqueue(
+                    .write(sequence: sequence, extent: extent, kind: .data, mask: 0), extent, &ledger, &effects)
             case .zero(let sequence, let extent, let zeroing):
                 let work = Work.write(sequence: sequence, extent: extent, kind: .zero(zeroing), mask: 0)
                 self.enqueue(work, extent, &ledger, &effects)
@@ -68,7 +69,8 @@ extension Volume {
             guard sizeBytes == ledger.configuration.sizeBytes, owner.node == peer else {
                 effects.event(
                     .failed(
-                        reason: "\(peer) serves \(sizeBytes) bytes, this replica has \(ledger.configuration.sizeBytes): "
+                        reason:
+                            "\(peer) serves \(sizeBytes) bytes, this replica has \(ledger.configuration.sizeBytes): "
                             + "make the backings equal"))
                 return effects.append(.hangUp(peer, .inbound))
             }

@@ -57,7 +57,9 @@ extension Volume {
             guard milliseconds > 0 else { return }
             self.refilled = now
             let earned = Int64(clamping: max(1, tuning.resyncBytesPerSecond / 1000) * milliseconds)
-            self.allowance = min(self.allowance, 0) + min(max(self.allowance, 0) + earned, Int64(clamping: tuning.resyncBytesPerSecond / 4))
+            self.allowance =
+                min(self.allowance, 0)
+                + min(max(self.allowance, 0) + earned, Int64(clamping: tuning.resyncBytesPerSecond / 4))
         }
 
         mutating func spend(_ bytes: UInt64) {
@@ -165,7 +167,8 @@ extension Volume.Owner {
             self.peers[index].resync.step(of: read.chunk) == .reading
         else { return }
         if ledger.isTouched(read.chunk, after: read.ticket) {
-            // A write came after the read began: what was read is old. A busy chunk is read with all writes held off in the end.
+            // A write came after the read began: what was read is old. A busy chunk is read with all writes held off
+            // in the end.
             if self.peers[index].resync.retry(read.chunk) < 3 {
                 self.compare(read.chunk, index, &effects)
             } else {

@@ -67,8 +67,9 @@ extension GroupRunner {
         requests.append(
             .note("\(self.name)/\(name) \(reason): restarting it (\(self.failures.count) of \(self.restartAttempts))"))
         self.restartFrom = min(place, self.restartFrom ?? place)
-        // The first restart comes at once; later ones wait a little, so that a broken service does not spin.
-        if self.failures.count > 1 { self.retryAt = now + .milliseconds(500) }
+        // What ran for a while is restarted at once; what dies young waits a little, so that it does not spin.
+        let ran = self.resources[place].state == .running ? now.since(self.resources[place].runningSince) : .zero
+        if self.failures.count > 1, ran < .seconds(1) { self.retryAt = now + .milliseconds(500) }
     }
 
     func place(of volume: VolumeName) -> Int? {

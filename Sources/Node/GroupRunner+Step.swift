@@ -228,6 +228,7 @@ extension GroupRunner {
 
     private mutating func nowRunning(_ place: Int, _ outcome: AgentOutcome, at now: Tick) {
         self.resources[place].state = .running
+        self.resources[place].runningSince = now
         self.resources[place].checkedAt = now
         let interval = self.resources[place].policy.monitorInterval
         self.resources[place].nextMonitor = interval == .zero ? .never : now + interval

@@ -47,6 +47,7 @@ public struct GroupRunner: Equatable, Sendable {
         /// When it was last found running.
         public internal(set) var checkedAt = Tick.zero
         var nextMonitor = Tick.never
+        var runningSince = Tick.zero
         var monitorCall: UInt64?
 
         var volume: VolumeName? {

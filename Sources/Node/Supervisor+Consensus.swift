@@ -41,6 +41,12 @@ extension Supervisor {
         for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
         for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
         self.noteLeadership(at: now)
+        if self.consensus.leader != self.lastLeader {
+            // A new leader is told at once what this voter hears, so that detection and election overlap.
+            self.lastLeader = self.consensus.leader
+            self.nextReportAt = now
+        }
+        if !raft.committed.isEmpty { self.nextPlanAt = now }
         self.compactIfLong(at: now, into: &effects)
     }
 

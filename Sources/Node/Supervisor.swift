@@ -107,6 +107,7 @@ public struct Supervisor: Sendable {
     var nextReadAt = Tick.zero
     var nextAdmitAt = Tick.zero
     var nextReportAt = Tick.zero
+    var lastLeader: NodeID?
     var nextSummaryAt = Tick.zero
     var nextPlanAt = Tick.zero
     var nextHandoverAt = Tick.zero

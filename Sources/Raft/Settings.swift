@@ -25,7 +25,7 @@ extension Consensus {
 
         /// The defaults suit a WAN of up to about 150 ms round trip.
         public init(
-            electionTimeout: Span = .milliseconds(700), heartbeatInterval: Span = .milliseconds(100),
+            electionTimeout: Span = .milliseconds(500), heartbeatInterval: Span = .milliseconds(100),
             maximumAppendBytes: Int = 256 << 10, maximumInflightAppends: Int = 256,
             maximumInflightBytes: Int = 8 << 20, maximumUncommittedBytes: Int = 64 << 20,
             snapshotChunkBytes: Int = 256 << 10, trailingEntries: UInt64 = 1000, promotionLag: UInt64 = 1000

@@ -46,8 +46,8 @@ public struct Timing: Equatable, Sendable {
 
     /// The defaults: about 2.5 s from silence to takeover, for round trips up to 300 ms.
     public static let standard = Timing(
-        leaseDuration: .milliseconds(1750), leaseGrace: .milliseconds(750), renewalInterval: .milliseconds(250),
-        detection: .milliseconds(800), clockRateErrorPartsPerMillion: 1000, guardKill: .milliseconds(500),
+        leaseDuration: .milliseconds(1750), leaseGrace: .milliseconds(750), renewalInterval: .milliseconds(200),
+        detection: .milliseconds(700), clockRateErrorPartsPerMillion: 1000, guardKill: .milliseconds(500),
         daemonRestart: .milliseconds(1000))
 
     /// All times at once.

@@ -68,8 +68,8 @@ public struct CertificateAuthority: Sendable {
         try PEMFile.write(self.certificatePEM, to: certificatePath, isSecret: false)
     }
 
-    /// Signs a node's request (PEM) and returns the certificate (PEM). Only the public key is taken from the request; the names
-    /// are the caller's. A peer later sees them as `TLSStream.peerName`, `peerNode` and `peerCluster`.
+    /// Signs a node's request (PEM) and returns the certificate (PEM). Only the public key is taken from the request;
+    /// the names are the caller's. A peer later sees them as `TLSStream.peerName`, `peerNode` and `peerCluster`.
     public func issue(
         nodeName: String, node: NodeID, clusterID: String, request: String
     ) throws(SecureLinkError) -> String {

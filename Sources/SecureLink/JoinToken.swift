@@ -1,8 +1,10 @@
 import Basis
 
-/// What an operator carries from an existing node to a new one: where to go, which authority to trust, and a one-time secret.
+/// What an operator carries from an existing node to a new one: where to go, which authority to trust, and a one-time
+/// secret.
 ///
-/// Printed as `hf1` and lower-case base32 (RFC 4648 §6) without padding: a double click selects it, case does not matter.
+/// Printed as `hf1` and lower-case base32 (RFC 4648 §6) without padding: a double click selects it, case does not
+/// matter.
 public struct JoinToken: Equatable, Sendable, CustomStringConvertible {
     private static let prefix = "hf1"
     private static let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)

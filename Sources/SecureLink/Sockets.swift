@@ -4,8 +4,8 @@ import Glibc
 
 /// Socket calls that both ends share.
 enum Sockets {
-    /// How long sent data may stay unacknowledged before the kernel gives the connection up. It also bounds how long a peer
-    /// may keep its receive window closed.
+    /// How long sent data may stay unacknowledged before the kernel gives the connection up. It also bounds how long a
+    /// peer may keep its receive window closed.
     static let unacknowledgedLimit = Span.seconds(5)
 
     static func now() -> Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }

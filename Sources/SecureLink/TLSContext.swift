@@ -17,8 +17,8 @@ public struct TLSIdentity: Sendable, Equatable {
     }
 }
 
-/// Settings and keys shared by streams: TLS 1.3 only, peers verified against the cluster's authority. One context serves
-/// both directions and any number of threads.
+/// Settings and keys shared by streams: TLS 1.3 only, peers verified against the cluster's authority. One context
+/// serves both directions and any number of threads.
 public final class TLSContext: Sendable {
     nonisolated(unsafe) let handle: OpaquePointer
     nonisolated(unsafe) private let fingerprint: UnsafeMutablePointer<UInt8>?
@@ -30,8 +30,8 @@ public final class TLSContext: Sendable {
         try self.init(identity: identity, clientCertificateOptional: false)
     }
 
-    /// With `clientCertificateOptional` a server also accepts clients that have no certificate yet (`peerName` is nil then)
-    /// and sends the authority's certificate along, so that a joining node can compare its fingerprint.
+    /// With `clientCertificateOptional` a server also accepts clients that have no certificate yet (`peerName` is nil
+    /// then) and sends the authority's certificate along, so that a joining node can compare its fingerprint.
     public convenience init(identity: TLSIdentity, clientCertificateOptional: Bool) throws(SecureLinkError) {
         try self.init(
             identity: identity, clientCertificateOptional: clientCertificateOptional,
@@ -73,8 +73,8 @@ public final class TLSContext: Sendable {
         self.fingerprint?.deallocate()
     }
 
-    /// For a client that has no certificate yet: it trusts the one authority with this SHA-256 fingerprint (32 bytes), which
-    /// the server must send in its chain.
+    /// For a client that has no certificate yet: it trusts the one authority with this SHA-256 fingerprint (32 bytes),
+    /// which the server must send in its chain.
     public static func anonymousClient(
         certificateAuthorityFingerprint: [UInt8]
     ) throws(SecureLinkError) -> TLSContext {

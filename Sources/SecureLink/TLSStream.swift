@@ -52,8 +52,8 @@ public final class TLSStream: Sendable {
         close(self.descriptor)
     }
 
-    /// Connects and completes the handshake, both within `timeout`; only the name lookup is not bounded by it. TLS 1.3 tells a
-    /// client that its certificate was refused only at its first read.
+    /// Connects and completes the handshake, both within `timeout`; only the name lookup is not bounded by it. TLS 1.3
+    /// tells a client that its certificate was refused only at its first read.
     public static func connect(
         host: String, port: UInt16, context: TLSContext, timeout: Span
     ) throws(SecureLinkError) -> TLSStream {
@@ -71,15 +71,16 @@ public final class TLSStream: Sendable {
             descriptor: connected, peerAddress: label, context: context, isServer: false, deadline: deadline)
     }
 
-    /// Waits for a connection and completes its handshake. A client that stalls holds up the next for `handshakeTimeout`; use
-    /// `acceptRaw` and `handshake` where that matters.
+    /// Waits for a connection and completes its handshake. A client that stalls holds up the next for
+    /// `handshakeTimeout`; use `acceptRaw` and `handshake` where that matters.
     public static func accept(
         on listener: Listener, context: TLSContext, handshakeTimeout: Span
     ) throws(SecureLinkError) -> TLSStream {
         try self.handshake(accepted: try listener.acceptRaw(), context: context, timeout: handshakeTimeout)
     }
 
-    /// The server's half of the handshake on a socket from `Listener.acceptRaw`, which it takes over and, on failure, closes.
+    /// The server's half of the handshake on a socket from `Listener.acceptRaw`, which it takes over and, on failure,
+    /// closes.
     public static func handshake(
         accepted: Int32, context: TLSContext, timeout: Span
     ) throws(SecureLinkError) -> TLSStream {
@@ -88,8 +89,8 @@ public final class TLSStream: Sendable {
             deadline: Sockets.now() + timeout)
     }
 
-    /// Waits for data and returns how much was read: at least one byte, or 0 if the peer closed (or crashed: frames must carry
-    /// their length).
+    /// Waits for data and returns how much was read: at least one byte, or 0 if the peer closed (or crashed: frames
+    /// must carry their length).
     public func read(into buffer: UnsafeMutableRawBufferPointer) throws(SecureLinkError) -> Int {
         if buffer.isEmpty { return 0 }
         while true {
@@ -128,7 +129,8 @@ public final class TLSStream: Sendable {
         }
     }
 
-    /// Ends the connection and wakes the threads blocked in `read` and `write`, which then throw. Harmless when repeated.
+    /// Ends the connection and wakes the threads blocked in `read` and `write`, which then throw. Harmless when
+    /// repeated.
     public func shutdown() {
         if self.isShutDown.exchange(true, ordering: .acquiringAndReleasing) { return }
         self.session.withLock { $0.sayGoodbye() }

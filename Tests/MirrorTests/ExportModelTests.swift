@@ -3,7 +3,7 @@ import Foundation
 import Mirror
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct `An export returns what was written` {
+@Suite(.timeLimit(.minutes(20))) struct `An export returns what was written` {
     private static let size = 1 << 20
 
     /// Random reads, writes, zeroes and flushes of odd sizes, at most `depth` under way, against a plain array.
@@ -12,6 +12,7 @@ import Testing
         let export = try TestExport(size: Self.size, delays: delays)
         let client = try ExportClient.ready(export.socketPath, structured: depth % 2 == 0)
         var random = SeededRandom(seed: UInt64(depth) * 2 + (delays ? 1 : 0))
+        let noise = (0..<300_000).map { _ in UInt8(truncatingIfNeeded: random.next()) }
         var model = [UInt8](repeating: 0, count: Self.size)
         var underWay: [UInt64: (range: Range<Int>, expected: [UInt8]?)] = [:]
         func finishOne() throws {
@@ -32,8 +33,8 @@ import Testing
             let flags: UInt16 = random.chance(perMille: 100) ? 1 : 0
             switch random.below(8) {
             case 0..<3:
-                let seed = UInt8(truncatingIfNeeded: random.next())
-                let data = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31) ^ seed }
+                let start = Int(random.below(UInt64(noise.count - length)))
+                let data = Array(noise[start..<start + length])
                 model.replaceSubrange(range, with: data)
                 client.request(
                     1, flags: flags, cookie: cookie, offset: UInt64(offset), length: UInt32(length), data: data)
@@ -91,7 +92,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(5))) struct `An export survives any client` {
+@Suite(.timeLimit(.minutes(20))) struct `An export survives any client` {
     /// After whatever happened, a well-behaved client is served and the data is untouched.
     private func expectHealthy(_ export: TestExport) throws {
         let client = try ExportClient.ready(export.socketPath)
@@ -108,7 +109,7 @@ import Testing
             #expect(client.receiveUntilClosed() >= 18)
         }
         try self.expectHealthy(export)
-        #expect(export.log.count == 300)
+        while export.log.count < 300 { sched_yield() }
         #expect(export.log.allSatisfy { $0.contains("dropped a client") })
     }
 
@@ -171,16 +172,22 @@ import Testing
         try self.expectHealthy(export)
     }
 
-    @Test func `that sends a wrong magic number, or nothing at all`() throws {
+    @Test func `that says nothing at all`() throws {
         var limits = NBDLimits()
         limits.handshakeTimeout = .milliseconds(30)
         let export = try TestExport(limits: limits)
         #expect(try ExportClient(export.socketPath).receiveUntilClosed() == 18)
+        while export.log.isEmpty { sched_yield() }
+        #expect(export.log[0].contains("in time"))
+    }
+
+    @Test func `that loses its place among the requests`() throws {
+        let export = try TestExport()
         let client = try ExportClient.ready(export.socketPath)
         client.send([UInt8](repeating: 0, count: 28))
         #expect(client.receiveUntilClosed() == 0)
-        while export.log.count < 2 { sched_yield() }
-        #expect(export.log[0].contains("in time"))
-        #expect(export.log[1].contains("wrong magic"))
+        while export.log.isEmpty { sched_yield() }
+        #expect(export.log[0].contains("wrong magic"))
+        try self.expectHealthy(export)
     }
 }

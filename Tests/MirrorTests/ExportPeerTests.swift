@@ -41,7 +41,7 @@ struct PeerTool {
     }
 }
 
-@Suite(.timeLimit(.minutes(5))) struct `Other people's clients are content` {
+@Suite(.timeLimit(.minutes(20))) struct `Other people's clients are content` {
     private static func noise(_ count: Int, seed: UInt64) -> [UInt8] {
         var random = SeededRandom(seed: seed)
         var bytes: [UInt8] = []

@@ -3,7 +3,7 @@ import Foundation
 import Mirror
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct `An export speaks NBD by the book` {
+@Suite(.timeLimit(.minutes(20))) struct `An export speaks NBD by the book` {
     private let unsupported: UInt32 = 1 << 31 | 1
     private let invalid: UInt32 = 1 << 31 | 3
     private let unknown: UInt32 = 1 << 31 | 6

@@ -1,4 +1,5 @@
 import Basis
+import Foundation
 import Mirror
 import Testing
 
@@ -25,6 +26,9 @@ struct RandomVolumeTests {
         var writes: [UInt64: Int] = [:]
         var flushes: [UInt64: [Int: UInt64]] = [:]
         var newestAcked: [Int: UInt64] = [:]
+        /// Requests that were open when another replica was promoted, and whether that copy held what an answer that is
+        /// still under way would promise.
+        var late: [UInt64: Bool] = [:]
         var proposals: [VolumeEvent] = []
         var promotions = 0
         var joins = 0
@@ -85,6 +89,8 @@ struct RandomVolumeTests {
                     return "block \(block) of \(self.owner) holds \(value); it had acknowledged \(acked)"
                 }
             }
+            for (id, block) in self.writes { self.late[id] = disk[block] >= id }
+            for (id, covered) in self.flushes { self.late[id] = covered.allSatisfy { disk[$0.key] >= $0.value } }
             self.base = disk
             self.issued = [[UInt64]](repeating: [], count: disk.count)
             self.flushed = [UInt64](repeating: 0, count: disk.count)
@@ -104,7 +110,6 @@ struct RandomVolumeTests {
             // A step may both answer and open on different nodes, never on one: answers first.
             for (node, id, reply) in replies where reply == .done {
                 if let block = self.writes.removeValue(forKey: id) {
-                    guard node == self.owner || !self.opened else { return "\(node) answered write \(id) after \(self.owner) opened" }
                     self.acks += 1
                     self.newestAcked[block] = max(self.newestAcked[block] ?? 0, id)
                     for node in self.set {
@@ -113,6 +118,8 @@ struct RandomVolumeTests {
                     }
                 } else if let covered = self.flushes.removeValue(forKey: id) {
                     for (block, write) in covered { self.flushed[block] = max(self.flushed[block], write) }
+                } else if let isKept = self.late[id] {
+                    guard isKept else { return "\(node) answered \(id), which the promoted copy had not" }
                 } else {
                     return "\(node) answered \(id) that nobody waits for"
                 }
@@ -260,7 +267,9 @@ struct RandomVolumeTests {
             guard self.set.count == self.world.ids.count else { return "only \(self.set) came back" }
             let disks = self.world.ids.compactMap { self.world.nodes[$0]?.disk }
             guard Set(disks).count == 1 else { return "the copies differ" }
-            guard self.writes.isEmpty, self.flushes.isEmpty || self.closing else { return "requests are left unanswered" }
+            guard self.writes.isEmpty, self.flushes.isEmpty || self.closing else {
+                return "requests are left unanswered"
+            }
             let dirty = self.world.ids.compactMap { self.world.nodes[$0]?.volume?.metadata.marks.count }
             guard self.closing || dirty.allSatisfy({ $0 == 0 }) else { return "marks are left: \(dirty)" }
             return nil
@@ -271,7 +280,9 @@ struct RandomVolumeTests {
         var promotions = 0
         var joins = 0
         var acks = 0
-        for seed in 0..<120 {
+        // SEEDS in the environment asks for more.
+        let seeds = Int(ProcessInfo.processInfo.environment["SEEDS"] ?? "") ?? 20
+        for seed in 0..<seeds {
             var cluster = Cluster(seed: UInt64(seed) * 7919 + UInt64(nodes), nodes: nodes)
             cluster.open(NodeID(1), keeping: cluster.set)
             var broken: String?
@@ -288,6 +299,6 @@ struct RandomVolumeTests {
             joins += cluster.joins
             acks += cluster.acks
         }
-        #expect(promotions > 300 && joins > 100 && acks > 5000, "\(promotions) \(joins) \(acks)")
+        #expect(promotions > 2 * seeds && joins > seeds && acks > 50 * seeds, "\(promotions) \(joins) \(acks)")
     }
 }

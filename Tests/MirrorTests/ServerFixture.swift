@@ -90,11 +90,15 @@ final class ServerFixture: @unchecked Sendable {
         let epoch = self.log.promote(node, set: set)
         guard let daemon = self.daemons[node] else { throw POSIXError(.ESRCH) }
         daemon.send(
-            .open(epoch: epoch, incarnation: Incarnation(1), inSync: set, version: self.log.state.withLock { $0.version }))
+            .open(
+                epoch: epoch, incarnation: Incarnation(1), inSync: set, version: self.log.state.withLock { $0.version })
+        )
         daemon.wait { $0.contains(.opened(epoch: epoch)) }
     }
 
-    func contents(_ node: NodeID) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: self.path(node, "data.img"))) }
+    func contents(_ node: NodeID) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: self.path(node, "data.img")))
+    }
 }
 
 /// The log's part: one set, one version, one epoch. (Rule V4)

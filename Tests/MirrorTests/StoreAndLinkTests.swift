@@ -119,7 +119,9 @@ struct StoreAndLinkTests {
                 switch body {
                 case .write, .blocks, .sums:
                     let count = round == 0 ? 0 : Int(random.below(round % 20 == 0 ? 3_000_000 : 9000))
-                    payload = (0..<count).map { UInt8(truncatingIfNeeded: round % 2 == 0 ? $0 : Int(random.next() & 0xFF)) }
+                    payload = (0..<count).map {
+                        UInt8(truncatingIfNeeded: round % 2 == 0 ? $0 : Int(random.next() & 0xFF))
+                    }
                 default: break
                 }
                 let frame = Frame(epoch: epoch, session: UInt32(round), body: body)
@@ -161,6 +163,10 @@ struct StoreAndLinkTests {
         let stream = SocketStream(ends[0])
         try bytes.withUnsafeBytes { try stream.write($0) }
         let receiver = LinkConnection(stream: SocketStream(ends[1]), peer: NodeID(1))
-        #expect(throws: LinkError.damaged) { try receiver.runReader { _, _ in } pause: {} }
+        #expect(throws: LinkError.damaged) {
+            try receiver.runReader { _, _ in
+            } pause: {
+            }
+        }
     }
 }

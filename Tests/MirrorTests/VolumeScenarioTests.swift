@@ -83,6 +83,17 @@ struct VolumeScenarioTests {
                     self.world.settle()
                 }
             case "hold": self.world.nodes[node]?.held.insert(arguments[1])
+            case "once":
+                if let index = self.world.nodes[node]?.work.firstIndex(where: { $0.name == arguments[1] }) {
+                    self.world.doWork(index, on: node)
+                }
+                self.world.settle()
+            case "wipe":
+                self.world.stop(node, power: true)
+                self.world.nodes[node]?.disk = [UInt64](repeating: 0, count: 64)
+                self.world.nodes[node]?.stable = [UInt64](repeating: 0, count: 64)
+                self.world.nodes[node]?.stored = VolumeMetadata(identity: 4711, sizeBytes: 64 * 4096)
+                self.world.start(node)
             case "release":
                 self.world.nodes[node]?.held.remove(arguments[1])
                 self.world.settle()

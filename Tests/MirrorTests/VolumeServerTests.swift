@@ -55,7 +55,8 @@ import Testing
         daemon.wait { $0.contains(.closed(epoch: epoch)) }
     }
 
-    @Test func `writes wait for a lost replica until the set is without it, and resync makes the copies equal`() throws {
+    @Test func `writes wait for a lost replica until the set is without it, and resync makes the copies equal`() throws
+    {
         let fixture = try ServerFixture()
         defer { fixture.end() }
         var random = SeededRandom(seed: 1)

@@ -155,7 +155,7 @@ extension LeaseHolder {
     @Test func `the defaults keep every relation, and each broken one is told (rule L13)`() {
         #expect(Timing.standard.problems.isEmpty)
         var timing = Timing.standard
-        timing.leaseDuration = .milliseconds(700)
+        timing.leaseDuration = .milliseconds(500)
         #expect(timing.problems.contains { $0.contains("three renewals") })
         timing = .standard
         timing.detection = .milliseconds(400)

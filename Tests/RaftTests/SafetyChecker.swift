@@ -39,6 +39,7 @@ struct SafetyChecker {
             self.lengths[core.id] = (core.term, core.lastIndex)
         } else {
             self.lengths[core.id] = nil
+            self.commits[core.id] = nil
         }
         self.memberships[core.id] = core.membership
     }

@@ -174,11 +174,12 @@ class Cluster:
         """Every event of the log that is kept, oldest first, with times of the boot clock as `at`."""
         offset = time.time() - clock()
         for node in self.living():
-            report = self.ask(node, "events")
-            if report and "events" in report:
-                for event in report["events"]:
+            result = self.run(node, "events", "--limit", "10000", "-o", "json", check=False)
+            if result.returncode == 0:
+                found = [json.loads(line) for line in result.stdout.splitlines() if line.strip()]
+                for event in found:
                     event["at"] = event["wallClockMilliseconds"] / 1000 - offset
-                return report["events"]
+                return found
         return []
 
     # Configurations
@@ -220,7 +221,8 @@ groups:
       - {{ name: fs, agent: filesystem, volume: {DATABASE}, mount: /srv/pg, type: ext4, format: if-blank }}
       - name: db
         agent: exec
-        command: "{script} /srv/pg/data"
+        command: "{script} run /srv/pg/data"
+        stop: "{script} stop /srv/pg/data"
         check: "{pg_isready()} -q -h 127.0.0.1"
         startTimeout: 120s
       - {{ name: ip, agent: address, address: {self.floating}/24, interface: eth0 }}

@@ -1,5 +1,6 @@
 """One node: namespaces with their own first process, mounts and cgroup, on a port of the switch."""
 import os
+import shutil
 import signal
 import subprocess
 import uuid
@@ -93,6 +94,8 @@ class Node:
     def power_off(self):
         """Power is lost: every process dies and the port goes dead in the same instant. Returns that instant."""
         devices = self.block_devices()
+        if self.lab.keep_files:
+            self.keep_run_logs()
         cut = self.lab.network.pull_out_begin(self.name) if self.plugged else None
         instant = clock()
         send(self.init, signal.SIGKILL)
@@ -105,6 +108,15 @@ class Node:
         self.lab.detach(devices)
         run(["ip", "netns", "del", self.namespace], check=False)
         return instant
+
+    def keep_run_logs(self):
+        """Copies logs out of /run, which does not survive the node."""
+        source = f"/proc/{self.init[0]}/root/run/holdfast"
+        for folder, _, names in os.walk(source):
+            for name in names:
+                if name.endswith(".log"):
+                    target = os.path.join(self.directory, os.path.relpath(folder, source).replace("/", "-") + "-" + name)
+                    shutil.copyfile(os.path.join(folder, name), target)
 
     # Commands
 

@@ -16,6 +16,7 @@ class Observer:
         self.root = f"/proc/{node.init[0]}"
         self.device = f"{self.root}/root/run/holdfast/volumes/{volume}/device"
         self.began, self.ceased = {}, {}
+        self.left_behind = None  # what the pid file said at the first look after the mount
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.state = self.look()
@@ -30,15 +31,21 @@ class Observer:
                 address = f"|-- {self.floating}\n" in file.read()
         except OSError:
             return dict.fromkeys(PHASES, False)
-        recovered = False
-        if mounted and not self.node_is_cut_off():
-            try:
-                with open(f"{self.root}/root{self.mount}/data/postmaster.pid") as file:
-                    recovered = any(line.strip() == "ready" for line in file)
-            except OSError:
-                pass
+        recovered = mounted and not self.node_is_cut_off() and self.is_ready()
         return {
             "device": os.path.islink(self.device), "mounted": mounted, "recovered": recovered, "address": address}
+
+    def is_ready(self):
+        """Whether PostgreSQL answers, by its own pid file; one that a dead server left says `ready` too."""
+        try:
+            with open(f"{self.root}/root{self.mount}/data/postmaster.pid") as file:
+                text = file.read()
+        except OSError:
+            self.left_behind = ""
+            return False
+        if self.left_behind is None:
+            self.left_behind = text
+        return text != self.left_behind and any(line.strip() == "ready" for line in text.split("\n"))
 
     def node_is_cut_off(self):
         """A read below the mount of a node whose volume is frozen would hang."""

@@ -1,11 +1,18 @@
 #!/bin/bash
 # Runs PostgreSQL in the foreground from DIRECTORY, and makes the database there on the first start of all.
-# usage: postgres_service.sh DIRECTORY
+# usage: postgres_service.sh run|stop DIRECTORY
 set -eu
-data=$1
+data=$2
 programs=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups "$@"; }
 
+if [ "$1" = stop ]; then
+    # SIGTERM alone would wait until the last client has gone away; SIGINT ends their sessions and writes a checkpoint.
+    pid=$(head -1 "$data/postmaster.pid" 2>/dev/null || true)
+    [ -n "$pid" ] && kill -INT "$pid" 2>/dev/null || exit 0
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+    exit 0
+fi
 install -d -o postgres -g postgres -m 755 /run/postgresql
 if [ ! -s "$data/ready" ]; then
     rm -rf "$data"

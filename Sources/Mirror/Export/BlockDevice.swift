@@ -25,8 +25,8 @@ public enum BlockError {
 public protocol BlockCompletionSink: AnyObject, Sendable {
     /// Reports the end of the request that carried `cookie`: 0, or one of `BlockError`.
     func complete(cookie: UInt64, error: UInt32)
-    /// Like `complete`, but the client may learn of it only after `deliver`. A thread that ends many requests at once saves
-    /// a system call for each. The default calls `complete`.
+    /// Like `complete`, but the client may learn of it only after `deliver`. A thread that ends many requests at once
+    /// saves a system call for each. The default calls `complete`.
     func gather(cookie: UInt64, error: UInt32)
     /// Sends what was gathered. The default does nothing.
     func deliver()
@@ -56,8 +56,8 @@ public struct BlockExtent: Equatable, Sendable {
 }
 
 /// What an export serves. Every call comes with a non-empty range inside the device. Reads and writes have at most the
-/// announced payload (32 MiB), the others less than 4 GiB. Calls come from several threads at once, one per connection; a call
-/// that blocks holds up its connection only.
+/// announced payload (32 MiB), the others less than 4 GiB. Calls come from several threads at once, one per connection;
+/// a call that blocks holds up its connection only.
 public protocol BlockDevice: AnyObject, Sendable {
     /// The size, fixed while exported.
     var sizeBytes: UInt64 { get }

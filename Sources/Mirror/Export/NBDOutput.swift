@@ -2,8 +2,9 @@ import Glibc
 
 /// One connection's replies. Many threads append; at most one sends, and takes with it all that was appended meanwhile.
 ///
-/// The connection's own thread may block in a send, which slows its client down. Other threads, which complete requests of
-/// many clients, never do: what the socket does not take at once is left to a helper thread that lives until it is drained.
+/// The connection's own thread may block in a send, which slows its client down. Other threads, which complete requests
+/// of many clients, never do: what the socket does not take at once is left to a helper thread that lives until it is
+/// drained.
 final class NBDOutput: BlockCompletionSink, @unchecked Sendable {
     /// Growing raw memory.
     private struct Buffer {

@@ -35,7 +35,8 @@ public enum NBDServerError: Error, Equatable, CustomStringConvertible {
         case .inUse(let path):
             "another server already answers on \(path); stop it first, or use another run directory"
         case .notListening(let path, let code):
-            "cannot listen on \(path): \(String(cString: strerror(code))); check that the directory exists and is writable"
+            "cannot listen on \(path): \(String(cString: strerror(code))); "
+                + "check that the directory exists and is writable"
         }
     }
 }
@@ -58,8 +59,8 @@ public final class NBDServer: @unchecked Sendable {
     private var isStarted = false
     private var isStopped = false
 
-    /// Makes the socket, so that clients can already connect; they are served after `start`. `log` receives a sentence for each
-    /// client that is dropped, from any thread.
+    /// Makes the socket, so that clients can already connect; they are served after `start`. `log` receives a sentence
+    /// for each client that is dropped, from any thread.
     public init(
         device: any BlockDevice, exportName: String, socketPath: String, limits: NBDLimits = NBDLimits(),
         log: @escaping @Sendable (String) -> Void = { _ in }
@@ -83,8 +84,9 @@ public final class NBDServer: @unchecked Sendable {
         self.spawn { self.acceptLoop() }
     }
 
-    /// Closes the socket and every connection, and waits until no thread of the server is inside the device any more. Requests
-    /// that the device still holds are not answered; their completions are dropped. Harmless when repeated.
+    /// Closes the socket and every connection, and waits until no thread of the server is inside the device any more.
+    /// Requests that the device still holds are not answered; their completions are dropped. Harmless when repeated;
+    /// must not be called from inside the device.
     public func stop() {
         self.lock.lock()
         if !self.isStopped {
@@ -170,7 +172,7 @@ public final class NBDServer: @unchecked Sendable {
 /// Makes listening Unix sockets.
 private enum UnixListener {
     static func open(_ path: String) throws(NBDServerError) -> Int32 {
-        // Made under another name and renamed when it listens with the right mode, so the path never shows a half-made one.
+        // Made under another name and renamed when it listens with the right mode: the path never shows half of it.
         let temporary = path + ".new"
         guard let address = self.address(temporary), let final = self.address(path) else {
             throw .pathTooLong(path: path, maximum: MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 5)

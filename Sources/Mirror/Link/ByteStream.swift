@@ -23,7 +23,8 @@ enum LinkError: Error, Equatable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .notAFrame: "the peer sent something that is not a frame of this version; run the same release on both nodes"
+        case .notAFrame:
+            "the peer sent something that is not a frame of this version; run the same release on both nodes"
         case .damaged: "a frame arrived damaged; if this repeats, check memory and network hardware of both nodes"
         case .unexpected(let what): "the peer sent \(what)"
         }

@@ -52,8 +52,12 @@ enum FrameCodec {
     }
 
     static func header(_ bytes: UnsafeRawBufferPointer) throws(LinkError) -> Header {
-        func word(_ offset: Int) -> UInt32 { UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)) }
-        func long(_ offset: Int) -> UInt64 { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
+        func word(_ offset: Int) -> UInt32 {
+            UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+        }
+        func long(_ offset: Int) -> UInt64 {
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
         guard word(0) == self.magic else { throw .notAFrame }
         guard word(68) == Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<68])) else { throw .damaged }
         let header = Header(
@@ -230,6 +234,7 @@ extension RawBuffer {
     /// Bytes appended earlier, to be overwritten.
     mutating func room(at offset: Int, count: Int) -> UnsafeMutableRawBufferPointer {
         precondition(offset + count <= self.count, "outside the buffer")
-        return UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(rebasing: self.bytes[offset..<offset + count]))
+        return UnsafeMutableRawBufferPointer(
+            mutating: UnsafeRawBufferPointer(rebasing: self.bytes[offset..<offset + count]))
     }
 }

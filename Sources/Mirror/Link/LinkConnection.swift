@@ -101,8 +101,8 @@ final class LinkConnection: @unchecked Sendable {
         }
     }
 
-    /// Receives until the connection ends. `frame` gets each frame, its payload valid during the call; `pause` is called when
-    /// all that arrived together was handed on.
+    /// Receives until the connection ends. `frame` gets each frame, its payload valid during the call; `pause` is
+    /// called when all that arrived together was handed on.
     func runReader(frame: (Frame, UnsafeRawBufferPointer) throws -> Void, pause: () -> Void) throws {
         var capacity = 1 << 20
         var base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 4096)

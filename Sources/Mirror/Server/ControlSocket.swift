@@ -4,8 +4,8 @@ import Glibc
 
 func systemText(_ code: Int32) -> String { String(cString: strerror(code)) }
 
-/// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A new
-/// connection replaces the old one.
+/// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A
+/// new connection replaces the old one.
 final class ControlSocket: @unchecked Sendable {
     private let path: String
     private let listener: Int32
@@ -89,7 +89,9 @@ final class ControlSocket: @unchecked Sendable {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {
-            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress.map { $0 + done }, count - done, 0) }
+            let got = bytes.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress.map { $0 + done }, count - done, 0)
+            }
             if got < 0, errno == EINTR { continue }
             guard got > 0 else { return nil }
             done += got

@@ -6,8 +6,8 @@ import Synchronization
 
 /// One volume's server: the pure `Volume` under one lock, with its disk, links, export and control socket around it.
 ///
-/// The lock is also the order of the volume: whoever holds it steps the core and carries out local writes and the queueing
-/// of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
+/// The lock is also the order of the volume: whoever holds it steps the core and carries out local writes and the
+/// queueing of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
 public final class VolumeServer: @unchecked Sendable {
     let options: VolumeServerOptions
     let store: BackingStore
@@ -133,7 +133,8 @@ public final class VolumeServer: @unchecked Sendable {
         self.threads.start { self.control.run { self.perform($0) } }
     }
 
-    /// Ends the server as a kill would: nothing is flushed and nobody is told. For tests and orderly exits after `close`.
+    /// Ends the server as a kill would: nothing is flushed and nobody is told. For tests and orderly exits after
+    /// `close`.
     public func stop() {
         self.lock.lock()
         self.isStopping = true

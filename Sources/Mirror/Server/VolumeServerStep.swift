@@ -30,8 +30,8 @@ extension VolumeServer {
         for sink in sinks { sink.deliver() }
     }
 
-    /// Called with the lock. The lease is read first and the clock after it: an answer leaves only if the lease that was
-    /// there holds at a later instant. (Rule L12)
+    /// Called with the lock. The lease is read first and the clock after it: an answer leaves only if the lease that
+    /// was there holds at a later instant. (Rule L12)
     func stepLocked(_ input: Volume.Input) {
         if self.isStopping { return }
         let end = holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_END)

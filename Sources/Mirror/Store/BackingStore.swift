@@ -53,7 +53,8 @@ final class BackingStore: Sendable {
     func read(offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int32 {
         var done = 0
         while done < buffer.count {
-            let count = pread(self.descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, Int(offset) + done)
+            let count = pread(
+                self.descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, Int(offset) + done)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return count == 0 ? EIO : errno }
             done += count
@@ -64,7 +65,8 @@ final class BackingStore: Sendable {
     func write(offset: UInt64, _ data: UnsafeRawBufferPointer) -> Int32 {
         var done = 0
         while done < data.count {
-            let count = pwrite(self.descriptor, data.baseAddress.map { $0 + done }, data.count - done, Int(offset) + done)
+            let count = pwrite(
+                self.descriptor, data.baseAddress.map { $0 + done }, data.count - done, Int(offset) + done)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return count == 0 ? ENOSPC : errno }
             done += count

@@ -2,8 +2,8 @@ import Basis
 import Glibc
 import SecureLink
 
-/// The file `NAME.meta`: a header, then two slots that are written in turn, each with its checksum, so that a torn write
-/// leaves the other whole. One thread uses it.
+/// The file `NAME.meta`: a header, then two slots that are written in turn, each with its checksum, so that a torn
+/// write leaves the other whole. One thread uses it.
 final class MetadataFile: @unchecked Sendable {
     private static let page = 4096
     private static let magic: UInt32 = 0x484D_4631

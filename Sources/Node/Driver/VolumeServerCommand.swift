@@ -32,6 +32,7 @@ extension Driver {
         }
         let paths = NodePaths(directory: try text("--directory"), run: try text("--run"))
         let volume = try text("--volume")
+        try NodePaths.makeDirectory("\(paths.directory)/volumes", mode: 0o700)
         let listen = try self.place(try text("--listen"), of: "--listen")
         let log = DriverLog()
         try VolumeServer.run(

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Runs agent calls on threads of their own: one at a time for each resource, any number at once beside that.
 ///
-/// A stop cancels whatever else is going on with its resource. (Rule L11: stopped means also that no start is in progress)
+/// A stop cancels whatever else is going on with its resource. (Rule L11: stopped also means that no start goes on)
 public final class AgentRunner: Sendable {
     /// The group, resource and epoch of a service that ended though nobody asked for it, and how it ended.
     public typealias ExitHandler = @Sendable (GroupName, ResourceName, Epoch, String) -> Void
@@ -35,6 +35,7 @@ public final class AgentRunner: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    private let spawner: ServiceSpawner
     private let shared: Shared
 
     /// A runner for this node. Starts no thread before the first call.
@@ -43,6 +44,7 @@ public final class AgentRunner: Sendable {
         self.shared = shared
         self.environment = environment
         self.records = RunRecords(directory: environment.runDirectory)
+        self.spawner = ServiceSpawner(setup: environment.threadSetup)
         self.watcher = ExitWatcher { key, epoch, end in
             environment.log("\(key.group)/\(key.resource): the service \(end)")
             shared.state.withLock { $0.onExit }?(key.group, key.resource, epoch, end.description)
@@ -146,6 +148,7 @@ public final class AgentRunner: Sendable {
         }
         let context = CallContext(
             call: call, environment: self.environment, records: self.records, watcher: self.watcher,
+            spawner: self.spawner,
             cancel: pending.cancel, deadline: self.environment.clock() + call.timeout)
         return self.agent(call.resource.agent).run(context)
     }

@@ -39,6 +39,7 @@ struct CallContext: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    let spawner: ServiceSpawner
     let cancel: CancelSignal
     let deadline: Tick
 

@@ -56,7 +56,7 @@ struct ExecAgent: ResourceAgent {
             try context.cgroup.create()
             let descriptor = try log.open()
             defer { close(descriptor) }
-            let process = try Spawn.start(
+            let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: ["/bin/sh", "-c", Self.shellText(command)],
                     environment: self.environment(context, user: user), directory: context.parameter("directory"),

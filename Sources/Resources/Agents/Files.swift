@@ -95,7 +95,7 @@ enum Files {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-    /// A name that is safe as one path component: everything but letters, digits, `.`, `_`, `-`, `+` and `@` becomes %XX.
+    /// A name that is safe as one path component: all but letters, digits, `.`, `_`, `-`, `+` and `@` becomes %XX.
     static func component(_ name: String) -> String {
         var result = ""
         for (position, byte) in name.utf8.enumerated() {

@@ -2,7 +2,7 @@ import Basis
 import CLinux
 import Glibc
 
-/// Runs a stock OCF agent as it is: `ocf:PROVIDER:TYPE` is OCF_ROOT/resource.d/PROVIDER/TYPE. (OCF resource agent API 1.1)
+/// Runs a stock OCF agent as it is: `ocf:PROVIDER:TYPE` is OCF_ROOT/resource.d/PROVIDER/TYPE. (OCF API 1.1)
 struct OCFAgent: ResourceAgent {
     let provider: String
     let type: String

@@ -3,7 +3,7 @@ import CLinux
 import Glibc
 
 /// A process to start; see `holdfast_spawn` for what every process gets.
-struct SpawnRequest {
+struct SpawnRequest: Sendable {
     /// Absolute path and arguments; the first is what is executed.
     var arguments: [String]
     /// The whole environment; nothing is inherited.
@@ -18,7 +18,7 @@ struct SpawnRequest {
 }
 
 /// A user as the kernel knows one.
-struct UserIdentity: Equatable {
+struct UserIdentity: Equatable, Sendable {
     let name: String
     let user: uid_t
     let group: gid_t
@@ -44,7 +44,7 @@ struct UserIdentity: Equatable {
 }
 
 /// A child of this process.
-struct SpawnedProcess {
+struct SpawnedProcess: Sendable {
     let pid: Int32
     /// Readable when the process ended; belongs to the holder of this value.
     let descriptor: Int32

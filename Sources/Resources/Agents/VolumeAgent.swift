@@ -184,7 +184,7 @@ struct VolumeAgent: ResourceAgent {
             try context.cgroup.create()
             let descriptor = try log.open()
             defer { close(descriptor) }
-            let process = try Spawn.start(
+            let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: [
                         "/bin/sh", "-c", "exec nbdfuse -P \"$1\" \"$2\" --unix \"$3\"", "sh", paths.ready, paths.file,

@@ -27,8 +27,8 @@ public enum Guard {
         }
     }
 
-    /// Runs until it is told to go (SIGTERM) and may: exit code 0. A second guard for the same run directory leaves with
-    /// 4, one that cannot work with 1; the reason is on standard error and in `guard.log`.
+    /// Runs until it is told to go (SIGTERM) and may: exit code 0. A second guard for the same run directory leaves
+    /// with 4, one that cannot work with 1; the reason is on standard error and in `guard.log`.
     public static func run(_ options: Options) -> Never {
         let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
         do { try Files.makeDirectory(options.runDirectory) } catch { self.leave("\(error)", code: 1) }
