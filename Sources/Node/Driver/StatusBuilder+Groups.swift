@@ -113,7 +113,8 @@ extension StatusBuilder {
         return ReplicaReport(
             node: policy.node, inSync: isInSync, connected: isOwner || peer?.isConnected == true,
             role: own.flatMap { ReplicaReport.Role(rawValue: $0.role) } ?? .unknown, dirtyBytes: own?.dirtyBytes ?? 0,
-            resyncRemainingBytes: peer?.resyncRemainingBytes ?? 0, resyncTotalBytes: peer?.resyncTotalBytes ?? 0,
+            resyncRemainingBytes: isInSync ? 0 : peer?.resyncRemainingBytes ?? 0,
+            resyncTotalBytes: isInSync ? 0 : peer?.resyncTotalBytes ?? 0,
             reason: isInSync ? "" : self.lack(node, record, own, peer))
     }
 

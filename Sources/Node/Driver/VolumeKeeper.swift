@@ -64,12 +64,15 @@ struct VolumeServerLaunch: Equatable, Sendable {
     var arguments: [String]
     var cgroup: String
     var directory: String
+    /// Where the replica's metadata is.
+    var metadataDirectory: String
     var control: String
 
     init(_ spec: VolumeServerSpec, paths: NodePaths, file: NodeFile, cgroupRoot: String) {
         self.name = spec.policy.name
         self.cgroup = ControlGroup(cgroupRoot).child("volumes").child(spec.policy.name.rawValue).path
         self.directory = "\(paths.run)/volumes/\(spec.policy.name.rawValue)"
+        self.metadataDirectory = paths.directory + "/volumes"
         self.control = paths.control(ofVolume: spec.policy.name)
         var arguments = [
             "volume-server", "--volume", spec.policy.name.rawValue, "--node", String(file.node),
@@ -94,6 +97,7 @@ final class VolumeServerHandle: Sendable {
     }
 
     private static let restartPause = Span.milliseconds(200)
+    private static let restartPauseMaximum = Span.seconds(3)
     private static let answerTime = Span.seconds(10)
     private static let eventBytesMaximum = 1 << 20
 
@@ -147,6 +151,7 @@ final class VolumeServerHandle: Sendable {
     private func keepForever() {
         var pidfd: Int32 = -1
         var askedAt: Tick?
+        var pause = Self.restartPause
         while true {
             let (launch, isRetired, wantsRestart) = self.state.withLock { ($0.launch, $0.isRetired, $0.wantsRestart) }
             let cgroup = ControlGroup(launch.cgroup)
@@ -158,6 +163,7 @@ final class VolumeServerHandle: Sendable {
             let socket = Self.connect(launch.control)
             if socket >= 0 {
                 askedAt = nil
+                pause = Self.restartPause
                 self.serve(socket, launch)
                 continue
             }
@@ -165,6 +171,8 @@ final class VolumeServerHandle: Sendable {
                 close(pidfd)
                 pidfd = -1
                 self.log.warning("the server of volume \(launch.name) ended; see \(launch.directory)/server.log")
+                _ = self.state.wait(atMost: pause) { $0.isRetired ? true : nil }
+                pause = min(pause * 2, Self.restartPauseMaximum)
             }
             let isRunning = (try? cgroup.isPopulated()) != false
             if isRunning, let asked = askedAt, MachineClock.now.since(asked) > Self.answerTime {
@@ -178,7 +186,7 @@ final class VolumeServerHandle: Sendable {
             } else if askedAt == nil {
                 askedAt = MachineClock.now
             }
-            _ = self.state.wait(atMost: isRunning ? .milliseconds(20) : Self.restartPause) { state -> Bool? in
+            _ = self.state.wait(atMost: .milliseconds(20)) { state -> Bool? in
                 state.isRetired || state.wantsRestart ? true : nil
             }
         }
@@ -188,6 +196,7 @@ final class VolumeServerHandle: Sendable {
     private func launch(_ launch: VolumeServerLaunch, _ cgroup: ControlGroup) -> Int32 {
         do {
             try NodePaths.makeDirectory(launch.directory, mode: 0o755)
+            try NodePaths.makeDirectory(launch.metadataDirectory, mode: 0o700)
             let started = try ChildProcess.start(
                 launch.arguments, in: cgroup, output: launch.directory + "/server.log")
             self.log.info("started the server of volume \(launch.name), process \(started.pid)")
