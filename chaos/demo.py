@@ -11,11 +11,12 @@ from chaos.lab.cluster import Cluster  # noqa: E402
 from chaos.lab.lab import Lab  # noqa: E402
 from chaos.lab.shell import clock, end, identity, wait_until  # noqa: E402
 from chaos.workload import checkers, timeline  # noqa: E402
-from chaos.workload.database import found_rows  # noqa: E402
+from chaos.workload.database import found_rows, grow  # noqa: E402
 from chaos.workload.observer import Observer  # noqa: E402
 
 NODES = [("tok-1", "tokyo", "member"), ("osk-1", "osaka", "member"), ("wit-1", "nagoya", "witness")]
 HERE = os.path.dirname(os.path.abspath(__file__))
+MISSED_MEGABYTES = 64  # written while the other copy is away, so that there is something to catch up with
 
 
 class Demo:
@@ -26,6 +27,7 @@ class Demo:
         self.cluster = Cluster(lab, say=lambda text: self.say(f"  {text}"))
         self.history = os.path.join(lab.directory, "rows")
         self.writer = None
+        self.shown_progress = None
         self.began = clock()
 
     # Printing
@@ -38,7 +40,7 @@ class Demo:
         self.say(f"== {number}. {text}")
 
     def status(self):
-        result = self.cluster.run(self.cluster.any_node(), "status", check=False)
+        result = self.cluster.run(self.cluster.leader() or self.cluster.any_node(), "status", check=False)
         for line in (result.stdout + result.stderr).rstrip().split("\n"):
             self.say(f"  | {line}")
 
@@ -52,9 +54,15 @@ class Demo:
         text = f"  resync [{bar:<40}] {done * 100:3.0f} %  {(total - left) / 1e6:.1f} of {total / 1e6:.1f} MB"
         if sys.stdout.isatty():
             print("\r" + text, end="", flush=True)
-        elif text != getattr(self, "shown_progress", None):
+        elif text != self.shown_progress:
             self.say(text)
         self.shown_progress = text
+
+    def catch_up(self):
+        self.shown_progress = None
+        self.cluster.wait_in_sync(180, self.progress)
+        if sys.stdout.isatty() and self.shown_progress:
+            self.say()
 
     # The writer
 
@@ -101,7 +109,7 @@ class Demo:
     def prepare(self):
         self.step(0, "three nodes in three places, one PostgreSQL on a mirrored volume")
         self.cluster.form()
-        self.cluster.apply(self.cluster.database_policy())
+        self.cluster.apply(self.cluster.database_policy(resync="25MB/s"))
         self.active = self.cluster.wait_running(180)
         self.cluster.wait_in_sync()
         self.start_writer()
@@ -130,11 +138,11 @@ class Demo:
 
     def resync(self):
         self.step(2, f"{self.dead} comes back with its old disk, and catches up")
+        grow(self.lab, self.cluster.floating, MISSED_MEGABYTES)
+        self.say(f"  meanwhile the database took another {MISSED_MEGABYTES} MB; the copy may use 25 MB/s to catch up")
         began = clock()
         self.cluster.return_node(self.dead)
-        self.cluster.wait_in_sync(180, self.progress)
-        if sys.stdout.isatty():
-            self.say()
+        self.catch_up()
         self.say(f"  in sync again {clock() - began:.1f} s after power on; nothing moved meanwhile")
         self.status()
 
@@ -182,9 +190,7 @@ class Demo:
         self.say(f"  {first_there - last_here:>7.2f} s lay between them: never two owners")
         self.lab.rejoin(victim)
         self.say(f"  {victim} is plugged in again, and follows")
-        self.cluster.wait_in_sync(180, self.progress)
-        if sys.stdout.isatty():
-            self.say()
+        self.catch_up()
         self.count()
         self.active, self.dead = other, victim
 

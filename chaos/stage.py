@@ -58,7 +58,8 @@ class Stage:
             os.path.join(HERE, "workload", "writer.py"), self.cluster.floating, self.history,
             log=os.path.join(self.lab.directory, "writer.log"))
         wait_until(
-            lambda: len(checkers.acknowledged(checkers.read_rows(self.history))) > 20, 60, "the first rows are accepted")
+            lambda: len(checkers.acknowledged(checkers.read_rows(self.history))) > 20, 60,
+            "the first rows are accepted")
 
     # Faults
 

@@ -30,6 +30,7 @@ class Cluster:
         self.heartbeat = compile_c(os.path.join(HERE, "..", "workload", "heartbeat.c"), "heartbeat")
         self.floating = f"{lab.subnet}.{FLOATING}"
         self.group = "orders"
+        self.last_leader = None
 
     # Commands
 
@@ -99,8 +100,18 @@ class Cluster:
         return self.living()[0]
 
     def status(self, node=None):
-        """The status report as a node tells it, or None."""
-        return self.ask(node or self.any_node(), "status")
+        """The status report as a node tells it, or None; without a name the leader is asked, who knows best."""
+        if node is not None:
+            return self.ask(node, "status")
+        last = None
+        for name in sorted(self.living(), key=lambda name: name != self.last_leader):
+            report = self.ask(name, "status")
+            if report:
+                last = report
+                if report.get("leader") == name:
+                    self.last_leader = name
+                    return report
+        return last
 
     @staticmethod
     def all_up(status):
@@ -128,20 +139,14 @@ class Cluster:
         return next((group for group in status["groups"] if group["name"] == self.group), {})
 
     def owner(self):
-        """The node that the group is assigned to, as a reachable node tells it."""
-        for node in self.living():
-            status = self.status(node)
-            if status and status.get("hasQuorum"):
-                return self.group_of(status).get("owner")
-        return None
+        """The node that the group is assigned to."""
+        status = self.status()
+        return self.group_of(status).get("owner") if status else None
 
     def leader(self):
-        """The leader, as a reachable node tells it."""
-        for node in self.living():
-            status = self.status(node)
-            if status and status.get("leader"):
-                return status["leader"]
-        return None
+        """The leader."""
+        status = self.status()
+        return status.get("leader") if status else None
 
     def wait_running(self, seconds=60, on=None, node=None):
         """Waits until the group runs (on a node, if one is named), and returns its owner."""
@@ -157,7 +162,7 @@ class Cluster:
             replicas = [replica for volume in status["volumes"] for replica in volume["replicas"]]
             if progress:
                 progress(replicas)
-            return all(replica["inSync"] for replica in replicas) and self.all_up(status)
+            return all(replica["inSync"] and replica["connected"] for replica in replicas) and self.all_up(status)
         return self.wait_status(None, synced, seconds, "every replica is in sync")
 
     def wait_healthy(self, seconds=90):
@@ -197,7 +202,7 @@ class Cluster:
       - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}" }}
 """
 
-    def database_policy(self, takeover="after-lease", size="512MiB", extra=""):
+    def database_policy(self, takeover="after-lease", size="512MiB", resync="200MB/s", extra=""):
         """PostgreSQL on a mirrored file system behind a floating address, and a heartbeat that starts first."""
         script = os.path.join(REPOSITORY, "chaos", "workload", "postgres_service.sh")
         replicas = "\n".join(
@@ -207,6 +212,7 @@ class Cluster:
 {extra}volumes:
   {DATABASE}:
     size: {size}
+    resyncRate: {resync}
     replicas:
 {replicas}
 groups:

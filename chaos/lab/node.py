@@ -115,8 +115,8 @@ class Node:
         for folder, _, names in os.walk(source):
             for name in names:
                 if name.endswith(".log"):
-                    target = os.path.join(self.directory, os.path.relpath(folder, source).replace("/", "-") + "-" + name)
-                    shutil.copyfile(os.path.join(folder, name), target)
+                    target = f"{os.path.relpath(folder, source)}/{name}".replace("/", "-")
+                    shutil.copyfile(os.path.join(folder, name), os.path.join(self.directory, target))
 
     # Commands
 

@@ -50,7 +50,8 @@ def check_rows(entries, found):
         # The row under way when the writer was ended may be there without a line.
         strangers = [number for number in strangers if number != max(numbers) + 1]
     if strangers:
-        raise Broken("NothingAcknowledgedIsLost", f"rows are there that were refused or never tried: {shown(strangers)}")
+        raise Broken(
+            "NothingAcknowledgedIsLost", f"rows are there that were refused or never tried: {shown(strangers)}")
     return len(acked), len(found)
 
 
@@ -147,7 +148,8 @@ def check_one_process(runs):
         mine = sorted((run for run in runs if run.node == node), key=lambda run: run.begin)
         for earlier, later in zip(mine, mine[1:]):
             if earlier.last > later.begin:
-                raise Broken("SingleOwner", f"{node} ran the service twice at once (processes {earlier.pid}, {later.pid})")
+                raise Broken(
+                    "SingleOwner", f"{node} ran the service twice at once (processes {earlier.pid}, {later.pid})")
 
 
 def check_never_stopped(runs, since, until):

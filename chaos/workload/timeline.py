@@ -66,7 +66,8 @@ def render(phases):
             lines.append(f"  {name:<20}{'not seen':>9}")
             continue
         share = max(0.0, took) / total if total > 0 else 0
-        lines.append(f"  {name:<20}{at:>7.2f} s{took:>7.2f} s  {share * 100:>3.0f} % {'#' * round(share * 30):<30} {why}")
+        bar = "#" * round(share * 30)
+        lines.append(f"  {name:<20}{at:>7.2f} s{took:>7.2f} s  {share * 100:>3.0f} % {bar:<30} {why}")
     return lines
 
 
