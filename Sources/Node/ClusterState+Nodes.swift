@@ -81,13 +81,21 @@ extension ClusterState {
             return .refused(reason: "there is no node \(node)")
         }
         var record = self.nodes[place]
-        let isRolledBack = startCounter <= record.startCounter && record.standing != .never
-        // The same life: only its daemon was restarted.
-        if record.bootID == bootID, record.standing != .lost, record.standing != .never, !isRolledBack {
+        let isOver = record.standing == .never || record.standing == .lost
+        if record.bootID == bootID, !isOver, startCounter >= record.startCounter {
+            // The same life: only its daemon was restarted.
             self.nodes[place].startCounter = startCounter
             return .accepted
         }
-        if record.standing != .never, record.standing != .lost {
+        // Rule E2. A counter that is not above the known one is an older disk, or a request that came late; neither proves
+        // that the life that is known has ended. Once it is lost, it has.
+        let isRolledBack = startCounter <= record.startCounter && record.standing != .never
+        if isRolledBack, !isOver {
+            return .refused(
+                reason: "\(record.about.name) shows start \(startCounter) of its disk, but start "
+                    + "\(record.startCounter) is known: it may come back once its present life is lost")
+        }
+        if !isOver {
             // Rule E3: a new boot id proves that the old incarnation has ended, without waiting.
             self.endIncarnation(of: node, how: "it was restarted", rule: "E3", at: index)
         }

@@ -176,12 +176,30 @@ extension Outcome {
         #expect(log.state.group(orders)?.assignment?.node == tok)
     }
 
-    @Test func `a disk that was rolled back gets a new life (rule E2)`() {
+    @Test func `a disk that was rolled back gets a new life only after the known one is lost (rule E2)`() {
+        for boot in ["boot-n1", "another boot"] {
+            var log = Log()
+            log.configure()
+            log.declareAbsent()
+            log.assign(tok)
+            log.run(.admit(tok, bootID: "boot-n1", startCounter: 5))
+            let old = log.life(tok)
+            #expect(!log.run(.admit(tok, bootID: boot, startCounter: 3)).isAccepted)
+            #expect(log.life(tok) == old)
+            #expect(log.state.group(orders)?.assignment?.node == tok)
+            log.lose(tok)
+            #expect(log.run(.admit(tok, bootID: boot, startCounter: 3)).isAccepted)
+            #expect(log.life(tok) > old)
+        }
+    }
+
+    @Test func `a late repetition of an admission changes nothing (rules E2, E3)`() {
         var log = Log()
-        log.run(.admit(tok, bootID: "boot-n1", startCounter: 5))
-        let old = log.life(tok)
-        log.run(.admit(tok, bootID: "boot-n1", startCounter: 3))
-        #expect(log.life(tok) > old)
+        log.run(.admit(tok, bootID: "second boot", startCounter: 2))
+        let life = log.life(tok)
+        #expect(log.run(.admit(tok, bootID: "second boot", startCounter: 2)).isAccepted)
+        #expect(!log.run(.admit(tok, bootID: "boot-n1", startCounter: 1)).isAccepted)
+        #expect(log.life(tok) == life)
     }
 
     @Test func `an immediate group moves on suspicion, another does not`() {
