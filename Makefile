@@ -30,10 +30,10 @@ rewrite: ## rewrites the expected output of scenario files; look at the differen
 	REWRITE=1 swift test --filter Scenario
 	git --no-pager diff --stat -- 'Tests/*.txt'
 
-simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N HOURS=N)
+simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N)
 	swift build -c release --product simulate
 	.build/release/simulate --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')) \
-		--runs $(or $(RUNS),20) --hours $(or $(HOURS),1)
+		--runs $(or $(RUNS),$(if $(SEED),1,20)) --minutes $(or $(MINUTES),30) $(if $(NODES),--nodes $(NODES))
 
 lab: ## tests of the laboratory itself (root)
 	$(PYTHON) -m unittest discover -s chaos/tests -t .

@@ -4,7 +4,7 @@ import Resources
 import Testing
 
 /// A cluster state fed with commands, one entry each.
-private struct Log {
+private final class Log {
     var state = ClusterState()
 
     init(members: [String] = ["tok-1", "osk-1"], witness: Bool = true) {
@@ -20,7 +20,7 @@ private struct Log {
 
     var next: LogIndex { self.state.appliedIndex.next }
 
-    @discardableResult mutating func run(_ command: Command) -> Outcome {
+    @discardableResult func run(_ command: Command) -> Outcome {
         self.state.apply(
             LogCommand(
                 origin: NodeID(1), nonce: 1, sequence: 1,
@@ -30,7 +30,7 @@ private struct Log {
 
     func life(_ node: NodeID) -> Incarnation { self.state.node(node)?.incarnation ?? .none }
 
-    mutating func configure(takeover: Takeover = .afterLease) {
+    func configure(takeover: Takeover = .afterLease) {
         let replicas = ["tok-1", "osk-1"].map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
         let policy = ClusterPolicy(
             name: "prod", volumes: [VolumePolicy(name: data, sizeBytes: 4096, replicas: replicas)],
@@ -45,11 +45,11 @@ private struct Log {
         self.run(.configure(policy, text: "", expectedIndex: self.state.policyIndex))
     }
 
-    mutating func declareAbsent() {
+    func declareAbsent() {
         for node in [tok, osk] { self.run(.absent(orders, node, self.life(node))) }
     }
 
-    @discardableResult mutating func assign(_ node: NodeID, isTakeover: Bool = false) -> Outcome {
+    @discardableResult func assign(_ node: NodeID, isTakeover: Bool = false) -> Outcome {
         self.run(
             .assign(
                 orders, node, self.life(node), replacing: self.epoch, isTakeover: isTakeover, reason: "a test"))
@@ -57,7 +57,7 @@ private struct Log {
 
     var epoch: Epoch { self.state.group(orders)?.epoch ?? .none }
 
-    @discardableResult mutating func lose(_ node: NodeID) -> Outcome {
+    @discardableResult func lose(_ node: NodeID) -> Outcome {
         let at = self.next
         self.run(.suspect(node, self.life(node)))
         return self.run(.lost(node, self.life(node), suspectedAt: at))
@@ -76,13 +76,13 @@ extension Outcome {
 
 @Suite struct `Ownership in the replicated state` {
     @Test func `a cluster is founded once (rule B1)`() {
-        var log = Log()
+        let log = Log()
         #expect(!log.run(.bootstrap(clusterID: 2, clusterName: "other", node: Log.about("x"))).isAccepted)
         #expect(log.state.clusterID == 1)
     }
 
     @Test func `a group first starts only after every eligible member found nothing of it (rule B2)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         #expect(!log.assign(tok).isAccepted)
         log.run(.absent(orders, tok, log.life(tok)))
@@ -92,14 +92,14 @@ extension Outcome {
     }
 
     @Test func `an operator can sign for members that have not reported (rule B2)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.run(.declareAbsent(orders, statement: "osk-1 is new"))
         #expect(log.assign(tok).isAccepted)
     }
 
     @Test func `the epoch is the index of the assignment and only grows (rule E1)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         let first = log.next
@@ -112,7 +112,7 @@ extension Outcome {
     }
 
     @Test func `nobody gets a group that another still owns`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -121,7 +121,7 @@ extension Outcome {
     }
 
     @Test func `stopped counts only for the epoch that the group has (rule L11)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -133,7 +133,7 @@ extension Outcome {
     }
 
     @Test func `lost must name the open suspicion and the living incarnation (rules L4, L6)`() {
-        var log = Log()
+        let log = Log()
         #expect(!log.run(.lost(tok, log.life(tok), suspectedAt: LogIndex(1))).isAccepted)
         let at = log.next
         log.run(.suspect(tok, log.life(tok)))
@@ -145,7 +145,7 @@ extension Outcome {
     }
 
     @Test func `a fence device's word counts only if fencing began after the suspicion (rule L14)`() {
-        var log = Log()
+        let log = Log()
         let at = log.next
         log.run(.suspect(tok, log.life(tok)))
         #expect(
@@ -155,7 +155,7 @@ extension Outcome {
     }
 
     @Test func `a rebooted node ends its old life without waiting (rule E3)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -166,7 +166,7 @@ extension Outcome {
     }
 
     @Test func `a restarted daemon keeps its life and its groups`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -178,7 +178,7 @@ extension Outcome {
 
     @Test func `a disk that was rolled back gets a new life only after the known one is lost (rule E2)`() {
         for boot in ["boot-n1", "another boot"] {
-            var log = Log()
+            let log = Log()
             log.configure()
             log.declareAbsent()
             log.assign(tok)
@@ -194,7 +194,7 @@ extension Outcome {
     }
 
     @Test func `a late repetition of an admission changes nothing (rules E2, E3)`() {
-        var log = Log()
+        let log = Log()
         log.run(.admit(tok, bootID: "second boot", startCounter: 2))
         let life = log.life(tok)
         #expect(log.run(.admit(tok, bootID: "second boot", startCounter: 2)).isAccepted)
@@ -204,7 +204,7 @@ extension Outcome {
 
     @Test func `an immediate group moves on suspicion, another does not`() {
         for takeover in Takeover.allCases {
-            var log = Log()
+            let log = Log()
             log.configure(takeover: takeover)
             log.declareAbsent()
             log.assign(tok)
@@ -217,7 +217,7 @@ extension Outcome {
     }
 
     @Test func `a witness is never an owner`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         #expect(!log.assign(wit).isAccepted)
@@ -226,7 +226,7 @@ extension Outcome {
 
 @Suite struct `The in-sync set in the replicated state` {
     private func running() -> Log {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -240,7 +240,7 @@ extension Outcome {
     }
 
     @Test func `refuses a change under another epoch or another version (rule V4)`() {
-        var log = self.running()
+        let log = self.running()
         let version = self.version(log)
         #expect(!log.run(.joins(data, Epoch(generation: 0, index: 1), version: version, osk)).isAccepted)
         #expect(!log.run(.joins(data, log.epoch, version: version + 1, osk)).isAccepted)
@@ -250,7 +250,7 @@ extension Outcome {
     }
 
     @Test func `ends the owner's wait for a replica that was lost before it joined (rule V3)`() {
-        var log = self.running()
+        let log = self.running()
         let version = self.version(log)
         #expect(log.run(.leaves(data, log.epoch, version: version, osk)).isAccepted)
         #expect(log.state.volume(data)?.inSync == [tok])
@@ -258,13 +258,13 @@ extension Outcome {
     }
 
     @Test func `is never emptied (rule V4)`() {
-        var log = self.running()
+        let log = self.running()
         #expect(!log.run(.leaves(data, log.epoch, version: self.version(log), tok)).isAccepted)
         #expect(log.state.volume(data)?.inSync == [tok])
     }
 
     @Test func `becomes the new owner alone after an unplanned promotion (rule V7)`() {
-        var log = self.running()
+        let log = self.running()
         log.run(.joins(data, log.epoch, version: self.version(log), osk))
         log.lose(tok)
         #expect(log.assign(osk).isAccepted)
@@ -272,7 +272,7 @@ extension Outcome {
     }
 
     @Test func `stays as it is after a clean stop, when every copy is equal (rule V7)`() {
-        var log = self.running()
+        let log = self.running()
         log.run(.joins(data, log.epoch, version: self.version(log), osk))
         log.run(.stopped(orders, log.epoch, failure: nil))
         #expect(log.assign(osk).isAccepted)
@@ -280,7 +280,7 @@ extension Outcome {
     }
 
     @Test func `refuses the promotion of a copy that is not in it, until a person signs (rule V8)`() {
-        var log = self.running()
+        let log = self.running()
         log.lose(tok)
         #expect(!log.assign(osk).isAccepted)
         #expect(log.run(.acceptLoss(data, osk, statement: "tokyo burnt down")).isAccepted)
@@ -288,7 +288,7 @@ extension Outcome {
     }
 
     @Test func `refuses an owner's late request after the volume moved on (rule V4)`() {
-        var log = self.running()
+        let log = self.running()
         log.run(.joins(data, log.epoch, version: self.version(log), osk))
         let old = log.epoch
         let version = self.version(log)
@@ -300,7 +300,7 @@ extension Outcome {
 
 @Suite struct `The replicated state` {
     @Test func `survives a snapshot unchanged`() throws {
-        var log = Log()
+        let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
@@ -317,7 +317,7 @@ extension Outcome {
     }
 
     @Test func `refuses a configuration that was read before another was applied (ConfigLinear)`() {
-        var log = Log()
+        let log = Log()
         log.configure()
         let policy = log.state.policy
         #expect(!log.run(.configure(policy, text: "", expectedIndex: .zero)).isAccepted)

@@ -6,7 +6,7 @@ import Testing
 private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds * 1_000_000) }
 
 /// A runner whose agents answer as told.
-private struct Bench {
+private final class Bench {
     var runner: GroupRunner
     var requests: [GroupRunner.Request] = []
     var now: UInt64 = 1000
@@ -23,7 +23,7 @@ private struct Bench {
             policy: policy, epoch: Epoch(generation: 0, index: 9), incarnation: Incarnation(3), firstCall: 1)
     }
 
-    mutating func step(_ input: GroupRunner.Input) {
+    func step(_ input: GroupRunner.Input) {
         self.requests = []
         self.runner.step(input, at: at(self.now), into: &self.requests)
     }
@@ -34,7 +34,7 @@ private struct Bench {
     }
 
     /// Answers calls with success until there are none.
-    mutating func succeed() -> [String] {
+    func succeed() -> [String] {
         var done: [String] = []
         while let call = self.call {
             done.append("\(call.action.rawValue) \(call.resource.name)")
@@ -46,7 +46,7 @@ private struct Bench {
 
 @Suite struct `A group on its node` {
     @Test func `starts in order and stops in reverse`() {
-        var bench = Bench()
+        let bench = Bench()
         bench.step(.resume)
         #expect(bench.succeed() == ["start r0", "start r1", "start r2"])
         #expect(bench.requests == [.reportStarted])
@@ -57,7 +57,7 @@ private struct Bench {
     }
 
     @Test func `restarts what died and what stands on it`() {
-        var bench = Bench()
+        let bench = Bench()
         bench.step(.resume)
         _ = bench.succeed()
         bench.step(.exited(ResourceName("r1"), reason: "killed by signal 9"))
@@ -66,7 +66,7 @@ private struct Bench {
     }
 
     @Test func `gives up after the restarts that are allowed, and says why`() {
-        var bench = Bench(["exec"], attempts: 1)
+        let bench = Bench(["exec"], attempts: 1)
         bench.step(.resume)
         _ = bench.succeed()
         bench.step(.exited(ResourceName("r0"), reason: "crashed"))
@@ -81,7 +81,7 @@ private struct Bench {
     }
 
     @Test func `kills when a stop fails, and reports only when all is dead (rule L11)`() {
-        var bench = Bench(["exec"])
+        let bench = Bench(["exec"])
         bench.step(.resume)
         _ = bench.succeed()
         bench.step(.stop(nil))
@@ -99,7 +99,7 @@ private struct Bench {
     }
 
     @Test func `is not empty while a start is in progress (rule L11)`() {
-        var bench = Bench(["exec"])
+        let bench = Bench(["exec"])
         bench.step(.resume)
         #expect(!bench.runner.isEmpty)
         bench.step(.stop(nil))
@@ -110,7 +110,7 @@ private struct Bench {
     }
 
     @Test func `opens its volume before it attaches it, and closes it after (rule L11)`() {
-        var bench = Bench(["volume", "exec"])
+        let bench = Bench(["volume", "exec"])
         let volume = VolumeName("data")
         bench.step(.resume)
         #expect(bench.requests == [.openVolume(volume)])
@@ -126,7 +126,7 @@ private struct Bench {
 
     @Test func `kills at the end of the lease and starts again under the same epoch when it is back (rules L12, L15)`()
     {
-        var bench = Bench()
+        let bench = Bench()
         bench.step(.resume)
         _ = bench.succeed()
         bench.step(.suspend)

@@ -1,8 +1,9 @@
 import Basis
-import Node
 import Raft
 import Resources
 import Testing
+
+@testable import Node
 
 private let n1 = NodeID(1)
 private let n2 = NodeID(2)
@@ -13,28 +14,46 @@ private let membershipIndex = LogIndex(1)
 
 private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds * 1_000_000) }
 
-private func holder(nonce: UInt64 = 11) -> LeaseHolder { LeaseHolder(node: n1, bootID: "boot", nonce: nonce) }
+/// A holder that can be asked inside an expectation.
+private final class Holding {
+    var holder: LeaseHolder
+    init(nonce: UInt64 = 11) { self.holder = LeaseHolder(node: n1, bootID: "boot", nonce: nonce) }
 
-extension LeaseHolder {
-    fileprivate mutating func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life)
-        -> Renewal?
-    {
-        self.renewalDue(
+    func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life) throws -> Renewal {
+        let renewal = self.holder.renewalDue(
             incarnation: life, duration: duration, interval: .milliseconds(250), membershipIndex: membershipIndex,
             at: now)
+        return try #require(renewal)
     }
 
-    fileprivate mutating func take(_ renewal: Renewal, by voter: NodeID, under index: LogIndex = membershipIndex)
-        -> Bool
-    {
-        self.answered(renewal, by: voter, membership: three, membershipIndex: index)
+    func take(
+        _ renewal: Renewal, by voter: NodeID, under index: LogIndex = membershipIndex, membership: Membership = three
+    ) -> Bool {
+        self.holder.answered(renewal, by: voter, membership: membership, membershipIndex: index)
+    }
+
+    var end: Tick { self.holder.end }
+    func isValid(for life: Incarnation, at now: Tick) -> Bool { self.holder.isValid(for: life, at: now) }
+}
+
+/// A voter that can be asked inside an expectation.
+private final class Voting {
+    var voter: LeaseVoter
+    init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt, duration: .seconds(2)) }
+    func receive(_ renewal: Renewal, view: LeaseVoter.View, at now: Tick) -> Bool {
+        self.voter.receive(renewal, view: view, at: now)
+    }
+    func membershipChanged(at now: Tick) { self.voter.membershipChanged(at: now) }
+    func silence(of node: NodeID, at now: Tick) -> Span { self.voter.silence(of: node, at: now) }
+    func answerAge(of node: NodeID, at now: Tick) -> (age: Span, duration: Span) {
+        self.voter.answerAge(of: node, at: now)
     }
 }
 
 @Suite struct `The holder of a lease` {
     @Test func `counts from the send time, not from the answer (rule L1)`() throws {
-        var holder = holder()
-        let renewal = try #require(holder.renew(at: at(1000)))
+        let holder = Holding()
+        let renewal = try holder.renew(at: at(1000))
         #expect(!holder.take(renewal, by: n2))
         #expect(holder.take(renewal, by: n3))
         #expect(holder.end == at(3000))
@@ -43,48 +62,47 @@ extension LeaseHolder {
     }
 
     @Test func `needs a majority of voters, and the same voter twice is one (rule L1)`() throws {
-        var holder = holder()
-        let renewal = try #require(holder.renew(at: at(1000)))
+        let holder = Holding()
+        let renewal = try holder.renew(at: at(1000))
         #expect(!holder.take(renewal, by: n2))
         #expect(!holder.take(renewal, by: n2))
         #expect(holder.end == .zero)
     }
 
     @Test func `needs both majorities while the membership is joint (rule L8)`() throws {
-        var holder = holder()
+        let holder = Holding()
         let joint = Membership(voters: [n1, NodeID(4), NodeID(5)], outgoing: [n1, n2, n3])
-        let renewal = try #require(holder.renew(at: at(1000)))
+        let renewal = try holder.renew(at: at(1000))
         for voter in [n1, n2, n3] {
-            let extended = holder.answered(renewal, by: voter, membership: joint, membershipIndex: membershipIndex)
-            #expect(!extended)
+            #expect(!holder.take(renewal, by: voter, membership: joint))
         }
-        #expect(holder.answered(renewal, by: NodeID(4), membership: joint, membershipIndex: membershipIndex))
+        #expect(holder.take(renewal, by: NodeID(4), membership: joint))
     }
 
     @Test func `ignores answers to an earlier life of its daemon (rule L2)`() throws {
-        var before = holder(nonce: 11)
-        var after = holder(nonce: 12)
-        let old = try #require(before.renew(at: at(1000)))
-        _ = after.renew(at: at(1000))
+        let before = Holding(nonce: 11)
+        let after = Holding(nonce: 12)
+        let old = try before.renew(at: at(1000))
+        _ = try after.renew(at: at(1000))
         #expect(!after.take(old, by: n2))
         #expect(!after.take(old, by: n3))
         #expect(after.end == .zero)
     }
 
     @Test func `ignores answers that were given under an older membership (rule L8)`() throws {
-        var holder = holder()
-        let renewal = try #require(holder.renew(at: at(1000)))
+        let holder = Holding()
+        let renewal = try holder.renew(at: at(1000))
         #expect(!holder.take(renewal, by: n2, under: LogIndex(9)))
         #expect(!holder.take(renewal, by: n3, under: LogIndex(9)))
     }
 
     @Test func `starts without a lease in every new life (rule L1)`() throws {
-        var holder = holder()
-        let renewal = try #require(holder.renew(at: at(1000)))
+        let holder = Holding()
+        let renewal = try holder.renew(at: at(1000))
         _ = holder.take(renewal, by: n2)
         _ = holder.take(renewal, by: n3)
         #expect(holder.isValid(for: life, at: at(1500)))
-        _ = holder.renew(at: at(1600), life: Incarnation(20))
+        _ = try holder.renew(at: at(1600), life: Incarnation(20))
         #expect(!holder.isValid(for: Incarnation(20), at: at(1700)))
         #expect(!holder.isValid(for: life, at: at(1700)))
     }
@@ -105,19 +123,19 @@ extension LeaseHolder {
     }
 
     @Test func `answers the admitted life only (rule L8)`() {
-        var voter = LeaseVoter(startedAt: at(0), duration: .seconds(2))
+        let voter = Voting(startedAt: at(0))
         #expect(voter.receive(self.renewal(), view: self.view(), at: at(1000)))
         #expect(!voter.receive(self.renewal(), view: self.view(life: Incarnation(9)), at: at(1000)))
         #expect(!voter.receive(self.renewal(), view: self.view(lost: true), at: at(1000)))
     }
 
     @Test func `refuses a membership older than its log's (rule L8)`() {
-        var voter = LeaseVoter(startedAt: at(0), duration: .seconds(2))
+        let voter = Voting(startedAt: at(0))
         #expect(!voter.receive(self.renewal(), view: self.view(membership: LogIndex(2)), at: at(1000)))
     }
 
     @Test func `answers no more once a suspicion is in its log, but still hears (rule L4)`() {
-        var voter = LeaseVoter(startedAt: at(0), duration: .seconds(2))
+        let voter = Voting(startedAt: at(0))
         #expect(voter.receive(self.renewal(), view: self.view(), at: at(1000)))
         #expect(!voter.receive(self.renewal(), view: self.view(suspected: true), at: at(2000)))
         #expect(voter.silence(of: n1, at: at(2100)) == .milliseconds(100))
@@ -125,19 +143,19 @@ extension LeaseHolder {
     }
 
     @Test func `counts as having answered when it started (rule L5)`() {
-        let voter = LeaseVoter(startedAt: at(5000), duration: .seconds(2))
+        let voter = Voting(startedAt: at(5000))
         #expect(voter.answerAge(of: n1, at: at(5300)).age == .milliseconds(300))
     }
 
     @Test func `counts no age from before the last membership entry (rule L5)`() {
-        var voter = LeaseVoter(startedAt: at(0), duration: .seconds(2))
+        let voter = Voting(startedAt: at(0))
         _ = voter.receive(self.renewal(), view: self.view(), at: at(1000))
         voter.membershipChanged(at: at(4000))
         #expect(voter.answerAge(of: n1, at: at(4500)).age == .milliseconds(500))
     }
 
     @Test func `reports the promise that lasts longest, with the D inside it (rule L9)`() {
-        var voter = LeaseVoter(startedAt: at(0), duration: .seconds(2))
+        let voter = Voting(startedAt: at(0))
         _ = voter.receive(self.renewal(lasting: .seconds(10)), view: self.view(), at: at(1000))
         _ = voter.receive(self.renewal(lasting: .seconds(2)), view: self.view(), at: at(1500))
         let answer = voter.answerAge(of: n1, at: at(2000))

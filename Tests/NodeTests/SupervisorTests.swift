@@ -10,14 +10,14 @@ private let w = NodeID(3)
 
 @Suite struct `Three nodes` {
     @Test func `elect a leader, get admitted, and start the group once`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         #expect(trio.owner == a)
         #expect(trio.running.values.filter { !$0.isEmpty }.count == 1)
     }
 
     @Test func `move the group after the owner's lease has certainly ended, not before (rules L4, L6)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         trio.stopped = [a]
         let lastLease = try #require(trio.leases[a])
@@ -28,7 +28,7 @@ private let w = NodeID(3)
     }
 
     @Test func `stop everything at the end of the lease when cut off (rules L1, L12)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         trio.cut(a, b)
         trio.cut(a, w)
@@ -38,7 +38,7 @@ private let w = NodeID(3)
     }
 
     @Test func `take nothing away because the leader alone cannot hear the owner (rule L7)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         for id in [a, b] where trio.leader != id {
             trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b)))
@@ -52,7 +52,7 @@ private let w = NodeID(3)
     }
 
     @Test func `relay one hop through a voter that both ends reach (rule L16)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         trio.cut(a, b)
         trio.pass(milliseconds: 2_000)
@@ -67,7 +67,7 @@ private let w = NodeID(3)
     }
 
     @Test func `count a link that works one way as cut (rule L16)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         trio.cutOneWay(from: a, to: b)
         trio.pass(milliseconds: 2_000)
@@ -79,7 +79,7 @@ private let w = NodeID(3)
     }
 
     @Test func `finish an open suspicion under the next leader (rule L4)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: b)))
         #expect(trio.pass(milliseconds: 5_000) { $0.leader == b })
@@ -98,7 +98,7 @@ private let w = NodeID(3)
 @Suite struct `A daemon that starts` {
     /// The restored log says that this node owns the group.
     private func restored() throws -> (Supervisor, Trio) {
-        var trio = try Trio()
+        let trio = try Trio()
         _ = trio.settle()
         let before = try #require(trio.supervisors[a])
         let entries = before.consensus.entries(after: .zero)
@@ -111,7 +111,8 @@ private let w = NodeID(3)
     }
 
     @Test func `starts nothing before a read index, whatever its log says (rule L10)`() throws {
-        var (supervisor, trio) = try self.restored()
+        let (restored, trio) = try self.restored()
+        var supervisor = restored
         var effects: [SupervisorEffect] = []
         for _ in 0..<40 {
             trio.now += 25_000_000
@@ -124,7 +125,7 @@ private let w = NodeID(3)
     }
 
     @Test func `adopts what runs under its valid lease, and stops nothing (rule L10)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         #expect(trio.pass(milliseconds: 3_000) { $0.facts[a]?.groups.first?.isUp == true })
         let before = try #require(trio.supervisors[a])
@@ -141,7 +142,7 @@ private let w = NodeID(3)
     }
 
     @Test func `adopts nothing of another boot (rules L10, E3)`() throws {
-        var trio = try Trio()
+        let trio = try Trio()
         #expect(trio.settle())
         let facts = try #require(trio.facts[a])
         let supervisor = try Supervisor(

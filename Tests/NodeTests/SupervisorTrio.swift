@@ -5,7 +5,7 @@ import Raft
 import Resources
 
 /// Three supervisors in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
-struct Trio {
+final class Trio {
     var supervisors: [NodeID: Supervisor] = [:]
     var now: UInt64 = 1_000_000_000
     var cuts: Set<[NodeID]> = []
@@ -60,15 +60,15 @@ struct Trio {
 
     var tick: Tick { Tick(nanoseconds: self.now) }
 
-    mutating func cut(_ left: NodeID, _ right: NodeID) {
+    func cut(_ left: NodeID, _ right: NodeID) {
         self.cuts.insert([left, right])
         self.cuts.insert([right, left])
     }
 
-    mutating func cutOneWay(from: NodeID, to: NodeID) { self.cuts.insert([from, to]) }
+    func cutOneWay(from: NodeID, to: NodeID) { self.cuts.insert([from, to]) }
 
     /// Lets time pass in steps of 25 ms; stops early once `condition` holds. False when it never did.
-    @discardableResult mutating func pass(
+    @discardableResult func pass(
         milliseconds: UInt64, until condition: (Trio) -> Bool = { _ in false }
     ) -> Bool {
         for _ in 0..<(milliseconds / 25) {
@@ -83,7 +83,7 @@ struct Trio {
         return false
     }
 
-    mutating func step(_ id: NodeID, _ input: SupervisorInput) {
+    func step(_ id: NodeID, _ input: SupervisorInput) {
         var effects: [SupervisorEffect] = []
         self.supervisors[id]?.step(input, at: self.tick, into: &effects)
         var place = 0
@@ -93,7 +93,7 @@ struct Trio {
         }
     }
 
-    private mutating func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
+    private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
         switch effect {
         case .persist(let request):
             self.supervisors[id]?.step(.persisted(sequence: request.sequence), at: self.tick, into: &effects)
@@ -119,7 +119,7 @@ struct Trio {
         }
     }
 
-    private mutating func drain() {
+    private func drain() {
         var rounds = 0
         while !self.queue.isEmpty, rounds < 10_000 {
             rounds += 1
@@ -141,7 +141,7 @@ struct Trio {
         self.supervisors[other]?.state.node(id)?.standing
     }
 
-    mutating func settle() -> Bool {
+    func settle() -> Bool {
         self.pass(milliseconds: 10_000) {
             $0.owner != nil && $0.supervisors.values.allSatisfy { $0.me?.standing == .trusted }
         }
