@@ -104,7 +104,7 @@ struct Workload {
 
 extension Simulation {
     func stepWorkload() {
-        self.queue.add(.workload, at: self.now + 20_000_000 + self.random.below(60_000_000))
+        self.queue.add(.workload, at: self.now + 60_000_000 + self.random.below(160_000_000))
         for node in self.nodes where node.isOn && self.now >= node.pausedUntil {
             guard let volume = node.volumes.first, volume.core != nil, volume.exportEpoch != nil,
                 node.processes[Self.group]?.count == 4
