@@ -81,7 +81,11 @@ extension ClusterState {
             return .refused(reason: "there is no node \(node)")
         }
         var record = self.nodes[place]
-        let isRolledBack = startCounter <= record.startCounter && record.standing != .never
+        // The same start of the same boot is no rollback: it asks twice, or comes back after it was lost.
+        let isRolledBack =
+            record.standing != .never
+            && (startCounter < record.startCounter
+                || (startCounter == record.startCounter && bootID != record.bootID))
         // The same life: only its daemon was restarted.
         if record.bootID == bootID, record.standing != .lost, record.standing != .never, !isRolledBack {
             self.nodes[place].startCounter = startCounter

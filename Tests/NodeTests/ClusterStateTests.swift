@@ -176,6 +176,17 @@ extension Outcome {
         #expect(log.state.group(orders)?.assignment?.node == tok)
     }
 
+    @Test func `asking twice to be admitted ends nothing (rule E3)`() {
+        var log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        let old = log.life(tok)
+        #expect(log.run(.admit(tok, bootID: "boot-n1", startCounter: 1)).isAccepted)
+        #expect(log.life(tok) == old)
+        #expect(log.state.group(orders)?.assignment?.node == tok)
+    }
+
     @Test func `a disk that was rolled back gets a new life (rule E2)`() {
         var log = Log()
         log.run(.admit(tok, bootID: "boot-n1", startCounter: 5))
