@@ -87,9 +87,12 @@ extension ClusterState {
             self.nodes[place].startCounter = startCounter
             return .accepted
         }
-        // Rule E2. A counter that is not above the known one is an older disk, or a request that came late; neither proves
+        // Rule E2. A counter below the known one is an older disk, or a request that came late; neither proves
         // that the life that is known has ended. Once it is lost, it has.
-        let isRolledBack = startCounter <= record.startCounter && record.standing != .never
+        let isRolledBack =
+            record.standing != .never
+            && (startCounter < record.startCounter
+                || (startCounter == record.startCounter && bootID != record.bootID))
         if isRolledBack, !isOver {
             return .refused(
                 reason: "\(record.about.name) shows start \(startCounter) of its disk, but start "

@@ -51,6 +51,8 @@ extension GroupRunner {
         guard self.goal == .up else { return }
         let name = self.resources[place].policy.name
         self.resources[place].reason = reason
+        // It is about to be stopped for a restart anyway: one cause counts once.
+        if recovery == .soft, let floor = self.restartFrom, place >= floor { return }
         self.failures.removeAll { now.since($0) > self.restartWindow }
         self.failures.append(now)
         if recovery != .soft || self.failures.count > self.restartAttempts {

@@ -51,6 +51,7 @@ extension GroupRunner {
         case .volumeClosed(let volume):
             guard let place = self.place(of: volume), self.resources[place].state == .closing else { return }
             self.resources[place].state = .stopped
+            self.retryAt = .never
         case .volumeFailed(let volume, let reason):
             guard let place = self.place(of: volume), self.resources[place].state != .stopped else { return }
             if self.resources[place].state == .running {

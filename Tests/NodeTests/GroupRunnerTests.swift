@@ -65,6 +65,20 @@ private final class Bench {
         #expect(bench.runner.isUp)
     }
 
+    @Test func `what fails because its restart is under way does not count again`() {
+        var bench = Bench(attempts: 1)
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.exited(ResourceName("r0"), reason: "its disk is gone"))
+        let stop = bench.call
+        bench.step(.exited(ResourceName("r1"), reason: "its disk is gone"))
+        bench.step(.exited(ResourceName("r0"), reason: "its disk is gone"))
+        #expect(bench.runner.goal == .up)
+        if let stop { bench.step(.agentFinished(id: stop.id, .success)) }
+        #expect(bench.succeed() == ["stop r1", "stop r0", "start r0", "start r1", "start r2"])
+        #expect(bench.runner.isUp)
+    }
+
     @Test func `gives up after the restarts that are allowed, and says why`() {
         let bench = Bench(["exec"], attempts: 1)
         bench.step(.resume)

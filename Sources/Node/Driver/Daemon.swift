@@ -80,7 +80,7 @@ struct Daemon {
 
     private func start() throws -> Backend {
         let bootID = try self.bootID()
-        let cgroupRoot = try ControlGroup.root(override: Self.variable("HOLDFAST_CGROUP")).path
+        let cgroupRoot = try self.cgroupRoot()
         let lease = try LeasePage(path: self.paths.lease)
         // The lock of the log keeps a second daemon away before anything is touched.
         let (store, restored) = try LogStore.open(
@@ -130,7 +130,7 @@ struct Daemon {
     ) -> DaemonLoop.Actors {
         let queue = self.queue
         let factsPath = self.paths.facts
-        var keeper = GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
+        var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
         var nextReport = Tick.zero
         return DaemonLoop.Actors(
             persist: { try store.persist($0) },
@@ -144,7 +144,7 @@ struct Daemon {
             volumeServers: { volumes.keep($0) },
             peers: { transport.keep($0) },
             housekeeping: { now in
-                keeper.look(lastSeen: lease.guardSeen, at: now)
+                keeper?.look(lastSeen: lease.guardSeen, at: now)
                 guard now >= nextReport else { return }
                 nextReport = now + Self.reportInterval
                 volumes.askAll()
@@ -171,6 +171,18 @@ struct Daemon {
         agents.killEverything()
         unlink(self.paths.facts)
         return nil
+    }
+
+    /// A witness runs nothing, so it needs no guard and no cgroups.
+    private var isWitness: Bool { self.file.role == NodeReport.Role.witness.rawValue }
+
+    private func cgroupRoot() throws -> String {
+        do {
+            return try ControlGroup.root(override: Self.variable("HOLDFAST_CGROUP")).path
+        } catch {
+            if self.isWitness { return "/sys/fs/cgroup/holdfast" }
+            throw error
+        }
     }
 
     private func bootID() throws -> String {

@@ -50,6 +50,9 @@ extension StatusBuilder {
         case "starting", "restarting": return (.starting, worry)
         default: break
         }
+        if self.summary(of: assignment.node) == nil {
+            return (assignment.isStarted ? .running : .starting, "by the log; \(owner) itself was not heard lately")
+        }
         return assignment.isStarted ? (.running, worry) : (.starting, worry)
     }
 

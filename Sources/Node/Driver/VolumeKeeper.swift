@@ -1,5 +1,6 @@
 import Basis
 import CLinux
+import Foundation
 import Glibc
 import Mirror
 import Resources
@@ -170,7 +171,7 @@ final class VolumeServerHandle: Sendable {
             if pidfd >= 0, ChildProcess.hasEnded(pidfd) {
                 close(pidfd)
                 pidfd = -1
-                self.log.warning("the server of volume \(launch.name) ended; see \(launch.directory)/server.log")
+                self.tellEnd(launch)
                 _ = self.state.wait(atMost: pause) { $0.isRetired ? true : nil }
                 pause = min(pause * 2, Self.restartPauseMaximum)
             }
@@ -191,6 +192,21 @@ final class VolumeServerHandle: Sendable {
             }
         }
         if pidfd >= 0 { close(pidfd) }
+    }
+
+    /// Says that the server ended, with its last words, to the log and to the group that uses the volume.
+    private func tellEnd(_ launch: VolumeServerLaunch) {
+        let path = launch.directory + "/server.log"
+        let words = Self.lastLine(path).map { ": \($0)" } ?? ""
+        self.log.warning("the server of volume \(launch.name) ended\(words); see \(path)")
+        self.queue.change { $0.append(.input(.volume(launch.name, .failed(reason: "its server ended\(words)")))) }
+    }
+
+    private static func lastLine(_ path: String) -> String? {
+        guard let file = FileHandle(forReadingAtPath: path), let size = try? file.seekToEnd() else { return nil }
+        try? file.seek(toOffset: size > 2048 ? size - 2048 : 0)
+        let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+        return text.split(separator: "\n").last.map(String.init)
     }
 
     private func launch(_ launch: VolumeServerLaunch, _ cgroup: ControlGroup) -> Int32 {
