@@ -45,7 +45,7 @@ def clean(purpose):
 
 def remove(directory, state, keep_files=False):
     """Ends the processes, then removes loop devices, namespaces, cgroup and files named in `state`."""
-    devices = loop_devices_of(state)
+    devices = [list(device) for device in {tuple(device) for device in loop_devices_of(state) + state["loops"]}]
     for who in reversed(state["processes"]):
         send(who, signal.SIGKILL)
     deadline = clock() + 10
@@ -53,8 +53,7 @@ def remove(directory, state, keep_files=False):
         time.sleep(0.02)
     kill_cgroup(state["cgroup"])
     for name, backing in devices:
-        result = run(["losetup", "-n", "-O", "BACK-MAJ:MIN", name], check=False)
-        if result.returncode == 0 and result.stdout.strip() == backing:
+        if is_attached(name, backing):
             run(["losetup", "-d", name], check=False)
     for name in state["namespaces"]:
         run(["ip", "netns", "del", name], check=False)
@@ -65,6 +64,14 @@ def remove(directory, state, keep_files=False):
         pass
     if not keep_files:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def is_attached(name, backing):
+    """Whether a loop device still stands on the FUSE mount with this device number, or on one that is gone."""
+    result = run(["losetup", "-n", "-O", "BACK-MAJ:MIN,BACK-FILE", name], check=False)
+    words = result.stdout.split()
+    # A file system that is gone has no number any more, and its file's path is cut down to `/nbd`.
+    return result.returncode == 0 and (words[:1] == [backing] or words == ["/nbd"])
 
 
 def loop_devices_of(state):
