@@ -5,6 +5,7 @@ import signal
 import subprocess
 import uuid
 
+from .leftovers import loop_devices_below
 from .shell import PYTHON, CommandFailed, clock, identity, is_alive, run, send, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,8 +37,8 @@ class Node:
         self.address = f"{lab.subnet}.{number}"
         self.directory = os.path.join(lab.directory, name)
         self.cgroup = f"{lab.cgroup}/{name}"
-        # Loop devices are shared by all nodes and named by their file's path, so that path differs between nodes.
-        self.run_directory = f"/run/holdfast-{name}"
+        # All nodes share the kernel's loop devices, which are known by their file's path: it must name the node.
+        self.run_directory = f"/run/{lab.name}-{name}"
         self.noted_devices = []
         self.init = None
         self.boot_id = None
@@ -252,18 +253,11 @@ class Node:
     # What the kernel holds for the node
 
     def block_devices(self):
-        """Loop devices on FUSE mounts of this node, now or at an earlier look, as [name, backing device]."""
-        try:
-            with open(f"/proc/{self.init[0]}/mountinfo") as file:
-                mine = {line.split()[2] for line in file if " - fuse" in line}
-        except (OSError, TypeError):
-            return self.noted_devices
-        result = run(["losetup", "-l", "-n", "-O", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-FILE"], check=False)
-        for line in result.stdout.splitlines():
-            words = line.split()
-            if len(words) >= 3 and words[2] in mine and [words[0], words[2]] not in self.noted_devices:
-                self.noted_devices.append([words[0], words[2]])
-                self.lab.remember("loops", [words[0], words[2]])
+        """Loop devices on files below this node's run directory, now or at an earlier look, as [name, directory]."""
+        for device in loop_devices_below(self.run_directory + "/"):
+            if device not in self.noted_devices:
+                self.noted_devices.append(device)
+                self.lab.remember("loops", device)
         return self.noted_devices
 
     def memory(self, role):
