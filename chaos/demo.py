@@ -235,7 +235,7 @@ class Demo:
         self.say(f"The cluster stays up (files in {self.lab.directory}). Enter a node, then use holdfast there:")
         for node in self.lab.nodes.values():
             if node.is_up:
-                variables = f"HOLDFAST_CGROUP={node.cgroup}/holdfast HOLDFAST_BOOT_ID={node.boot_id}"
+                variables = " ".join(f"{key}={value}" for key, value in node.variables().items())
                 self.say(
                     f"  {node.name}:  nsenter -t {node.init[0]} -m -u -i -n -p env {variables} "
                     f'PATH="{self.lab.program_directory}:$PATH" bash')

@@ -169,6 +169,8 @@ class Cluster:
         """Waits until all nodes are up, the group runs and its replicas are in sync."""
         self.wait_running(seconds)
         self.wait_in_sync(seconds)
+        for node in self.lab.nodes.values():
+            node.block_devices()
 
     def return_node(self, name):
         """Powers a node on and starts its daemon."""

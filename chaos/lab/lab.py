@@ -115,6 +115,7 @@ class Lab:
 
     def isolate(self, name):
         """Pulls the node's port out of the bridge; returns the instant."""
+        self.nodes[name].block_devices()
         instant = clock()
         self.network.pull_out(name)
         self.nodes[name].plugged = False
@@ -142,12 +143,9 @@ class Lab:
     def detach(self, devices):
         """Detaches loop devices of a dead node that the kernel did not release by itself."""
         for name, backing in devices:
-            def released():
-                result = run(["losetup", "-n", "-O", "BACK-MAJ:MIN", name], check=False)
-                return result.returncode != 0 or result.stdout.strip() != backing
-            if not released():
+            if leftovers.is_attached(name, backing):
                 run(["losetup", "-d", name], check=False)
                 try:
-                    wait_until(released, 5, f"{name} is released")
+                    wait_until(lambda: not leftovers.is_attached(name, backing), 5, f"{name} is released")
                 except TimeoutError as error:
                     print(f"laboratory: {error}", flush=True)

@@ -36,7 +36,9 @@ def found(purpose=None):
 def clean(purpose):
     """Removes what earlier runs of this purpose left; refuses while one of them is alive."""
     for directory, state in found(purpose):
-        if is_alive(state["owner"]) and not state["kept"] and state["owner"][0] != os.getpid():
+        owner = state["owner"]
+        is_running = is_alive(owner) and not is_zombie(owner[0])
+        if is_running and not state["kept"] and owner[0] != os.getpid():
             raise SystemExit(
                 f"another {purpose} run is under way (process {state['owner'][0]}); wait for it, or end that process")
         print(f"removing what an earlier {purpose} run left ({state['name']})", flush=True)
@@ -45,16 +47,15 @@ def clean(purpose):
 
 def remove(directory, state, keep_files=False):
     """Ends the processes, then removes loop devices, namespaces, cgroup and files named in `state`."""
-    devices = loop_devices_of(state)
+    devices = state["loops"] + loop_devices_below(f"/run/{state['name']}-")
     for who in reversed(state["processes"]):
         send(who, signal.SIGKILL)
     deadline = clock() + 10
     while clock() < deadline and any(is_alive(who) and not is_zombie(who[0]) for who in state["processes"]):
         time.sleep(0.02)
     kill_cgroup(state["cgroup"])
-    for name, backing in devices:
-        result = run(["losetup", "-n", "-O", "BACK-MAJ:MIN", name], check=False)
-        if result.returncode == 0 and result.stdout.strip() == backing:
+    for name, below in devices:
+        if is_attached(name, below):
             run(["losetup", "-d", name], check=False)
     for name in state["namespaces"]:
         run(["ip", "netns", "del", name], check=False)
@@ -67,21 +68,19 @@ def remove(directory, state, keep_files=False):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def loop_devices_of(state):
-    """Loop devices that stand on a FUSE mount of a node that is still up."""
-    mine = set()
-    for who in state["processes"]:
-        if is_alive(who):
-            try:
-                with open(f"/proc/{who[0]}/mountinfo") as file:
-                    mine |= {line.split()[2] for line in file if " - fuse" in line}
-            except OSError:
-                pass
-    # FUSE mounts that this process sees itself belong to the machine, not to a node.
-    with open("/proc/self/mountinfo") as file:
-        mine -= {line.split()[2] for line in file}
-    listed = run(["losetup", "-l", "-n", "-O", "NAME,BACK-MAJ:MIN"], check=False).stdout.splitlines()
-    return [line.split() for line in listed if len(line.split()) == 2 and line.split()[1] in mine]
+def loop_devices_below(directory):
+    """Loop devices on files whose path begins so, as [name, beginning]."""
+    listed = run(["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"], check=False).stdout.splitlines()
+    pairs = [line.partition(" ") for line in listed]
+    return [[name, directory] for name, _, path in pairs if path.strip().startswith(directory)]
+
+
+def is_attached(name, directory):
+    """Whether a loop device stands on a file below a node's run directory, or on one that is gone."""
+    result = run(["losetup", "-n", "-O", "BACK-FILE", name], check=False)
+    path = result.stdout.strip()
+    # Of a file system that is gone only the last part of the path is left.
+    return result.returncode == 0 and (path.startswith(directory) or path == "/nbd")
 
 
 def kill_cgroup(path):

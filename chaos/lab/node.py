@@ -5,6 +5,7 @@ import signal
 import subprocess
 import uuid
 
+from .leftovers import loop_devices_below
 from .shell import PYTHON, CommandFailed, clock, identity, is_alive, run, send, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -14,6 +15,9 @@ set -e
 echo 0 > "$LAB_CGROUP/system/cgroup.procs"
 hostname "$LAB_HOST"
 mount --make-rprivate /
+# Mounts of the machine that stand on FUSE or loop devices are none of this node's business.
+awk '$3 ~ /^fuse/ || $1 ~ /^\/dev\/loop/ { print $2 }' /proc/mounts | tac |
+    while read -r place; do umount -l "$place"; done
 mount -t tmpfs -o mode=755 run /run
 mount -t tmpfs -o mode=1777 tmp /dev/shm
 mkdir -p /run/lock /run/user /run/sshd "$LAB_STATE" "$LAB_SRV"
@@ -33,6 +37,9 @@ class Node:
         self.address = f"{lab.subnet}.{number}"
         self.directory = os.path.join(lab.directory, name)
         self.cgroup = f"{lab.cgroup}/{name}"
+        # All nodes share the kernel's loop devices, which are known by their file's path: it must name the node.
+        self.run_directory = f"/run/{lab.name}-{name}"
+        self.noted_devices = []
         self.init = None
         self.boot_id = None
         self.plugged = False
@@ -106,12 +113,13 @@ class Node:
         self.outer.wait()
         self.init = None
         self.lab.detach(devices)
+        self.noted_devices = []
         run(["ip", "netns", "del", self.namespace], check=False)
         return instant
 
     def keep_run_logs(self):
         """Copies logs out of /run, which does not survive the node."""
-        source = f"/proc/{self.init[0]}/root/run/holdfast"
+        source = f"/proc/{self.init[0]}/root{self.run_directory}"
         for folder, _, names in os.walk(source):
             for name in names:
                 if name.endswith(".log"):
@@ -135,7 +143,13 @@ class Node:
         return dict(
             kept, PATH=f"{self.lab.program_directory}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             HOME="/root",
-            HOLDFAST_BOOT_ID=self.boot_id, HOLDFAST_CGROUP=f"{self.cgroup}/holdfast")
+            **self.variables())
+
+    def variables(self):
+        """What tells the product which machine it is on."""
+        return {
+            "HOLDFAST_BOOT_ID": self.boot_id, "HOLDFAST_CGROUP": f"{self.cgroup}/holdfast",
+            "HOLDFAST_RUN": self.run_directory}
 
     def run(self, command, check=True, timeout=60):
         """Runs a command on the node (a list, or a string for bash) and returns its result."""
@@ -239,19 +253,12 @@ class Node:
     # What the kernel holds for the node
 
     def block_devices(self):
-        """Loop devices whose backing file lies in a mount of this node only, as [name, backing device]."""
-        try:
-            with open(f"/proc/{self.init[0]}/mountinfo") as file:
-                mine = {line.split()[2] for line in file if " - fuse" in line}
-        except (OSError, TypeError):
-            return []
-        result = run(["losetup", "-l", "-n", "-O", "NAME,MAJ:MIN,BACK-MAJ:MIN,BACK-FILE"], check=False)
-        found = []
-        for line in result.stdout.splitlines():
-            words = line.split()
-            if len(words) >= 3 and words[2] in mine:
-                found.append([words[0], words[2]])
-        return found
+        """Loop devices on files below this node's run directory, now or at an earlier look, as [name, directory]."""
+        for device in loop_devices_below(self.run_directory + "/"):
+            if device not in self.noted_devices:
+                self.noted_devices.append(device)
+                self.lab.remember("loops", device)
+        return self.noted_devices
 
     def memory(self, role):
         """Resident memory of a role's first process in MiB."""

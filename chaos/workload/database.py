@@ -34,4 +34,5 @@ def grow(lab, host, megabytes):
     name = f"ballast_{os.urandom(4).hex()}"
     ask(
         lab, host, f"CREATE TABLE {name} AS "
-        f"SELECT sha512(number::text::bytea) || sha512((-number)::text::bytea) AS noise FROM generate_series(1, {int(megabytes * 1e6 / 160)}) AS number", 60)
+        f"SELECT sha512(number::text::bytea) || sha512((-number)::text::bytea) AS noise "
+        f"FROM generate_series(1, {int(megabytes * 1e6 / 160)}) AS number", 60)

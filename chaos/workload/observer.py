@@ -14,7 +14,7 @@ class Observer:
     def __init__(self, node, floating, volume="pgdata", mount="/srv/pg", step=0.004):
         self.node, self.floating, self.mount, self.step = node, floating, mount, step
         self.root = f"/proc/{node.init[0]}"
-        self.device = f"{self.root}/root/run/holdfast/volumes/{volume}/device"
+        self.device = f"{self.root}/root{node.run_directory}/volumes/{volume}/device"
         self.began, self.ceased = {}, {}
         self.left_behind = None  # what the pid file said at the first look after the mount
         self.ending = threading.Event()
