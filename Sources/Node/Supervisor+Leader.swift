@@ -53,7 +53,9 @@ extension Supervisor {
                     return line.answerAge + since >= timing.wait(forLease: line.answerDuration)
                 }
                 // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
+                // The node itself counts as hearing itself: with another voter dead, nobody else is left to say so.
                 let isHeard = membership.hasMajority { voter in
+                    if voter == record.id { return true }
                     guard let (line, since) = line(of: voter) else { return false }
                     return line.silence + since < timing.detection
                 }

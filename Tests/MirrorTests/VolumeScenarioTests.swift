@@ -76,6 +76,16 @@ struct VolumeScenarioTests {
                 if self.world.wires[wire] == nil { self.world.wires[wire] = MirrorWorld.Wire() }
                 self.world.input(.frame(from: Self.node(arguments.last), frame), to: node)
                 return self.world.log + (self.world.wires[wire]?.back ?? []).map { Self.text($0.frame) }
+            default: return try self.control(directive, node)
+            }
+            return self.world.log
+        }
+
+        /// What the world around the volumes does: time, work, cuts, crashes.
+        private mutating func control(_ directive: ScenarioFile.Directive, _ node: NodeID) throws -> [String] {
+            let arguments = directive.arguments
+            func number(_ key: String) -> UInt64 { UInt64(directive.options[key] ?? "") ?? 0 }
+            switch directive.command {
             case "settle": self.world.settle()
             case "wait":
                 for _ in 0..<number("steps") {

@@ -107,7 +107,7 @@ extension Outcome {
         #expect(log.epoch == Epoch(generation: 0, index: first.rawValue))
         #expect(Epoch(generation: 1, index: 1) > Epoch(generation: 0, index: 999))
         log.run(.stopped(orders, log.epoch, failure: nil))
-        log.assign(osk)
+        log.assign(tok)
         #expect(log.epoch.index > first.rawValue)
     }
 
@@ -127,9 +127,9 @@ extension Outcome {
         log.assign(tok)
         let old = log.epoch
         log.run(.stopped(orders, old, failure: nil))
-        log.assign(osk)
+        log.assign(tok)
         #expect(!log.run(.stopped(orders, old, failure: nil)).isAccepted)
-        #expect(log.state.group(orders)?.assignment?.node == osk)
+        #expect(log.state.group(orders)?.assignment?.node == tok)
     }
 
     @Test func `lost must name the open suspicion and the living incarnation (rules L4, L6)`() {

@@ -9,7 +9,7 @@ import Testing
 @Suite struct ConfigurationTests {
     static let example = """
         cluster: prod
-        timing: { lease: 1.75s, grace: 750ms, renewal: 250ms, detection: 800ms, clockRateErrorPpm: 1000 }
+        timing: { lease: 1.75s, grace: 750ms, renewal: 200ms, detection: 700ms, clockRateErrorPpm: 1000 }
         volumes:
           pgdata:
             size: 1GiB

@@ -51,6 +51,17 @@ private let w = NodeID(3)
         #expect(trio.standing(of: a, seenBy: w) == .trusted)
     }
 
+    @Test func `vote in odd numbers: two without a third survive no failure (rule B4)`() throws {
+        let trio = try Trio(voters: [a])
+        trio.stopped = [w]
+        trio.pass(milliseconds: 6_000)
+        #expect(trio.supervisors[a]?.consensus.membership.voters == [a])
+        #expect(trio.supervisors[a]?.consensus.membership.learners.contains(b) == true)
+        trio.stopped = []
+        #expect(trio.pass(milliseconds: 10_000) { $0.supervisors[a]?.consensus.membership.voters == [a, b, w] })
+        #expect(trio.supervisors[a]?.consensus.membership.witnesses == [w])
+    }
+
     @Test func `relay one hop through a voter that both ends reach (rule L16)`() throws {
         let trio = try Trio()
         #expect(trio.settle())

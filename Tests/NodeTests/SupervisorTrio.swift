@@ -20,10 +20,11 @@ final class Trio {
     static let ids = [NodeID(1), NodeID(2), NodeID(3)]
     static let orders = GroupName("orders")
 
-    init() throws {
+    /// `voters` vote from the start; the others have joined as nodes and are to be promoted.
+    init(voters: [NodeID] = Trio.ids) throws {
         var entries = [
             Entry(
-                mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: Self.ids)))
+                mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
         ]
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
             JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)

@@ -18,7 +18,8 @@ struct ScenarioCluster {
     var stash: [Letter] = []
     var now = Tick(nanoseconds: 0)
     var cut: Set<[NodeID]> = []
-    var settings = Consensus.Settings()
+    // Written out, so that a change of the defaults does not change what the scenarios say.
+    var settings = Consensus.Settings(electionTimeout: .milliseconds(700), heartbeatInterval: .milliseconds(100))
     var checker = SafetyChecker()
     var output: [String] = []
 

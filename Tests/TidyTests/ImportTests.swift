@@ -5,7 +5,7 @@ private let allowed: [String: Set<String>] = [
     "Basis": [],
     "SecureLink": ["Basis", "CLinux", "COpenSSL", "Foundation", "Glibc", "Synchronization"],
     "Raft": ["Basis", "CLinux", "Foundation", "Glibc", "Synchronization"],
-    "Resources": ["Basis", "CLinux", "Foundation", "Glibc", "Synchronization"],
+    "Resources": ["Basis", "CLinux", "Dispatch", "Foundation", "Glibc", "Synchronization"],
     "Mirror": ["Basis", "SecureLink", "CLinux", "CLZ4", "Foundation", "Glibc", "Synchronization"],
     "Node": [
         "Basis", "SecureLink", "Raft", "Resources", "Mirror", "CLinux", "Foundation", "FoundationEssentials", "Glibc",

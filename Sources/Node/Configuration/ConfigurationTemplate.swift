@@ -12,8 +12,8 @@ public enum ConfigurationTemplate {
         # timing:
         #   lease: 1.75s
         #   grace: 750ms
-        #   renewal: 250ms
-        #   detection: 800ms
+        #   renewal: 200ms
+        #   detection: 700ms
 
         # Mirrored block devices. Every replica that is in sync holds every acknowledged write.
         # volumes:
