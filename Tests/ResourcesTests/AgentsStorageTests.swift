@@ -42,7 +42,8 @@ final class TestDisk: Sendable {
     @Test func `a device with data that nobody knows is never formatted`() async throws {
         let bench = try Workbench()
         let disk = try TestDisk(bench)
-        try Workbench.tool("sh", "-c", "echo precious | dd of=\(disk.path) bs=1 seek=500000 conv=notrunc 2>/dev/null")
+        try Workbench.tool(
+            "sh", "-c", "echo precious | dd of=\(disk.path) bs=1 seek=500000 conv=notrunc,fsync 2>/dev/null")
         let mount = bench.directory + "/mnt"
         for format in ["never", "if-blank"] {
             let resource = bench.resource(
