@@ -66,7 +66,7 @@ private final class Bench {
     }
 
     @Test func `what fails because its restart is under way does not count again`() {
-        var bench = Bench(attempts: 1)
+        let bench = Bench(attempts: 1)
         bench.step(.resume)
         _ = bench.succeed()
         bench.step(.exited(ResourceName("r0"), reason: "its disk is gone"))
