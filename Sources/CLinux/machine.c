@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <linux/types.h>
 #include <linux/magic.h>
 #include <linux/watchdog.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,6 +19,11 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+/* Of linux/fs.h, which does not go together with sys/mount.h. */
+#ifndef BLKGETDISKSEQ
+#define BLKGETDISKSEQ _IOR(0x12, 128, __u64)
+#endif
 
 #ifndef CGROUP2_SUPER_MAGIC
 #define CGROUP2_SUPER_MAGIC 0x63677270
@@ -37,10 +44,55 @@ int holdfast_is_cgroup2(const char *path) {
 
 int holdfast_unmount_lazily(const char *path) { return umount2(path, MNT_DETACH) == 0 ? 0 : errno; }
 
-int holdfast_loop_detach(const char *path) {
+/* A read-only descriptor of the device just configured on `fd`, or a negative errno value. */
+static int loop_hold(int fd, const char *path, uint64_t *sequence) {
+    __u64 before = 0, after = 0;
+    if (ioctl(fd, BLKGETDISKSEQ, &before) != 0) return -errno;
+    int held = open(path, O_RDONLY | O_CLOEXEC);
+    if (held < 0) return -errno;
+    /* The name may lead elsewhere by now, to a device that is not ours to hold. */
+    if (ioctl(held, BLKGETDISKSEQ, &after) != 0 || before != after) {
+        close(held);
+        return -ESTALE;
+    }
+    *sequence = before;
+    return held;
+}
+
+int holdfast_loop_attach(const char *file, int *number, uint64_t *sequence) {
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0) return -errno;
+    int backing = open(file, O_RDWR | O_CLOEXEC);
+    int result = backing < 0 ? -errno : -EBUSY;
+    /* Between the question and the answer somebody else may take the device. */
+    for (int attempt = 0; attempt < 64 && (result == -EBUSY || result == -EAGAIN); attempt++) {
+        if (attempt > 0) usleep(2000);
+        char path[32];
+        *number = ioctl(control, LOOP_CTL_GET_FREE);
+        snprintf(path, sizeof path, "/dev/loop%d", *number);
+        int fd = *number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0) {
+            result = -errno;
+            continue;
+        }
+        struct loop_config config = {.fd = (__u32)backing, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+        strncpy((char *)config.info.lo_file_name, file, LO_NAME_SIZE - 1);
+        result = ioctl(fd, LOOP_CONFIGURE, &config) == 0 ? loop_hold(fd, path, sequence) : -errno;
+        close(fd);
+    }
+    if (backing >= 0) close(backing);
+    close(control);
+    return result;
+}
+
+int holdfast_loop_detach(const char *path, uint64_t sequence) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return errno;
-    int error = ioctl(fd, LOOP_CLR_FD, 0) == 0 ? 0 : errno;
+    /* While it is open here no other attachment can take its place. */
+    __u64 present = 0;
+    int error = ioctl(fd, BLKGETDISKSEQ, &present) == 0 ? 0 : errno;
+    if (error == 0 && present != sequence) error = ESTALE;
+    if (error == 0 && ioctl(fd, LOOP_CLR_FD, 0) != 0) error = errno;
     close(fd);
     return error;
 }

@@ -1,4 +1,5 @@
 import Basis
+import CLinux
 import Foundation
 import Testing
 
@@ -41,7 +42,8 @@ final class TestDisk: Sendable {
     @Test func `a device with data that nobody knows is never formatted`() async throws {
         let bench = try Workbench()
         let disk = try TestDisk(bench)
-        try Workbench.tool("sh", "-c", "echo precious | dd of=\(disk.path) bs=1 seek=500000 conv=notrunc 2>/dev/null")
+        try Workbench.tool(
+            "sh", "-c", "echo precious | dd of=\(disk.path) bs=1 seek=500000 conv=notrunc,fsync 2>/dev/null")
         let mount = bench.directory + "/mnt"
         for format in ["never", "if-blank"] {
             let resource = bench.resource(
@@ -112,6 +114,115 @@ final class TestDisk: Sendable {
         return server
     }
 
+    /// The loop device of a started volume, and which attachment of it that is.
+    private func attached(
+        _ bench: Workbench, _ volume: ResourcePolicy
+    ) throws -> (device: String, sequence: DiskSequence) {
+        let holding = try #require(bench.runner.records.holding(.devices, GroupName("orders"), volume.name))
+        let attachment = try #require(VolumeAttachment(holding))
+        let sequence = try #require(DiskSequence(recorded: attachment.identity))
+        #expect(attachment.isOurs)
+        return (attachment.device, sequence)
+    }
+
+    /// Another node's volume: a loop device over another file that the kernel calls by the same path, as it does with a
+    /// file of another mount namespace. (A namespace would keep the mounts of tests that run meanwhile.)
+    private func foreignNode(_ bench: Workbench) throws -> (device: String, sequence: DiskSequence) {
+        let fuse = bench.directory + "/volumes/pgdata/fuse"
+        try Files.makeDirectory(fuse)
+        try Workbench.tool("truncate", "-s", "1M", fuse + "/nbd")
+        let device = try Workbench.tool("losetup", "--find", "--show", fuse + "/nbd").trimmingCharacters(in: .newlines)
+        return (device, try #require(DiskSequence(device: device)))
+    }
+
+    @Test func `another node's device over a file of the same name is left alone`() async throws {
+        let bench = try Workbench()
+        _ = try await self.serve(bench, "pgdata")
+        let foreign = try self.foreignNode(bench)
+        defer { _ = try? Workbench.tool("losetup", "-d", foreign.device) }
+        let name = String(foreign.device.dropFirst("/dev/".count))
+        #expect(Files.text("/sys/block/\(name)/loop/backing_file") == bench.directory + "/volumes/pgdata/fuse/nbd\n")
+        let untouched = {
+            DiskSequence(device: foreign.device) == foreign.sequence
+                && Files.text("/sys/block/\(name)/loop/autoclear") == "0\n"
+        }
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        #expect(await bench.call(.start, volume) == .success)
+        #expect(await bench.call(.monitor, volume) == .success)
+        #expect(try self.attached(bench, volume).device != foreign.device)
+        #expect(untouched())
+        #expect(await bench.call(.stop, volume) == .success)
+        #expect(untouched())
+        #expect(await bench.call(.start, volume) == .success)
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        #expect(untouched())
+    }
+
+    @Test(arguments: ["-", "", "another-boot:", "boot:1"])
+    func `a record whose device is another's by now detaches nothing`(kept: String) async throws {
+        let bench = try Workbench()
+        let foreign = try self.foreignNode(bench)
+        defer { _ = try? Workbench.tool("losetup", "-d", foreign.device) }
+        let present = foreign.sequence
+        let identity =
+            switch kept {
+            case "another-boot:": kept + "\(present.number)"
+            case "boot:1": DiskSequence(number: present.number - 1).description
+            default: kept
+            }
+        let words = ["pgdata", "loop", foreign.device, bench.directory + "/volumes/pgdata", identity]
+        try bench.runner.records.write(
+            .devices, RunRecords.Holding(group: "orders", resource: "disk", words: words))
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        guard case .failed = await bench.call(.monitor, volume) else {
+            Issue.record("it passed the check")
+            return
+        }
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        try bench.runner.records.write(
+            .devices, RunRecords.Holding(group: "orders", resource: "disk", words: words))
+        #expect(await bench.call(.stop, volume) == .success)
+        #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+        #expect(DiskSequence(device: foreign.device) == present)
+        #expect(holdfast_loop_detach(foreign.device, present.number - 1) == ESTALE)
+        let autoclear = "/sys/block/\(foreign.device.dropFirst("/dev/".count))/loop/autoclear"
+        #expect(Files.text(autoclear) == "0\n")
+    }
+
+    @Test func `a device that somebody still uses when it is cut off goes at its last close`() async throws {
+        let bench = try Workbench()
+        _ = try await self.serve(bench, "pgdata")
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        #expect(await bench.call(.start, volume) == .success)
+        let attached = try self.attached(bench, volume)
+        let user = open(attached.device, O_RDONLY | O_CLOEXEC)
+        #expect(await bench.call(.stop, volume) == .success)
+        #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
+        #expect(DiskSequence(device: attached.device) == attached.sequence)
+        // What comes next gets a device of its own.
+        #expect(await bench.call(.start, volume) == .success)
+        #expect(try self.attached(bench, volume).sequence != attached.sequence)
+        #expect(await bench.call(.stop, volume) == .success)
+        close(user)
+        #expect(DiskSequence(device: attached.device) != attached.sequence)
+    }
+
+    @Test func `nothing stays attached when all its processes die and nobody takes it down`() async throws {
+        let bench = try Workbench()
+        _ = try await self.serve(bench, "pgdata")
+        let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
+        #expect(await bench.call(.start, volume) == .success)
+        let attached = try self.attached(bench, volume)
+        let clock = bench.environment.clock
+        #expect(bench.cgroup(volume).killAll(until: clock() + .seconds(5), clock: clock))
+        #expect(DiskSequence(device: attached.device) != attached.sequence)
+        guard case .failed = await bench.call(.monitor, volume) else {
+            Issue.record("a volume without its device passed the check")
+            return
+        }
+        #expect(await bench.call(.stop, volume) == .success)
+    }
+
     @Test func `a volume becomes a device that a file system lives on, and goes without a trace`() async throws {
         let bench = try Workbench()
         _ = try await self.serve(bench, "pgdata")
@@ -126,12 +237,13 @@ final class TestDisk: Sendable {
             #expect(await bench.call(.start, filesystem) == .success)
             try Workbench.tool("sh", "-c", "echo kept >> \(mount)/file; sync -f \(mount)")
             #expect(await bench.call(.monitor, filesystem) == .success)
+            let attached = try self.attached(bench, volume)
             let facts = bench.runner.facts(for: GroupName("orders"))
             #expect(facts.mounts == [mount] && facts.devices.count == 1)
             #expect(await bench.call(.stop, filesystem) == .success)
             #expect(await bench.call(.stop, volume) == .success)
             #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
-            #expect(BlockDevice.loops(over: bench.directory + "/volumes/pgdata/fuse/nbd").isEmpty)
+            #expect(DiskSequence(device: attached.device) != attached.sequence)
             #expect(MountTable().mounted(at: bench.directory + "/volumes/pgdata/fuse").isEmpty)
         }
         #expect(await bench.call(.start, volume) == .success)

@@ -84,20 +84,42 @@ enum BlockDevice {
         return holdfast_block_device(path, &major, &minor) == 0 ? "\(major):\(minor)" : nil
     }
 
-    /// The loop devices over a backing file, as `/dev/loopN`, sorted.
-    static func loops(over backing: String) -> [String] {
-        Files.list("/sys/block").filter { $0.hasPrefix("loop") }.filter { name in
-            guard let text = Files.text("/sys/block/\(name)/loop/backing_file") else { return false }
-            let file = text.hasSuffix("\n") ? String(text.dropLast()) : text
-            return file == backing || file == backing + " (deleted)"
-        }.map { "/dev/" + $0 }
+    /// The process that the kernel names for an attached nbd device; nil when it is not attached.
+    static func nbdOwner(_ device: String) -> String? {
+        let name = device.split(separator: "/").last ?? "-"
+        return Files.text("/sys/block/\(name)/pid").map { String($0.prefix { !$0.isWhitespace }) }
+    }
+}
+
+/// One attachment of a loop device, as nobody can confuse it: the device's name is used again, and so are the numbers
+/// of a FUSE file behind it; the kernel's disk sequence number is not. It is read without asking the file, which a dead
+/// or frozen server would not answer.
+struct DiskSequence: Equatable, CustomStringConvertible {
+    let boot: String
+    let number: UInt64
+
+    /// A number of the present boot.
+    init(number: UInt64) {
+        self.boot = Files.text("/proc/sys/kernel/random/boot_id").map { String($0.prefix { !$0.isWhitespace }) } ?? ""
+        self.number = number
     }
 
-    /// The file under a loop device; nil when it is not attached.
-    static func backing(_ loop: String) -> String? {
-        let name = loop.split(separator: "/").last ?? ""
-        return Files.text("/sys/block/\(name)/loop/backing_file").map {
-            $0.hasSuffix("\n") ? String($0.dropLast()) : $0
-        }
+    /// What is attached to a device now; nil when nothing is.
+    init?(device: String) {
+        let name = device.split(separator: "/").last ?? "-"
+        guard Files.exists("/sys/block/\(name)/loop/backing_file"),
+            let number = Files.text("/sys/block/\(name)/diskseq").flatMap({ UInt64($0.prefix { !$0.isWhitespace }) })
+        else { return nil }
+        self.init(number: number)
     }
+
+    /// As recorded; nil when it is none.
+    init?(recorded: String) {
+        let parts = recorded.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, let number = UInt64(parts[1]) else { return nil }
+        self.boot = String(parts[0])
+        self.number = number
+    }
+
+    var description: String { "\(self.boot):\(self.number)" }
 }

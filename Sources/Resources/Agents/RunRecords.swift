@@ -71,7 +71,8 @@ struct RunRecords: Sendable {
     struct Holding: Equatable {
         var group: String
         var resource: String
-        /// Words of the first line: `CIDR INTERFACE`, `MOUNTPOINT DEVICE`, or `VOLUME KIND DEVICE`, escaped as %XX.
+        /// Words of the first line: `CIDR INTERFACE`, `MOUNTPOINT DEVICE`, or `VOLUME KIND DEVICE DIRECTORY
+        /// IDENTITY`, escaped as %XX.
         var words: [String]
     }
 

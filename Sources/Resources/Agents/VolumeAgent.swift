@@ -24,21 +24,26 @@ struct VolumeAttachment: Equatable {
     let kind: Kind
     let device: String
     let directory: String
+    /// Which attachment of the device it is: a loop device's sequence, an nbd device's owner; `-` while not known.
+    let identity: String
 
-    init(volume: String, kind: Kind, device: String, directory: String) {
+    init(volume: String, kind: Kind, device: String, directory: String, identity: String = "-") {
         self.volume = volume
         self.kind = kind
         self.device = device
         self.directory = directory
+        self.identity = identity
     }
 
     /// As recorded; nil when the record is not one of an attachment.
     init?(_ holding: RunRecords.Holding) {
         guard holding.words.count >= 4, let kind = Kind(rawValue: holding.words[1]) else { return nil }
-        self.init(volume: holding.words[0], kind: kind, device: holding.words[2], directory: holding.words[3])
+        self.init(
+            volume: holding.words[0], kind: kind, device: holding.words[2], directory: holding.words[3],
+            identity: holding.words.count > 4 ? holding.words[4] : "-")
     }
 
-    var words: [String] { [self.volume, self.kind.rawValue, self.device, self.directory] }
+    var words: [String] { [self.volume, self.kind.rawValue, self.device, self.directory, self.identity] }
 
     private var fuse: String { MountTable.canonical(self.directory + "/fuse") }
 
@@ -46,8 +51,28 @@ struct VolumeAttachment: Equatable {
     var isAttached: Bool {
         switch self.kind {
         case .loop: return !MountTable().mounted(at: self.fuse).isEmpty
-        case .nbd: return Files.exists("/sys/block/\(self.device.split(separator: "/").last ?? "-")/pid")
+        case .nbd: return self.isOurs
         }
+    }
+
+    /// The device is still attached as it was recorded, and not by anybody else since: another node, container or
+    /// cluster on this machine may use the same names. Asks nobody but the kernel.
+    var isOurs: Bool {
+        switch self.kind {
+        case .loop:
+            guard let recorded = DiskSequence(recorded: self.identity) else { return false }
+            return DiskSequence(device: self.device) == recorded
+        case .nbd:
+            // Unknown while nbd-client runs, when the device was free a moment ago.
+            guard let owner = BlockDevice.nbdOwner(self.device) else { return false }
+            return self.identity == "-" || self.identity == owner
+        }
+    }
+
+    /// Has the loop device detached at its last close, which is now when nobody has it open.
+    func release() {
+        guard self.kind == .loop, self.isOurs, let sequence = DiskSequence(recorded: self.identity) else { return }
+        _ = holdfast_loop_detach(self.device, sequence.number)
     }
 
     /// Cuts the device off, whoever uses it; true when nothing reaches the volume through it any more.
@@ -55,8 +80,9 @@ struct VolumeAttachment: Equatable {
         unlink(self.directory + "/device")
         switch self.kind {
         case .loop:
-            for loop in BlockDevice.loops(over: self.fuse + "/nbd") { _ = holdfast_loop_detach(loop) }
+            self.release()
             _ = MountTable.detach(self.fuse)
+        case .nbd where !self.isOurs: break
         case .nbd:
             let request = SpawnRequest(
                 arguments: ["/bin/sh", "-c", "exec nbd-client -d \"$1\"", "sh", self.device],
@@ -77,6 +103,8 @@ struct VolumeAgent: ResourceAgent {
         let paths = try self.paths(context)
         let volume = try context.required("volume")
         try self.clean(paths, context)
+        // Over a file that is there nbdfuse mounts just on that file, where nobody looks for it.
+        unlink(paths.file)
         let pause = Span.milliseconds(20)
         while !Files.exists(paths.socket) { try context.pause(pause) }
         if Files.exists("/dev/nbd0"), Files.exists("/usr/sbin/nbd-client") || Files.exists("/sbin/nbd-client") {
@@ -121,7 +149,16 @@ struct VolumeAgent: ResourceAgent {
             let result = try context.run(
                 ["/bin/sh", "-c", "exec nbd-client -unix \"$1\" \"$2\"", "sh", paths.socket, device],
                 place: .callKeepingChildren)
-            if result.succeeded { return try self.link(device, paths) }
+            if result.succeeded {
+                try self.record(
+                    VolumeAttachment(
+                        volume: volume, kind: .nbd, device: device, directory: paths.directory,
+                        identity: BlockDevice.nbdOwner(device) ?? "-"), context)
+                return try self.link(device, paths)
+            }
+            // Somebody else may have been faster: what is attached there now is not ours to detach.
+            try self.record(
+                VolumeAttachment(volume: volume, kind: .nbd, device: "-", directory: paths.directory), context)
             reason = result.reason
         }
         throw .soft("nbd-client could not attach \(volume): \(reason)")
@@ -134,21 +171,47 @@ struct VolumeAgent: ResourceAgent {
             VolumeAttachment(volume: volume, kind: .loop, device: "-", directory: paths.directory), context)
         let process = try self.readyFuse(paths, context)
         do throws(CallInterruption) {
-            let result = try context.run(
-                ["/bin/sh", "-c", "exec losetup --find --show --direct-io=off \"$1\"", "sh", paths.file])
-            let device = result.output.split(separator: "\n").first.map(String.init) ?? ""
-            guard result.succeeded, device.hasPrefix("/dev/") else {
-                throw .soft("losetup could not attach \(paths.file): \(result.reason)")
-            }
-            try self.record(
-                VolumeAttachment(volume: volume, kind: .loop, device: device, directory: paths.directory), context)
-            try self.link(device, paths)
+            try self.attachLoop(volume, paths, context)
         } catch {
             context.watcher.abandon(process.descriptor)
             try? self.clean(paths, context)
             throw error
         }
         context.watcher.watch(context.key, epoch: context.call.epoch, descriptor: process.descriptor)
+    }
+
+    /// The processes that do nothing but have the loop device open.
+    private func holders(_ context: CallContext) -> ControlGroup { context.cgroup.child("device") }
+
+    /// Attaches a loop device that detaches itself when nobody has it open, and starts a process that has it open. That
+    /// one dies with the group, and so the device goes, whoever is left to take it down.
+    private func attachLoop(_ volume: String, _ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) {
+        var number: Int32 = -1
+        var sequence: UInt64 = 0
+        let descriptor = holdfast_loop_attach(paths.file, &number, &sequence)
+        guard descriptor >= 0 else {
+            throw .soft(
+                "no loop device could be attached to \(paths.file): \(SystemText.error(-descriptor)); look at "
+                    + "`losetup -l`, and that the module loop is loaded and the kernel is 5.15 or later")
+        }
+        defer { close(descriptor) }
+        let device = "/dev/loop\(number)"
+        try self.record(
+            VolumeAttachment(
+                volume: volume, kind: .loop, device: device, directory: paths.directory,
+                identity: DiskSequence(number: sequence).description), context)
+        do {
+            let holders = self.holders(context)
+            try holders.create()
+            let holder = try context.spawner.start(
+                SpawnRequest(
+                    arguments: ["/bin/sh", "-c", "exec sleep infinity"], environment: CallContext.toolEnvironment,
+                    cgroup: holders, input: descriptor))
+            context.watcher.abandon(holder.descriptor)
+        } catch {
+            throw .soft("\(error)")
+        }
+        try self.link(device, paths)
     }
 
     /// Starts nbdfuse until it is ready; a volume server that has only just made its socket may refuse it at first.
@@ -215,13 +278,15 @@ struct VolumeAgent: ResourceAgent {
             attachments.append(known)
         }
         // The loop device goes first: its last writes must still find the volume behind it.
-        for loop in BlockDevice.loops(over: MountTable.canonical(paths.fuse) + "/nbd") {
-            _ = holdfast_loop_detach(loop)
-        }
-        let free = { BlockDevice.loops(over: MountTable.canonical(paths.fuse) + "/nbd").isEmpty }
         let until = min(context.deadline, clock() + .milliseconds(500))
-        while !free(), clock() < until { usleep(5000) }
-        if !free() { context.log("the block device of \(paths.directory) is still in use and is cut off") }
+        _ = self.holders(context).killAll(until: until, clock: clock)
+        for attachment in attachments { attachment.release() }
+        let used = { attachments.contains { $0.kind == .loop && $0.isOurs } }
+        while used(), clock() < until { usleep(5000) }
+        if used() {
+            context.log(
+                "the block device of \(paths.directory) is still in use and is cut off; it goes at its last close")
+        }
         for attachment in attachments where !attachment.force() {
             throw .soft("the device of \(attachment.directory) could not be detached; see its users with `lsof`")
         }
@@ -237,10 +302,11 @@ struct VolumeAgent: ResourceAgent {
 
     func stop(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let paths = try self.paths(context)
-        if Files.exists(paths.device) {
+        let holding = context.records.holding(.devices, context.call.group, context.call.resource.name)
+        if let known = holding.flatMap({ VolumeAttachment($0) }), known.isOurs {
             // A frozen volume answers nothing; what cannot be flushed now is kept or lost by the mirror's rules.
             let result = try context.run(
-                ["/bin/sh", "-c", "exec blockdev --flushbufs \"$1\"", "sh", paths.device], timeout: context.left() / 2)
+                ["/bin/sh", "-c", "exec blockdev --flushbufs \"$1\"", "sh", known.device], timeout: context.left() / 2)
             if !result.succeeded { context.log("its last writes were not flushed: \(result.reason)") }
         }
         try self.clean(paths, context)
@@ -266,9 +332,7 @@ struct VolumeAgent: ResourceAgent {
             guard context.records.service(group, name)?.identity.isAlive == true else {
                 throw .soft("nbdfuse of \(known.volume) is gone")
             }
-            guard BlockDevice.backing(known.device) == MountTable.canonical(paths.fuse) + "/nbd" else {
-                throw .soft("\(known.device) is no longer over \(paths.file)")
-            }
+            guard known.isOurs else { throw .soft("\(known.device) is no longer over \(paths.file)") }
         }
         return .success
     }
