@@ -59,10 +59,10 @@ public final class Simulation {
     public func run() -> SimulationResult {
         self.setUp()
         let length = self.options.length.nanoseconds
-        let calm: UInt64 = 90_000_000_000
+        let calm = self.options.calm.nanoseconds
         self.queue.add(.fault, at: 20_000_000_000)
         self.advance(to: length)
-        if self.violation == nil, self.options.hasFaults {
+        if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.
             self.healEverything()
             self.advance(to: length + calm / 3)

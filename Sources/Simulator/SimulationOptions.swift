@@ -6,6 +6,8 @@ public struct SimulationOptions: Sendable {
     public var seed: UInt64
     /// How long it lasts, in simulated time.
     public var length: Span
+    /// After the faults: how long everything has to recover; zero skips the check.
+    public var calm = Span.seconds(90)
     /// Faults happen.
     public var hasFaults = true
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
