@@ -5,12 +5,15 @@ import Resources
 /// Keeps a guard running. It is a process of its own, in a session of its own, and outlives the daemon. (Rule L12)
 struct GuardKeeper {
     private static let silenceMaximum = Span.seconds(1)
+    /// A guard looks at least this often, with some slack.
+    private static let lookPause = Span.milliseconds(100)
 
     private let paths: NodePaths
     private let cgroupRoot: String
     private let log: DriverLog
     private var child: Int32?
     private var startedAt: Tick?
+    private var endedAt: Tick?
 
     init(paths: NodePaths, cgroupRoot: String, log: DriverLog) {
         self.paths = paths
@@ -18,17 +21,26 @@ struct GuardKeeper {
         self.log = log
     }
 
-    /// Starts a guard when the last look of one is too long ago. A second one leaves by itself.
+    /// Starts a guard when the last look of one is too long ago, or at once when the one started here has ended. A
+    /// second one leaves by itself.
     mutating func look(lastSeen: Tick, at now: Tick) {
         if let child = self.child, ChildProcess.hasEnded(child) {
             close(child)
             self.child = nil
+            self.endedAt = now
         }
-        if lastSeen != .zero, now.since(lastSeen) < Self.silenceMaximum { return }
+        // One that ended because another one holds the lock is not missed.
+        if let endedAt = self.endedAt, lastSeen > endedAt { self.endedAt = nil }
+        let isGone = self.endedAt.map { now.since($0) >= Self.lookPause } ?? false
+        let isAwake = lastSeen != .zero && now.since(lastSeen) < Self.silenceMaximum
+        if isAwake, !isGone { return }
         if let startedAt = self.startedAt, now.since(startedAt) < Self.silenceMaximum { return }
-        if self.startedAt != nil {
-            self.log.warning("the guard has not looked at the lease for a second: starting one")
+        if isGone {
+            self.log.warning("the guard ended; starting another one")
+        } else if lastSeen != .zero {
+            self.log.warning("the guard has not looked at the lease for a second; starting another one")
         }
+        self.endedAt = nil
         self.startedAt = now
         do {
             let cgroup = ControlGroup(self.cgroupRoot).child("guard")
