@@ -3,6 +3,7 @@ import CLinux
 import Foundation
 import Glibc
 import Mirror
+import ScenarioKit
 import SecureLink
 import Synchronization
 
@@ -27,9 +28,7 @@ final class ServerFixture: @unchecked Sendable {
         }
         self.authority = try CertificateAuthority.create(clusterName: "prod")
         try self.authority.save(certificatePath: self.directory + "/ca.crt", keyPath: self.directory + "/ca.key")
-        let listeners = try (0..<2).map { _ in try Listener(host: "127.0.0.1", port: 0) }
-        self.ports = listeners.map(\.port)
-        for listener in listeners { listener.close() }
+        self.ports = [QuietPort.take(), QuietPort.take()]
         self.relay = try Relay(to: self.ports[1])
         self.backRelay = try Relay(to: self.ports[0])
         for node in 1...2 { try self.start(NodeID(UInt32(node))) }

@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Raft
 import Resources
+import ScenarioKit
 import SecureLink
 
 @testable import Node
@@ -69,20 +70,14 @@ final class SmallDaemon {
 
     deinit { self.queue.change { $0.append(.stop) } }
 
-    /// Founds a cluster in a fresh directory; the port is one that was free a moment ago.
+    /// Founds a cluster in a fresh directory.
     static func found(in scratch: ScratchDirectory) throws -> NodePaths {
         let paths = NodePaths(directory: scratch.path + "/state", run: scratch.path + "/run")
         try Founding.initialize(
             NodeInitOptions(
-                cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:\(try self.freePort())",
+                cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:\(QuietPort.take())",
                 role: .member, directory: paths.directory))
         return paths
-    }
-
-    static func freePort() throws -> UInt16 {
-        let listener = try Listener(host: "127.0.0.1", port: 0)
-        defer { listener.close() }
-        return listener.port
     }
 
     /// Asks until the view is as wanted.

@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Raft
 import Resources
+import ScenarioKit
 import SecureLink
 import Testing
 
@@ -138,7 +139,7 @@ struct DriverTests {
         try Founding.join(
             NodeJoinOptions(
                 token: try await first.backend.createToken().token, name: "osk-1", site: "osaka",
-                address: "127.0.0.1:\(try SmallDaemon.freePort())", role: .member, directory: paths.directory))
+                address: "127.0.0.1:\(QuietPort.take())", role: .member, directory: paths.directory))
         let second = try SmallDaemon(paths)
         _ = try await second.view { $0.supervisor.isCaughtUp }
         let result = try await second.backend.nodeDrain("tok-1", MutationRequest())
