@@ -1,7 +1,7 @@
 import Basis
 
 /// One replica's side of a mirrored volume, without data, clock or I/O: requests are ids and extents, payloads stay
-/// with the shell. (DESIGN.md §4.3; rules V1 to V8, L12, L15)
+/// with the shell. (Rules V1 to V8, L12, L15)
 ///
 /// Two orders make the copies equal. The shell lets local writes take effect in the order of the effects, and a
 /// connection keeps its frames in order; the core emits the local write and the frames of a request in one step. So

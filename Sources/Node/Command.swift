@@ -2,7 +2,7 @@ import Basis
 import Resources
 
 /// What is replicated: each case is one kind of log entry. Applied by `ClusterState.apply`, which may refuse it.
-public enum Command: Equatable, Sendable {
+public indirect enum Command: Equatable, Sendable {
     /// The first entry of a cluster, written by `init`. (Rule B1)
     case bootstrap(clusterID: UInt64, clusterName: String, node: JoiningNode)
     /// A node that presented a valid token; it gets the next id.

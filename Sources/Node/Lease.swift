@@ -69,11 +69,12 @@ public struct LeaseHolder: Equatable, Sendable {
     /// The next moment at which something is due.
     public var deadline: Tick { self.nextRenewal }
 
-    /// A renewal to send to every voter, when one is due.
+    /// A renewal to send to every voter, when one is due, or will be within `slack`.
     public mutating func renewalDue(
-        incarnation: Incarnation, duration: Span, interval: Span, membershipIndex: LogIndex, at now: Tick
+        incarnation: Incarnation, duration: Span, interval: Span, membershipIndex: LogIndex, at now: Tick,
+        slack: Span = .zero
     ) -> Renewal? {
-        guard incarnation != .none, now >= self.nextRenewal else { return nil }
+        guard incarnation != .none, now + slack >= self.nextRenewal else { return nil }
         if incarnation != self.incarnation {
             self.incarnation = incarnation
             self.end = .zero

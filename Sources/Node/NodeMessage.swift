@@ -2,8 +2,8 @@ import Basis
 import Raft
 import Resources
 
-/// What nodes tell each other.
-public enum NodeMessage: Equatable, Sendable {
+/// What nodes tell each other. Indirect, so that an envelope is small however long its message.
+public indirect enum NodeMessage: Equatable, Sendable {
     /// A link check: the peers that the sender hears directly, and those whose link works both ways. (Rule L16)
     case ping(hears: [NodeID], reaches: [NodeID])
     /// A consensus message.

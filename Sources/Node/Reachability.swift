@@ -14,7 +14,7 @@ public struct Reachability: Equatable, Sendable {
     /// A peer that has not been heard for this long is not reached directly.
     public static let silenceMaximum = Span.milliseconds(500)
     /// How often links are checked.
-    public static let pingInterval = Span.milliseconds(125)
+    public static let pingInterval = Span.milliseconds(200)
 
     private let node: NodeID
     private var peers: [Peer] = []
@@ -28,7 +28,7 @@ public struct Reachability: Equatable, Sendable {
 
     /// What to tell in a ping, when one is due: peers heard directly, and peers whose link works both ways.
     public mutating func pingDue(at now: Tick) -> (hears: [NodeID], reaches: [NodeID])? {
-        guard now >= self.nextPing else { return nil }
+        guard now + Supervisor.timerSlack >= self.nextPing else { return nil }
         self.nextPing = now + Self.pingInterval
         let hears = self.heardDirectly(at: now)
         return (hears, hears.filter { self.isGood($0, at: now) })
@@ -36,9 +36,17 @@ public struct Reachability: Equatable, Sendable {
 
     /// Takes a ping that came directly from the peer.
     public mutating func pinged(by peer: NodeID, hears: [NodeID], reaches: [NodeID], at now: Tick) {
-        self.peers.removeAll { $0.id == peer }
+        if let place = self.peers.firstIndex(where: { $0.id == peer }) {
+            self.peers[place] = Peer(id: peer, heardAt: now, hears: hears, reaches: reaches)
+            return
+        }
         self.peers.append(Peer(id: peer, heardAt: now, hears: hears, reaches: reaches))
         self.peers.sort { $0.id < $1.id }
+    }
+
+    /// Any message that came directly shows that the peer is heard.
+    public mutating func heard(_ peer: NodeID, at now: Tick) {
+        if let place = self.peers.firstIndex(where: { $0.id == peer }) { self.peers[place].heardAt = now }
     }
 
     /// Peers heard directly within `silenceMaximum`, sorted.

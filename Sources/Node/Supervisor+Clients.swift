@@ -15,7 +15,7 @@ extension Supervisor {
         case .propose(let command):
             self.enqueue(command, client: id, at: now, into: &effects)
         case .transferLeadership(let target):
-            guard let leader = self.consensus.leader else {
+            guard let leader = self.consensus.outline.leader else {
                 effects.append(.reply(id: id, .noQuorum))
                 return
             }
@@ -54,7 +54,7 @@ extension Supervisor {
         let command = LogCommand(
             origin: self.identity.node, nonce: self.identity.nonce, sequence: pending.sequence,
             clusterMilliseconds: 0, wallMilliseconds: 0, command: pending.command)
-        guard let leader = self.consensus.leader else { return }
+        guard let leader = self.consensus.outline.leader else { return }
         if leader == self.identity.node {
             self.proposeForwarded(command, from: leader, at: now, into: &effects)
         } else {

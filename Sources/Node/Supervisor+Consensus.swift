@@ -41,9 +41,9 @@ extension Supervisor {
         for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
         for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
         self.noteLeadership(at: now)
-        if self.consensus.leader != self.lastLeader {
+        if self.consensus.outline.leader != self.lastLeader {
             // A new leader is told at once what this voter hears, so that detection and election overlap.
-            self.lastLeader = self.consensus.leader
+            self.lastLeader = self.consensus.outline.leader
             self.nextReportAt = now
         }
         if !raft.committed.isEmpty { self.nextPlanAt = now }
@@ -115,14 +115,15 @@ extension Supervisor {
     }
 
     private mutating func noteLeadership(at now: Tick) {
-        guard self.consensus.isLeader else {
+        guard self.consensus.outline.isLeader else {
             self.leadership = nil
             self.reports.removeAll()
             return
         }
         if self.leadership == nil {
             self.leadership = Leadership(
-                since: now, index: self.consensus.lastIndex, clusterMilliseconds: self.state.clusterMilliseconds)
+                since: now, index: self.consensus.outline.last.index,
+                clusterMilliseconds: self.state.clusterMilliseconds)
         }
     }
 
@@ -137,13 +138,15 @@ extension Supervisor {
             effects.append(.send(envelope, to: envelope.to))
             return
         }
+        if via == envelope.from { self.reachability.heard(via, at: now) }
         switch envelope.message {
         case .ping(let hears, let reaches):
             if via == envelope.from { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
         case .raft(let message):
             // Rule E2: a voter whose disk was rolled back must not be counted until it rejoined as a learner.
-            if let record = self.state.node(envelope.from), envelope.startCounter < record.startCounter,
-                self.consensus.membership.isVoter(envelope.from)
+            if let place = self.state.nodes.firstIndex(where: { $0.id == envelope.from }),
+                envelope.startCounter < self.state.nodes[place].startCounter,
+                self.consensus.outline.membership.isVoter(envelope.from)
             {
                 return
             }
@@ -154,18 +157,19 @@ extension Supervisor {
         case .renewed(let renewal):
             self.renewed(renewal, by: envelope.from, at: now)
         case .voterReport(let report):
-            guard self.consensus.isLeader else { return }
+            guard self.consensus.outline.isLeader else { return }
             self.reports.removeAll { $0.voter == envelope.from }
             self.reports.append(Report(voter: envelope.from, receivedAt: now, lines: report.lines))
+            self.nextPlanAt = now
         case .forward(let command):
             self.proposeForwarded(command, from: envelope.from, at: now, into: &effects)
         case .readRequest(let id):
-            guard self.consensus.isLeader else { return }
+            guard self.consensus.outline.isLeader else { return }
             self.consensusStep(.readIndex(id: Self.readID(id, of: envelope.from)), at: now, into: &effects)
         case .readAnswer(let id, let index):
             if id == self.readID { self.readIndex = index }
         case .transferRequest(let target):
-            if self.consensus.isLeader {
+            if self.consensus.outline.isLeader {
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
         case .summary(let summary):

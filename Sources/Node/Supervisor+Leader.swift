@@ -5,9 +5,11 @@ import Resources
 /// What only the leader decides: who is silent, who is lost, who votes, and what runs where.
 extension Supervisor {
     private static let planInterval = Span.milliseconds(50)
+    private static let membershipInterval = Span.milliseconds(250)
+    private static let replanInterval = Span.milliseconds(1000)
 
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let leadership = self.leadership, self.consensus.isLeader,
+        guard let leadership = self.leadership, self.consensus.outline.isLeader,
             self.state.appliedIndex >= leadership.index, now >= self.nextPlanAt
         else { return }
         self.nextPlanAt = now + Self.planInterval
@@ -15,17 +17,27 @@ extension Supervisor {
         self.reports.removeAll { $0.voter == self.identity.node }
         self.reports.append(
             Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now)))
-        self.decideMembership(at: now, into: &effects)
+        // Votes and the plan follow from the applied state alone; now and then they are looked at anew, because what
+        // was asked for may have been lost.
+        let isNew = self.plannedAt != self.state.appliedIndex
+        if isNew || now >= self.nextMembershipAt {
+            self.nextMembershipAt = now + Self.membershipInterval
+            self.decideMembership(at: now, into: &effects)
+        }
         self.decideLives(at: now, into: &effects)
-        self.decidePlan(at: now, into: &effects)
+        if isNew || now >= self.nextReplanAt {
+            self.plannedAt = self.state.appliedIndex
+            self.nextReplanAt = now + Self.replanInterval
+            self.decidePlan(at: now, into: &effects)
+        }
     }
 
     // MARK: Silence
 
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
         let timing = self.state.policy.timing
-        let membership = self.consensus.membership
-        for record in self.state.nodes {
+        let membership = self.consensus.outline.membership
+        for record in self.state.nodes where self.isTalkedAbout(record) {
             func line(of voter: NodeID) -> (line: VoterReport.Line, since: Span)? {
                 guard let report = self.reports.first(where: { $0.voter == voter }),
                     let line = report.lines.first(where: {
@@ -68,13 +80,19 @@ extension Supervisor {
         }
     }
 
+    /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
+    private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
+        if case .suspected = record.standing { return true }
+        return self.reports.contains { report in report.lines.contains { $0.node == record.id } }
+    }
+
     // MARK: Votes
 
     /// Members and witnesses become voters once they are admitted and have caught up; always an odd number, because
     /// an even number survives no more failures than one less. (Rules B1, B4)
     private mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let membership = self.consensus.membership
-        guard !membership.isJoint, self.consensus.membershipIndex <= self.consensus.commitIndex else { return }
+        let membership = self.consensus.outline.membership
+        guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
         let known = self.state.nodes.map(\.id)
         var learners = membership.learners
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
@@ -82,7 +100,7 @@ extension Supervisor {
         func isReady(_ node: NodeID) -> Bool {
             guard let record = self.state.node(node), record.standing == .trusted else { return false }
             guard let index = match.first(where: { $0.0 == node })?.1 else { return false }
-            return index.rawValue + 50 >= self.consensus.lastIndex.rawValue
+            return index.rawValue + 50 >= self.consensus.outline.last.index.rawValue
         }
         let candidates = learners.filter { isReady($0) }.sorted()
         var voters = membership.voters
@@ -129,7 +147,7 @@ extension Supervisor {
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard self.me?.isDrained == true, now >= self.nextHandoverAt else { return }
         self.nextHandoverAt = now + .seconds(5)
-        let isOtherVoter = self.consensus.membership.voters.contains { voter in
+        let isOtherVoter = self.consensus.outline.membership.voters.contains { voter in
             voter != self.identity.node && self.state.node(voter)?.isDrained == false
                 && self.state.node(voter)?.about.isWitness == false && self.reachability.isGood(voter, at: now)
         }
@@ -141,7 +159,7 @@ extension Supervisor {
     mutating func proposeForwarded(
         _ command: LogCommand, from node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let leadership = self.leadership, self.consensus.isLeader,
+        guard let leadership = self.leadership, self.consensus.outline.isLeader,
             self.state.appliedIndex >= leadership.index
         else { return }
         if case .admit(let subject, let bootID, _) = command.command, let record = self.state.node(subject),

@@ -41,9 +41,9 @@ extension Supervisor {
         let timing = self.state.policy.timing
         if let renewal = self.holder.renewalDue(
             incarnation: self.myIncarnation, duration: timing.leaseDuration, interval: timing.renewalInterval,
-            membershipIndex: self.consensus.membershipIndex, at: now)
+            membershipIndex: self.consensus.outline.membershipIndex, at: now, slack: Self.timerSlack)
         {
-            for voter in self.consensus.membership.allVoters {
+            for voter in self.consensus.outline.membership.allVoters {
                 if voter == self.identity.node {
                     self.answer(renewal, at: now, into: &effects)
                 } else {
@@ -57,8 +57,8 @@ extension Supervisor {
 
     mutating func renewed(_ renewal: Renewal, by voter: NodeID, at now: Tick) {
         _ = self.holder.answered(
-            renewal, by: voter, membership: self.consensus.membership,
-            membershipIndex: self.consensus.membershipIndex)
+            renewal, by: voter, membership: self.consensus.outline.membership,
+            membershipIndex: self.consensus.outline.membershipIndex)
     }
 
     private mutating func publishLease(at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -85,7 +85,7 @@ extension Supervisor {
             incarnation: record.incarnation, bootID: record.bootID,
             isSuspected: self.suspicion(of: record) != nil,
             isLost: record.standing == .lost || record.standing == .never,
-            membershipIndex: self.consensus.membershipIndex)
+            membershipIndex: self.consensus.outline.membershipIndex)
     }
 
     /// The open suspicion of a node in the durable log: applied, or still in the tail. (Rule L4)
@@ -99,7 +99,7 @@ extension Supervisor {
 
     /// Reads the suspicions in entries that are appended but not applied.
     mutating func refreshTail() {
-        let version = (log: self.consensus.logVersion, applied: self.state.appliedIndex)
+        let version = (log: self.consensus.outline.logVersion, applied: self.state.appliedIndex)
         guard version != self.tailVersion else { return }
         self.tailVersion = version
         self.tailSuspicions.removeAll(keepingCapacity: true)
@@ -112,7 +112,7 @@ extension Supervisor {
     }
 
     mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.consensus.membership.isVoter(self.identity.node) else { return }
+        guard self.consensus.outline.membership.isVoter(self.identity.node) else { return }
         self.refreshTail()
         guard let view = self.view(of: renewal.node) else { return }
         guard self.voter.receive(renewal, view: view, at: now) else { return }
@@ -125,13 +125,16 @@ extension Supervisor {
 
     /// What this voter hears of the others. (Rules L5, L7)
     mutating func reportLines(at now: Tick) -> [VoterReport.Line] {
-        guard self.consensus.membership.isVoter(self.identity.node) else { return [] }
+        guard self.consensus.outline.membership.isVoter(self.identity.node) else { return [] }
         self.refreshTail()
         let detection = self.state.policy.timing.detection
         var lines: [VoterReport.Line] = []
-        for record in self.state.nodes where record.id != self.identity.node {
-            guard record.standing != .never, record.standing != .lost else { continue }
-            let silence = self.voter.silence(of: record.id, at: now)
+        for place in self.state.nodes.indices {
+            let silence = self.voter.silence(of: self.state.nodes[place].id, at: now)
+            guard silence > detection || self.state.nodes[place].standing != .trusted || !self.tailSuspicions.isEmpty
+            else { continue }
+            let record = self.state.nodes[place]
+            guard record.id != self.identity.node, record.standing != .never, record.standing != .lost else { continue }
             let suspicion = self.suspicion(of: record)
             guard silence > detection || suspicion != nil else { continue }
             let answer = self.voter.answerAge(of: record.id, at: now)
@@ -144,13 +147,29 @@ extension Supervisor {
     }
 
     private mutating func reportSilence(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard now >= self.nextReportAt else { return }
-        self.nextReportAt = now + Self.reportInterval
+        // A suspicion that reaches this log is answered at once.
+        let version = (log: self.consensus.outline.logVersion, applied: self.state.appliedIndex)
+        guard now >= self.nextReportAt || version != self.reportedVersion else { return }
+        self.reportedVersion = version
         let lines = self.reportLines(at: now)
+        self.nextReportAt = lines.isEmpty ? self.nextSilence(after: now) : now + Self.reportInterval
         guard !lines.isEmpty || self.hadReportLines else { return }
         self.hadReportLines = !lines.isEmpty
-        guard let leader = self.consensus.leader, leader != self.identity.node else { return }
+        guard let leader = self.consensus.outline.leader, leader != self.identity.node else { return }
         self.send(.voterReport(VoterReport(lines: lines)), to: leader, at: now, into: &effects)
+    }
+
+    /// When the next node will have been silent for the detection time, if it stays silent from now on.
+    private func nextSilence(after now: Tick) -> Tick {
+        let detection = self.state.policy.timing.detection
+        var next = now + .seconds(1)
+        for place in self.state.nodes.indices where self.state.nodes[place].standing == .trusted {
+            let silence = self.voter.silence(of: self.state.nodes[place].id, at: now)
+            if silence <= detection {
+                next = min(next, now + Span(nanoseconds: detection.nanoseconds - silence.nanoseconds + 1))
+            }
+        }
+        return next
     }
 
     // MARK: Birth
@@ -158,11 +177,7 @@ extension Supervisor {
     /// Gets this boot admitted, and the applied state up to date. (Rules L8, L10, E3, B3)
     mutating func settleBirth(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleCatchUp(at: now, into: &effects)
-        guard self.isCaughtUp, let me = self.me, now >= self.nextAdmitAt else { return }
-        let isAdmitted =
-            me.bootID == self.identity.bootID && me.startCounter == self.identity.startCounter
-            && me.standing != .lost && me.standing != .never
-        guard !isAdmitted else { return }
+        guard !self.isAdmitted, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
         guard self.runners.allSatisfy(\.isEmpty) || (me.bootID == self.identity.bootID && me.standing != .lost) else {
             return
@@ -183,7 +198,7 @@ extension Supervisor {
             }
             return
         }
-        guard now >= self.nextReadAt, let leader = self.consensus.leader else { return }
+        guard now >= self.nextReadAt, let leader = self.consensus.outline.leader else { return }
         self.nextReadAt = now + .milliseconds(200)
         self.readID += 1
         if leader == self.identity.node {

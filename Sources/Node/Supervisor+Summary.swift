@@ -5,8 +5,8 @@ import Resources
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard now >= self.nextSummaryAt else { return }
-        self.nextSummaryAt = now + .milliseconds(500)
+        guard now + Self.timerSlack >= self.nextSummaryAt else { return }
+        self.nextSummaryAt = now + .milliseconds(600)
         guard let me = self.me else { return }
         let summary = self.summary(at: now)
         for record in self.state.nodes where record.id != me.id {

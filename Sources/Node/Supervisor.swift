@@ -54,6 +54,12 @@ public struct Supervisor: Sendable {
         var runnersVersion: UInt64 = .max
     }
 
+    /// What is due within this time is done along with what is due now: fewer wake-ups, fuller packets.
+    static let timerSlack = Span.milliseconds(20)
+    static let timerPatience = Span.milliseconds(10)
+    /// While something that was asked for is missing, how soon to look again.
+    private static let retryPause = Span.milliseconds(100)
+
     struct Report: Equatable, Sendable {
         var voter: NodeID
         var receivedAt: Tick
@@ -107,6 +113,7 @@ public struct Supervisor: Sendable {
     var nextReadAt = Tick.zero
     var nextAdmitAt = Tick.zero
     var nextReportAt = Tick.zero
+    var reportedVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
     var lastLeader: NodeID?
     var nextSummaryAt = Tick.zero
     var nextPlanAt = Tick.zero
@@ -120,16 +127,22 @@ public struct Supervisor: Sendable {
     var lastPeers: [PeerSpec] = []
     var peersDerivedAt: LogIndex?
     var serversDerivedAt: LogIndex?
-    var plannedAt: LogIndex?
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
     /// Grows whenever a runner takes a step; with `settledAt` it spares looking at groups when nothing changed.
-    var runnersVersion: UInt64 = 0
+    public internal(set) var runnersVersion: UInt64 = 0
     var settledAt = GroupsKey()
     var nextSettle = Tick.zero
     var factsVersion: UInt64 = .max
     /// This node's admitted life, if this boot is the one that was admitted.
     var myIncarnation = Incarnation.none
+    /// This very life of the daemon is the admitted one.
+    var isAdmitted = false
+    var nextMembershipAt = Tick.zero
+    var nextReplanAt = Tick.zero
+    var plannedAt = LogIndex.zero
+    /// The next moment at which `tick` does something.
+    public private(set) var deadline = Tick.zero
     var searchedAt: LogIndex?
 
     /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
@@ -156,6 +169,7 @@ public struct Supervisor: Sendable {
         self.readID = identity.nonce & 0x3F_FFFF_FFFF
         self.derive()
         if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
+        self.deadline = now
     }
 
     /// Advances by one input. Effects are appended, to be performed in order.
@@ -163,8 +177,11 @@ public struct Supervisor: Sendable {
         _ input: SupervisorInput, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         switch input {
-        case .tick: self.consensusStep(.tick, at: now, into: &effects)
+        case .tick:
+            if now >= self.consensus.outline.nextDeadline { self.consensusStep(.tick, at: now, into: &effects) }
         case .receive(let envelope, let via): self.receive(envelope, via: via, at: now, into: &effects)
+        case .receiveBatch(let envelopes, let via):
+            for envelope in envelopes { self.receive(envelope, via: via, at: now, into: &effects) }
         case .persisted(let sequence): self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
         case .diskFailed:
             effects.append(.note("the log's disk failed: this node gives up leadership and its lease"))
@@ -178,7 +195,10 @@ public struct Supervisor: Sendable {
         case .volumeConnected(let name): self.volumeConnection(name, isUp: true, at: now, into: &effects)
         case .volumeDisconnected(let name): self.volumeConnection(name, isUp: false, at: now, into: &effects)
         case .client(let id, let request): self.client(id, request, at: now, into: &effects)
-        case .guardSeen(let tick): self.guardSeenAt = max(self.guardSeenAt, tick)
+        case .guardSeen(let tick):
+            let wasGuarded = self.isGuarded(at: now)
+            self.guardSeenAt = max(self.guardSeenAt, tick)
+            if wasGuarded { return }
         }
         self.settle(at: now, into: &effects)
     }
@@ -194,25 +214,32 @@ public struct Supervisor: Sendable {
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
         self.settleSummary(at: now, into: &effects)
+        self.deadline = self.nextDeadline(after: now)
     }
 
-    /// The next moment at which `tick` does something.
-    public var deadline: Tick {
-        var next = min(self.consensus.nextDeadline, self.holder.deadline)
-        next = min(next, self.reachability.deadline, self.nextReportAt)
-        next = min(next, self.nextSummaryAt)
+    /// Mutating only because that spares a copy of the whole.
+    private mutating func nextDeadline(after now: Tick) -> Tick {
+        // What has slack comes a little late rather than by itself: most often a heartbeat comes first and takes it along.
+        let patient = min(self.holder.deadline, self.reachability.deadline, self.nextSummaryAt) + Self.timerPatience
+        var next = min(self.consensus.outline.nextDeadline, patient, self.nextReportAt)
         if self.wasLeaseValid { next = min(next, self.holder.end) }
+        if self.leadership != nil, self.reports.contains(where: { !$0.lines.isEmpty }) {
+            next = min(next, self.nextPlanAt)
+        }
+        if !self.isCaughtUp || !self.isAdmitted || !self.pending.isEmpty { next = min(next, now + Self.retryPause) }
         for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
         return next
     }
 
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {
+        self.isAdmitted = false
         guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
             self.myIncarnation = .none
             return
         }
         self.myIncarnation = me.incarnation
+        self.isAdmitted = me.startCounter == self.identity.startCounter
     }
 
     /// This node's record, once it has joined.
@@ -224,10 +251,12 @@ public struct Supervisor: Sendable {
     }
 
     /// Voters, sorted: the possible relays. (Rule L16)
-    var relays: [NodeID] { self.consensus.membership.allVoters }
+    var relays: [NodeID] { self.consensus.outline.membership.allVoters }
 
     mutating func send(_ message: NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]) {
-        let hop = self.reachability.nextHop(to: node, relays: self.relays, at: now)
+        let hop =
+            self.reachability.isGood(node, at: now)
+            ? node : self.reachability.nextHop(to: node, relays: self.relays, at: now)
         effects.append(
             .send(
                 Envelope(

@@ -9,6 +9,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case tick
     /// A message arrived; `via` is the node that handed it over.
     case receive(Envelope, via: NodeID)
+    /// Messages arrived together, in this order; `via` is the node that handed them over.
+    case receiveBatch([Envelope], via: NodeID)
     /// Everything up to this request is durable.
     case persisted(sequence: UInt64)
     /// The disk failed for good: hand over what can be handed over.
@@ -16,11 +18,11 @@ public enum SupervisorInput: Equatable, Sendable {
     /// An agent call ended.
     case agentFinished(id: UInt64, AgentOutcome)
     /// A service's process ended by itself.
-    case serviceExited(GroupName, ResourceName, Epoch, reason: String)
+    indirect case serviceExited(GroupName, ResourceName, Epoch, reason: String)
     /// A `killGroup` ended; false means that something still lives.
     case groupKilled(GroupName, isDead: Bool)
     /// A volume server spoke.
-    case volume(VolumeName, VolumeEvent)
+    indirect case volume(VolumeName, VolumeEvent)
     /// A volume server's control connection came up: it is a new process, or the daemon is.
     case volumeConnected(VolumeName)
     /// A volume server died or its control connection broke.
@@ -54,21 +56,21 @@ public enum ClientReply: Equatable, Sendable {
 /// What a node must do, in this order. A `send` after a `persist` must not leave before the persist is durable.
 public enum SupervisorEffect: Equatable, Sendable {
     /// Make durable, then step `persisted`.
-    case persist(PersistRequest)
+    indirect case persist(PersistRequest)
     /// Send towards the envelope's receiver, through this next hop.
     case send(Envelope, to: NodeID)
     /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)
     case lease(end: Tick, Incarnation, grace: Span)
     /// Write what runs here to the run directory, before anything that follows starts. (Rule L10)
-    case facts(Facts)
+    indirect case facts(Facts)
     /// Call an agent; answered by `agentFinished`.
-    case call(AgentCall)
+    indirect case call(AgentCall)
     /// Kill a call.
     case cancel(UInt64)
     /// Kill everything of a group; answered by `groupKilled`.
     case killGroup(GroupName)
     /// Tell a volume server.
-    case volume(VolumeName, VolumeCommand)
+    indirect case volume(VolumeName, VolumeCommand)
     /// These volume servers, and no others, should run.
     case volumeServers([VolumeServerSpec])
     /// The peers to keep links to, by id.

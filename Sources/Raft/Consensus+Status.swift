@@ -1,6 +1,40 @@
 import Basis
 
 extension Consensus {
+    /// How a node stands, as the methods of the same names say it.
+    public struct Outline: Equatable, Sendable {
+        /// Whether this node leads.
+        public var isLeader = false
+        /// Who leads this term, as far as known.
+        public var leader: NodeID?
+        /// The last entry's term and index.
+        public var last: LogMark
+        /// The latest membership in the log, committed or not.
+        public var membership: Membership
+        /// The index of the entry that holds it.
+        public var membershipIndex = LogIndex.zero
+        /// Grows whenever an entry is appended or cut off.
+        public var logVersion: UInt64 = .max
+        /// When `.tick` is due.
+        public var nextDeadline = Tick.zero
+
+        init(last: LogMark, membership: Membership) {
+            self.last = last
+            self.membership = membership
+        }
+    }
+
+    mutating func noteOutline() {
+        self.outline.leader = self.leader
+        self.outline.isLeader = self.outline.leader == self.id
+        self.outline.nextDeadline = self.nextDeadline
+        guard self.outline.logVersion != self.log.version else { return }
+        self.outline.logVersion = self.log.version
+        self.outline.last = self.log.last
+        self.outline.membership = self.log.membership
+        self.outline.membershipIndex = self.log.membershipIndex
+    }
+
     /// What the node is.
     public var role: RoleName {
         switch self.state {

@@ -61,6 +61,8 @@ public struct Consensus: Sendable {
     var silentUntil: Tick = .zero
     var diskHasFailed = false
     var latest: Tick
+    /// How it stands after the latest step: plain fields, which cost nothing to look at.
+    public internal(set) var outline: Outline
 
     /// Starts as a follower with what the disk held. `seed` should differ between nodes.
     ///
@@ -83,17 +85,20 @@ public struct Consensus: Sendable {
         self.deliveredIndex = self.log.base.index
         self.durability = Durability(last: self.log.last.index, hardState: restored.hardState)
         self.latest = now
+        self.outline = Outline(last: self.log.last, membership: self.log.membership)
         self.resetElectionDeadline(at: now)
         if self.isSoleVoter {
             self.electionDeadline = now
         } else if restored.hardState.term > .zero {
             self.silentUntil = now + settings.electionTimeout
         }
+        self.noteOutline()
     }
 
     /// Takes one input. `now` never runs backwards.
     public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
         self.latest = max(self.latest, now)
+        defer { self.noteOutline() }
         if self.diskHasFailed {
             self.refuseAfterDiskFailure(input, into: &effects)
             return
@@ -122,6 +127,7 @@ public struct Consensus: Sendable {
         }
         let mark = self.append(payload, into: &effects)
         self.finish(into: &effects)
+        self.noteOutline()
         return mark
     }
 

@@ -6,65 +6,81 @@ import Resources
 /// The guarantees, looked at after every step.
 struct Checkers {
     private var applied: [UInt64: UInt64] = [:]
-    private var appliedUpTo: [NodeID: UInt64] = [:]
     private var leaders: [UInt64: NodeID] = [:]
-    private var epochs: [GroupName: Epoch] = [:]
-    private var lastMarks: [NodeID: (term: Term, last: LogMark)] = [:]
+    private var highestEpoch = Epoch.none
+    private var seen: [Seen] = []
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
 
+    /// What was last seen of one node, so that a look costs little where nothing changed.
+    private struct Seen {
+        var appliedUpTo: UInt64 = 0
+        /// While it leads: its term and the end of its log.
+        var leading: (term: UInt64, last: LogMark)?
+        var runnersVersion = UInt64.max
+        /// The group's epoch here, while it is to be up.
+        var epoch: Epoch?
+    }
+
     mutating func restarted(_ node: SimulatedNode, _ restored: RestoredState) {
-        self.appliedUpTo[node.id] = restored.snapshot?.mark.index.rawValue ?? 0
-        self.lastMarks[node.id] = nil
+        let place = Int(node.id.rawValue) - 1
+        while self.seen.count <= place { self.seen.append(Seen()) }
+        self.seen[place] = Seen()
+        self.seen[place].appliedUpTo = restored.snapshot?.mark.index.rawValue ?? 0
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
-        self.checkSingleOwner(in: simulation)
+        self.checkSingleOwner(node, in: simulation)
         guard let daemon = node.daemon else { return }
-        self.checkLeader(daemon, in: simulation)
-        self.checkApplied(node, daemon, in: simulation)
-        self.checkEpochs(node, daemon, in: simulation)
+        let place = Int(node.id.rawValue) - 1
+        self.checkLeader(place, daemon, in: simulation)
+        self.checkApplied(place, daemon, in: simulation)
+        self.checkEpochs(place, node, daemon, in: simulation)
     }
 
     // MARK: Raft (Figure 3)
 
-    private mutating func checkLeader(_ daemon: SimulatedDaemon, in simulation: Simulation) {
-        let id = daemon.supervisor.identity.node
-        if daemon.supervisor.consensus.isLeader {
-            let term = daemon.supervisor.consensus.term.rawValue
-            let last = daemon.supervisor.consensus.lastMark
+    private mutating func checkLeader(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        guard daemon.supervisor.consensus.outline.isLeader else {
+            self.seen[place].leading = nil
+            return
+        }
+        let term = daemon.supervisor.consensus.term.rawValue
+        let last = daemon.supervisor.consensus.outline.last
+        // A leader of this term never cuts its own log.
+        if let before = self.seen[place].leading, before.term == term {
+            guard last != before.last else { return }
+            if last < before.last {
+                simulation.fail("LeaderAppendOnly: node \(place + 1) went from \(before.last) back to \(last)")
+            }
+        } else {
+            let id = NodeID(UInt32(place + 1))
             if let other = self.leaders[term], other != id {
                 simulation.fail("ElectionSafety: \(id) and \(other) both lead term \(term)")
             }
             self.leaders[term] = id
-            // A leader of this term never cuts its own log.
-            if let before = self.lastMarks[id], before.term.rawValue == term, last < before.last {
-                simulation.fail("LeaderAppendOnly: \(id) went from \(before.last) back to \(last)")
-            }
-            self.lastMarks[id] = (Term(term), last)
-        } else {
-            self.lastMarks[id] = nil
         }
+        self.seen[place].leading = (term, last)
     }
 
     /// StateMachineSafety, LogMatching and LeaderCompleteness as they show: every node applies the same entry at each
     /// index, for ever.
-    private mutating func checkApplied(_ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+    private mutating func checkApplied(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
         let upTo = daemon.supervisor.state.appliedIndex.rawValue
-        let from = self.appliedUpTo[node.id] ?? 0
+        let from = self.seen[place].appliedUpTo
         guard upTo != from else { return }
-        if upTo < from { return simulation.fail("\(node.id) applied \(upTo) after \(from)") }
+        if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }
         for index in (from + 1)...upTo {
             guard let entry = daemon.supervisor.consensus.entry(at: LogIndex(index)) else { continue }
             let hash = Self.hash(entry)
             if let before = self.applied[index], before != hash {
-                simulation.fail("StateMachineSafety: \(node.id) applied another entry at \(index)")
+                simulation.fail("StateMachineSafety: node \(place + 1) applied another entry at \(index)")
             }
             if self.applied[index] == nil {
                 self.applied[index] = hash
                 self.digest = (self.digest ^ hash ^ index) &* 0x100_0000_01B3
             }
         }
-        self.appliedUpTo[node.id] = upTo
+        self.seen[place].appliedUpTo = upTo
     }
 
     private static func hash(_ entry: Entry) -> UInt64 {
@@ -77,16 +93,13 @@ struct Checkers {
 
     /// SingleOwner and StopBeforeStart: at every instant at most one machine runs an `after-lease` group, stops under way
     /// and starts begun included. A paused machine runs nothing; its guard is the first to be scheduled afterwards.
-    private mutating func checkSingleOwner(in simulation: Simulation) {
-        var owner: SimulatedNode?
-        for node in simulation.nodes where node.isOn && simulation.now >= node.pausedUntil {
-            guard node.isRunning(Simulation.group) else { continue }
-            if let other = owner {
-                simulation.fail(
-                    "SingleOwner: \(Simulation.group) runs on \(other.name) (\(Self.describe(other))) and on "
-                        + "\(node.name) (\(Self.describe(node)))")
-            }
-            owner = node
+    private func checkSingleOwner(_ node: SimulatedNode, in simulation: Simulation) {
+        guard node.isOn, simulation.now >= node.pausedUntil, node.isOwning else { return }
+        for other in simulation.nodes where other !== node && other.isOn && simulation.now >= other.pausedUntil {
+            guard other.isOwning else { continue }
+            simulation.fail(
+                "SingleOwner: \(Simulation.group) runs on \(other.name) (\(Self.describe(other))) and on "
+                    + "\(node.name) (\(Self.describe(node)))")
         }
     }
 
@@ -95,21 +108,22 @@ struct Checkers {
             .joined(separator: ", ")
     }
 
-    /// EpochMonotone: an epoch of a group, once seen applied anywhere, is never followed by a lower one in a start.
-    private mutating func checkEpochs(_ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        for place in daemon.supervisor.runners.indices {
-            guard daemon.supervisor.runners[place].name == Simulation.group, node.isRunning(Simulation.group) else {
-                continue
-            }
-            let epoch = daemon.supervisor.runners[place].epoch
-            let highest = self.epochs[Simulation.group] ?? .none
-            if epoch < highest, daemon.supervisor.runners[place].goal == .up, daemon.supervisor.isCaughtUp,
-                daemon.supervisor.hasLease(at: node.tick(at: simulation.now))
-            {
-                simulation.fail(
-                    "EpochMonotone: \(node.name) runs \(Simulation.group) under \(epoch) after \(highest) began")
-            }
-            if epoch > highest { self.epochs[Simulation.group] = epoch }
+    /// EpochMonotone: an epoch of a group, once begun anywhere, is never followed by a lower one in a start.
+    private mutating func checkEpochs(
+        _ place: Int, _ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation
+    ) {
+        let version = daemon.supervisor.runnersVersion
+        if version != self.seen[place].runnersVersion {
+            self.seen[place].runnersVersion = version
+            self.seen[place].epoch =
+                daemon.supervisor.runners.first { $0.name == Simulation.group && $0.goal == .up }?.epoch
+        }
+        guard let epoch = self.seen[place].epoch, epoch != self.highestEpoch, node.isOwning else { return }
+        if epoch > self.highestEpoch {
+            self.highestEpoch = epoch
+        } else if daemon.supervisor.isCaughtUp, daemon.supervisor.hasLease(at: node.tick(at: simulation.now)) {
+            simulation.fail(
+                "EpochMonotone: \(node.name) runs \(Simulation.group) under \(epoch) after \(self.highestEpoch) began")
         }
     }
 }

@@ -9,6 +9,7 @@ extension Simulation {
         guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
         let pause = self.random.span(.seconds(2), .seconds(25)).nanoseconds
         self.queue.add(.fault, at: self.now + pause)
+        self.faultAt = self.now
         let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
         switch self.random.below(14) {
         case 0: self.partition()

@@ -6,19 +6,27 @@ struct SimulatedNetwork {
     var delayHigh = Span.milliseconds(2)
     var lossPerMille: UInt64 = 0
     var duplicatePerMille: UInt64 = 0
-    private var cuts: Set<[UInt32]> = []
+    /// A bit for each direction of each pair.
+    private var cuts: UInt64 = 0
 
-    mutating func cut(from: NodeID, to: NodeID) { self.cuts.insert([from.rawValue, to.rawValue]) }
+    /// Messages are lost or doubled.
+    var isBad: Bool { self.lossPerMille > 0 || self.duplicatePerMille > 0 }
+
+    private static func bit(_ from: NodeID, _ to: NodeID) -> UInt64 {
+        1 << (UInt64(from.rawValue & 7) << 3 | UInt64(to.rawValue & 7))
+    }
+
+    mutating func cut(from: NodeID, to: NodeID) { self.cuts |= Self.bit(from, to) }
 
     mutating func healAll() {
-        self.cuts.removeAll()
+        self.cuts = 0
         self.lossPerMille = 0
         self.duplicatePerMille = 0
         self.delayHigh = .milliseconds(2)
     }
 
     func isCut(from: NodeID, to: NodeID) -> Bool {
-        !self.cuts.isEmpty && self.cuts.contains([from.rawValue, to.rawValue])
+        self.cuts & Self.bit(from, to) != 0
     }
 
     func delay(_ random: inout SeededRandom) -> UInt64 {

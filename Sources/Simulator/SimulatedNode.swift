@@ -26,6 +26,8 @@ final class SimulatedNode {
     /// Until then the daemon alone is not scheduled.
     var daemonPausedUntil: UInt64 = 0
     var log: LogStore?
+    /// When the daemon was last shown that the guard looks.
+    var guardShownAt: UInt64 = 0
     /// When the next wake-up of the daemon is due; others are void.
     var wakeAt: UInt64 = .max
 
@@ -34,9 +36,10 @@ final class SimulatedNode {
     var leaseIncarnation = Incarnation.none
     var facts: Facts?
     /// What runs, per group and resource, with the epoch it was started under.
-    var processes: [GroupName: [ResourceName: Epoch]] = [:]
+    var processes: [GroupName: [ResourceName: Epoch]] = [:] { didSet { self.runsOwned = nil } }
     /// Calls under way: their effect when they end.
-    var calls: [UInt64: AgentCall] = [:]
+    var calls: [UInt64: AgentCall] = [:] { didSet { self.runsOwned = nil } }
+    private var runsOwned: Bool?
 
     // The boot clock: local = offset + (true − bootedAt) × rate.
     private var clockOffset: UInt64 = 0
@@ -74,8 +77,16 @@ final class SimulatedNode {
 
     func volume(_ name: VolumeName) -> SimulatedVolume? { self.volumes.first { $0.name == name } }
 
+    /// Whether anything of the group that only one may run does so here.
+    var isOwning: Bool {
+        if let known = self.runsOwned { return known }
+        let runs = self.isRunning(Simulation.group)
+        self.runsOwned = runs
+        return runs
+    }
+
     /// Whether anything of a group runs, or its start is under way.
-    func isRunning(_ group: GroupName) -> Bool {
+    private func isRunning(_ group: GroupName) -> Bool {
         if self.processes.isEmpty, self.calls.isEmpty { return false }
         if let running = self.processes[group], !running.isEmpty { return true }
         return self.calls.values.contains { $0.group == group && $0.action == .start }

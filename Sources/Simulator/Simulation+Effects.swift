@@ -7,6 +7,7 @@ import Resources
 /// Performs a supervisor's effects in virtual time.
 extension Simulation {
     func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode) {
+        defer { self.dispatch(from: node) }
         var place = 0
         while place < effects.count {
             let effect = effects[place]
@@ -17,7 +18,7 @@ extension Simulation {
                 let sequence = request.sequence
                 node.daemon?.supervisor.step(
                     .persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
-            case .send(let envelope, let to): self.send(envelope, from: node, to: to)
+            case .send(let envelope, let to): self.post(envelope, to: to)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -57,17 +58,35 @@ extension Simulation {
         }
     }
 
-    private func send(_ envelope: Envelope, from node: SimulatedNode, to: NodeID) {
+    private func post(_ envelope: Envelope, to: NodeID) {
         guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
-        let receiver = self.node(to)
-        guard receiver.isOn, !self.network.isCut(from: node.id, to: to) else { return }
+        self.outbox[Int(to.rawValue) - 1].append(envelope)
+    }
+
+    /// Sends what one step wrote: mostly together, as a connection would carry it; now and then, and whenever the
+    /// network is bad, each message by itself.
+    private func dispatch(from node: SimulatedNode) {
+        for place in self.outbox.indices where !self.outbox[place].isEmpty {
+            let letters = self.outbox[place]
+            self.outbox[place] = []
+            let receiver = self.nodes[place]
+            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else { continue }
+            if letters.count > 1, self.network.isBad || self.random.chance(perMille: 125) {
+                for letter in letters { self.carry([letter], from: node, to: receiver) }
+            } else {
+                self.carry(letters, from: node, to: receiver)
+            }
+        }
+    }
+
+    private func carry(_ letters: [Envelope], from node: SimulatedNode, to receiver: SimulatedNode) {
         let copies =
             self.network.duplicatePerMille > 0 && self.random.chance(perMille: self.network.duplicatePerMille)
             ? 2 : 1
         for _ in 0..<copies {
             if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) { continue }
             self.queue.add(
-                .deliver(envelope, via: node.id, to: to, boot: receiver.boot),
+                .deliver(letters, via: node.id, to: receiver.id, boot: receiver.boot),
                 at: self.now + self.network.delay(&self.random))
         }
     }

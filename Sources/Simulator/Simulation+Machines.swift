@@ -9,13 +9,14 @@ extension Simulation {
     static let clusterIdentity = "simulated"
 
     func setUp() {
-        let count = self.options.nodes ?? Int(3 + self.random.below(3))
+        let count = self.options.nodes ?? [3, 3, 3, 4, 5, 5][Int(self.random.below(6))]
         for number in 1...count {
             let id = NodeID(UInt32(number))
             let isWitness = number == count && count % 2 == 1 && self.random.chance(perMille: 600)
             let node = SimulatedNode(id: id, name: "node-\(number)", isWitness: isWitness)
             self.nodes.append(node)
         }
+        self.outbox = [[Envelope]](repeating: [], count: count)
         let replicas = self.nodes.filter { !$0.isWitness }.prefix(2 + Int(self.random.below(2)))
         for node in replicas {
             node.volumes = [
@@ -124,7 +125,7 @@ extension Simulation {
         node.calls = [:]
         node.disk.crash(random: &self.random)
         for volume in node.volumes {
-            self.links.dropAll(of: node.id, volume.name, in: self)
+            self.dropLinks(of: node.id, volume.name)
             volume.losePower(&self.random)
         }
         self.workload.nodeLostPower(node.id, at: self.now)
@@ -152,6 +153,7 @@ extension Simulation {
             return
         }
         node.wakeAt = .max
+        node.guardShownAt = 0
         self.step(node, .tick)
         for volume in node.volumes where volume.core != nil { self.step(node, .volumeConnected(volume.name)) }
     }
@@ -193,6 +195,6 @@ extension Simulation {
         // Sleeps until the lease could end; that it is scheduled late now and then is part of K.
         let late = self.random.below(30_000_000)
         let end = node.leaseEnd > tick ? node.time(of: node.leaseEnd) : self.now + 50_000_000
-        self.queue.add(.guardLook(node.id, boot: boot), at: min(end, self.now + 250_000_000) + late)
+        self.queue.add(.guardLook(node.id, boot: boot), at: min(end, self.now + 1_000_000_000) + late)
     }
 }

@@ -23,7 +23,7 @@ extension Simulation {
             guard let (node, volume) = self.server(id, name, server) else { return }
             if self.postpone(node, event) { return }
             self.step(volume, .tick, on: node)
-            self.queue.add(event, at: self.now + 150_000_000)
+            self.queue.add(event, at: self.now + 200_000_000)
         case .volumeEvent(let id, let name, let boot, let what):
             let node = self.node(id)
             guard node.isOn, node.boot == boot else { return }
@@ -37,8 +37,8 @@ extension Simulation {
             if self.postpone(node, event) { return }
             self.dial(node, volume, peer: peer)
         case .linkFrame(let link, let toOwner): self.deliverFrame(link, toOwner: toOwner)
-        case .linkCheck(let id):
-            if let since = self.links[id]?.stalledSince, self.now - since >= 1_400_000_000 { self.dropLink(id) }
+        case .linkCheck(let link):
+            if let since = link.stalledSince, self.now - since >= 1_400_000_000 { self.dropLink(link) }
         default: return
         }
     }
@@ -68,7 +68,7 @@ extension Simulation {
         volume.start()
         self.note("\(node.name) volume server of \(volume.name) starts")
         self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
-        self.queue.add(.volumeTick(node.id, volume.name, server: volume.server), at: self.now + 150_000_000)
+        self.queue.add(.volumeTick(node.id, volume.name, server: volume.server), at: self.now + 200_000_000)
         self.step(node, .volumeConnected(volume.name))
     }
 
@@ -78,7 +78,7 @@ extension Simulation {
         self.count("volume server kills")
         self.workload.exportEnded(node.id)
         volume.stop()
-        self.links.dropAll(of: node.id, volume.name, in: self)
+        self.dropLinks(of: node.id, volume.name)
         self.step(node, .volumeDisconnected(volume.name))
         self.queue.add(.startServer(node.id, volume.name, boot: node.boot), at: self.now + 200_000_000)
     }

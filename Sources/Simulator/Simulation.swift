@@ -9,22 +9,22 @@ import Resources
 public final class Simulation {
     /// What happens at a moment of true time.
     enum Event {
-        case deliver(Envelope, via: NodeID, to: NodeID, boot: UInt64)
+        case deliver([Envelope], via: NodeID, to: NodeID, boot: UInt64)
         case wake(NodeID, life: UInt64)
         case restartDaemon(NodeID, boot: UInt64)
-        case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
+        indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
         case killed(NodeID, boot: UInt64, GroupName)
         case guardLook(NodeID, boot: UInt64)
         case resume(NodeID, boot: UInt64)
         case powerOn(NodeID)
-        case volumeInput(NodeID, VolumeName, server: UInt64, Volume.Input, [UInt64])
-        case volumeControl(NodeID, VolumeName, server: UInt64, VolumeCommand)
-        case volumeEvent(NodeID, VolumeName, boot: UInt64, VolumeEvent)
+        indirect case volumeInput(NodeID, VolumeName, server: UInt64, Volume.Input, [UInt64])
+        indirect case volumeControl(NodeID, VolumeName, server: UInt64, VolumeCommand)
+        indirect case volumeEvent(NodeID, VolumeName, boot: UInt64, VolumeEvent)
         case volumeTick(NodeID, VolumeName, server: UInt64)
         case startServer(NodeID, VolumeName, boot: UInt64)
         case dial(NodeID, VolumeName, server: UInt64, peer: NodeID)
-        case linkFrame(link: UInt64, toOwner: Bool)
-        case linkCheck(link: UInt64)
+        case linkFrame(VolumeLinks.Link, toOwner: Bool)
+        case linkCheck(VolumeLinks.Link)
         case workload
         case fault
         case heal
@@ -41,9 +41,13 @@ public final class Simulation {
     var workload = Workload()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
+    /// The latest fault.
+    var faultAt: UInt64 = 0
     var trace = TraceRing()
     var violation: String?
     var effects: [SupervisorEffect] = []
+    /// What the step under way sends, by receiver.
+    var outbox: [[Envelope]] = []
 
     static let group = GroupName("orders")
     static let quickGroup = GroupName("cache")
@@ -108,10 +112,10 @@ public final class Simulation {
 
     private func handle(_ event: Event) {
         switch event {
-        case .deliver(let envelope, let via, let to, let boot):
+        case .deliver(let envelopes, let via, let to, let boot):
             let node = self.node(to)
             guard node.isOn, node.boot == boot else { return }
-            self.input(node, .receive(envelope, via: via), orRetry: event)
+            self.input(node, .receiveBatch(envelopes, via: via), orRetry: event)
         case .wake(let id, let life):
             let node = self.node(id)
             guard node.life == life, node.wakeAt <= self.now else { return }
@@ -133,6 +137,7 @@ public final class Simulation {
             guard node.boot == boot, node.isOn else { return }
             // The guard's priority is above everybody's: it is scheduled first.
             self.guardLook(node, boot)
+            self.checkers.look(at: node, in: self)
             self.wake(node)
         case .powerOn(let id): self.powerOn(self.node(id))
         case .volumeInput, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck:
@@ -158,17 +163,20 @@ public final class Simulation {
     }
 
     func step(_ node: SimulatedNode, _ input: SupervisorInput) {
-        guard node.daemon != nil else { return }
-        var effects = self.effects
-        self.effects = []
+        guard let daemon = node.daemon else { return }
+        var effects: [SupervisorEffect] = []
+        swap(&effects, &self.effects)
         effects.removeAll(keepingCapacity: true)
-        node.daemon?.supervisor.wallMilliseconds = self.now / 1_000_000
-        // The guard of a machine that is not paused has looked a moment ago.
+        daemon.supervisor.wallMilliseconds = self.now / 1_000_000
         let tick = node.tick(at: self.now)
-        node.daemon?.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
-        node.daemon?.supervisor.step(input, at: tick, into: &effects)
+        if self.now >= node.guardShownAt + 100_000_000 {
+            // The guard of a machine that is not paused has looked a moment ago.
+            node.guardShownAt = self.now
+            daemon.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
+        }
+        daemon.supervisor.step(input, at: tick, into: &effects)
         self.perform(&effects, of: node)
-        self.effects = effects
+        swap(&effects, &self.effects)
         self.checkers.look(at: node, in: self)
         self.wake(node)
     }

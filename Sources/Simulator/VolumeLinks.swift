@@ -8,47 +8,73 @@ struct VolumeLinks {
         var data: [UInt64]
     }
 
-    struct Link {
-        var volume: VolumeName
-        var owner: NodeID
-        var ownerServer: UInt64
-        var replica: NodeID
-        var replicaServer: UInt64
-        var toReplica: [Parcel] = []
-        var toOwner: [Parcel] = []
+    /// One connection. A class, so that its queues grow in place.
+    final class Link {
+        let id: UInt64
+        let volume: VolumeName
+        let owner: NodeID
+        let ownerServer: UInt64
+        let replica: NodeID
+        let replicaServer: UInt64
+        var toReplica = Direction()
+        var toOwner = Direction()
         var stalledSince: UInt64?
-        var lastDue: (toReplica: UInt64, toOwner: UInt64) = (0, 0)
+        var isOpen = true
+
+        init(id: UInt64, owner: NodeID, _ server: UInt64, replica: SimulatedVolume, _ volume: VolumeName) {
+            self.id = id
+            self.volume = volume
+            self.owner = owner
+            self.ownerServer = server
+            self.replica = replica.node
+            self.replicaServer = replica.server
+        }
     }
 
-    private(set) var links: [UInt64: Link] = [:]
+    /// What is under way in one direction.
+    struct Direction {
+        private var parcels: [Parcel] = []
+        private var first = 0
+        var lastDue: UInt64 = 0
+
+        mutating func add(_ parcel: Parcel) { self.parcels.append(parcel) }
+
+        mutating func take() -> Parcel? {
+            guard self.first < self.parcels.count else { return nil }
+            let parcel = self.parcels[self.first]
+            self.first += 1
+            if self.first == self.parcels.count {
+                self.parcels.removeAll(keepingCapacity: true)
+                self.first = 0
+            }
+            return parcel
+        }
+    }
+
+    /// In the order in which they were opened.
+    private var links: [Link] = []
     private var nextLink: UInt64 = 1
 
-    subscript(_ id: UInt64) -> Link? {
-        get { self.links[id] }
-        set { self.links[id] = newValue }
+    func find(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> Link? {
+        self.links.last { $0.owner == owner && $0.replica == replica && $0.volume == volume }
     }
 
-    func find(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> UInt64? {
-        self.links.filter { $0.value.owner == owner && $0.value.replica == replica && $0.value.volume == volume }
-            .keys.max()
-    }
-
-    mutating func open(_ link: Link) -> UInt64 {
-        let id = self.nextLink
+    mutating func open(owner: SimulatedVolume, replica: SimulatedVolume) {
+        self.links.append(Link(id: self.nextLink, owner: owner.node, owner.server, replica: replica, owner.name))
         self.nextLink += 1
-        self.links[id] = link
-        return id
     }
 
-    /// Ends every connection of one volume server.
-    mutating func dropAll(of node: NodeID, _ volume: VolumeName, in simulation: Simulation) {
-        for id in self.links.keys.sorted() {
-            guard let link = self.links[id], link.volume == volume, link.owner == node || link.replica == node else {
-                continue
-            }
-            self.links[id] = nil
-            simulation.linkEnded(link)
-        }
+    /// Takes a connection away; false when it was gone already.
+    mutating func close(_ link: Link) -> Bool {
+        guard link.isOpen else { return false }
+        link.isOpen = false
+        self.links.removeAll { $0 === link }
+        return true
+    }
+
+    /// The connections of one volume server.
+    func all(of node: NodeID, _ volume: VolumeName) -> [Link] {
+        self.links.filter { $0.volume == volume && ($0.owner == node || $0.replica == node) }
     }
 }
 
@@ -68,10 +94,13 @@ extension Simulation {
             .dial(link.owner, link.volume, server: link.ownerServer, peer: link.replica), at: soon + 100_000_000)
     }
 
-    func dropLink(_ id: UInt64) {
-        guard let link = self.links[id] else { return }
-        self.links[id] = nil
-        self.linkEnded(link)
+    func dropLink(_ link: VolumeLinks.Link) {
+        if self.links.close(link) { self.linkEnded(link) }
+    }
+
+    /// Ends every connection of one volume server.
+    func dropLinks(of node: NodeID, _ volume: VolumeName) {
+        for link in self.links.all(of: node, volume) { self.dropLink(link) }
     }
 
     func dial(_ node: SimulatedNode, _ volume: SimulatedVolume, peer: NodeID) {
@@ -86,10 +115,7 @@ extension Simulation {
                 .dial(node.id, volume.name, server: volume.server, peer: peer), at: self.now + 200_000_000)
             return
         }
-        _ = self.links.open(
-            VolumeLinks.Link(
-                volume: volume.name, owner: node.id, ownerServer: volume.server, replica: peer,
-                replicaServer: there.server))
+        self.links.open(owner: volume, replica: there)
         self.step(there, .linkUp(peer: node.id, direction: .inbound), on: other)
         self.step(volume, .linkUp(peer: peer, direction: .outbound), on: node)
     }
@@ -104,44 +130,40 @@ extension Simulation {
         let found =
             isFromOwner
             ? self.links.find(owner: node, replica: peer, volume) : self.links.find(owner: peer, replica: node, volume)
-        guard let id = found, var link = self.links[id] else { return }
+        guard let link = found else { return }
         let delay = self.now + self.network.delay(&self.random)
         if isFromOwner {
-            link.toReplica.append(.init(frame: frame, data: data))
-            link.lastDue.toReplica = max(link.lastDue.toReplica, delay)
-            self.queue.add(.linkFrame(link: id, toOwner: false), at: link.lastDue.toReplica)
+            link.toReplica.add(.init(frame: frame, data: data))
+            link.toReplica.lastDue = max(link.toReplica.lastDue, delay)
+            self.queue.add(.linkFrame(link, toOwner: false), at: link.toReplica.lastDue)
         } else {
-            link.toOwner.append(.init(frame: frame, data: data))
-            link.lastDue.toOwner = max(link.lastDue.toOwner, delay)
-            self.queue.add(.linkFrame(link: id, toOwner: true), at: link.lastDue.toOwner)
+            link.toOwner.add(.init(frame: frame, data: data))
+            link.toOwner.lastDue = max(link.toOwner.lastDue, delay)
+            self.queue.add(.linkFrame(link, toOwner: true), at: link.toOwner.lastDue)
         }
-        self.links[id] = link
     }
 
-    func deliverFrame(_ id: UInt64, toOwner: Bool) {
-        guard var link = self.links[id] else { return }
+    func deliverFrame(_ link: VolumeLinks.Link, toOwner: Bool) {
+        guard link.isOpen else { return }
         let from = toOwner ? link.replica : link.owner
         let to = toOwner ? link.owner : link.replica
         // A connection needs both directions: acknowledgements travel the other way.
         if self.network.isCut(from: from, to: to) || self.network.isCut(from: to, to: from) {
             if link.stalledSince == nil {
                 link.stalledSince = self.now
-                self.queue.add(.linkCheck(link: id), at: self.now + 1_500_000_000)
+                self.queue.add(.linkCheck(link), at: self.now + 1_500_000_000)
             }
-            self.links[id] = link
-            self.queue.add(.linkFrame(link: id, toOwner: toOwner), at: self.now + 100_000_000)
+            self.queue.add(.linkFrame(link, toOwner: toOwner), at: self.now + 100_000_000)
             return
         }
         let node = self.node(to)
         let paused = node.pausedUntil
         if self.now < paused {
-            self.queue.add(.linkFrame(link: id, toOwner: toOwner), at: paused)
+            self.queue.add(.linkFrame(link, toOwner: toOwner), at: paused)
             return
         }
         link.stalledSince = nil
-        guard !(toOwner ? link.toOwner : link.toReplica).isEmpty else { return }
-        let parcel = toOwner ? link.toOwner.removeFirst() : link.toReplica.removeFirst()
-        self.links[id] = link
+        guard let parcel = toOwner ? link.toOwner.take() : link.toReplica.take() else { return }
         guard let volume = node.volume(link.volume), volume.core != nil,
             volume.server == (toOwner ? link.ownerServer : link.replicaServer)
         else { return }

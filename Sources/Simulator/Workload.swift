@@ -104,7 +104,9 @@ struct Workload {
 
 extension Simulation {
     func stepWorkload() {
-        self.queue.add(.workload, at: self.now + 60_000_000 + self.random.below(160_000_000))
+        // Dense while something is going wrong, sparse in quiet times.
+        let pause: UInt64 = self.now < self.faultAt + 4_000_000_000 ? 60_000_000 : 300_000_000
+        self.queue.add(.workload, at: self.now + pause + self.random.below(3 * pause))
         for node in self.nodes where node.isOn && self.now >= node.pausedUntil {
             guard let volume = node.volumes.first, volume.core != nil, volume.exportEpoch != nil,
                 node.processes[Self.group]?.count == 4
