@@ -37,6 +37,7 @@ extension Simulation {
             if self.postpone(node, event) { return }
             self.dial(node, volume, peer: peer)
         case .linkFrame(let link, let toOwner): self.deliverFrame(link, toOwner: toOwner)
+        case .linkClosed(let link, let toOwner): self.learnClosed(link, toOwner: toOwner)
         case .linkCheck(let link):
             if let since = link.stalledSince, self.now - since >= 1_400_000_000 { self.dropLink(link) }
         default: return

@@ -25,6 +25,7 @@ public final class Simulation {
         case dial(NodeID, VolumeName, server: UInt64, peer: NodeID)
         case linkFrame(VolumeLinks.Link, toOwner: Bool)
         case linkCheck(VolumeLinks.Link)
+        case linkClosed(VolumeLinks.Link, toOwner: Bool)
         case workload
         case fault
         case heal
@@ -140,7 +141,8 @@ public final class Simulation {
             self.checkers.look(at: node, in: self)
             self.wake(node)
         case .powerOn(let id): self.powerOn(self.node(id))
-        case .volumeInput, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck:
+        case .volumeInput, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck,
+            .linkClosed:
             self.handleVolume(event)
         case .workload: self.stepWorkload()
         case .fault: self.injectFault()

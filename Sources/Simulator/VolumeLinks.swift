@@ -20,6 +20,9 @@ struct VolumeLinks {
         var toOwner = Direction()
         var stalledSince: UInt64?
         var isOpen = true
+        /// Which end has learned that it is closed.
+        var hasOwnerLearned = false
+        var hasReplicaLearned = false
 
         init(id: UInt64, owner: NodeID, _ server: UInt64, replica: SimulatedVolume, _ volume: VolumeName) {
             self.id = id
@@ -53,6 +56,7 @@ struct VolumeLinks {
 
     /// In the order in which they were opened.
     private var links: [Link] = []
+    private var closed: [Link] = []
     private var nextLink: UInt64 = 1
 
     func find(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> Link? {
@@ -69,7 +73,14 @@ struct VolumeLinks {
         guard link.isOpen else { return false }
         link.isOpen = false
         self.links.removeAll { $0 === link }
+        self.closed.removeAll { $0.hasOwnerLearned && $0.hasReplicaLearned }
+        self.closed.append(link)
         return true
+    }
+
+    /// Connections of these two that are closed, but of which not both ends have learned it.
+    func closed(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> [Link] {
+        self.closed.filter { $0.owner == owner && $0.replica == replica && $0.volume == volume }
     }
 
     /// The connections of one volume server.
@@ -82,20 +93,32 @@ extension Simulation {
     /// Both ends learn that a connection ended, each a moment later.
     func linkEnded(_ link: VolumeLinks.Link) {
         let soon = self.now + 1_000_000 + self.random.below(20_000_000)
-        self.queue.add(
-            .volumeInput(
-                link.owner, link.volume, server: link.ownerServer,
-                .linkDown(peer: link.replica, direction: .outbound), []), at: soon)
-        self.queue.add(
-            .volumeInput(
-                link.replica, link.volume, server: link.replicaServer,
-                .linkDown(peer: link.owner, direction: .inbound), []), at: soon)
+        self.queue.add(.linkClosed(link, toOwner: true), at: soon)
+        self.queue.add(.linkClosed(link, toOwner: false), at: soon)
         self.queue.add(
             .dial(link.owner, link.volume, server: link.ownerServer, peer: link.replica), at: soon + 100_000_000)
     }
 
+    /// One end learns that a connection ended; once.
+    func learnClosed(_ link: VolumeLinks.Link, toOwner: Bool) {
+        guard !(toOwner ? link.hasOwnerLearned : link.hasReplicaLearned) else { return }
+        let node = self.node(toOwner ? link.owner : link.replica)
+        if node.isOn, self.now < node.pausedUntil {
+            self.queue.add(.linkClosed(link, toOwner: toOwner), at: node.pausedUntil)
+            return
+        }
+        if toOwner { link.hasOwnerLearned = true } else { link.hasReplicaLearned = true }
+        guard node.isOn, let volume = node.volume(link.volume), volume.core != nil,
+            volume.server == (toOwner ? link.ownerServer : link.replicaServer)
+        else { return }
+        let peer = toOwner ? link.replica : link.owner
+        self.step(volume, .linkDown(peer: peer, direction: toOwner ? .outbound : .inbound), on: node)
+    }
+
     func dropLink(_ link: VolumeLinks.Link) {
-        if self.links.close(link) { self.linkEnded(link) }
+        guard self.links.close(link) else { return }
+        self.note("the link \(link.owner)-\(link.replica) of \(link.volume) ends")
+        self.linkEnded(link)
     }
 
     /// Ends every connection of one volume server.
@@ -115,7 +138,17 @@ extension Simulation {
                 .dial(node.id, volume.name, server: volume.server, peer: peer), at: self.now + 200_000_000)
             return
         }
+        // As the real server does: it dials again only after it noticed the end of the old connection, and a new
+        // connection tells the other end of the end of the old one.
+        let closed = self.links.closed(owner: node.id, replica: peer, volume.name)
+        if self.now < other.pausedUntil || closed.contains(where: { !$0.hasOwnerLearned }) {
+            self.queue.add(
+                .dial(node.id, volume.name, server: volume.server, peer: peer), at: self.now + 5_000_000)
+            return
+        }
+        for old in closed { self.learnClosed(old, toOwner: false) }
         self.links.open(owner: volume, replica: there)
+        self.note("\(node.name) is linked to \(other.name) for \(volume.name)")
         self.step(there, .linkUp(peer: node.id, direction: .inbound), on: other)
         self.step(volume, .linkUp(peer: peer, direction: .outbound), on: node)
     }
