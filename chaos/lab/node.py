@@ -201,7 +201,8 @@ class Node:
         return found
 
     def find(self, role):
-        """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`, `service`, `postgres`."""
+        """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`, `service`, `postgres`,
+        `nbdfuse`."""
         kind, _, detail = role.partition(":")
         found = []
         for pid, words in sorted(self.processes().items()):
@@ -212,6 +213,8 @@ class Node:
                 if kind in words[1:3] and (not detail or any(detail in word for word in words)):
                     found.append(pid)
             elif kind == "service" and program == "heartbeat":
+                found.append(pid)
+            elif kind == "nbdfuse" and program in ("nbdfuse", "nbdkit"):
                 found.append(pid)
             elif kind == "postgres" and program == "postgres" and "-D" in words:
                 found.append(pid)

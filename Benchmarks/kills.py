@@ -1,0 +1,89 @@
+"""Kills at random moments, one after the other: are all acknowledged rows found after each?"""
+import os
+import random
+import signal
+import time
+
+from common import ROOT, Bench, checkers, clock, keep, progress, summary, table, wait_until
+from chaos.lab.shell import identity, send
+from chaos.workload.database import found_rows
+
+ROLES = ("daemon", "guard", "volume-server", "postgres", "nbdfuse")
+
+
+class Rows:
+    """A writer of 50 rows a second, and what became of its rows."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.history = os.path.join(bench.lab.directory, "rows")
+        bench.lab.client_python(
+            os.path.join(ROOT, "chaos", "workload", "writer.py"), bench.cluster.floating, self.history, "--pause",
+            "0.015", log=os.path.join(bench.lab.directory, "writer.log"))
+        self.accepted_after(0, 90)
+
+    def accepted_after(self, instant, seconds=120):
+        return wait_until(
+            lambda: checkers.first_acknowledged_after(checkers.read_rows(self.history), instant + 0.05), seconds,
+            "a row is accepted", step=0.1)
+
+    def check(self):
+        """Raises `Broken` when a row that was acknowledged is missing; answers how many were."""
+        entries = checkers.read_rows(self.history)
+        last = max(entry["row"] for entry in entries)
+        found = [row for row in found_rows(self.bench.lab, self.bench.cluster.floating) if row <= last]
+        return checkers.check_rows(entries, found)[0]
+
+
+def power(bench, rows, runs, dice):
+    """The active node loses power, at any moment after the copies are in sync again."""
+    took, acknowledged = [], 0
+    for number in range(runs):
+        bench.cluster.wait_healthy(120)
+        time.sleep(dice.uniform(0, 3))
+        owner, _ = bench.roles()
+        fault = bench.lab.node(owner).power_off()
+        took.append(rows.accepted_after(fault) - fault)
+        acknowledged = rows.check()
+        progress(f"power loss {number + 1} of {runs} on {owner}: rows again after {took[-1]:.2f} s, "
+                 f"{acknowledged} acknowledged, none missing")
+        bench.cluster.return_node(owner)
+    return took, acknowledged
+
+
+def processes(bench, rows, runs, dice):
+    """One process of any node is killed, whatever it is doing, and restarted by whoever restarts it."""
+    gaps, acknowledged, died = [], 0, {}
+    for number in range(runs):
+        name = dice.choice(sorted(bench.lab.nodes))
+        role = dice.choice(ROLES)
+        targets = bench.lab.node(name).find(role)
+        if targets:
+            instant = clock()
+            send(identity(targets[0]), signal.SIGKILL)
+            died[role] = died.get(role, 0) + 1
+            rows.accepted_after(instant + dice.uniform(0.5, 4))
+            gap = checkers.longest_gap(checkers.read_rows(rows.history), since=instant - 0.2)[0]
+            gaps.append(gap)
+            acknowledged = rows.check()
+            progress(f"process {number + 1} of {runs}: {role} on {name}, longest gap {gap:.2f} s, none missing")
+        if number % 5 == 4:
+            bench.cluster.wait_healthy(120)
+    bench.cluster.wait_healthy(120)
+    return gaps, acknowledged, died
+
+
+def main(quick):
+    seed = int(os.environ.get("SEED", "0")) or int.from_bytes(os.urandom(3), "big")
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    runs = 3 if quick else 50
+    with Bench(lambda cluster: cluster.database_policy(size="384MiB"), "kills") as bench:
+        rows = Rows(bench)
+        took, lost = power(bench, rows, runs, dice)
+        gaps, killed, died = processes(bench, rows, 5 if quick else 60, dice)
+    keep("kills", {"seed": seed, "took": took, "gaps": gaps, "died": died})
+    kinds = ", ".join(f"{role} {count}" for role, count in sorted(died.items()))
+    table("Kills at random moments under PostgreSQL", ["", "kills", "acknowledged by the end", "missing", "seconds"], [
+        ["power loss of the active node", len(took), lost, "0 (wanted: 0)", f"rows again after {summary(took)}"],
+        [f"one process ({kinds})", len(gaps), killed, "0 (wanted: 0)", f"longest gap {summary(gaps)}"]])
