@@ -127,6 +127,21 @@ extension Supervisor {
         }
     }
 
+    /// Rule E2: a voter whose disk was rolled back has forgotten what it promised. Neither its votes nor its answers to
+    /// renewals count until it rejoined as a learner, which the leader sees to once its known life is lost.
+    private mutating func isRolledBack(_ envelope: Envelope, at now: Tick) -> Bool {
+        guard let place = self.state.nodes.firstIndex(where: { $0.id == envelope.from }),
+            envelope.startCounter < self.state.nodes[place].startCounter,
+            self.consensus.outline.membership.isVoter(envelope.from)
+        else { return false }
+        self.rolledBack.removeAll { $0.node == envelope.from }
+        self.rolledBack.append((envelope.from, now))
+        switch envelope.message {
+        case .raft, .renewed, .voterReport: return true
+        default: return false
+        }
+    }
+
     mutating func receive(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -139,17 +154,11 @@ extension Supervisor {
             return
         }
         if via == envelope.from { self.reachability.heard(via, at: now) }
+        if self.isRolledBack(envelope, at: now) { return }
         switch envelope.message {
         case .ping(let hears, let reaches):
             if via == envelope.from { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
         case .raft(let message):
-            // Rule E2: a voter whose disk was rolled back must not be counted until it rejoined as a learner.
-            if let place = self.state.nodes.firstIndex(where: { $0.id == envelope.from }),
-                envelope.startCounter < self.state.nodes[place].startCounter,
-                self.consensus.outline.membership.isVoter(envelope.from)
-            {
-                return
-            }
             self.consensusStep(.receive(from: envelope.from, message), at: now, into: &effects)
         case .renewal(let renewal):
             guard renewal.node == envelope.from else { return }

@@ -93,6 +93,7 @@ extension Supervisor {
     private mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
         let membership = self.consensus.outline.membership
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
+        if self.demoteRolledBack(membership, at: now, into: &effects) { return }
         let known = self.state.nodes.map(\.id)
         var learners = membership.learners
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
@@ -113,6 +114,28 @@ extension Supervisor {
                 voters.contains(node) && self.state.node(node)?.about.isWitness == true
             })
         if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
+    }
+
+    /// Rule E2: a voter whose disk was rolled back, and whose known life is lost, becomes a learner: as one it gets the
+    /// log anew, is admitted, and is given its vote back like any other.
+    private mutating func demoteRolledBack(
+        _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        self.rolledBack.removeAll { now.since($0.at) > .seconds(1) }
+        let found = self.rolledBack.map(\.node).sorted().first { node in
+            membership.voters.contains(node) && self.state.node(node)?.standing == .lost
+        }
+        guard let found else { return false }
+        let voters = membership.voters.filter { $0 != found }
+        let witnesses = membership.witnesses.filter { $0 != found }
+        guard witnesses.count < voters.count else { return false }
+        effects.append(
+            .note("\(self.state.name(of: found)) came back with an older disk: it learns the log anew (E2)"))
+        self.consensusStep(
+            .changeMembership(
+                Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
+            at: now, into: &effects)
+        return true
     }
 
     // MARK: Plan

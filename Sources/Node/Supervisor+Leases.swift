@@ -183,6 +183,16 @@ extension Supervisor {
             return
         }
         self.nextAdmitAt = now + .milliseconds(250)
+        // Rule E2: a disk that was rolled back must pass what the log knows of it, but only as a learner: as a voter it
+        // would hide that it forgot what it promised.
+        if me.standing != .never, me.bootID != self.identity.bootID,
+            me.startCounter >= self.identity.startCounter
+        {
+            if !self.consensus.outline.membership.isVoter(self.identity.node) {
+                effects.append(.raiseStartCounter(to: me.startCounter + 1))
+            }
+            return
+        }
         self.request(
             .admit(self.identity.node, bootID: self.identity.bootID, startCounter: self.identity.startCounter),
             at: now, into: &effects)

@@ -74,7 +74,7 @@ public struct Supervisor: Sendable {
     }
 
     /// Who this is.
-    public let identity: Identity
+    public internal(set) var identity: Identity
     /// The replicated log.
     public internal(set) var consensus: Consensus
     /// What the applied log says.
@@ -111,6 +111,8 @@ public struct Supervisor: Sendable {
     var readID: UInt64 = 0
     var readIndex: LogIndex?
     var nextReadAt = Tick.zero
+    /// Voters that showed an older disk than the log knows, and when. (Rule E2)
+    var rolledBack: [(node: NodeID, at: Tick)] = []
     var nextAdmitAt = Tick.zero
     var nextReportAt = Tick.zero
     var reportedVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
@@ -137,7 +139,7 @@ public struct Supervisor: Sendable {
     /// This node's admitted life, if this boot is the one that was admitted.
     var myIncarnation = Incarnation.none
     /// This very life of the daemon is the admitted one.
-    var isAdmitted = false
+    public private(set) var isAdmitted = false
     var nextMembershipAt = Tick.zero
     var nextReplanAt = Tick.zero
     var plannedAt = LogIndex.zero
@@ -183,6 +185,9 @@ public struct Supervisor: Sendable {
         case .receiveBatch(let envelopes, let via):
             for envelope in envelopes { self.receive(envelope, via: via, at: now, into: &effects) }
         case .persisted(let sequence): self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
+        case .startCounterRaised(let counter):
+            self.identity.startCounter = max(self.identity.startCounter, counter)
+            self.derive()
         case .diskFailed:
             effects.append(.note("the log's disk failed: this node gives up leadership and its lease"))
             self.consensusStep(.diskFailed, at: now, into: &effects)

@@ -65,7 +65,12 @@ extension Consensus {
         let known = self.leading.peers
         let next = self.log.last.index.next
         self.leading.peers = membership.all.filter { $0 != self.id }.map { node in
-            known.first { $0.node == node } ?? Progress(node: node, next: next, contact: self.latest)
+            let isVoter = membership.isVoter(node)
+            var peer = known.first { $0.node == node } ?? Progress(node: node, next: next, contact: self.latest)
+            // A voter that became a learner may be one whose disk was rolled back: what it confirmed once is void.
+            if peer.isVoter, !isVoter { peer = Progress(node: node, next: next, contact: self.latest) }
+            peer.isVoter = isVoter
+            return peer
         }
         if let target = self.leading.transfer?.target, !membership.voters.contains(target) {
             self.leading.transfer = nil

@@ -234,12 +234,24 @@ extension Consensus {
 }
 
 extension Consensus {
+    private var agreed: LogIndex {
+        guard case .follower(let follower) = self.state else { return .zero }
+        return follower.agreed
+    }
+
+    private mutating func noteAgreed(_ index: LogIndex) {
+        guard case .follower(var follower) = self.state, index > follower.agreed else { return }
+        follower.agreed = index
+        self.state = .follower(follower)
+    }
+
     /// Follower: entries of the leader of this term. (Raft §5.3, Figure 2)
     mutating func appendRequested(
         previous: LogMark, entries: [Entry], commit: LogIndex, by sender: NodeID, into effects: inout Effects
     ) {
         if previous.index < self.commitIndex {
             // An old message; what is committed agrees with every leader's log. (Pitfall L16)
+            self.noteAgreed(self.commitIndex)
             self.promise(.appendAccepted(match: self.commitIndex), to: sender, into: &effects)
             return
         }
@@ -263,6 +275,7 @@ extension Consensus {
             break
         }
         let agreed = entries.last?.mark.index ?? previous.index
+        self.noteAgreed(agreed)
         self.commitIndex = max(self.commitIndex, min(commit, agreed))
         self.promise(.appendAccepted(match: agreed), to: sender, into: &effects)
     }
@@ -270,11 +283,14 @@ extension Consensus {
     mutating func heartbeatReceived(
         commit: LogIndex, round: UInt64, from sender: NodeID, into effects: inout Effects
     ) {
-        precondition(
-            commit <= self.log.last.index,
-            "this node acknowledged entry \(commit) and no longer has it, so its disk lost writes; "
-                + "remove it from the cluster and join it anew: \(self.summary)")
-        self.commitIndex = max(self.commitIndex, commit)
+        // A heartbeat says what is committed of what this node once acknowledged. After a restart it asks for an append
+        // first: should its disk have been rolled back, the log is not what it was.
+        let agreed = self.agreed
+        if commit > agreed, commit > self.commitIndex {
+            self.send(
+                .appendRejected(previous: self.log.last.index.next, hint: self.log.last), to: sender, into: &effects)
+        }
+        self.commitIndex = max(self.commitIndex, min(commit, agreed))
         let body = Message.Body.heartbeatResponse(round: round)
         let hardState = self.durability.hardState
         if self.durability.isPromisePending || hardState.term != self.term {

@@ -36,6 +36,8 @@ struct Progress: Sendable {
     var sentCommit: LogIndex = .zero
     /// The latest read round it answered.
     var round: UInt64 = 0
+    /// It had a vote when it was last looked at.
+    var isVoter = false
 
     init(node: NodeID, next: LogIndex, contact: Tick) {
         self.node = node

@@ -14,6 +14,8 @@ struct Follower: Sendable {
     var leader: NodeID?
     /// When it was last heard.
     var contact: Tick = .zero
+    /// Up to here the log was seen to agree with this leader's.
+    var agreed: LogIndex = .zero
     /// A snapshot that is arriving.
     var incoming: IncomingSnapshot?
 }

@@ -9,9 +9,10 @@ extension Simulation {
         guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
         let pause = self.random.span(.seconds(2), .seconds(25)).nanoseconds
         self.queue.add(.fault, at: self.now + pause)
+        guard self.now >= self.quietUntil else { return }
         self.faultAt = self.now
         let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
-        switch self.random.below(14) {
+        switch self.random.below(15) {
         case 0: self.partition()
         case 1: self.isolate(victim)
         case 2: self.cutOneLink()
@@ -24,6 +25,7 @@ extension Simulation {
         case 10: self.pauseDaemon(victim)
         case 11: if let volume = victim.volumes.first, victim.isOn { self.stopServer(volume, on: victim) }
         case 12: self.killService(victim)
+        case 13: self.rollBackDisk()
         default: self.operate(victim)
         }
     }
@@ -112,6 +114,34 @@ extension Simulation {
         guard node.isOn else { return }
         self.powerOff(node)
         self.queue.add(.powerOn(node.id), at: self.now + self.random.span(.milliseconds(500), .seconds(25)).nanoseconds)
+    }
+
+    /// Rule E2: a machine comes back with an older state of its disk. One failure at a time, and only where no volume
+    /// is: a mirror cannot know that its copy is older than it says.
+    private func rollBackDisk() {
+        let choice = self.nodes.filter { $0.volumes.isEmpty }
+        guard !choice.isEmpty, !self.network.isBroken,
+            self.nodes.allSatisfy({
+                $0.isOn && $0.daemon?.supervisor.isAdmitted == true
+                    && self.now >= max($0.pausedUntil, $0.daemonPausedUntil)
+            })
+        else { return }
+        let node = choice[Int(self.random.below(UInt64(choice.count)))]
+        guard let known = node.log?.startCounter else { return }
+        if let older = node.olderDisk {
+            // A copy of the last life but one shows a lower counter when it is opened; a younger one shows nothing.
+            guard older.startCounter + 1 < known else { return }
+            self.count("disks rolled back")
+            self.note("\(node.name) gets an older disk")
+            self.powerOff(node)
+            node.disk = older.disk.fork()
+            node.disk.crash(random: &self.random)
+            self.queue.add(
+                .powerOn(node.id), at: self.now + self.random.span(.milliseconds(500), .seconds(3)).nanoseconds)
+            self.quietUntil = self.now + 25_000_000_000
+        } else {
+            node.olderDisk = (node.disk.fork(), known)
+        }
     }
 
     private func crashSeveral() {

@@ -12,6 +12,9 @@ struct SimulatedNetwork {
     /// Messages are lost or doubled.
     var isBad: Bool { self.lossPerMille > 0 || self.duplicatePerMille > 0 }
 
+    /// Something is cut, lost or doubled.
+    var isBroken: Bool { self.isBad || self.cuts != 0 }
+
     private static func bit(_ from: NodeID, _ to: NodeID) -> UInt64 {
         1 << (UInt64(from.rawValue & 7) << 3 | UInt64(to.rawValue & 7))
     }

@@ -10,7 +10,9 @@ final class SimulatedNode {
     let id: NodeID
     let name: String
     let isWitness: Bool
-    let disk = SimulatedDisk()
+    var disk = SimulatedDisk()
+    /// What the disk held some time ago, for a fault that brings it back.
+    var olderDisk: (disk: SimulatedDisk, startCounter: UInt64)?
     var volumes: [SimulatedVolume] = []
 
     /// The machine is on.

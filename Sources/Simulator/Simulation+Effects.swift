@@ -18,6 +18,12 @@ extension Simulation {
                 let sequence = request.sequence
                 node.daemon?.supervisor.step(
                     .persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
+            case .raiseStartCounter(let counter):
+                do { try node.log?.raiseStartCounter(to: counter) } catch {
+                    return self.fail("\(node.name) could not raise its start counter: \(error)")
+                }
+                node.daemon?.supervisor.step(
+                    .startCounterRaised(to: counter), at: node.tick(at: self.now), into: &effects)
             case .send(let envelope, let to): self.post(envelope, to: to)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end

@@ -42,6 +42,8 @@ public final class Simulation {
     var workload = Workload()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
+    /// No other fault before this: the present one may not be joined by a second.
+    var quietUntil: UInt64 = 0
     /// The latest fault.
     var faultAt: UInt64 = 0
     var trace = TraceRing()

@@ -47,6 +47,7 @@ final class SmallDaemon {
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: DaemonLoop.Actors(
+                raiseStartCounter: { _ in },
                 persist: { request in
                     if fails { throw StorageError.poisoned(cause: "the test says so") }
                     try store.persist(request)

@@ -133,7 +133,7 @@ struct Daemon {
         var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
         var nextReport = Tick.zero
         return DaemonLoop.Actors(
-            persist: { try store.persist($0) },
+            persist: { try store.persist($0) }, raiseStartCounter: { try store.raiseStartCounter(to: $0) },
             send: { transport.send($0, to: $1) },
             lease: lease,
             facts: { try FactsFile.write($0, to: factsPath) },

@@ -34,6 +34,7 @@ final class DaemonLoop: @unchecked Sendable {
     /// What the loop acts upon; each is called on the loop's thread and must not block.
     struct Actors {
         var persist: (PersistRequest) throws -> Void
+        var raiseStartCounter: (UInt64) throws -> Void
         var send: (Envelope, NodeID) -> Void
         var lease: LeasePage
         var facts: (Facts) throws -> Void
@@ -164,6 +165,7 @@ final class DaemonLoop: @unchecked Sendable {
     private func perform(_ effect: SupervisorEffect, at place: Int) {
         switch effect {
         case .persist(let request): self.persist(request, at: place)
+        case .raiseStartCounter(let counter): self.raiseStartCounter(to: counter, at: place)
         case .send(let envelope, let hop): self.actors.send(envelope, hop)
         case .lease(let end, let incarnation, let grace):
             self.actors.lease.publish(end: end, incarnation, grace: grace)
@@ -193,13 +195,28 @@ final class DaemonLoop: @unchecked Sendable {
         do {
             try self.actors.persist(request)
         } catch {
-            self.isPoisoned = true
-            self.log.error("the log cannot be written: \(error)")
-            self.dropPromises(after: place)
-            self.supervisor.step(.diskFailed, at: MachineClock.now, into: &self.effects)
+            self.poison(error, at: place)
             return
         }
         self.supervisor.step(.persisted(sequence: request.sequence), at: MachineClock.now, into: &self.effects)
+    }
+
+    private func raiseStartCounter(to counter: UInt64, at place: Int) {
+        guard !self.isPoisoned else { return }
+        do {
+            try self.actors.raiseStartCounter(counter)
+        } catch {
+            self.poison(error, at: place)
+            return
+        }
+        self.supervisor.step(.startCounterRaised(to: counter), at: MachineClock.now, into: &self.effects)
+    }
+
+    private func poison(_ error: any Error, at place: Int) {
+        self.isPoisoned = true
+        self.log.error("the log cannot be written: \(error)")
+        self.dropPromises(after: place)
+        self.supervisor.step(.diskFailed, at: MachineClock.now, into: &self.effects)
     }
 
     /// Consensus messages that rest on something that is not durable must not leave.

@@ -24,9 +24,12 @@ final class PeerLink: Sendable {
         var nextAttempt = Tick.zero
         var pause = PeerLink.shortestPause
         var lastFailure = ""
+        var toldFailureAt = Tick.zero
         var isClosed = false
     }
 
+    /// A dead node fails in turn by silence and by an unreachable address: another reason alone is no news.
+    private static let failurePause = Span.seconds(30)
     private static let bytesMaximum = 8 << 20
     private static let framesMaximum = 4096
     private static let shortestPause = Span.milliseconds(50)
@@ -152,8 +155,14 @@ final class PeerLink: Sendable {
             let next = now + state.pause
             if next < state.nextAttempt { state.nextAttempt = next }
             state.pause = min(state.pause * 2, Self.dialInterval)
-            defer { state.lastFailure = failure }
-            return (false, state.lastFailure != failure)
+            let isFirst = state.lastFailure.isEmpty
+            let isNews =
+                state.lastFailure != failure && (isFirst || now.since(state.toldFailureAt) >= Self.failurePause)
+            if isNews {
+                state.lastFailure = failure
+                state.toldFailureAt = now
+            }
+            return (false, isNews)
         }
         if isUsed {
             self.log.info("linked to \(peer.name)")

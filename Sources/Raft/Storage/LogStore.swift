@@ -40,9 +40,9 @@ public final class LogStore: Sendable {
     public let directory: String
     /// Whose log it is.
     public let identity: LogIdentity
-    /// How many times this log was opened, this time included; durable before `open` returns. A voter that shows a
-    /// lower number than the log knows has lost its disk or got an old copy back. (Rule E2)
-    public let startCounter: UInt64
+    /// How many times this log was opened, this time included, or what it was raised to; durable before `open` returns.
+    /// A voter that shows a lower number than the log knows has lost its disk or got an old copy back. (Rule E2)
+    public var startCounter: UInt64 { self.writer.withLock { $0.state.startCounter } }
     private let writer: Mutex<LogWriter>
 
     /// Opens the log, creating it in an empty or missing directory, and returns what it holds. A new log has
@@ -75,7 +75,6 @@ public final class LogStore: Sendable {
     private init(_ writer: LogWriter) {
         self.directory = writer.directory
         self.identity = writer.identity
-        self.startCounter = writer.state.startCounter
         self.writer = Mutex(writer)
     }
 
@@ -89,6 +88,12 @@ public final class LogStore: Sendable {
     /// holds its last entry. Anything else is a mistake of the caller and stops the process.
     public func persist(_ request: PersistRequest) throws(StorageError) {
         try self.writer.withLock { (writer) throws(StorageError) in try writer.persist(request) }
+    }
+
+    /// Makes the start counter at least `counter`, durably: after a disk was rolled back it must pass what the log knows,
+    /// or the same old copy could come back once more unnoticed. Fails like `persist`.
+    public func raiseStartCounter(to counter: UInt64) throws(StorageError) {
+        try self.writer.withLock { (writer) throws(StorageError) in try writer.raiseStartCounter(to: counter) }
     }
 
     /// The error that ended this store's writing life; nil while it is sound. Waits for a `persist` that is under way.

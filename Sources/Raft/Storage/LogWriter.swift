@@ -79,6 +79,19 @@ struct LogWriter: Sendable {
         }
     }
 
+    /// See `LogStore.raiseStartCounter`.
+    mutating func raiseStartCounter(to counter: UInt64) throws(StorageError) {
+        if let poison = self.poison { throw poison }
+        guard counter > self.state.startCounter else { return }
+        self.state.startCounter = counter
+        do throws(DiskError) {
+            try self.writeState()
+        } catch {
+            self.poison = .poisoned(cause: error.description)
+            throw .disk(error)
+        }
+    }
+
     /// Closes the files; the store is poisoned from then on.
     mutating func close() {
         if self.isClosed { return }
