@@ -15,13 +15,20 @@ final class Trio {
     var calls: [NodeID: [AgentCall]] = [:]
     var leases: [NodeID: Tick] = [:]
     var facts: [NodeID: Facts] = [:]
+    /// Nodes whose guard does not look at the lease.
+    var unguarded: Set<NodeID> = []
+    /// Messages for which this holds are lost.
+    var isLost: (Envelope) -> Bool = { _ in false }
+    /// What each node's volume server was told, in order.
+    var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
     static let ids = [NodeID(1), NodeID(2), NodeID(3)]
     static let orders = GroupName("orders")
 
     /// `voters` vote from the start; the others have joined as nodes and are to be promoted.
-    init(voters: [NodeID] = Trio.ids) throws {
+    /// With `volume` the group stands on a mirrored volume of a and b.
+    init(voters: [NodeID] = Trio.ids, volume: Bool = false) throws {
         var entries = [
             Entry(
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
@@ -29,13 +36,7 @@ final class Trio {
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
             JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
         }
-        let policy = ClusterPolicy(
-            name: "prod",
-            groups: [
-                GroupPolicy(
-                    name: Self.orders, nodes: ["a", "b"],
-                    resources: [ResourcePolicy(name: ResourceName("db"), agent: "exec")])
-            ])
+        let policy = Self.policy(volume: volume)
         let commands: [Command] = [
             .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
             .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
@@ -59,6 +60,21 @@ final class Trio {
         }
     }
 
+    static func policy(volume: Bool) -> ClusterPolicy {
+        var resources = [ResourcePolicy(name: ResourceName("db"), agent: "exec")]
+        var volumes: [VolumePolicy] = []
+        if volume {
+            let disk = ResourcePolicy(
+                name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
+            resources.insert(disk, at: 0)
+            let replicas = ["a", "b"].map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
+            volumes = [VolumePolicy(name: VolumeName("data"), sizeBytes: 4096, replicas: replicas)]
+        }
+        return ClusterPolicy(
+            name: "prod", volumes: volumes,
+            groups: [GroupPolicy(name: Self.orders, nodes: ["a", "b"], resources: resources)])
+    }
+
     var tick: Tick { Tick(nanoseconds: self.now) }
 
     func cut(_ left: NodeID, _ right: NodeID) {
@@ -75,7 +91,7 @@ final class Trio {
         for _ in 0..<(milliseconds / 25) {
             self.now += 25_000_000
             for id in Self.ids where !self.stopped.contains(id) {
-                self.step(id, .guardSeen(self.tick))
+                if !self.unguarded.contains(id) { self.step(id, .guardSeen(self.tick)) }
                 self.step(id, .tick)
             }
             self.drain()
@@ -84,7 +100,8 @@ final class Trio {
         return false
     }
 
-    func step(_ id: NodeID, _ input: SupervisorInput) {
+    /// Performs the effects, and returns them.
+    @discardableResult func step(_ id: NodeID, _ input: SupervisorInput) -> [SupervisorEffect] {
         var effects: [SupervisorEffect] = []
         self.supervisors[id]?.step(input, at: self.tick, into: &effects)
         var place = 0
@@ -92,6 +109,7 @@ final class Trio {
             self.perform(effects[place], of: id, into: &effects)
             place += 1
         }
+        return effects
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
@@ -115,6 +133,15 @@ final class Trio {
         case .killGroup(let group):
             self.running[id] = []
             self.supervisors[id]?.step(.groupKilled(group, isDead: true), at: self.tick, into: &effects)
+        case .volume(let name, let command):
+            self.volumeCommands[id, default: []].append(command)
+            let event: VolumeEvent
+            switch command {
+            case .open(let epoch, _, _, _): event = .opened(epoch: epoch)
+            case .close(let epoch): event = .closed(epoch: epoch)
+            default: return
+            }
+            self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
         case .note(let text): self.notes.append("\(id): \(text)")
         default: return
         }
@@ -125,9 +152,9 @@ final class Trio {
         while !self.queue.isEmpty, rounds < 10_000 {
             rounds += 1
             let (envelope, via, to) = self.queue.removeFirst()
-            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil else {
-                continue
-            }
+            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil,
+                !self.isLost(envelope)
+            else { continue }
             self.step(to, .receive(envelope, via: via))
         }
     }
