@@ -10,7 +10,7 @@ import Testing
 
 /// Plays `Scenarios/supervisor_*.txt`: three nodes a, b and w (the witness) in virtual time, and a group that a or b runs.
 ///
-///     trio [volume] [voters=a] [unguarded]   begins anew
+///     trio [volume] [voters=a] [unguarded] [five]    begins anew; `five`: c and d have joined, and do not vote yet
 ///     settle                       waits until everybody is admitted and the group runs
 ///     lead b                       hands leadership over
 ///     wait N                       lets N milliseconds pass
@@ -23,7 +23,7 @@ import Testing
 ///     report w b age=N lease=N [suspected]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|lease|life|runners|volume [NODE]
+///     show standing|running|leader|voters|suspicions|lease|life|runners|volume [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -40,14 +40,14 @@ private final class TrioWorld {
 
     var trio: Trio
     var counters: [NodeID: UInt64] = [:]
-    static let names = ["a", "b", "w"]
+    static let names = ["a", "b", "w", "c", "d"]
 
     init() throws { self.trio = try Trio() }
 
     static func name(_ id: NodeID) -> String { Self.names[Int(id.rawValue) - 1] }
 
     static func node(_ name: String?) -> NodeID {
-        NodeID(UInt32((Self.names.firstIndex(of: name ?? "") ?? 8) + 1))
+        NodeID(UInt32(Self.names.firstIndex(of: name ?? "") ?? 8) + 1)
     }
 
     func perform(_ directive: ScenarioFile.Directive) throws -> [String] {
@@ -56,7 +56,9 @@ private final class TrioWorld {
         switch directive.command {
         case "trio":
             let voters = directive.options["voters"]?.split(separator: ",").map { Self.node(String($0)) }
-            self.trio = try Trio(voters: voters ?? Trio.ids, volume: words.contains("volume"))
+            self.trio = try Trio(
+                voters: voters ?? Trio.ids, volume: words.contains("volume"),
+                others: words.contains("five") ? ["c", "d"] : [])
             if words.contains("unguarded") { self.trio.unguarded = Set(Trio.ids) }
         case "settle":
             guard self.trio.settle() else { return ["does not come to rest"] }
@@ -148,11 +150,12 @@ private final class TrioWorld {
             return self.deliver(envelope, via: via, to: node)
         default:
             to = self.trio.leader ?? node
+            (from, via) = (node, node)
             let counter = UInt64(directive.options["counter"] ?? "") ?? 9
-            let command = Command.admit(a, bootID: directive.options["boot"] ?? "boot", startCounter: counter)
+            let command = Command.admit(node, bootID: directive.options["boot"] ?? "boot", startCounter: counter)
             message = .forward(
                 LogCommand(
-                    origin: a, nonce: 1, sequence: 1, clusterMilliseconds: 0, wallMilliseconds: 0, command: command))
+                    origin: node, nonce: 1, sequence: 1, clusterMilliseconds: 0, wallMilliseconds: 0, command: command))
         }
         let envelope = Envelope(from: from, to: to, isRelayed: false, startCounter: 9, message: message)
         let effects = self.deliver(envelope, via: via, to: to)
@@ -171,17 +174,23 @@ private final class TrioWorld {
         let supervisor = self.trio.supervisors[node]
         switch what {
         case "standing":
-            return Trio.ids.filter { !self.trio.stopped.contains($0) }.map { witness in
+            return self.trio.ids.filter { !self.trio.stopped.contains($0) }.map { witness in
                 let standing = self.trio.standing(of: Self.node("a"), seenBy: witness)
                 let text = standing.map { "\($0)".prefix { $0 != "(" } } ?? "unknown"
                 return "\(Self.name(witness)): a is \(text)"
             }
         case "running":
-            let running = Trio.ids.flatMap { id in
+            let running = self.trio.ids.flatMap { id in
                 (self.trio.running[id] ?? []).sorted().map { "\($0) runs on \(Self.name(id))" }
             }
             return running.isEmpty ? ["nothing runs"] : running
         case "leader": return [self.trio.leader.map { "\(Self.name($0)) leads" } ?? "nobody leads"]
+        case "voters":
+            let voters = self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
+            return [voters.map(Self.name).joined(separator: " ")]
+        case "suspicions":
+            let events = self.trio.supervisors[self.trio.leader ?? node]?.state.events ?? []
+            return events.filter { $0.rule == "L7" }.map(\.sentence)
         case "lease": return [supervisor?.hasLease(at: self.trio.tick) == true ? "held" : "none"]
         case "life":
             guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else { return [] }

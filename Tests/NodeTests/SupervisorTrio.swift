@@ -4,7 +4,7 @@ import Node
 import Raft
 import Resources
 
-/// Three supervisors in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
+/// Three supervisors (or five) in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
 final class Trio {
     var supervisors: [NodeID: Supervisor] = [:]
     var now: UInt64 = 1_000_000_000
@@ -23,12 +23,15 @@ final class Trio {
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
+    let ids: [NodeID]
     static let ids = [NodeID(1), NodeID(2), NodeID(3)]
     static let orders = GroupName("orders")
 
     /// `voters` vote from the start; the others have joined as nodes and are to be promoted.
     /// With `volume` the group stands on a mirrored volume of a and b.
-    init(voters: [NodeID] = Trio.ids, volume: Bool = false) throws {
+    /// `others` are joined too, as members 4 and up.
+    init(voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = []) throws {
+        self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
             Entry(
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
@@ -40,7 +43,7 @@ final class Trio {
         let commands: [Command] = [
             .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
             .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
-        ]
+        ] + others.map { .addNode(about($0)) }
         for command in commands {
             let log = LogCommand(
                 origin: NodeID(1), nonce: 0, sequence: 0, clusterMilliseconds: 0, wallMilliseconds: 0,
@@ -50,7 +53,7 @@ final class Trio {
                     mark: LogMark(term: Term(1), index: LogIndex(UInt64(entries.count) + 1)),
                     payload: .command(log.encoded)))
         }
-        for id in Self.ids {
+        for id in self.ids {
             let restored = RestoredState(
                 hardState: HardState(term: Term(1), commit: LogIndex(UInt64(entries.count))), entries: entries)
             self.supervisors[id] = try Supervisor(
@@ -90,7 +93,7 @@ final class Trio {
     ) -> Bool {
         for _ in 0..<(milliseconds / 25) {
             self.now += 25_000_000
-            for id in Self.ids where !self.stopped.contains(id) {
+            for id in self.ids where !self.stopped.contains(id) {
                 if !self.unguarded.contains(id) { self.step(id, .guardSeen(self.tick)) }
                 self.step(id, .tick)
             }
@@ -160,7 +163,7 @@ final class Trio {
     }
 
     var leader: NodeID? {
-        Self.ids.first { !self.stopped.contains($0) && self.supervisors[$0]?.consensus.isLeader == true }
+        self.ids.first { !self.stopped.contains($0) && self.supervisors[$0]?.consensus.isLeader == true }
     }
 
     var owner: NodeID? { Self.ids.first { self.running[$0]?.isEmpty == false } }
