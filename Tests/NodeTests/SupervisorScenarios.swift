@@ -193,7 +193,9 @@ private final class TrioWorld {
             return events.filter { $0.rule == "L7" }.map(\.sentence)
         case "lease": return [supervisor?.hasLease(at: self.trio.tick) == true ? "held" : "none"]
         case "life":
-            guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else { return [] }
+            guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else {
+                return []
+            }
             return ["boot \(me.bootID), start \(me.startCounter)"]
         case "runners":
             return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]

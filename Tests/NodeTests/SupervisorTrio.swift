@@ -40,10 +40,11 @@ final class Trio {
             JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
         }
         let policy = Self.policy(volume: volume)
-        let commands: [Command] = [
-            .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
-            .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
-        ] + others.map { .addNode(about($0)) }
+        let commands: [Command] =
+            [
+                .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
+                .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
+            ] + others.map { .addNode(about($0)) }
         for command in commands {
             let log = LogCommand(
                 origin: NodeID(1), nonce: 0, sequence: 0, clusterMilliseconds: 0, wallMilliseconds: 0,

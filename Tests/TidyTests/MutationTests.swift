@@ -79,7 +79,8 @@ private let withoutMutation = [
             let parts = (mutation.fields["test"] ?? "").components(separatedBy: ": ")
             let wanted = parts.dropFirst().joined(separator: ": ")
             let isThere = Repository.tests.contains { file in
-                file.path.hasPrefix("Tests/\(parts[0])/") && file.lines.contains { $0.contains("`") && $0.contains(wanted) }
+                file.path.hasPrefix("Tests/\(parts[0])/")
+                    && file.lines.contains { $0.contains("`") && $0.contains(wanted) }
             }
             if wanted.isEmpty || !isThere { find("no test in \(parts[0]) is called \(wanted)") }
             if let scenario = mutation.fields["scenario"], !Repository.paths.contains(scenario) {
