@@ -153,7 +153,7 @@ final class Trio {
 
     private func drain() {
         var rounds = 0
-        while !self.queue.isEmpty, rounds < 10_000 {
+        while !self.queue.isEmpty, rounds < 1000 {
             rounds += 1
             let (envelope, via, to) = self.queue.removeFirst()
             guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil,
