@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite simulate lab chaos bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab chaos bench demo docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ scenarios: ## the scenario text files of the cores
 rewrite: ## rewrites the expected output of scenario files; look at the difference before committing it
 	REWRITE=1 swift test --filter Scenario
 	git --no-pager diff --stat -- 'Tests/*.txt'
+
+mutants: ## takes each safety rule out of a copy; its test must notice (root; minutes; NAMES="L5 V" for some)
+	scripts/mutants $(NAMES)
 
 simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N)
 	swift build -c release --product simulate

@@ -148,7 +148,8 @@ public struct LeaseVoter: Equatable, Sendable {
 
     private let startedAt: Tick
     private let startDuration: Span
-    private var membershipChangedAt: Tick
+    /// When the latest membership entry was applied; the start, before any was.
+    public private(set) var membershipChangedAt: Tick
     private var promises: [Promise] = []
     private var heard: [(node: NodeID, at: Tick)] = []
 

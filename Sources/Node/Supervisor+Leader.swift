@@ -37,6 +37,10 @@ extension Supervisor {
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
+        // Rule L5: a voter reports before it has applied the last membership entry, and a new one was never asked. So
+        // nothing is decided while that entry is open, and no time from before it counts.
+        guard self.appliedMembershipIndex >= self.consensus.outline.membershipIndex else { return }
+        let settled = now.since(self.voter.membershipChangedAt)
         for record in self.state.nodes where self.isTalkedAbout(record) {
             func line(of voter: NodeID) -> (line: VoterReport.Line, since: Span)? {
                 guard let report = self.reports.first(where: { $0.voter == voter }),
@@ -52,7 +56,7 @@ extension Supervisor {
             case .trusted:
                 // Rule L7: a majority must report silence; a leader that alone cannot hear takes nothing away.
                 let isSilent = membership.hasMajority { voter in
-                    line(of: voter).map { $0.line.silence > timing.detection } ?? false
+                    line(of: voter).map { min($0.line.silence, settled) > timing.detection } ?? false
                 }
                 if isSilent {
                     self.request(.suspect(record.id, record.incarnation), at: now, into: &effects)
@@ -62,7 +66,7 @@ extension Supervisor {
                 // since a report arrived may be added to the age in it.
                 let isOver = membership.hasMajority { voter in
                     guard let (line, since) = line(of: voter), line.suspectedAt == at else { return false }
-                    return line.answerAge + since >= timing.wait(forLease: line.answerDuration)
+                    return min(line.answerAge + since, settled) >= timing.wait(forLease: line.answerDuration)
                 }
                 // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
                 // The node itself counts as hearing itself: with another voter dead, nobody else is left to say so.

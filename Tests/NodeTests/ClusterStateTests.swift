@@ -111,6 +111,18 @@ extension Outcome {
         #expect(log.epoch.index > first.rawValue)
     }
 
+    @Test func `refuses an assignment that was decided under another epoch (rule E1)`() {
+        let log = Log()
+        log.configure()
+        log.declareAbsent()
+        let before = log.epoch
+        log.assign(tok)
+        log.run(.stopped(orders, log.epoch, failure: nil))
+        let late = Command.assign(orders, tok, log.life(tok), replacing: before, isTakeover: false, reason: "late")
+        #expect(!log.run(late).isAccepted)
+        #expect(log.state.group(orders)?.assignment == nil)
+    }
+
     @Test func `nobody gets a group that another still owns`() {
         let log = Log()
         log.configure()
@@ -263,6 +275,13 @@ extension Outcome {
         #expect(log.state.volume(data)?.inSync == [tok])
     }
 
+    @Test func `always holds the owner (rules V3, V4)`() {
+        let log = self.running()
+        log.run(.joins(data, log.epoch, version: self.version(log), osk))
+        #expect(!log.run(.leaves(data, log.epoch, version: self.version(log), tok)).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [tok, osk])
+    }
+
     @Test func `becomes the new owner alone after an unplanned promotion (rule V7)`() {
         let log = self.running()
         log.run(.joins(data, log.epoch, version: self.version(log), osk))
@@ -314,6 +333,15 @@ extension Outcome {
         for length in stride(from: 0, to: bytes.count, by: 7) {
             #expect(throws: CodecError.self) { try ClusterState(decoding: Array(bytes[..<length])) }
         }
+    }
+
+    @Test func `refuses times that break a relation (rule L13)`() {
+        let log = Log()
+        log.configure()
+        var policy = log.state.policy
+        policy.timing.leaseDuration = .milliseconds(500)
+        #expect(!log.run(.configure(policy, text: "", expectedIndex: log.state.policyIndex)).isAccepted)
+        #expect(log.state.policy.timing == .standard)
     }
 
     @Test func `refuses a configuration that was read before another was applied (ConfigLinear)`() {

@@ -47,11 +47,11 @@ final class SmallDaemon {
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: DaemonLoop.Actors(
-                raiseStartCounter: { _ in },
                 persist: { request in
                     if fails { throw StorageError.poisoned(cause: "the test says so") }
                     try store.persist(request)
                 },
+                raiseStartCounter: { try store.raiseStartCounter(to: $0) },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
                 call: { _ in }, cancel: { _ in }, killGroup: { _ in }, volume: { _, _ in }, volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }),

@@ -61,6 +61,15 @@ private final class Voting {
         #expect(!holder.isValid(for: life, at: at(3000)))
     }
 
+    @Test func `counts from the renewal that was answered, not from a later one (rule L1)`() throws {
+        let holder = Holding()
+        let first = try holder.renew(at: at(1000))
+        _ = try holder.renew(at: at(1900))
+        _ = holder.take(first, by: n2)
+        #expect(holder.take(first, by: n3))
+        #expect(holder.end == at(3000))
+    }
+
     @Test func `needs a majority of voters, and the same voter twice is one (rule L1)`() throws {
         let holder = Holding()
         let renewal = try holder.renew(at: at(1000))
@@ -77,6 +86,11 @@ private final class Voting {
             #expect(!holder.take(renewal, by: voter, membership: joint))
         }
         #expect(holder.take(renewal, by: NodeID(4), membership: joint))
+        let second = try holder.renew(at: at(2000))
+        for voter in [n1, NodeID(4), NodeID(5)] {
+            #expect(!holder.take(second, by: voter, membership: joint))
+        }
+        #expect(holder.take(second, by: n3, membership: joint))
     }
 
     @Test func `ignores answers to an earlier life of its daemon (rule L2)`() throws {

@@ -4,7 +4,7 @@ import Node
 import Raft
 import Resources
 
-/// Three supervisors in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
+/// Three supervisors (or five) in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
 final class Trio {
     var supervisors: [NodeID: Supervisor] = [:]
     var now: UInt64 = 1_000_000_000
@@ -15,13 +15,23 @@ final class Trio {
     var calls: [NodeID: [AgentCall]] = [:]
     var leases: [NodeID: Tick] = [:]
     var facts: [NodeID: Facts] = [:]
+    /// Nodes whose guard does not look at the lease.
+    var unguarded: Set<NodeID> = []
+    /// Messages for which this holds are lost.
+    var isLost: (Envelope) -> Bool = { _ in false }
+    /// What each node's volume server was told, in order.
+    var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
+    let ids: [NodeID]
     static let ids = [NodeID(1), NodeID(2), NodeID(3)]
     static let orders = GroupName("orders")
 
     /// `voters` vote from the start; the others have joined as nodes and are to be promoted.
-    init(voters: [NodeID] = Trio.ids) throws {
+    /// With `volume` the group stands on a mirrored volume of a and b.
+    /// `others` are joined too, as members 4 and up.
+    init(voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = []) throws {
+        self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
             Entry(
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
@@ -29,17 +39,12 @@ final class Trio {
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
             JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
         }
-        let policy = ClusterPolicy(
-            name: "prod",
-            groups: [
-                GroupPolicy(
-                    name: Self.orders, nodes: ["a", "b"],
-                    resources: [ResourcePolicy(name: ResourceName("db"), agent: "exec")])
-            ])
-        let commands: [Command] = [
-            .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
-            .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
-        ]
+        let policy = Self.policy(volume: volume)
+        let commands: [Command] =
+            [
+                .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
+                .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
+            ] + others.map { .addNode(about($0)) }
         for command in commands {
             let log = LogCommand(
                 origin: NodeID(1), nonce: 0, sequence: 0, clusterMilliseconds: 0, wallMilliseconds: 0,
@@ -49,7 +54,7 @@ final class Trio {
                     mark: LogMark(term: Term(1), index: LogIndex(UInt64(entries.count) + 1)),
                     payload: .command(log.encoded)))
         }
-        for id in Self.ids {
+        for id in self.ids {
             let restored = RestoredState(
                 hardState: HardState(term: Term(1), commit: LogIndex(UInt64(entries.count))), entries: entries)
             self.supervisors[id] = try Supervisor(
@@ -57,6 +62,21 @@ final class Trio {
                 settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero,
                 seed: UInt64(id.rawValue), at: self.tick)
         }
+    }
+
+    static func policy(volume: Bool) -> ClusterPolicy {
+        var resources = [ResourcePolicy(name: ResourceName("db"), agent: "exec")]
+        var volumes: [VolumePolicy] = []
+        if volume {
+            let disk = ResourcePolicy(
+                name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
+            resources.insert(disk, at: 0)
+            let replicas = ["a", "b"].map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
+            volumes = [VolumePolicy(name: VolumeName("data"), sizeBytes: 4096, replicas: replicas)]
+        }
+        return ClusterPolicy(
+            name: "prod", volumes: volumes,
+            groups: [GroupPolicy(name: Self.orders, nodes: ["a", "b"], resources: resources)])
     }
 
     var tick: Tick { Tick(nanoseconds: self.now) }
@@ -74,8 +94,8 @@ final class Trio {
     ) -> Bool {
         for _ in 0..<(milliseconds / 25) {
             self.now += 25_000_000
-            for id in Self.ids where !self.stopped.contains(id) {
-                self.step(id, .guardSeen(self.tick))
+            for id in self.ids where !self.stopped.contains(id) {
+                if !self.unguarded.contains(id) { self.step(id, .guardSeen(self.tick)) }
                 self.step(id, .tick)
             }
             self.drain()
@@ -84,7 +104,8 @@ final class Trio {
         return false
     }
 
-    func step(_ id: NodeID, _ input: SupervisorInput) {
+    /// Performs the effects, and returns them.
+    @discardableResult func step(_ id: NodeID, _ input: SupervisorInput) -> [SupervisorEffect] {
         var effects: [SupervisorEffect] = []
         self.supervisors[id]?.step(input, at: self.tick, into: &effects)
         var place = 0
@@ -92,6 +113,7 @@ final class Trio {
             self.perform(effects[place], of: id, into: &effects)
             place += 1
         }
+        return effects
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
@@ -115,6 +137,15 @@ final class Trio {
         case .killGroup(let group):
             self.running[id] = []
             self.supervisors[id]?.step(.groupKilled(group, isDead: true), at: self.tick, into: &effects)
+        case .volume(let name, let command):
+            self.volumeCommands[id, default: []].append(command)
+            let event: VolumeEvent
+            switch command {
+            case .open(let epoch, _, _, _): event = .opened(epoch: epoch)
+            case .close(let epoch): event = .closed(epoch: epoch)
+            default: return
+            }
+            self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
         case .note(let text): self.notes.append("\(id): \(text)")
         default: return
         }
@@ -122,18 +153,18 @@ final class Trio {
 
     private func drain() {
         var rounds = 0
-        while !self.queue.isEmpty, rounds < 10_000 {
+        while !self.queue.isEmpty, rounds < 1000 {
             rounds += 1
             let (envelope, via, to) = self.queue.removeFirst()
-            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil else {
-                continue
-            }
+            guard !self.cuts.contains([via, to]), !self.stopped.contains(to), self.supervisors[to] != nil,
+                !self.isLost(envelope)
+            else { continue }
             self.step(to, .receive(envelope, via: via))
         }
     }
 
     var leader: NodeID? {
-        Self.ids.first { !self.stopped.contains($0) && self.supervisors[$0]?.consensus.isLeader == true }
+        self.ids.first { !self.stopped.contains($0) && self.supervisors[$0]?.consensus.isLeader == true }
     }
 
     var owner: NodeID? { Self.ids.first { self.running[$0]?.isEmpty == false } }

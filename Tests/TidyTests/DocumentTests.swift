@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-private let rules: [String] =
+/// The rules of docs/protocols.md.
+let safetyRules: [String] =
     (1...16).map { "L\($0)" } + (1...3).map { "E\($0)" } + (1...4).map { "B\($0)" } + (1...8).map { "V\($0)" }
 
 @Suite struct DocumentTests {
@@ -60,6 +61,6 @@ private let rules: [String] =
                 for number in first...last { cited.insert(part(match, 1) + String(number)) }
             }
         }
-        return rules.filter { !cited.contains($0) }
+        return safetyRules.filter { !cited.contains($0) }
     }
 }

@@ -1,0 +1,207 @@
+import Basis
+import Foundation
+import Mirror
+import Raft
+import Resources
+import ScenarioKit
+import Testing
+
+@testable import Node
+
+/// Plays `Scenarios/supervisor_*.txt`: three nodes a, b and w (the witness) in virtual time, and a group that a or b runs.
+///
+///     trio [volume] [voters=a] [unguarded] [five]    begins anew; `five`: c and d have joined, and do not vote yet
+///     settle                       waits until everybody is admitted and the group runs
+///     lead b                       hands leadership over
+///     wait N                       lets N milliseconds pass
+///     stop a | start a             the daemon, without a trace elsewhere
+///     restart a [facts] [blank] [boot=X] [counter=N]    a new daemon; `facts`: what ran may still run; `blank`: an empty log
+///     cut a b | heal               the link, both ways
+///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
+///     guarded a | finds b          the guard looks at the lease; a service of the group runs already
+///     ask w                        a renewal of node a reaches w: is it answered?
+///     report w b age=N lease=N [suspected]     a report about a, made by hand
+///     hand w from=a to=b via=X     a message on its way arrives at w
+///     admit a boot=X counter=N     asks the leader for a new life of a
+///     show standing|running|leader|voters|suspicions|lease|life|runners|volume [NODE]
+@Suite struct `A cluster in words` {
+    static let files = ScenarioFile.files(
+        in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
+    ).filter { $0.contains("/supervisor_") }
+
+    @Test(arguments: files) func `shows what is written down in`(file: String) throws {
+        let world = try TrioWorld()
+        try ScenarioFile(path: file).run { try world.perform($0) }
+    }
+}
+
+private final class TrioWorld {
+    struct BadDirective: Error { let text: String }
+
+    var trio: Trio
+    var counters: [NodeID: UInt64] = [:]
+    static let names = ["a", "b", "w", "c", "d"]
+
+    init() throws { self.trio = try Trio() }
+
+    static func name(_ id: NodeID) -> String { Self.names[Int(id.rawValue) - 1] }
+
+    static func node(_ name: String?) -> NodeID {
+        NodeID(UInt32(Self.names.firstIndex(of: name ?? "") ?? 8) + 1)
+    }
+
+    func perform(_ directive: ScenarioFile.Directive) throws -> [String] {
+        let words = directive.arguments
+        let node = Self.node(words.first)
+        switch directive.command {
+        case "trio":
+            let voters = directive.options["voters"]?.split(separator: ",").map { Self.node(String($0)) }
+            self.trio = try Trio(
+                voters: voters ?? Trio.ids, volume: words.contains("volume"),
+                others: words.contains("five") ? ["c", "d"] : [])
+            if words.contains("unguarded") { self.trio.unguarded = Set(Trio.ids) }
+        case "settle":
+            guard self.trio.settle() else { return ["does not come to rest"] }
+            return try self.show("running", node) + self.show("leader", node)
+        case "lead":
+            self.trio.step(self.trio.leader ?? node, .client(id: 1, .transferLeadership(to: node)))
+            self.trio.pass(milliseconds: 5000) { $0.leader == node }
+            return try self.show("leader", node)
+        case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
+        case "stop": self.trio.stopped.insert(node)
+        case "start": self.trio.stopped.remove(node)
+        case "restart": try self.restart(node, directive)
+        case "cut": self.trio.cut(node, Self.node(words.last))
+        case "heal": self.trio.cuts = []
+        case "mute":
+            let to = Self.node(words[1])
+            let before = self.trio.isLost
+            self.trio.isLost = { envelope in
+                before(envelope)
+                    || envelope.from == node && envelope.to == to && Self.kind(envelope.message) == words[2]
+            }
+        case "unmute": self.trio.isLost = { _ in false }
+        case "guarded": self.trio.unguarded.remove(node)
+        case "finds": self.trio.running[node] = ["db"]
+        case "ask", "report", "hand", "admit": return try self.send(directive, node)
+        case "show": return try self.show(words[0], Self.node(words.last))
+        default: throw BadDirective(text: "line \(directive.line): \(directive.command)")
+        }
+        return []
+    }
+
+    static func kind(_ message: NodeMessage) -> String {
+        switch message {
+        case .raft: "raft"
+        case .voterReport: "report"
+        case .readRequest, .readAnswer: "read"
+        case .renewal, .renewed: "renewal"
+        default: "other"
+        }
+    }
+
+    private func restart(_ node: NodeID, _ directive: ScenarioFile.Directive) throws {
+        guard let before = self.trio.supervisors[node] else { return }
+        let isAdopting = directive.arguments.contains("facts")
+        let counter = directive.options["counter"].flatMap { UInt64($0) } ?? before.identity.startCounter + 1
+        if !isAdopting { self.trio.running[node] = [] }
+        let restored =
+            directive.arguments.contains("blank")
+            ? RestoredState()
+            : RestoredState(
+                hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
+                entries: before.consensus.entries(after: .zero))
+        self.trio.supervisors[node] = try Supervisor(
+            identity: .init(
+                node: node, bootID: directive.options["boot"] ?? "boot", startCounter: counter,
+                nonce: before.identity.nonce + 100),
+            settings: Consensus.Settings(), restored: restored, facts: isAdopting ? self.trio.facts[node] : nil,
+            leaseEnd: isAdopting ? self.trio.leases[node] ?? .zero : .zero, seed: counter, at: self.trio.tick)
+        self.trio.stopped.remove(node)
+    }
+
+    /// Messages that are made by hand, and what the receiver does with them.
+    private func send(_ directive: ScenarioFile.Directive, _ node: NodeID) throws -> [String] {
+        func span(_ key: String) -> Span { .milliseconds(UInt64(directive.options[key] ?? "") ?? 1750) }
+        let a = Self.node("a")
+        guard let receiver = self.trio.supervisors[node], let record = receiver.state.node(a) else { return ["nobody"] }
+        var message: NodeMessage
+        var (from, to, via) = (a, node, a)
+        switch directive.command {
+        case "ask":
+            message = .renewal(
+                Renewal(
+                    node: a, incarnation: record.incarnation, bootID: record.bootID, nonce: 1, sentAt: self.trio.tick,
+                    duration: .milliseconds(1750), membershipIndex: receiver.consensus.membershipIndex))
+        case "report":
+            (from, to, via) = (node, Self.node(directive.arguments[1]), node)
+            var suspicion: LogIndex?
+            if directive.arguments.contains("suspected"), case .suspected(let at) = record.standing { suspicion = at }
+            let line = VoterReport.Line(
+                node: a, incarnation: record.incarnation, silence: span("age"), suspectedAt: suspicion,
+                answerAge: span("age"), answerDuration: span("lease"))
+            message = .voterReport(VoterReport(lines: [line]))
+        case "hand":
+            from = Self.node(directive.options["from"])
+            via = Self.node(directive.options["via"])
+            message = .readRequest(id: 1)
+            let envelope = Envelope(
+                from: from, to: Self.node(directive.options["to"]), isRelayed: true, startCounter: 9, message: message)
+            return self.deliver(envelope, via: via, to: node)
+        default:
+            to = self.trio.leader ?? node
+            (from, via) = (node, node)
+            let counter = UInt64(directive.options["counter"] ?? "") ?? 9
+            let command = Command.admit(node, bootID: directive.options["boot"] ?? "boot", startCounter: counter)
+            message = .forward(
+                LogCommand(
+                    origin: node, nonce: 1, sequence: 1, clusterMilliseconds: 0, wallMilliseconds: 0, command: command))
+        }
+        let envelope = Envelope(from: from, to: to, isRelayed: false, startCounter: 9, message: message)
+        let effects = self.deliver(envelope, via: via, to: to)
+        return directive.command == "ask" ? [effects.contains("renewed to a") ? "answered" : "not answered"] : []
+    }
+
+    private func deliver(_ envelope: Envelope, via: NodeID, to: NodeID) -> [String] {
+        self.trio.step(to, .receive(envelope, via: via)).compactMap { effect in
+            guard case .send(let sent, let hop) = effect else { return nil }
+            if case .renewed = sent.message { return "renewed to \(Self.name(hop))" }
+            return sent == envelope ? "passed on to \(Self.name(hop))" : nil
+        }
+    }
+
+    private func show(_ what: String, _ node: NodeID) throws -> [String] {
+        let supervisor = self.trio.supervisors[node]
+        switch what {
+        case "standing":
+            return self.trio.ids.filter { !self.trio.stopped.contains($0) }.map { witness in
+                let standing = self.trio.standing(of: Self.node("a"), seenBy: witness)
+                let text = standing.map { "\($0)".prefix { $0 != "(" } } ?? "unknown"
+                return "\(Self.name(witness)): a is \(text)"
+            }
+        case "running":
+            let running = self.trio.ids.flatMap { id in
+                (self.trio.running[id] ?? []).sorted().map { "\($0) runs on \(Self.name(id))" }
+            }
+            return running.isEmpty ? ["nothing runs"] : running
+        case "leader": return [self.trio.leader.map { "\(Self.name($0)) leads" } ?? "nobody leads"]
+        case "voters":
+            let voters = self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
+            return [voters.map(Self.name).joined(separator: " ")]
+        case "suspicions":
+            let events = self.trio.supervisors[self.trio.leader ?? node]?.state.events ?? []
+            return events.filter { $0.rule == "L7" }.map(\.sentence)
+        case "lease": return [supervisor?.hasLease(at: self.trio.tick) == true ? "held" : "none"]
+        case "life":
+            guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else {
+                return []
+            }
+            return ["boot \(me.bootID), start \(me.startCounter)"]
+        case "runners":
+            return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
+        case "volume":
+            return self.trio.volumeCommands[node]?.map { "\("\($0)".prefix { $0 != "(" })" } ?? ["was told nothing"]
+        default: throw BadDirective(text: "show \(what)?")
+        }
+    }
+}
