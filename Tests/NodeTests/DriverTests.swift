@@ -156,6 +156,41 @@ struct DriverTests {
         #expect(view.supervisor.consensus.hasFailedDisk)
         let report = try await daemon.backend.status()
         #expect(report.health == .noQuorum)
+        #expect(daemon.failures.withLock { $0 } == 1)
+    }
+
+    @Test func `a disk that answers is never taken for dead, one that fails is`() throws {
+        let scratch = try ScratchDirectory()
+        var sound = try DiskProbe(directory: scratch.path)
+        var broken = DiskProbe(path: "broken") { .file(path: "broken", reason: "EIO", remedy: "") }
+        var failures = 0
+        for second in 1..<20 {
+            let now = Tick.zero + .seconds(UInt64(second))
+            #expect(sound.look(at: now) == nil)
+            sound.waitForAnswer()
+            failures += broken.look(at: now) == nil ? 0 : 1
+            broken.waitForAnswer()
+        }
+        #expect(failures == 18)
+        #expect(throws: DriverError.self) { try DiskProbe(directory: scratch.path + "/missing") }
+    }
+
+    @Test
+    func `a silent disk is dead after five seconds in which the loop ran, a pause of the machine is not its fault`() {
+        let never = WaitingLock(false)
+        var probe = DiskProbe(path: "silent") {
+            _ = never.wait { $0 ? true : nil }
+            return nil
+        }
+        defer { never.change { $0 = true } }
+        #expect(probe.look(at: .zero + .seconds(1)) == nil)
+        let late = Tick.zero + .seconds(100)
+        let early = (1...49).filter { _ in probe.look(at: late) != nil }
+        #expect(early.isEmpty)
+        #expect(probe.look(at: late) != nil)
+        never.change { $0 = true }
+        probe.waitForAnswer()
+        #expect(probe.look(at: late) == nil)
     }
 
     @Test func `mistakes in a configuration come back as usage, one line each`() async throws {

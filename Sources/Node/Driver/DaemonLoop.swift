@@ -45,6 +45,8 @@ final class DaemonLoop: @unchecked Sendable {
         var peers: ([PeerSpec]) -> Void
         /// Called about twenty times a second.
         var housekeeping: (Tick) -> Void
+        /// Called once, when the log takes no more writes: what this node could still promise is over.
+        var logFailed: (any Error) -> Void
     }
 
     private static let tickInterval = Span.milliseconds(50)
@@ -197,6 +199,7 @@ final class DaemonLoop: @unchecked Sendable {
             self.log.error("the log cannot be written: \(error)")
             self.dropPromises(after: place)
             self.supervisor.step(.diskFailed, at: MachineClock.now, into: &self.effects)
+            self.actors.logFailed(error)
             return
         }
         self.supervisor.step(.persisted(sequence: request.sequence), at: MachineClock.now, into: &self.effects)
