@@ -58,7 +58,7 @@ final class SmallDaemon {
                 call: { _ in }, cancel: { _ in }, killGroup: { _ in }, volume: { _, _ in }, volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log)
-        self.joins = JoinServer(paths: paths, file: self.file, queue: self.queue, log: log)
+        self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)
         self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
         let queue = self.queue
         let loop = self.loop

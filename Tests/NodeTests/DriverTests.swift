@@ -131,6 +131,36 @@ struct DriverTests {
         #expect(failure?.message.contains("the token was used") == true)
     }
 
+    @Test
+    func `a token survives the daemon, but neither its use nor a reboot nor an hour, and the file does not tell it`()
+        throws
+    {
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/tokens.json"
+        let now = Tick.zero + .seconds(100)
+        let end = now + .seconds(3600)
+        let (used, kept) = ([UInt8](repeating: 0xA5, count: 16), [UInt8](repeating: 0x5A, count: 16))
+        let first = JoinTokens(path: path, bootID: "boot")
+        try first.add(used, until: end, at: now)
+        try first.add(kept, until: end, at: now)
+        #expect(try first.claim(used, at: now))
+        #expect(try !first.claim(used, at: now), "two machines at once")
+        try first.release(used)
+        #expect(try first.claim(used, at: now))
+        try first.use(used)
+
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(!text.contains("5a5a5a5a") && !text.contains("a5a5a5a5"))
+        #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
+        let second = JoinTokens(path: path, bootID: "boot")
+        #expect(try !second.claim(used, at: now))
+        #expect(try !second.claim(kept, at: end))
+        #expect(try second.claim(kept, at: now))
+        #expect(try !JoinTokens(path: path, bootID: "another").claim(kept, at: now))
+        try "damaged".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(try !JoinTokens(path: path, bootID: "boot").claim(kept, at: now))
+    }
+
     @Test func `two daemons that joined replicate what one of them is told`() async throws {
         let scratch = try ScratchDirectory()
         let first = try SmallDaemon(try SmallDaemon.found(in: scratch))

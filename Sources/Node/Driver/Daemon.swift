@@ -124,7 +124,7 @@ struct Daemon {
             supervisor, queue: self.queue,
             actors: self.actors(store, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot), log: self.log)
         let joins = JoinServer(
-            paths: self.paths, file: self.file, queue: self.queue, log: self.log)
+            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
         agents.report(to: self.queue)
         // Before the log has told who the nodes are, those of the join answer do.
         transport.keep(self.seeds(supervisor))
@@ -134,7 +134,7 @@ struct Daemon {
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0) }))
         DriverThread.start("supervisor") { loop.run() }
-        return Backend(loop: loop, queue: queue, joins: joins, file: self.file)
+        return Backend(loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run)
     }
 
     private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
