@@ -9,6 +9,8 @@ struct Backend: APIBackend {
     let queue: WaitingLock<[DaemonLoop.Item]>
     let joins: JoinServer
     let file: NodeFile
+    /// Where the guard leaves its note about the watchdog.
+    var runDirectory = ""
 
     private static let eventPoll = Span.milliseconds(150)
 
@@ -22,7 +24,8 @@ struct Backend: APIBackend {
     }
 
     func status() async throws -> StatusReport {
-        StatusBuilder(try await self.view()).report(clusterName: self.file.cluster, nodeName: self.file.name)
+        StatusBuilder(try await self.view(), watchdog: WatchdogNote.read(runDirectory: self.runDirectory)).report(
+            clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
     func policy() async throws -> PolicyReport {
