@@ -101,18 +101,23 @@ private final class Bench {
         bench.step(.resume)
         bench.step(.volumeOpened(VolumeName("data")))
         #expect(bench.succeed() == ["start r0", "start r1", "start r2", "start r3"])
-        let policy = bench.policy { $0[2].parameters = [.init("command", "other")] }
+        let other = ResourcePolicy.Parameter("command", "other")
+        let policy = bench.policy { $0[2].parameters = [other] }
         #expect(!bench.runner.agrees(with: policy))
         bench.step(.change(policy))
         #expect(bench.runner.agrees(with: policy) && !bench.runner.isUp)
         #expect(bench.succeed() == ["stop r3", "stop r2", "start r2", "start r3"])
         #expect(bench.runner.isUp)
-        #expect(bench.runner.resources[2].policy.parameters == [.init("command", "other")])
+        #expect(bench.runner.resources[2].policy.parameters == [other])
 
-        bench.step(.change(bench.policy { $0.removeLast() }))
+        let shorter = bench.policy {
+            $0[2].parameters = [other]
+            $0.removeLast()
+        }
+        bench.step(.change(shorter))
         #expect(bench.succeed() == ["stop r3"])
         #expect(bench.runner.isUp && bench.runner.resources.count == 3)
-        bench.step(.change(bench.policy { _ in }))
+        bench.step(.change(policy))
         #expect(bench.succeed() == ["start r3"])
         bench.step(.change(bench.policy { $0.insert(ResourcePolicy(name: ResourceName("new"), agent: "exec"), at: 0) }))
         #expect(bench.succeed() == ["stop r3", "stop r2", "stop r1", "stop r0", "start new"])
