@@ -1,7 +1,8 @@
 """A disk of one node that can be full, fail or hang: ext4 on a loop device on memory that nbdkit serves through FUSE.
 
-In memory, so that three nodes do not wait for each other's syncs on the one disk of this machine. The kernel's own error paths are met, as with a real disk: nbdkit's error filter answers EIO while a file exists, and a
-stopped server is a disk that never answers. (A device mapper would do the same, where there is one.)
+In memory, so that three nodes do not wait for each other's syncs on the one disk of this machine. The kernel's own error
+paths are met, as with a real disk: nbdkit's error filter answers EIO while a file exists, and a stopped server is a disk
+that never answers. (A device mapper would do the same, where there is one.)
 """
 import os
 import shutil
@@ -15,12 +16,16 @@ FILE = leftovers.DISK_FILE
 
 
 class Disk:
-    """Mounted at `place` of its node, and survives the node's reboots. The server lives in a mount namespace of its own, so nothing else sees its mount."""
+    """Mounted at `place` of its node, and survives the node's reboots.
+
+    The server lives in a mount namespace of its own, so nothing else sees its mount.
+    """
 
     def __init__(self, lab, name, size, place="/var/lib/holdfast"):
         for program in ("nbdkit", "nbdfuse", "mkfs.ext4"):
             if shutil.which(program) is None:
-                raise SystemExit(f"{program} is missing; disks that fail need it: apt-get install nbdkit libnbd-bin e2fsprogs")
+                raise SystemExit(
+                    f"{program} is missing; disks that fail need it: apt-get install nbdkit libnbd-bin e2fsprogs")
         self.lab, self.name, self.place = lab, name, place
         self.directory = os.path.join(lab.directory, f"{name}-disk")
         self.size = size
@@ -45,7 +50,8 @@ class Disk:
         self.device = found.stdout.strip()
         self.lab.remember("loops", [self.device, target])
         # Small blocks: a full disk is noticed at the next small write, not four kilobytes later.
-        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "1024", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.device])
+        now = "lazy_itable_init=0,lazy_journal_init=0"
+        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "1024", "-E", now, self.device])
 
     def beside(self):
         """The words that put a command beside the server, where its mount is seen."""
@@ -54,7 +60,8 @@ class Disk:
     def is_served(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"the disk of {self.name} is not served: see {self.directory}/server.log")
-        return run([*self.beside(), "test", "-f", os.path.join(self.directory, "mount", FILE)], check=False).returncode == 0
+        target = os.path.join(self.directory, "mount", FILE)
+        return run([*self.beside(), "test", "-f", target], check=False).returncode == 0
 
     # Faults
 
@@ -114,7 +121,7 @@ class Disk:
     # The end
 
     def down(self):
-        """Detaches and ends it. The server is killed first: what still waits for it gets an error instead of an answer."""
+        """Ends and detaches it. The server is killed first: what still waits for it gets an error, not an answer."""
         if self.process is None:
             return
         send(self.server, signal.SIGKILL)
