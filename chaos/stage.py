@@ -172,6 +172,9 @@ class Stage:
         """Runs the faults, settles, checks, and returns a summary; raises `Broken` or `TimeoutError`."""
         self.last_target = None
         self.cluster.wait_healthy()
+        if scenario.disks:
+            # An operator forgives what a node failed at in the scenario before; else the group may go to none.
+            self.cluster.run(self.cluster.any_node(), "group", "start", self.cluster.group, "--yes")
         if os.path.exists(self.cluster.pulses):
             os.truncate(self.cluster.pulses, 0)
         time.sleep(0.3)
@@ -206,13 +209,14 @@ class Stage:
 
     def mend(self, node):
         """Gives a node its disk back. One that answered with errors needs a file system check, as after a repair."""
-        node.disk.answer()
-        if node.disk.fails:
-            node.disk.repair()
-            if node.is_up:
-                node.power_off()
-        elif node.disk.is_full and node.is_up:
-            node.disk.free(node.path(node.disk.place))
+        disk = node.disk
+        disk.answer()
+        was_broken, holds_log = disk.is_broken, disk.place == "/var/lib/holdfast"
+        if disk.is_full and node.is_up:
+            disk.free(node.path(disk.place))
+        if was_broken and node.is_up and (disk.fails or not holds_log):
+            node.power_off()  # a copy that lost writes stays failed until its server is started anew
+        disk.repair()
 
     def check(self, scenario, owner_before, began, ended, instants):
         """Looks at the histories."""
