@@ -4,6 +4,7 @@
     workload service|database
     policy takeover=immediate
     wan tokyo delay=20 jitter=2
+    disks size=64
     at 2s..4s kill owner
     at +6s boot it
     run 15s
@@ -21,7 +22,9 @@ FAULTS = {
     "kill": (1, 1), "boot": (1, 1), "pause": (1, 1), "resume": (1, 1), "freeze": (1, 1), "thaw": (1, 1),
     "isolate": (1, 1), "rejoin": (1, 1), "cut": (2, 2), "heal": (0, 0), "wan": (1, 1),
     "kill-process": (2, 2), "stop-process": (2, 2), "continue-process": (2, 2), "restart-daemon": (1, 1),
-    "move": (1, 1), "transfer": (0, 0), "drain": (1, 1), "undrain": (1, 1),
+    "move": (1, 1), "transfer": (0, 0), "drain": (1, 1), "undrain": (1, 1), "change": (0, 0),
+    "disk-full": (1, 1), "disk-freed": (1, 1), "disk-fails": (1, 1), "disk-repaired": (1, 1), "disk-hangs": (1, 1),
+    "disk-answers": (1, 1),
 }
 EXPECTATIONS = ("single-owner", "nothing-lost", "recovered", "undisturbed", "moved", "stayed", "healthy")
 
@@ -47,7 +50,7 @@ class Scenario:
     def __init__(self, path):
         self.path = path
         self.name = path.rsplit("/", 1)[-1].removesuffix(".txt")
-        self.workload, self.policy, self.wan = "service", {}, {}
+        self.workload, self.policy, self.wan, self.disks = "service", {}, {}, None
         self.faults, self.expectations, self.length, self.quick = [], [], 10.0, False
         self.why = []
         with open(path) as file:
@@ -58,6 +61,8 @@ class Scenario:
                     raise Mistake(f"{path}:{number}: `{line.strip()}`: {error}") from None
         if not self.why:
             raise Mistake(f"{path}: say in a # comment at the head why this scenario exists")
+        if self.disks is None and any(fault.name.startswith("disk-") for fault in self.faults):
+            raise Mistake(f"{path}: disks can fail only with a line such as `disks size=64` (MiB)")
         if not self.expectations:
             raise Mistake(f"{path}: it expects nothing; add expect lines")
 
@@ -80,6 +85,8 @@ class Scenario:
             self.policy.update(options)
         elif words[0] == "wan":
             self.wan[plain[0]] = " ".join(f"{key}={value}" for key, value in options.items())
+        elif words[0] == "disks":
+            self.disks = (int(options["size"]) << 20, options.get("at", "/var/lib/holdfast"))
         elif words[0] == "run":
             self.length = seconds(plain[0])
         elif words[0] == "expect":
@@ -97,7 +104,7 @@ class Scenario:
             self.faults.append(Fault(
                 number, (bounds[0], bounds[-1]), plain[0].startswith("+"), plain[1], plain[2:], options))
         else:
-            raise ValueError("a line begins with workload, policy, wan, quick, at, run or expect")
+            raise ValueError("a line begins with workload, policy, wan, disks, quick, at, run or expect")
 
     def schedule(self, seed):
         """The faults with their instants under this seed."""

@@ -20,14 +20,15 @@ class Stage:
     @staticmethod
     def make(scenario):
         """What must agree for two scenarios to share a cluster."""
-        return (scenario.workload, sorted(scenario.policy.items()), sorted(scenario.wan.items()))
+        return (scenario.workload, sorted(scenario.policy.items()), sorted(scenario.wan.items()),
+                scenario.disks or (0, ""))
 
-    def __init__(self, scenario):
+    def __init__(self, scenario, purpose="chaos"):
         self.made_for = Stage.make(scenario)
         wan = None
         if scenario.wan:
             wan = {site: scenario.wan.get(site, "delay=0") for _, site, _ in NODES}
-        self.lab = Lab("chaos", NODES, wan=wan)
+        self.lab = Lab(purpose, NODES, wan=wan, disks=scenario.disks)
         self.lab.up()
         self.writer, self.last_target = None, None
         try:
@@ -92,7 +93,11 @@ class Stage:
             self.lab.network.set_wan(words[0], " ".join(f"{k}={v}" for k, v in fault.options.items()))
             return clock()
         if name == "transfer":
-            self.cluster.run(self.cluster.any_node(), "leader", "transfer", "--yes", check=False)
+            to = ["--to", self.resolve(fault.options["to"]), "--wait", "--timeout", "5s"] if fault.options else []
+            self.cluster.run(self.cluster.any_node(), "leader", "transfer", "--yes", *to, check=False)
+            return clock()
+        if name == "change":
+            self.cluster.change(int(fault.options.get("count", "20")))
             return clock()
         if name == "cut":
             return self.cut(words, fault.options)
@@ -115,7 +120,20 @@ class Stage:
             instant = clock()
             self.cluster.run(self.cluster.any_node(), *verb, "--yes", timeout=90)
             return instant
+        if name.startswith("disk-"):
+            return self.act_on_disk(name, node)
         return self.act_on_processes(name, node, words[1:])
+
+    def act_on_disk(self, name, node):
+        instant, disk = clock(), node.disk
+        if name == "disk-full":
+            disk.fill(node.path(disk.place))
+        elif name == "disk-freed":
+            disk.free(node.path(disk.place))
+        else:
+            {"disk-fails": disk.fail, "disk-repaired": disk.repair, "disk-hangs": disk.hang,
+             "disk-answers": disk.answer}[name]()
+        return instant
 
     def act_on_processes(self, name, node, words):
         instant = clock()
@@ -154,6 +172,9 @@ class Stage:
         """Runs the faults, settles, checks, and returns a summary; raises `Broken` or `TimeoutError`."""
         self.last_target = None
         self.cluster.wait_healthy()
+        if scenario.disks:
+            # An operator forgives what a node failed at in the scenario before; else the group may go to none.
+            self.cluster.run(self.cluster.any_node(), "group", "start", self.cluster.group, "--yes")
         if os.path.exists(self.cluster.pulses):
             os.truncate(self.cluster.pulses, 0)
         time.sleep(0.3)
@@ -170,6 +191,8 @@ class Stage:
     def settle(self):
         """Ends every fault, and waits until the cluster is healthy again."""
         for node in self.lab.nodes.values():
+            if node.disk:
+                self.mend(node)
             if node.is_up:
                 node.freeze(False)
                 node.resume()
@@ -183,6 +206,17 @@ class Stage:
             self.cluster.wait_healthy(120)
         except TimeoutError as error:
             raise checkers.Broken("BoundedRecovery", f"not healthy after every fault ended: {error}") from None
+
+    def mend(self, node):
+        """Gives a node its disk back. One that answered with errors needs a file system check, as after a repair."""
+        disk = node.disk
+        disk.answer()
+        was_broken, holds_log = disk.is_broken, disk.place == "/var/lib/holdfast"
+        if disk.is_full and node.is_up:
+            disk.free(node.path(disk.place))
+        if was_broken and node.is_up and (disk.fails or not holds_log):
+            node.power_off()  # a copy that lost writes stays failed until its server is started anew
+        disk.repair()
 
     def check(self, scenario, owner_before, began, ended, instants):
         """Looks at the histories."""

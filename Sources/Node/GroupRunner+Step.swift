@@ -8,6 +8,8 @@ extension GroupRunner {
         case resume
         /// Stop everything in order.
         case stop(GroupFailure?)
+        /// The configuration of the group changed.
+        case change(GroupPolicy)
         /// The lease ended: kill everything at once. (Rule L12)
         case suspend
         /// An agent call ended.
@@ -33,6 +35,8 @@ extension GroupRunner {
             if self.goal == .suspended { self.goal = .up }
         case .stop(let failure):
             self.wantDown(failure, into: &requests)
+        case .change(let policy):
+            self.change(to: policy, at: now, into: &requests)
         case .suspend:
             guard self.goal != .suspended else { return }
             self.goal = .suspended
@@ -54,11 +58,7 @@ extension GroupRunner {
             self.retryAt = .never
         case .volumeFailed(let volume, let reason):
             guard let place = self.place(of: volume), self.resources[place].state != .stopped else { return }
-            if self.resources[place].state == .running {
-                self.failed(place, "failed: \(reason)", .soft, at: now, into: &requests)
-            } else {
-                self.resources[place].reason = reason
-            }
+            self.volumeFailed(place, reason, at: now, into: &requests)
         case .killed(let isDead):
             self.killed(isDead, at: now)
         case .tick:
@@ -96,11 +96,26 @@ extension GroupRunner {
             }
             return
         }
+        self.takeReplacement()
         if let next = self.resources.firstIndex(where: { $0.state != .running }) {
             self.startResource(next, at: now, into: &requests)
         } else if !self.isReported {
             self.isReported = true
             requests.append(.reportStarted)
+        }
+    }
+
+    /// A copy that cannot be opened here may be sound elsewhere: each refusal counts, or the group would wait for ever.
+    private mutating func volumeFailed(
+        _ place: Int, _ reason: String, at now: Tick, into requests: inout [Request]
+    ) {
+        switch self.resources[place].state {
+        case .running: self.failed(place, "failed: \(reason)", .soft, at: now, into: &requests)
+        case .opening where self.goal == .up:
+            self.resources[place].state = .detached
+            self.failed(place, "cannot be opened: \(reason)", .soft, at: now, into: &requests)
+            self.retryAt = self.goal == .up ? now + .milliseconds(500) : .never
+        default: self.resources[place].reason = reason
         }
     }
 

@@ -38,7 +38,7 @@ public struct GroupRunner: Equatable, Sendable {
 
     /// One resource with its state.
     public struct Resource: Equatable, Sendable {
-        /// Its policy when the runner began.
+        /// Its policy, as it was started.
         public var policy: ResourcePolicy
         /// What it does.
         public internal(set) var state = ResourceState.stopped
@@ -86,8 +86,10 @@ public struct GroupRunner: Equatable, Sendable {
     /// In start order.
     public internal(set) var resources: [Resource]
 
-    let restartAttempts: Int
-    let restartWindow: Span
+    var restartAttempts: Int
+    var restartWindow: Span
+    /// The resources of a newer configuration, until what they replace is stopped.
+    var replacement: [ResourcePolicy]?
     var failures: [Tick] = []
     var call: (id: UInt64, resource: Int)?
     var isKilling = false
@@ -114,6 +116,7 @@ public struct GroupRunner: Equatable, Sendable {
         left.name == right.name && left.epoch == right.epoch && left.goal == right.goal
             && left.resources == right.resources && left.call?.id == right.call?.id
             && left.isKilling == right.isKilling && left.failures == right.failures
+            && left.replacement == right.replacement
     }
 
     /// Takes over what an earlier life of the daemon left running under the same epoch. (Rule L10)
@@ -136,7 +139,9 @@ public struct GroupRunner: Equatable, Sendable {
     }
 
     /// Every resource runs.
-    public var isUp: Bool { self.goal == .up && self.resources.allSatisfy { $0.state == .running } }
+    public var isUp: Bool {
+        self.goal == .up && self.replacement == nil && self.resources.allSatisfy { $0.state == .running }
+    }
 
     /// Nothing of the group runs here, and no start is under way.
     public var isEmpty: Bool {

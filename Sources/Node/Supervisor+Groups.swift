@@ -89,6 +89,8 @@ extension Supervisor {
         }
         if assignment.releasing != nil, runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
+        } else if runner.goal == .up, let policy = self.state.policy.group(runner.name), !runner.agrees(with: policy) {
+            self.stepRunner(runner.name, runner.epoch, .change(policy), at: now, into: &effects)
         }
         self.repeatReports(runner.name, assignment, at: now, into: &effects)
     }

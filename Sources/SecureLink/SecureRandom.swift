@@ -13,6 +13,16 @@ public enum SecureRandom {
         return bytes
     }
 
+    /// SHA-256, 32 bytes: what is kept of a secret that must only be recognised.
+    public static func digest(_ bytes: [UInt8]) throws(SecureLinkError) -> [UInt8] {
+        ERR_clear_error()
+        var digest = [UInt8](repeating: 0, count: 32)
+        guard EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha256(), nil) == 1 else {
+            throw .unusable(what: "SHA-256", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
+        }
+        return digest
+    }
+
     /// Whether two secrets are equal, in a time that depends on their length alone.
     public static func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0

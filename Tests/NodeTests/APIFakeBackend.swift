@@ -105,7 +105,8 @@ final class FakeBackend: APIBackend {
                 ExplainReport.Candidate(node: "tok-1", eligible: true, reason: "most preferred"),
                 ExplainReport.Candidate(
                     node: "osk-1", eligible: false, reason: "its copy of pgdata is not in sync (V8)"),
-            ], events: EventReport.samples, nextStep: "holdfast volume resync pgdata --wait")
+            ], events: EventReport.samples, nextStep: "holdfast volume resync pgdata --wait",
+            recovery: "if its owner dies it usually runs again in about 3.4 s")
     }
     func createToken() async throws -> TokenReport { TokenReport(token: "hf1-abc", validSeconds: 3600) }
 }
@@ -124,7 +125,7 @@ extension StatusReport {
     static let sample = StatusReport(
         cluster: "prod", health: .healthy, healthSentence: "3 of 3 nodes up, any one may fail", servedBy: "osk-1",
         servedAgeSeconds: 0.1, leader: "tok-1", term: 4, commitIndex: 1208, policyIndex: 17, hasQuorum: true,
-        survivesFailures: 1, boundSeconds: 3.4,
+        survivesFailures: 1, boundSeconds: 361, usualSeconds: 3.4,
         nodes: [
             NodeReport(
                 name: "osk-1", site: "osaka", role: .member, state: .up, incarnation: 12, leaseRemainingSeconds: 1.6,

@@ -111,6 +111,39 @@ final class RecordedHooks: Sendable {
         }
     }
 
+    @Test func `a command that makes no sense fails in json where json is asked for`() async throws {
+        for words in [
+            ["status", "--nonsense", "-o", "json"], ["group", "move", "--output=json"], ["stauts", "-o", "json"],
+            ["events", "--limit", "0", "--output", "json"],
+        ] {
+            let recorded = RecordedConsole()
+            #expect(await self.run(words, console: recorded.console()) == 2)
+            let (output, errors) = recorded.state.withLock { ($0.output, $0.errors) }
+            let report = try APICoding.decode(ErrorReport.self, from: Data(output.utf8))
+            #expect(report.code == .usage && !report.message.isEmpty && !report.remedy.isEmpty, "\(words)")
+            #expect(errors.isEmpty)
+        }
+        let recorded = RecordedConsole()
+        #expect(await self.run(["status", "--nonsense"], console: recorded.console()) == 2)
+        #expect(recorded.state.withLock { $0.output.isEmpty && $0.errors.hasPrefix("error: ") })
+    }
+
+    @Test func `a table is cut to the width of a terminal, and to nothing else`() {
+        var table = Table(["NODE", "STATE", "REASON"])
+        table.add([.init(text: "tok-1"), .init(text: "up"), .init(text: "")])
+        table.add([.init(text: "osk-1"), .init(text: "suspected"), .init(text: "a majority hears nothing from it")])
+        let whole = table.lines(style: Style(isOn: false))
+        for width in 1...60 {
+            let lines = table.lines(style: Style(isOn: false, width: width))
+            for (line, full) in zip(lines, whole) {
+                #expect(line.count <= width)
+                if full.count <= width { #expect(line == full) } else { #expect(line.hasSuffix("…")) }
+            }
+        }
+        let coloured = table.lines(style: Style(isOn: true, width: 20))
+        #expect(coloured.allSatisfy { !$0.contains("\u{1B}") || $0.contains("\u{1B}[0m") })
+    }
+
     @Test func `set-up commands hand their options to the hooks`() async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
             "hf-\(UUID().uuidString.prefix(8))")

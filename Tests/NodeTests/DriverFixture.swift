@@ -27,6 +27,8 @@ final class SmallDaemon {
     let loop: DaemonLoop
     let joins: JoinServer
     let transport: Transport
+    /// How often the loop said that its log takes no more writes.
+    let failures = WaitingLock(0)
     let backend: Backend
 
     /// `fails` makes every write to the log fail.
@@ -44,6 +46,7 @@ final class SmallDaemon {
             settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
             at: MachineClock.now)
         self.transport = transport
+        let failures = self.failures
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: DaemonLoop.Actors(
@@ -54,9 +57,9 @@ final class SmallDaemon {
                 raiseStartCounter: { try store.raiseStartCounter(to: $0) },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
                 call: { _ in }, cancel: { _ in }, killGroup: { _ in }, volume: { _, _ in }, volumeServers: { _ in },
-                peers: { transport.keep($0) }, housekeeping: { _ in }),
+                peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log)
-        self.joins = JoinServer(paths: paths, file: self.file, queue: self.queue, log: log)
+        self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)
         self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
         let queue = self.queue
         let loop = self.loop

@@ -131,6 +131,36 @@ struct DriverTests {
         #expect(failure?.message.contains("the token was used") == true)
     }
 
+    @Test
+    func `a token survives the daemon, but neither its use nor a reboot nor an hour, and the file does not tell it`()
+        throws
+    {
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/tokens.json"
+        let now = Tick.zero + .seconds(100)
+        let end = now + .seconds(3600)
+        let (used, kept) = ([UInt8](repeating: 0xA5, count: 16), [UInt8](repeating: 0x5A, count: 16))
+        let first = JoinTokens(path: path, bootID: "boot")
+        try first.add(used, until: end, at: now)
+        try first.add(kept, until: end, at: now)
+        #expect(try first.claim(used, at: now))
+        #expect(try !first.claim(used, at: now), "two machines at once")
+        try first.release(used)
+        #expect(try first.claim(used, at: now))
+        try first.use(used)
+
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(!text.contains("5a5a5a5a") && !text.contains("a5a5a5a5"))
+        #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
+        let second = JoinTokens(path: path, bootID: "boot")
+        #expect(try !second.claim(used, at: now))
+        #expect(try !second.claim(kept, at: end))
+        #expect(try second.claim(kept, at: now))
+        #expect(try !JoinTokens(path: path, bootID: "another").claim(kept, at: now))
+        try "damaged".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(try !JoinTokens(path: path, bootID: "boot").claim(kept, at: now))
+    }
+
     @Test func `two daemons that joined replicate what one of them is told`() async throws {
         let scratch = try ScratchDirectory()
         let first = try SmallDaemon(try SmallDaemon.found(in: scratch))
@@ -156,6 +186,41 @@ struct DriverTests {
         #expect(view.supervisor.consensus.hasFailedDisk)
         let report = try await daemon.backend.status()
         #expect(report.health == .noQuorum)
+        #expect(daemon.failures.withLock { $0 } == 1)
+    }
+
+    @Test func `a disk that answers is never taken for dead, one that fails is`() throws {
+        let scratch = try ScratchDirectory()
+        var sound = try DiskProbe(directory: scratch.path)
+        var broken = DiskProbe(path: "broken") { .file(path: "broken", reason: "EIO", remedy: "") }
+        var failures = 0
+        for second in 1..<20 {
+            let now = Tick.zero + .seconds(UInt64(second))
+            #expect(sound.look(at: now) == nil)
+            sound.waitForAnswer()
+            failures += broken.look(at: now) == nil ? 0 : 1
+            broken.waitForAnswer()
+        }
+        #expect(failures == 18)
+        #expect(throws: DriverError.self) { try DiskProbe(directory: scratch.path + "/missing") }
+    }
+
+    @Test
+    func `a silent disk is dead after five seconds in which the loop ran, a pause of the machine is not its fault`() {
+        let never = WaitingLock(false)
+        var probe = DiskProbe(path: "silent") {
+            _ = never.wait { $0 ? true : nil }
+            return nil
+        }
+        defer { never.change { $0 = true } }
+        #expect(probe.look(at: .zero + .seconds(1)) == nil)
+        let late = Tick.zero + .seconds(100)
+        let early = (1...49).filter { _ in probe.look(at: late) != nil }
+        #expect(early.isEmpty)
+        #expect(probe.look(at: late) != nil)
+        never.change { $0 = true }
+        probe.waitForAnswer()
+        #expect(probe.look(at: late) == nil)
     }
 
     @Test func `mistakes in a configuration come back as usage, one line each`() async throws {

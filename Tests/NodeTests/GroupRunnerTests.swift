@@ -8,6 +8,7 @@ private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds
 /// A runner whose agents answer as told.
 private final class Bench {
     var runner: GroupRunner
+    let original: GroupPolicy
     var requests: [GroupRunner.Request] = []
     var now: UInt64 = 1000
 
@@ -19,8 +20,16 @@ private final class Bench {
         }
         let policy = GroupPolicy(
             name: GroupName("g"), nodes: ["a"], restartAttempts: attempts, resources: resources)
+        self.original = policy
         self.runner = GroupRunner(
             policy: policy, epoch: Epoch(generation: 0, index: 9), incarnation: Incarnation(3), firstCall: 1)
+    }
+
+    /// The group's policy with other resources.
+    func policy(_ change: (inout [ResourcePolicy]) -> Void) -> GroupPolicy {
+        var policy = self.original
+        change(&policy.resources)
+        return policy
     }
 
     func step(_ input: GroupRunner.Input) {
@@ -62,6 +71,86 @@ private final class Bench {
         _ = bench.succeed()
         bench.step(.exited(ResourceName("r1"), reason: "killed by signal 9"))
         #expect(bench.succeed() == ["stop r2", "stop r1", "start r1", "start r2"])
+        #expect(bench.runner.isUp)
+    }
+
+    @Test func `a volume that cannot be opened here is tried a few times, then the group is given up`() {
+        let bench = Bench(["volume", "exec"], attempts: 2)
+        let data = VolumeName("data")
+        bench.step(.resume)
+        for attempt in 1...2 {
+            #expect(bench.requests.contains(.openVolume(data)), "attempt \(attempt)")
+            bench.step(.volumeFailed(data, reason: "its disk failed"))
+            #expect(bench.runner.goal == .up)
+            bench.step(.volumeFailed(data, reason: "its disk failed"))
+            #expect(!bench.requests.contains(.openVolume(data)), "it waits before it tries again")
+            bench.now += 500
+            bench.step(.tick)
+        }
+        bench.step(.volumeFailed(data, reason: "its disk failed"))
+        #expect(bench.requests.contains(.closeVolume(data)))
+        bench.step(.volumeClosed(data))
+        let failure = GroupFailure(
+            resource: ResourceName("r0"), reason: "cannot be opened: its disk failed (3 times within 600.000s)",
+            isFatal: false)
+        #expect(bench.requests == [.reportStopped(failure)])
+    }
+
+    @Test func `a new configuration stops and starts what differs and what stands on it, once`() {
+        let bench = Bench(["volume", "filesystem", "exec", "address"])
+        bench.step(.resume)
+        bench.step(.volumeOpened(VolumeName("data")))
+        #expect(bench.succeed() == ["start r0", "start r1", "start r2", "start r3"])
+        let other = ResourcePolicy.Parameter("command", "other")
+        let policy = bench.policy { $0[2].parameters = [other] }
+        #expect(!bench.runner.agrees(with: policy))
+        bench.step(.change(policy))
+        #expect(bench.runner.agrees(with: policy) && !bench.runner.isUp)
+        #expect(bench.succeed() == ["stop r3", "stop r2", "start r2", "start r3"])
+        #expect(bench.runner.isUp)
+        #expect(bench.runner.resources[2].policy.parameters == [other])
+
+        let shorter = bench.policy {
+            $0[2].parameters = [other]
+            $0.removeLast()
+        }
+        bench.step(.change(shorter))
+        #expect(bench.succeed() == ["stop r3"])
+        #expect(bench.runner.isUp && bench.runner.resources.count == 3)
+        bench.step(.change(policy))
+        #expect(bench.succeed() == ["start r3"])
+        bench.step(.change(bench.policy { $0.insert(ResourcePolicy(name: ResourceName("new"), agent: "exec"), at: 0) }))
+        #expect(bench.succeed() == ["stop r3", "stop r2", "stop r1", "stop r0", "start new"])
+        #expect(bench.requests.contains(.openVolume(VolumeName("data"))))
+        bench.step(.volumeOpened(VolumeName("data")))
+        #expect(bench.succeed() == ["start r0", "start r1", "start r2", "start r3"])
+        #expect(bench.runner.isUp)
+    }
+
+    @Test func `new times stop nothing, and a stop comes before a new configuration`() {
+        let bench = Bench()
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.change(bench.policy { $0[1].stopTimeout = .seconds(7) }))
+        #expect(bench.call == nil && bench.runner.isUp)
+        bench.step(.stop(nil))
+        bench.step(.change(bench.policy { $0.removeAll() }))
+        bench.step(.tick)
+        #expect(bench.runner.resources.count == 3)
+    }
+
+    @Test func `a new configuration that comes while a start hangs or everything is killed is taken after that`() {
+        let bench = Bench()
+        bench.step(.resume)
+        let hanging = bench.call?.id
+        bench.step(.change(bench.policy { $0[0].parameters = [.init("mount", "/other")] }))
+        #expect(bench.requests.contains(.cancel(hanging ?? 0)))
+        #expect(bench.succeed() == ["stop r0", "start r0", "start r1", "start r2"])
+        bench.step(.suspend)
+        bench.step(.change(bench.policy { $0.removeLast() }))
+        bench.step(.killed(true))
+        bench.step(.resume)
+        #expect(bench.succeed() == ["start r0", "start r1"])
         #expect(bench.runner.isUp)
     }
 

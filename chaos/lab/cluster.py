@@ -83,7 +83,7 @@ class Cluster:
     def apply(self, text, name="cluster.yaml"):
         """Writes the configuration on the first living node and applies it."""
         node = self.any_node()
-        path = os.path.join(self.lab.node(node).directory, "state", name)
+        path = os.path.join(self.lab.node(node).state, name)
         with open(path, "w") as file:
             file.write(text)
         self.say(f"{node}# holdfast apply /var/lib/holdfast/{name}")
@@ -96,15 +96,20 @@ class Cluster:
         return [node.name for node in self.lab.nodes.values() if node.is_up and node.plugged]
 
     def any_node(self):
-        """A node to ask."""
-        return self.living()[0]
+        """A node to ask: one without a broken disk, if there is one."""
+        return min(self.living(), key=self.has_broken_disk)
+
+    def has_broken_disk(self, name):
+        """Whether the laboratory broke this node's disk: such a node may answer from memory, or not at all."""
+        disk = self.lab.node(name).disk
+        return disk is not None and disk.is_broken
 
     def status(self, node=None):
         """The status report as a node tells it, or None; without a name the leader is asked, who knows best."""
         if node is not None:
             return self.ask(node, "status")
         last = None
-        for name in sorted(self.living(), key=lambda name: name != self.last_leader):
+        for name in sorted(self.living(), key=lambda name: (self.has_broken_disk(name), name != self.last_leader)):
             report = self.ask(name, "status")
             if report:
                 last = report
@@ -177,6 +182,13 @@ class Cluster:
         self.lab.node(name).boot()
         self.start_daemon(name)
 
+    def change(self, count):
+        """Makes the log grow by entries that disturb nothing: the witness, which runs nothing, is drained and undrained."""
+        witness = next(node.name for node in self.lab.nodes.values() if node.role == "witness")
+        for number in range(count):
+            verb = "undrain" if number % 2 else "drain"
+            self.run(self.any_node(), "node", verb, witness, "--yes", check=False, timeout=10)
+
     def events(self):
         """Every event of the log that is kept, oldest first, with times of the boot clock as `at`."""
         offset = time.time() - clock()
@@ -204,11 +216,16 @@ class Cluster:
       - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}" }}
 """
 
+    def backing(self, name):
+        """Where a node keeps its copies: on the disk that can fail, if there is one."""
+        disk = self.lab.node(name).disk
+        return disk.place if disk else "/var/lib/holdfast"
+
     def database_policy(self, takeover="after-lease", size="512MiB", resync="200MB/s", extra=""):
         """PostgreSQL on a mirrored file system behind a floating address, and a heartbeat that starts first."""
         script = os.path.join(REPOSITORY, "chaos", "workload", "postgres_service.sh")
         replicas = "\n".join(
-            f"      {name}: {{ backing: /var/lib/holdfast/{DATABASE}.img, "
+            f"      {name}: {{ backing: {self.backing(name)}/{DATABASE}.img, "
             f'address: "{self.lab.node(name).address}:7410" }}' for name in self.members)
         return f"""cluster: {self.name}
 {extra}volumes:

@@ -4,6 +4,7 @@ import secrets
 import subprocess
 
 from . import leftovers
+from .disk import Disk
 from .network import Network
 from .node import Node
 from .shell import PYTHON, cgroup_root, clock, identity, run, wait_until
@@ -12,9 +13,12 @@ ROOT = "/var/tmp/holdfast-lab"
 
 
 class Lab:
-    """Nodes on bridges. `nodes` is a list of (name, site, role); `wan` maps sites to relay settings, or is None."""
+    """Nodes on bridges. `nodes` is a list of (name, site, role); `wan` maps sites to relay settings, or is None.
 
-    def __init__(self, purpose, nodes, wan=None, subnet="10.9.0", keep_files=False):
+    With `disks`, a pair of bytes and a directory, each node has that directory on a disk of its own that can fail.
+    """
+
+    def __init__(self, purpose, nodes, wan=None, subnet="10.9.0", keep_files=False, disks=None):
         if os.geteuid() != 0:
             raise SystemExit("the laboratory needs root: it makes namespaces, mounts and cgroups")
         leftovers.clean(purpose)
@@ -33,6 +37,8 @@ class Lab:
         self.network = Network(self, sites, wan)
         self.nodes = {
             name: Node(self, name, site, number, role) for number, (name, site, role) in enumerate(nodes, 1)}
+        for node in self.nodes.values() if disks else []:
+            node.disk = Disk(self, node.name, *disks)
         self.client_namespace = f"{self.name}-client"
         self.children = []
         self.program_directory = "/usr/local/bin"  # first in every node's PATH
@@ -50,6 +56,8 @@ class Lab:
             ip -n {self.client_namespace} link set eth0 up
             ip -n {self.client_namespace} addr add {self.subnet}.250/24 dev eth0""")
         for node in self.nodes.values():
+            if node.disk:
+                node.disk.up()
             node.boot()
         return self
 
@@ -63,6 +71,8 @@ class Lab:
             if node.is_up:
                 node.freeze(False)
                 node.power_off()
+            if node.disk:
+                node.disk.down()
         run(["ip", "netns", "del", self.client_namespace], check=False)
         self.network.down()
         leftovers.remove(self.directory, self.state, keep_files=self.keep_files)

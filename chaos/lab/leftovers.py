@@ -8,6 +8,7 @@ import time
 from .shell import clock, is_alive, is_zombie, run, send
 
 ROOT = "/var/tmp/holdfast-lab"
+DISK_FILE = "state-disk"  # what a node's own disk is called beside its server
 
 
 def write(directory, state):
@@ -80,7 +81,7 @@ def is_attached(name, directory):
     result = run(["losetup", "-n", "-O", "BACK-FILE", name], check=False)
     path = result.stdout.strip()
     # Of a file system that is gone only the last part of the path is left.
-    return result.returncode == 0 and (path.startswith(directory) or path == "/nbd")
+    return result.returncode == 0 and (path.startswith(directory) or path in ("/nbd", f"/{DISK_FILE}"))
 
 
 def kill_cgroup(path):

@@ -24,6 +24,11 @@ mkdir -p /run/lock /run/user /run/sshd "$LAB_STATE" "$LAB_SRV"
 mkdir -p /var/lib/holdfast /srv
 mount --bind "$LAB_STATE" /var/lib/holdfast
 mount --bind "$LAB_SRV" /srv
+if [ -n "$LAB_DISK" ]; then
+    e2fsck -p "$LAB_DISK" || [ $? -lt 4 ]
+    mkdir -p "$LAB_DISK_PLACE"
+    mount -t ext4 -o errors=remount-ro "$LAB_DISK" "$LAB_DISK_PLACE"
+fi
 exec "$LAB_PYTHON" "$LAB_REAPER"
 """
 
@@ -40,6 +45,7 @@ class Node:
         # All nodes share the kernel's loop devices, which are known by their file's path: it must name the node.
         self.run_directory = f"/run/{lab.name}-{name}"
         self.noted_devices = []
+        self.disk = None  # a `Disk` for /var/lib/holdfast that can fail; without one it is a directory
         self.init = None
         self.boot_id = None
         self.plugged = False
@@ -67,7 +73,8 @@ class Node:
         environment = dict(
             os.environ, LAB_CGROUP=self.cgroup, LAB_HOST=self.name, LAB_PYTHON=PYTHON,
             LAB_STATE=f"{self.directory}/state", LAB_SRV=f"{self.directory}/srv",
-            LAB_REAPER=os.path.join(HERE, "reaper.py"))
+            LAB_REAPER=os.path.join(HERE, "reaper.py"), LAB_DISK=self.disk.device if self.disk else "",
+            LAB_DISK_PLACE=self.disk.place if self.disk else "")
         with open(os.path.join(self.directory, "boot.log"), "ab") as log:
             outer = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "--uts", "--ipc", "--pid",
@@ -107,6 +114,8 @@ class Node:
         instant = clock()
         send(self.init, signal.SIGKILL)
         self.resume_sessions()
+        if self.disk:
+            self.disk.answer()  # who waits for a hung disk cannot die
         if cut is not None:
             cut.wait()
         self.plugged = False
@@ -125,6 +134,15 @@ class Node:
                 if name.endswith(".log"):
                     target = f"{os.path.relpath(folder, source)}/{name}".replace("/", "-")
                     shutil.copyfile(os.path.join(folder, name), os.path.join(self.directory, target))
+
+    def path(self, inside):
+        """A path of the node, seen from outside; it must be up."""
+        return f"/proc/{self.init[0]}/root{inside}"
+
+    @property
+    def state(self):
+        """The node's state directory, seen from outside."""
+        return self.path("/var/lib/holdfast")
 
     # Commands
 

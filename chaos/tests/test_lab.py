@@ -93,6 +93,76 @@ class Wires(unittest.TestCase):
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
+class Disks(unittest.TestCase):
+    WRITE = "echo x > /var/lib/holdfast/{0} && sync /var/lib/holdfast/{0}"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab("test-disks", NODES, disks=(16 << 20,)).up()
+        cls.one, cls.two = cls.lab.node("one"), cls.lab.node("two")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.down()
+
+    def write(self, node, name):
+        return node.run(self.WRITE.format(name), check=False)
+
+    def test_full_and_free_again(self):
+        self.one.disk.fill(self.one.state)
+        self.assertIn("No space left", self.write(self.one, "full").stderr)
+        self.assertEqual(self.write(self.two, "other").returncode, 0)
+        self.one.disk.free(self.one.state)
+        self.assertEqual(self.write(self.one, "free").returncode, 0)
+
+    def test_failing_until_repaired_and_booted(self):
+        self.assertEqual(self.write(self.two, "before").returncode, 0)
+        self.two.disk.fail()
+        self.assertIn("Input/output error", self.write(self.two, "lost").stderr)
+        self.two.disk.repair()
+        self.two.power_off()
+        self.two.boot()
+        self.assertEqual(self.two.run("cat /var/lib/holdfast/before").stdout, "x\n")
+        self.assertEqual(self.write(self.two, "after").returncode, 0)
+
+    def test_hanging_until_it_answers_and_past_a_power_loss(self):
+        self.one.disk.hang()
+        self.one.spawn(["bash", "-c", self.WRITE.format("late") + "; sleep 1000"], "/dev/null")
+
+        def stuck():
+            for pid, words in self.one.processes().items():
+                if words and words[0] == "sync":
+                    with open(f"/proc/{pid}/stat") as file:
+                        return file.read().rsplit(")", 1)[1].split()[0] == "D"
+            return False
+        wait_until(stuck, 10, "the writer waits in the kernel")
+        self.one.disk.answer()
+        wait_until(lambda: not stuck(), 10, "the writer goes on")
+        self.assertEqual(self.one.run("cat /var/lib/holdfast/late").stdout, "x\n")
+        self.one.disk.hang()
+        self.one.spawn(["bash", "-c", self.WRITE.format("later")], "/dev/null")
+        wait_until(stuck, 10, "the writer waits in the kernel")
+        self.one.power_off()
+        self.one.boot()
+        self.assertEqual(self.write(self.one, "again").returncode, 0)
+
+    def test_an_interrupted_run_is_cleaned_up_although_a_disk_hangs(self):
+        first = Lab("test-hung", NODES, disks=(16 << 20,)).up()
+        node, device = first.node("one"), first.node("one").disk.device
+        node.disk.hang()
+        node.spawn(["bash", "-c", self.WRITE.format("never")], "/dev/null")
+        first.state["owner"] = [first.state["owner"][0], 1]  # as if its process had ended
+        first.save()
+        Lab("test-hung", NODES).down()
+        self.assertFalse(os.path.exists(first.cgroup))
+        self.assertNotIn(first.name, run("losetup -l -n -O BACK-FILE").stdout)
+        for each in first.nodes.values():
+            each.outer.wait()
+            each.disk.process.wait()
+        self.assertTrue(device.startswith("/dev/loop"))
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
 class FarApart(unittest.TestCase):
     def test_delay_loss_and_cuts_change_while_it_runs(self):
         lab = Lab("test-wan", NODES, wan={"left": "delay=10", "right": "delay=10"}).up()

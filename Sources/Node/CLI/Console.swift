@@ -13,6 +13,8 @@ public struct Console: Sendable {
     public var outputIsTerminal: Bool
     /// Standard error is a terminal, so that progress bars may move.
     public var errorIsTerminal: Bool
+    /// How many characters fit into a line of the terminal behind standard output; nil when it does not say.
+    public var columns: @Sendable () -> Int?
     /// Somebody is there to answer a question.
     public var isInteractive: Bool
     /// `NO_COLOR` is not set.
@@ -28,7 +30,8 @@ public struct Console: Sendable {
     public init(
         write: @escaping @Sendable (String) -> Void, writeError: @escaping @Sendable (String) -> Void,
         readAnswer: @escaping @Sendable () -> String? = { nil }, outputIsTerminal: Bool = false,
-        errorIsTerminal: Bool = false, isInteractive: Bool = false, allowsColor: Bool = true,
+        errorIsTerminal: Bool = false, columns: @escaping @Sendable () -> Int? = { nil }, isInteractive: Bool = false,
+        allowsColor: Bool = true,
         variables: [String: String] = [:], pause: @escaping @Sendable (UInt64) async throws -> Void,
         milliseconds: @escaping @Sendable () -> UInt64
     ) {
@@ -37,6 +40,7 @@ public struct Console: Sendable {
         self.readAnswer = readAnswer
         self.outputIsTerminal = outputIsTerminal
         self.errorIsTerminal = errorIsTerminal
+        self.columns = columns
         self.isInteractive = isInteractive
         self.allowsColor = allowsColor
         self.variables = variables
@@ -53,6 +57,10 @@ public struct Console: Sendable {
             writeError: { FileHandle.standardError.write(Data($0.utf8)) },
             readAnswer: { readLine() },
             outputIsTerminal: isatty(STDOUT_FILENO) == 1, errorIsTerminal: isatty(STDERR_FILENO) == 1,
+            columns: {
+                var size = winsize()
+                return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : nil
+            },
             isInteractive: isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1,
             allowsColor: (variables["NO_COLOR"] ?? "").isEmpty && variables["TERM"] != "dumb", variables: variables,
             pause: { try await Task.sleep(for: .milliseconds($0)) },
@@ -63,12 +71,14 @@ public struct Console: Sendable {
     }
 
     /// Colours for standard output.
-    var style: Style { Style(isOn: self.outputIsTerminal && self.allowsColor) }
+    var style: Style {
+        Style(isOn: self.outputIsTerminal && self.allowsColor, width: self.outputIsTerminal ? self.columns() : nil)
+    }
     /// Colours for standard error.
     var errorStyle: Style { Style(isOn: self.errorIsTerminal && self.allowsColor) }
 }
 
-/// Colours, or none. They only repeat what the words say.
+/// Colours, or none (they only repeat what the words say), and how wide a table may be.
 struct Style: Sendable {
     enum Tone: String {
         case good = "32"
@@ -79,6 +89,13 @@ struct Style: Sendable {
         case plain = ""
     }
     var isOn: Bool
+    /// In characters; nil where nobody looks at a screen.
+    var width: Int?
+
+    init(isOn: Bool, width: Int? = nil) {
+        self.isOn = isOn
+        self.width = width
+    }
 
     func paint(_ text: String, _ tone: Tone) -> String {
         self.isOn && tone != .plain && !text.isEmpty ? "\u{1B}[\(tone.rawValue)m\(text)\u{1B}[0m" : text

@@ -48,10 +48,10 @@ public struct HoldfastCommand: AsyncParsableCommand {
     public static func run(_ arguments: [String], hooks: CommandHooks, console: Console) async -> Int32 {
         let environment = CommandEnvironment(hooks: hooks, console: console)
         return await CommandEnvironment.$current.withValue(environment) {
-            var asJSON = false
+            var asJSON = self.asksForJSON(arguments)
             do {
                 var command = try self.parseAsRoot(arguments)
-                asJSON = (command as? any ConversingCommand)?.output.format == .json
+                asJSON = (command as? any ConversingCommand).map { $0.output.format == .json } ?? asJSON
                 if var asynchronous = command as? any AsyncParsableCommand {
                     try await asynchronous.run()
                 } else {
@@ -67,39 +67,54 @@ public struct HoldfastCommand: AsyncParsableCommand {
     private static func report(
         _ error: any Error, arguments: [String], asJSON: Bool, console: Console
     ) -> Int32 {
-        if let failure = error as? APIFailure {
-            if asJSON, let text = try? APICoding.encode(failure.report, pretty: true) {
-                console.write(String(decoding: text, as: UTF8.self) + "\n")
-            } else {
-                console.writeError(self.text(failure, style: console.errorStyle))
-            }
-            return failure.code.exitCode
-        }
+        if let failure = error as? APIFailure { return self.report(failure, asJSON: asJSON, console: console) }
         if let exit = error as? ExitCode { return exit.rawValue }
         let code = self.exitCode(for: error)
         if code == .success {
             console.write(self.fullMessage(for: error) + "\n")
             return 0
         }
+        if code == .validationFailure, asJSON {
+            let suggestion = self.suggestion(for: arguments).map { "did you mean `holdfast \($0)`?" }
+            let failure = APIFailure(
+                .usage, self.message(for: error),
+                remedy: suggestion ?? "see `holdfast help`, or --help of the subcommand")
+            return self.report(failure, asJSON: true, console: console)
+        }
         if code == .validationFailure {
             let message = self.fullMessage(for: error)
             let lowered = message.hasPrefix("Error: ") ? "error: " + message.dropFirst(7) : message
-            console.writeError(lowered + "\n" + self.suggestion(for: arguments))
+            let suggestion = self.suggestion(for: arguments).map { "  next: did you mean `holdfast \($0)`?\n" } ?? ""
+            console.writeError(lowered + "\n" + suggestion)
             return FailureCode.usage.exitCode
         }
-        let failure = APIFailure(.error, "\(error)", remedy: "")
-        console.writeError(self.text(failure, style: console.errorStyle))
+        return self.report(APIFailure(.error, "\(error)", remedy: ""), asJSON: asJSON, console: console)
+    }
+
+    private static func report(_ failure: APIFailure, asJSON: Bool, console: Console) -> Int32 {
+        if asJSON, let text = try? APICoding.encode(failure.report, pretty: true) {
+            console.write(String(decoding: text, as: UTF8.self) + "\n")
+        } else {
+            console.writeError(self.text(failure, style: console.errorStyle))
+        }
         return failure.code.exitCode
     }
 
+    /// Whether `-o json` is among words that could not be parsed as a whole.
+    private static func asksForJSON(_ arguments: [String]) -> Bool {
+        let words = arguments.prefix { $0 != "--" }
+        if words.contains(where: { ["--output=json", "-o=json", "-ojson"].contains($0) }) { return true }
+        return zip(words, words.dropFirst()).contains { ["-o", "--output"].contains($0) && $1 == "json" }
+    }
+
     /// A subcommand that was probably meant by the first word.
-    private static func suggestion(for arguments: [String]) -> String {
+    private static func suggestion(for arguments: [String]) -> String? {
         let subcommands = self.configuration.groupedSubcommands.flatMap(\.subcommands)
         let known = subcommands.compactMap { $0.configuration.commandName }
         guard let word = arguments.first, !word.hasPrefix("-"), !known.contains(word),
             let nearest = Suggestion.nearest(to: word, among: known)
-        else { return "" }
-        return "  next: did you mean `holdfast \(nearest)`?\n"
+        else { return nil }
+        return nearest
     }
 
     private static func text(_ failure: APIFailure, style: Style) -> String {

@@ -9,6 +9,8 @@ struct Backend: APIBackend {
     let queue: WaitingLock<[DaemonLoop.Item]>
     let joins: JoinServer
     let file: NodeFile
+    /// Where the guard leaves its note about the watchdog.
+    var runDirectory = ""
 
     private static let eventPoll = Span.milliseconds(150)
 
@@ -22,7 +24,8 @@ struct Backend: APIBackend {
     }
 
     func status() async throws -> StatusReport {
-        StatusBuilder(try await self.view()).report(clusterName: self.file.cluster, nodeName: self.file.name)
+        StatusBuilder(try await self.view(), watchdog: WatchdogNote.read(runDirectory: self.runDirectory)).report(
+            clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
     func policy() async throws -> PolicyReport {
@@ -99,7 +102,27 @@ struct Backend: APIBackend {
             }
         }
         for group in unborn { _ = apply(.declareAbsent(group, statement: "forecast")) }
-        return self.actions(policy, fork.observation, unborn: unborn)
+        return self.restarts(policy, state) + self.actions(policy, fork.observation, unborn: unborn)
+    }
+
+    /// What a new configuration starts again in place.
+    private func restarts(_ policy: ClusterPolicy, _ state: ClusterState) -> [PlanReport.Action] {
+        state.groups.compactMap { record -> PlanReport.Action? in
+            guard let owner = record.assignment?.node, let old = state.policy.group(record.name)?.resources,
+                let new = policy.group(record.name)?.resources
+            else { return nil }
+            let kept = ResourcePolicy.commonStart(old, new)
+            let stopped = old[kept...].map(\.name.rawValue)
+            let started = new[kept...].map(\.name.rawValue)
+            guard !stopped.isEmpty || !started.isEmpty else { return nil }
+            let parts = [
+                stopped.isEmpty ? nil : "stop \(Suggestion.list(stopped.reversed()))",
+                started.isEmpty ? nil : "start \(Suggestion.list(started))",
+            ].compactMap { $0 }
+            return PlanReport.Action(
+                sentence: "\(parts.joined(separator: ", then ")) of \(record.name) on \(state.name(of: owner))",
+                reason: "what changes is started anew in place, with all that stands on it")
+        }
     }
 
     private func actions(
@@ -131,7 +154,7 @@ struct Backend: APIBackend {
         }
         let index = try await self.propose(.configure(policy, text: request.text, expectedIndex: expected))
         return MutationResult(
-            accepted: true, index: index.rawValue, sentence: "the configuration is in force since entry \(index)",
+            accepted: true, index: index.rawValue, sentence: "the configuration is in force",
             changes: changes, actions: actions, warnings: warnings)
     }
 

@@ -9,13 +9,19 @@ import Resources
 ///
 /// SIGTERM and SIGINT end this process alone. Guard, volume servers and services run on under the lease, and the next
 /// daemon adopts them if it comes before the lease ends: a restart stops nothing. (Rules L10, L13)
+///
+/// A log that takes no more writes, or a disk that answers no more, ends it too, with an error: whoever restarts it gets a
+/// working disk again, and with it the lease; or the lease ends, and the other nodes take over.
 struct Daemon {
     private static let reportInterval = Span.seconds(1)
+    /// Long enough for the message that hands leadership over.
+    private static let farewell = Span.milliseconds(100)
 
     private let paths: NodePaths
     private let file: NodeFile
     private let log = DriverLog()
     private let queue = WaitingLock<[DaemonLoop.Item]>([])
+    private let stopped = OneAnswer<(any Error)?>()
 
     private init(_ options: DaemonOptions) throws {
         self.paths = NodePaths(directory: options.directory, run: options.runDirectory)
@@ -28,8 +34,8 @@ struct Daemon {
         signal(SIGPIPE, SIG_IGN)
         let daemon = try Daemon(options)
         let api = try daemon.start()
-        let stopped = OneAnswer<(any Error)?>()
-        let sources = daemon.stopOnSignals(stopped)
+        let stopped = daemon.stopped
+        let sources = daemon.stopOnSignals()
         let server = Task {
             do {
                 try await APIServer(backend: api, socketPath: daemon.paths.socket).run()
@@ -43,7 +49,8 @@ struct Daemon {
         await Self.handLeadershipOver(api)
         daemon.queue.change { $0.append(.stop) }
         server.cancel()
-        if failure == nil { unlink(daemon.paths.socket) }
+        if failure == nil || failure is DiskFailure { unlink(daemon.paths.socket) }
+        if failure is DiskFailure { try? await Task.sleep(nanoseconds: Self.farewell.nanoseconds) }
         daemon.log.flush()
         if let failure { throw failure }
         // Threads that wait for sockets and agents need no goodbye, and nobody waits for them.
@@ -62,8 +69,18 @@ struct Daemon {
         }
     }
 
-    private func stopOnSignals(_ stopped: OneAnswer<(any Error)?>) -> [any DispatchSourceSignal] {
-        [SIGTERM, SIGINT].map { number in
+    /// Why the daemon ends although nobody asked it to: a disk it needs is dead.
+    private struct DiskFailure: Error, CustomStringConvertible {
+        var cause: any Error
+        var description: String {
+            "\(self.cause). This daemon ends. What runs here goes on if the next one can write before the lease ends; "
+                + "otherwise it is stopped here, and started elsewhere"
+        }
+    }
+
+    private func stopOnSignals() -> [any DispatchSourceSignal] {
+        let stopped = self.stopped
+        return [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             let log = self.log
@@ -91,6 +108,7 @@ struct Daemon {
                 + "boot \(bootID)")
         let agents = AgentHost(self.environment(cgroupRoot), log: self.log)
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
+        let probe = try DiskProbe(directory: self.paths.directory)
         let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
         let now = MachineClock.now
         let supervisor = try Supervisor(
@@ -104,8 +122,9 @@ struct Daemon {
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
-            actors: self.actors(store, transport, agents, volumes, lease, cgroupRoot: cgroupRoot), log: self.log)
-        let joins = JoinServer(paths: self.paths, file: self.file, queue: self.queue, log: self.log)
+            actors: self.actors(store, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot), log: self.log)
+        let joins = JoinServer(
+            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
         agents.report(to: self.queue)
         // Before the log has told who the nodes are, those of the join answer do.
         transport.keep(self.seeds(supervisor))
@@ -115,7 +134,7 @@ struct Daemon {
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0) }))
         DriverThread.start("supervisor") { loop.run() }
-        return Backend(loop: loop, queue: queue, joins: joins, file: self.file)
+        return Backend(loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run)
     }
 
     private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
@@ -125,11 +144,19 @@ struct Daemon {
     }
 
     private func actors(
-        _ store: LogStore, _ transport: Transport, _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage,
-        cgroupRoot: String
+        _ store: LogStore, _ probe: DiskProbe, _ transport: Transport, _ agents: AgentHost, _ volumes: VolumeKeeper,
+        _ lease: LeasePage, cgroupRoot: String
     ) -> DaemonLoop.Actors {
         let queue = self.queue
         let factsPath = self.paths.facts
+        let stopped = self.stopped
+        let log = self.log
+        let dead = { @Sendable (what: String, failure: DriverError) in
+            log.error("\(what) is dead: \(failure)")
+            stopped.give(DiskFailure(cause: failure))
+        }
+        var probe: DiskProbe? = probe
+        var copies = CopyProbes()
         var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
         var nextReport = Tick.zero
         return DaemonLoop.Actors(
@@ -141,14 +168,26 @@ struct Daemon {
             cancel: { agents.cancel($0) },
             killGroup: { agents.kill($0, queue) },
             volume: { volumes.send($0, $1) },
-            volumeServers: { volumes.keep($0) },
+            volumeServers: {
+                volumes.keep($0)
+                copies.keep($0)
+            },
             peers: { transport.keep($0) },
             housekeeping: { now in
                 keeper?.look(lastSeen: lease.guardSeen, at: now)
+                if let failure = probe?.look(at: now) {
+                    dead("the disk of the log", failure)
+                    probe = nil
+                }
+                if let failure = copies.look(at: now, isOpenHere: { volumes.isOpenHere($0) }) {
+                    dead("the disk under an open volume", failure)
+                    copies = CopyProbes()
+                }
                 guard now >= nextReport else { return }
                 nextReport = now + Self.reportInterval
                 volumes.askAll()
-            })
+            },
+            logFailed: { stopped.give(DiskFailure(cause: $0)) })
     }
 
     private func environment(_ cgroupRoot: String) -> AgentEnvironment {

@@ -46,6 +46,8 @@ final class DaemonLoop: @unchecked Sendable {
         var peers: ([PeerSpec]) -> Void
         /// Called about twenty times a second.
         var housekeeping: (Tick) -> Void
+        /// Called once, when the log takes no more writes: what this node could still promise is over.
+        var logFailed: (any Error) -> Void
     }
 
     private static let tickInterval = Span.milliseconds(50)
@@ -217,6 +219,7 @@ final class DaemonLoop: @unchecked Sendable {
         self.log.error("the log cannot be written: \(error)")
         self.dropPromises(after: place)
         self.supervisor.step(.diskFailed, at: MachineClock.now, into: &self.effects)
+        self.actors.logFailed(error)
     }
 
     /// Consensus messages that rest on something that is not durable must not leave.

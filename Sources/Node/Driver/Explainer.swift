@@ -36,7 +36,7 @@ struct Explainer {
         return ExplainReport(
             group: name, sentence: self.sentence(group), reasons: reasons,
             candidates: self.candidates(observed), events: events.map { EventReport($0, state) },
-            nextStep: self.next(group))
+            nextStep: self.next(group), recovery: self.status.recoverySentence(record.name))
     }
 
     private func sentence(_ group: GroupReport) -> String {

@@ -5,24 +5,20 @@ import SecureLink
 
 /// The side of a join that admits: on the node that ran `init`, which keeps the authority's key.
 final class JoinServer: Sendable {
-    private struct Secret {
-        var bytes: [UInt8]
-        var expires: Tick
-        var isInUse = false
-    }
-
     /// How long a token is good for.
     static let validity = Span.seconds(3600)
-    private static let secretsMaximum = 64
     private static let answerTime = Span.seconds(15)
 
     private let paths: NodePaths
     private let file: NodeFile
     private let log: DriverLog
     private let queue: WaitingLock<[DaemonLoop.Item]>
-    private let secrets = WaitingLock<[Secret]>([])
+    private let tokens: JoinTokens
 
-    init(paths: NodePaths, file: NodeFile, queue: WaitingLock<[DaemonLoop.Item]>, log: DriverLog) {
+    init(
+        paths: NodePaths, file: NodeFile, bootID: String, queue: WaitingLock<[DaemonLoop.Item]>, log: DriverLog
+    ) {
+        self.tokens = JoinTokens(path: paths.joinTokens, bootID: bootID)
         self.paths = paths
         self.file = file
         self.queue = queue
@@ -32,7 +28,7 @@ final class JoinServer: Sendable {
     /// Whether this node can issue tokens and certificates.
     var keepsAuthority: Bool { FileManager.default.fileExists(atPath: self.paths.authorityKey) }
 
-    /// A fresh token. It is kept in memory: a restart of the daemon voids it.
+    /// A fresh token; a restart of the daemon does not void it, a reboot does.
     func createToken() throws -> JoinToken {
         guard let place = HostPort(self.file.address) else {
             throw DriverError.file(
@@ -42,11 +38,8 @@ final class JoinServer: Sendable {
         let token = try JoinToken(
             host: place.host, port: place.port,
             certificateAuthorityFingerprint: try CertificateAuthority.fingerprint(ofPEM: authority))
-        self.secrets.change { secrets in
-            secrets.removeAll { $0.expires <= MachineClock.now }
-            if secrets.count >= Self.secretsMaximum { secrets.removeFirst() }
-            secrets.append(Secret(bytes: token.secret, expires: MachineClock.now + Self.validity))
-        }
+        let now = MachineClock.now
+        try self.tokens.add(token.secret, until: now + Self.validity, at: now)
         return token
     }
 
@@ -79,29 +72,23 @@ final class JoinServer: Sendable {
     }
 
     private func admit(_ question: JoinQuestion) -> JoinAnswer {
-        let now = MachineClock.now
-        let isKnown = self.secrets.change { secrets -> Bool in
-            secrets.removeAll { $0.expires <= now }
-            guard let place = secrets.firstIndex(where: { SecureRandom.areEqual($0.bytes, question.secret) }),
-                !secrets[place].isInUse
-            else { return false }
-            secrets[place].isInUse = true
-            return true
-        }
-        guard isKnown else {
-            return .refused(
-                "the token was used, is more than an hour old, or was made before this node's daemon was restarted; "
-                    + "get a new one with `holdfast token`")
-        }
-        let answer = self.issue(question)
-        self.secrets.change { secrets in
-            if case .welcome = answer {
-                secrets.removeAll { SecureRandom.areEqual($0.bytes, question.secret) }
-            } else if let place = secrets.firstIndex(where: { SecureRandom.areEqual($0.bytes, question.secret) }) {
-                secrets[place].isInUse = false
+        do {
+            guard try self.tokens.claim(question.secret, at: MachineClock.now) else {
+                return .refused(
+                    "the token was used, is more than an hour old, or was made before this machine was rebooted; "
+                        + "get a new one with `holdfast token`")
             }
+            let answer = self.issue(question)
+            // Void on disk before the answer leaves, or a crash would let it count twice.
+            if case .welcome = answer {
+                try self.tokens.use(question.secret)
+            } else {
+                try self.tokens.release(question.secret)
+            }
+            return answer
+        } catch {
+            return .refused("the token cannot be looked up or voided: \(error)")
         }
-        return answer
     }
 
     private func issue(_ question: JoinQuestion) -> JoinAnswer {

@@ -9,13 +9,16 @@ struct StatusBuilder {
     let me: NodeID
     let plan: Plan
     let observation: Observation
+    /// What the guard of this node said about its watchdog; nil when it said nothing.
+    var watchdog: WatchdogNote?
 
     /// A leader that was not heard for this long leads no more, as far as this node can tell.
     private static let leaderSilenceMaximum = Span.milliseconds(1500)
     /// A summary older than this says nothing about now.
     static let summaryAgeMaximum = Span.seconds(3)
 
-    init(_ view: DaemonLoop.View) {
+    init(_ view: DaemonLoop.View, watchdog: WatchdogNote? = nil) {
+        self.watchdog = watchdog
         self.view = view
         self.state = view.supervisor.state
         self.me = view.supervisor.identity.node
@@ -48,8 +51,9 @@ struct StatusBuilder {
             leader: self.hasQuorum ? consensus.leader.map { self.state.name(of: $0) } : nil,
             term: consensus.term.rawValue, commitIndex: consensus.commitIndex.rawValue,
             policyIndex: self.state.policyIndex.rawValue, hasQuorum: self.hasQuorum, survivesFailures: survives,
-            boundSeconds: self.boundSeconds, warnings: self.warnings(volumes), nodes: nodes, groups: groups,
-            volumes: volumes)
+            boundSeconds: self.recoveries.map(\.worst).max().map { self.seconds($0) },
+            usualSeconds: self.usualSeconds, warnings: self.warnings(volumes), notes: self.notes, nodes: nodes,
+            groups: groups, volumes: volumes)
     }
 
     // MARK: Judgement
@@ -144,15 +148,6 @@ struct StatusBuilder {
             spares.append(max(0, Eligibility(group, policy, self.observation).candidates.count - 1))
         }
         return spares.min() ?? 0
-    }
-
-    /// BoundedRecovery: the wait T, an election, and the longest start of a group.
-    private var boundSeconds: Double? {
-        guard !self.state.policy.groups.isEmpty else { return nil }
-        let starts = self.state.policy.groups.map { group in
-            group.resources.reduce(Span.zero) { $0 + $1.startTimeout }
-        }
-        return self.seconds(self.state.wait + .seconds(1) + (starts.max() ?? .zero))
     }
 
     private func warnings(_ volumes: [VolumeReport]) -> [String] {

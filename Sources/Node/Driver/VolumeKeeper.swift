@@ -53,6 +53,11 @@ final class VolumeKeeper: Sendable {
         self.state.withLock { $0.servers.first { $0.name == name }?.server }?.send(command)
     }
 
+    /// Whether the volume is open on this node, by the last word of its server.
+    func isOpenHere(_ name: VolumeName) -> Bool {
+        self.state.withLock { $0.servers.first { $0.name == name }?.server.isOpen ?? false }
+    }
+
     /// Asks every server how it stands.
     func askAll() {
         for (_, server) in self.state.withLock({ $0.servers }) { server.send(.report) }
@@ -136,6 +141,8 @@ final class VolumeServerHandle: Sendable {
             if state.socket >= 0 { shutdown(state.socket, Int32(SHUT_RDWR)) }
         }
     }
+
+    var isOpen: Bool { self.state.withLock { $0.isOwner } }
 
     /// Queues a command, if somebody is connected.
     func send(_ command: VolumeCommand) {

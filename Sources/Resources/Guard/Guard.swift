@@ -67,16 +67,23 @@ public enum Guard {
 
     private static func watchdog(_ options: Options, _ log: GuardLog) -> WatchdogDevice? {
         let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
+        func tell(_ isArmed: Bool, _ text: String) {
+            WatchdogNote(isArmed: isArmed, text: text).write(runDirectory: options.runDirectory)
+        }
         guard let path = options.watchdog else {
             log.write("no watchdog: should this kernel hang, nobody resets it", at: now)
+            let isThere = access("/dev/watchdog", F_OK) == 0
+            tell(false, isThere ? "HOLDFAST_WATCHDOG is not set" : "there is no /dev/watchdog")
             return nil
         }
         do {
             let device = try WatchdogDevice(path: path, seconds: options.watchdogSeconds)
             log.write("armed the watchdog \(path), timeout \(device.seconds) s", at: now)
+            tell(true, path)
             return device
         } catch {
             log.write("no watchdog: \(error)", at: now)
+            tell(false, "\(error)")
             return nil
         }
     }

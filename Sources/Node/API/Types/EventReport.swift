@@ -73,10 +73,12 @@ public struct ExplainReport: Codable, Equatable, Sendable {
     public var events: [EventReport]
     /// What an operator could do next.
     public var nextStep: String?
+    /// How long a failure of its owner lasts, and what that time is made of.
+    public var recovery: String?
     /// All fields.
     public init(
         apiVersion: Int = 1, group: String, sentence: String, reasons: [String] = [], candidates: [Candidate] = [],
-        events: [EventReport] = [], nextStep: String? = nil
+        events: [EventReport] = [], nextStep: String? = nil, recovery: String? = nil
     ) {
         self.apiVersion = apiVersion
         self.group = group
@@ -85,5 +87,6 @@ public struct ExplainReport: Codable, Equatable, Sendable {
         self.candidates = candidates
         self.events = events
         self.nextStep = nextStep
+        self.recovery = recovery
     }
 }

@@ -37,10 +37,14 @@ public struct StatusReport: Codable, Equatable, Sendable {
     public var hasQuorum: Bool
     /// How many more nodes may fail, whichever they are, before services stop.
     public var survivesFailures: Int
-    /// Seconds within which every group runs again after one failure. (BoundedRecovery)
+    /// Seconds within which every group runs again after one failure, all start timeouts used up. (BoundedRecovery)
     public var boundSeconds: Double?
+    /// Seconds after which every group usually runs again: as `boundSeconds`, with the time that its last start took.
+    public var usualSeconds: Double?
     /// What does no harm yet but should be looked at.
     public var warnings: [String]
+    /// Facts that limit a promise and need no action.
+    public var notes: [String]
     /// The nodes, sorted by name.
     public var nodes: [NodeReport]
     /// The groups, sorted by name.
@@ -52,7 +56,8 @@ public struct StatusReport: Codable, Equatable, Sendable {
         apiVersion: Int = 1, cluster: String, health: Health, healthSentence: String, reasons: [String] = [],
         servedBy: String, servedAgeSeconds: Double, leader: String? = nil, term: UInt64, commitIndex: UInt64,
         policyIndex: UInt64 = 0, hasQuorum: Bool, survivesFailures: Int, boundSeconds: Double? = nil,
-        warnings: [String] = [], nodes: [NodeReport], groups: [GroupReport], volumes: [VolumeReport]
+        usualSeconds: Double? = nil, warnings: [String] = [], notes: [String] = [], nodes: [NodeReport],
+        groups: [GroupReport], volumes: [VolumeReport]
     ) {
         self.apiVersion = apiVersion
         self.cluster = cluster
@@ -68,7 +73,9 @@ public struct StatusReport: Codable, Equatable, Sendable {
         self.hasQuorum = hasQuorum
         self.survivesFailures = survivesFailures
         self.boundSeconds = boundSeconds
+        self.usualSeconds = usualSeconds
         self.warnings = warnings
+        self.notes = notes
         self.nodes = nodes
         self.groups = groups
         self.volumes = volumes

@@ -98,6 +98,11 @@ struct ApplyCommand: ConversingCommand {
             afterIndex: result.index
         ).until("what the configuration asks for") { report in
             guard report.policyIndex >= index else { return .notYet("\(report.servedBy) has not applied it yet") }
+            // A node that has not applied it yet says how things were before.
+            for node in report.nodes where report.groups.contains(where: { $0.owner == node.name }) {
+                guard report.commitIndex - (node.appliedIndexLag ?? 0) < index else { continue }
+                return .notYet("\(node.name) has not applied it yet")
+            }
             let busy: [GroupReport.State] = [.starting, .stopping, .moving, .waiting]
             guard let group = report.groups.first(where: { busy.contains($0.state) }) else { return .done }
             return .notYet("\(group.name) is \(group.state.rawValue): \(group.reason)")

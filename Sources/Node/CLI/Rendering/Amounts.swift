@@ -62,7 +62,7 @@ struct Table {
 
     mutating func add(_ cells: [Cell]) { self.rows.append(cells) }
 
-    /// The lines; empty columns are left out.
+    /// The lines; empty columns are left out. Where the style has a width, a longer line is cut, and ends with `…`.
     func lines(style: Style, indent: String = "") -> [String] {
         let used = self.header.indices.filter { column in
             column == 0 || self.rows.contains { $0.indices.contains(column) && !$0[column].text.isEmpty }
@@ -73,12 +73,19 @@ struct Table {
         }
         func line(_ cells: [Cell]) -> String {
             var result = indent
+            var left = (style.width ?? Int.max) - indent.count
             for (position, column) in used.enumerated() {
                 let cell = cells.indices.contains(column) ? cells[column] : Cell(text: "")
                 let isLast = !used[(position + 1)...].contains { cells.indices.contains($0) && !cells[$0].text.isEmpty }
+                if cell.text.count > left || !isLast && cell.text.count == left {
+                    return result + style.paint(String(cell.text.prefix(max(0, left - 1))) + "…", cell.tone)
+                }
                 result += style.paint(cell.text, cell.tone)
                 if isLast { break }
-                result += String(repeating: " ", count: widths[position] - cell.text.count + 2)
+                let gap = widths[position] - cell.text.count + 2
+                guard left > cell.text.count + gap else { return result + (left > cell.text.count + 1 ? " …" : "…") }
+                result += String(repeating: " ", count: gap)
+                left -= cell.text.count + gap
             }
             return result
         }

@@ -34,6 +34,7 @@ enum AnswerText {
     static func explain(_ report: ExplainReport, style: Style) -> String {
         var lines = [self.sentence(report.sentence) + "."]
         lines += report.reasons.map { "  because \($0)" }
+        if let recovery = report.recovery { lines.append("  \(recovery)") }
         if !report.candidates.isEmpty {
             var table = Table(["NODE", "COULD RUN IT", "REASON"])
             for candidate in report.candidates {

@@ -9,9 +9,12 @@ struct StatusText {
         var lines = [self.firstLine]
         lines += self.report.reasons.map { "  " + self.style.paint($0, .warning) }
         if self.report.hasQuorum, let bound = self.report.boundSeconds, self.report.survivesFailures > 0 {
-            lines.append("After a failure every group runs again within \(Amounts.age(bound)).")
+            let worst = "at worst within \(Amounts.age(bound)) (all start timeouts used up)"
+            let usual = self.report.usualSeconds.map { "usually runs again in about \(Amounts.age($0)), " }
+            lines.append("After a failure every group \(usual ?? "runs again ")\(worst).")
         }
         lines += self.report.warnings.map { self.style.paint("Warning:", .warning) + " " + $0 }
+        lines += self.report.notes.map { self.style.paint("Note: \($0)", .quiet) }
         lines.append("")
         lines += self.nodes.lines(style: self.style)
         if !self.report.groups.isEmpty { lines += [""] + self.groups.lines(style: self.style) + self.resources }
@@ -57,7 +60,8 @@ struct StatusText {
                 .init(text: node.sinceMilliseconds.map { Amounts.age(Double($0) / 1000) } ?? ""),
                 .init(text: node.leaseRemainingSeconds.map { Amounts.age($0) } ?? ""),
                 .init(text: node.lastHeardSeconds.map { Amounts.age($0) + " ago" } ?? ""),
-                .init(text: node.appliedIndexLag.flatMap { $0 > 0 ? "\($0) entries" : nil } ?? ""),
+                .init(
+                    text: node.appliedIndexLag.flatMap { $0 == 0 ? nil : $0 == 1 ? "1 entry" : "\($0) entries" } ?? ""),
                 .init(text: node.reason),
             ])
         }

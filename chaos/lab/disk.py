@@ -1,0 +1,131 @@
+"""A disk of one node that can be full, fail or hang: ext4 on a loop device on memory that nbdkit serves through FUSE.
+
+In memory, so that three nodes do not wait for each other's syncs on the one disk of this machine. The kernel's own error
+paths are met, as with a real disk: nbdkit's error filter answers EIO while a file exists, and a stopped server is a disk
+that never answers. (A device mapper would do the same, where there is one.)
+"""
+import os
+import shutil
+import signal
+import subprocess
+
+from . import leftovers
+from .shell import identity, is_alive, run, send, wait_until
+
+FILE = leftovers.DISK_FILE
+
+
+class Disk:
+    """Mounted at `place` of its node, and survives the node's reboots.
+
+    The server lives in a mount namespace of its own, so nothing else sees its mount.
+    """
+
+    def __init__(self, lab, name, size, place="/var/lib/holdfast"):
+        for program in ("nbdkit", "nbdfuse", "mkfs.ext4"):
+            if shutil.which(program) is None:
+                raise SystemExit(
+                    f"{program} is missing; disks that fail need it: apt-get install nbdkit libnbd-bin e2fsprogs")
+        self.lab, self.name, self.place = lab, name, place
+        self.directory = os.path.join(lab.directory, f"{name}-disk")
+        self.size = size
+        self.trigger = os.path.join(self.directory, "fails")
+        os.makedirs(os.path.join(self.directory, "mount"))
+        self.process, self.server, self.device = None, None, None
+        self.is_hung = self.is_full = False
+
+    def up(self):
+        """Starts the server, attaches the loop device and makes the file system."""
+        target = os.path.join(self.directory, "mount", FILE)
+        with open(os.path.join(self.directory, "server.log"), "ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "nbdfuse", target,
+                 "[", "nbdkit", "--exit-with-parent", "--foreground", "--filter=error", "memory", str(self.size),
+                 "error=EIO", "error-rate=100%", f"error-file={self.trigger}", "]"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.server = identity(self.process.pid)
+        self.lab.remember("processes", self.server)
+        wait_until(self.is_served, 10, f"the disk of {self.name} is served (see {self.directory}/server.log)")
+        found = run([*self.beside(), "losetup", "--find", "--show", target])
+        self.device = found.stdout.strip()
+        self.lab.remember("loops", [self.device, target])
+        # Small blocks: a full disk is noticed at the next small write, not four kilobytes later.
+        now = "lazy_itable_init=0,lazy_journal_init=0"
+        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "1024", "-E", now, self.device])
+
+    def beside(self):
+        """The words that put a command beside the server, where its mount is seen."""
+        return ["nsenter", "-t", str(self.process.pid), "-m", "--"]
+
+    def is_served(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the disk of {self.name} is not served: see {self.directory}/server.log")
+        target = os.path.join(self.directory, "mount", FILE)
+        return run([*self.beside(), "test", "-f", target], check=False).returncode == 0
+
+    # Faults
+
+    @property
+    def is_broken(self):
+        """Whether any fault is in force."""
+        return self.is_full or self.is_hung or self.fails
+
+    @property
+    def fails(self):
+        """Whether it answers EIO."""
+        return os.path.exists(self.trigger)
+
+    def fail(self):
+        """From now on every read and write that reaches the disk fails."""
+        with open(self.trigger, "w"):
+            pass
+
+    def repair(self):
+        """It works again; a file system that had met the failure stays read-only until the node boots."""
+        if self.fails:
+            os.unlink(self.trigger)
+
+    def hang(self):
+        """From now on nothing is answered. Whoever waits for it cannot even be killed, until `answer` or `down`."""
+        self.is_hung = send(self.server, signal.SIGSTOP)
+
+    def answer(self):
+        """It goes on where it stopped."""
+        if self.is_hung:
+            send(self.server, signal.SIGCONT)
+        self.is_hung = False
+
+    def fill(self, root):
+        """Takes every free block of the file system that is mounted at `root`."""
+        ballast = os.open(os.path.join(root, "ballast"), os.O_WRONLY | os.O_CREAT)
+        try:
+            at, piece = os.fstat(ballast).st_size, 1 << 26
+            while piece >= 1024:
+                try:
+                    os.posix_fallocate(ballast, at, piece)
+                    at += piece
+                except OSError:
+                    piece //= 2
+        finally:
+            os.close(ballast)
+        self.is_full = True
+
+    def free(self, root):
+        """Gives them back."""
+        try:
+            os.unlink(os.path.join(root, "ballast"))
+        except FileNotFoundError:
+            pass
+        self.is_full = False
+
+    # The end
+
+    def down(self):
+        """Ends and detaches it. The server is killed first: what still waits for it gets an error, not an answer."""
+        if self.process is None:
+            return
+        send(self.server, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not is_alive(self.server), 5, f"the disk of {self.name} ends")
+        self.lab.detach([[self.device, os.path.join(self.directory, "mount", FILE)]])
+        self.process = None
