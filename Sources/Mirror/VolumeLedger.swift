@@ -107,8 +107,12 @@ struct Ledger: Sendable {
         self.metadata.covered.sort { $0.node < $1.node }
     }
 
-    mutating func cover(exactly replicas: [ReplicaIdentity]) {
-        self.metadata.covered = replicas.filter { $0.node != self.configuration.node }.sorted { $0.node < $1.node }
+    /// The same for all of `replicas`, and for no other copy; false if nothing changed.
+    mutating func cover(exactly replicas: [ReplicaIdentity]) -> Bool {
+        let others = replicas.filter { $0.node != self.configuration.node }.sorted { $0.node < $1.node }
+        guard others != self.metadata.covered else { return false }
+        self.metadata.covered = others
+        return true
     }
 
     // MARK: Marks
