@@ -161,7 +161,8 @@ extension Volume {
         public var pingInterval: Span = .milliseconds(250)
         /// How long a region keeps its mark after it became stable everywhere.
         public var markRetention: Span = .seconds(5)
-        /// How many regions after a written one are marked with it, so that a sequential writer seldom waits.
+        /// For each written region, up to 16, how many regions after the write are marked with it, so that a sequential
+        /// writer seldom waits.
         public var markAhead: Int = 7
         /// Chunks of resync in flight for each replica, and the same while clients wait.
         public var resyncWindow: Int = 16
