@@ -30,6 +30,8 @@ public struct Volume: Sendable {
         var incarnation: Incarnation
         var inSync: [NodeID]
         var version: UInt64
+        /// In the set of the epoch before, and believed alive. (Rule V7)
+        var reconciling: [NodeID]
         var stage: Stage
     }
 
@@ -119,6 +121,7 @@ public struct Volume: Sendable {
             }
         case .tick: self.tick(at: now, into: &effects)
         }
+        self.finishReconciliation(at: now, into: &effects)
         self.finishClose(into: &effects)
     }
 
@@ -132,9 +135,11 @@ public struct Volume: Sendable {
     private mutating func localSynced(_ token: UInt64, at now: Tick, into effects: inout Effects) {
         if let opening = self.opening, case .syncing(token) = opening.stage {
             self.opening = nil
-            let owner = Owner(opening, self.ledger)
-            effects.append(.startExport(opening.epoch))
-            effects.event(.opened(epoch: opening.epoch))
+            let owner = Owner(opening, self.ledger, at: now)
+            if owner.reconciliation == nil {
+                effects.append(.startExport(opening.epoch))
+                effects.event(.opened(epoch: opening.epoch))
+            }
             for peer in owner.peers { effects.append(.dial(peer.node)) }
             self.owner = owner
             self.withOwner { owner, ledger in owner.begin(at: now, &ledger, &effects) }

@@ -3,8 +3,11 @@ import Basis
 extension Volume {
     mutating func perform(_ command: VolumeCommand, at now: Tick, into effects: inout Effects) {
         switch command {
-        case .open(let epoch, let incarnation, let inSync, let version):
-            self.open(epoch, incarnation: incarnation, inSync: inSync, version: version, at: now, into: &effects)
+        case .open(let epoch, let incarnation, let inSync, let version, let reconciling):
+            let opening = Opening(
+                epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, reconciling: reconciling,
+                stage: .persisting)
+            self.open(opening, at: now, into: &effects)
         case .inSyncChanged(let epoch, let inSync, let version):
             if self.opening?.epoch == epoch {
                 self.opening?.inSync = inSync
@@ -37,17 +40,15 @@ extension Volume {
             }
         case .report:
             if let failure = self.failure { effects.event(.failed(reason: failure)) }
-            if self.failure == nil, let owner = self.owner, !owner.isClosing {
+            if self.failure == nil, let owner = self.owner, !owner.isClosing, owner.reconciliation == nil {
                 effects.event(.opened(epoch: owner.epoch))
             }
             effects.event(.status(self.status(at: now)))
         }
     }
 
-    private mutating func open(
-        _ epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64, at now: Tick,
-        into effects: inout Effects
-    ) {
+    private mutating func open(_ wanted: Opening, at now: Tick, into effects: inout Effects) {
+        let epoch = wanted.epoch
         if let failure = self.failure { return effects.event(.failed(reason: failure)) }
         guard epoch >= self.ledger.metadata.epoch else {
             return effects.event(
@@ -63,25 +64,26 @@ extension Volume {
                         "this copy lost writes when its disk failed: open the volume on another node and let this one "
                         + "be rebuilt, or remove its metadata file to take what the disk holds"))
         }
-        if let owner = self.owner, owner.epoch == epoch, owner.incarnation == incarnation, !owner.isClosing {
+        if let owner = self.owner, owner.epoch == epoch, owner.incarnation == wanted.incarnation, !owner.isClosing {
             self.withOwner { owner, ledger in
-                owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
+                owner.inSyncChanged(wanted.inSync, version: wanted.version, at: now, &ledger, &effects)
             }
-            return effects.event(.opened(epoch: epoch))
+            // While clients wait, the answer comes with the export.
+            if owner.reconciliation == nil { effects.event(.opened(epoch: epoch)) }
+            return
         }
-        if let opening = self.opening, opening.epoch == epoch, opening.incarnation == incarnation {
-            self.opening?.inSync = inSync
-            self.opening?.version = version
+        if let opening = self.opening, opening.epoch == epoch, opening.incarnation == wanted.incarnation {
+            self.opening?.inSync = wanted.inSync
+            self.opening?.version = wanted.version
             return
         }
         self.dropOwner(into: &effects)
         // Frames of the old session that were not acknowledged are dropped; the acknowledged ones are written. (Rule
         // V2)
         self.replica.end(&effects)
-        self.ledger.note(inSync: inSync, version: version)
-        self.ledger.raise(epoch: epoch, incarnation: incarnation, into: &effects)
-        self.opening = Opening(
-            epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, stage: .persisting)
+        self.ledger.note(inSync: wanted.inSync, version: wanted.version)
+        self.ledger.raise(epoch: epoch, incarnation: wanted.incarnation, into: &effects)
+        self.opening = wanted
     }
 
     private mutating func close(_ epoch: Epoch, at now: Tick, into effects: inout Effects) {

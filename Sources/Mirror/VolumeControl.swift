@@ -3,8 +3,11 @@ import Basis
 /// What the daemon tells a volume server over its control socket.
 public enum VolumeCommand: Equatable, Sendable {
     /// Become the owner: raise the epoch durably, then export. `inSync` is the set as the log has it after this
-    /// promotion; `version` counts its changes. Repeating it with the same epoch is harmless. (Rules V1, V2, V7)
-    case open(epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64)
+    /// promotion; `version` counts its changes. `reconciling` were in the set of the epoch before: those that can be
+    /// reached are made equal, and the log is asked to take them back, before the export. Repeating it with the same
+    /// epoch is harmless. (Rules V1, V2, V7)
+    case open(
+        epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64, reconciling: [NodeID] = [])
     /// The log's in-sync set changed (applied and accepted). Ignored unless `epoch` is the server's. (Rule V4)
     case inSyncChanged(epoch: Epoch, inSync: [NodeID], version: UInt64)
     /// Flush, drop the export, stop being owner; answered by `closed`.
@@ -31,6 +34,9 @@ public enum VolumeEvent: Equatable, Sendable {
     case wantsLeave(epoch: Epoch, version: UInt64, replica: NodeID)
     /// A replica has every block, synced: ask the log for `joins`. Repeated until the set changes. (Rules V3, V5)
     case wantsJoin(epoch: Epoch, version: UInt64, replica: NodeID)
+    /// Every replica of `inSync` has every block, synced, and no client was served yet: ask the log for `opens`. Repeated
+    /// until the set changes or the export begins. (Rule V7)
+    case wantsOpen(epoch: Epoch, version: UInt64, inSync: [NodeID])
     /// It cannot go on: the reason, and what the operator can do.
     case failed(reason: String)
     /// How it stands; sent on `report` and about once a second while something changes.

@@ -5,12 +5,13 @@ extension VolumeCommand {
     /// Appends the command; `decode` is its inverse.
     public func encode(into writer: inout ByteWriter) {
         switch self {
-        case .open(let epoch, let incarnation, let inSync, let version):
+        case .open(let epoch, let incarnation, let inSync, let version, let reconciling):
             writer.uint8(1)
             writer.epoch(epoch)
             writer.uint64(incarnation.rawValue)
             writer.nodes(inSync)
             writer.uint64(version)
+            writer.nodes(reconciling)
         case .inSyncChanged(let epoch, let inSync, let version):
             writer.uint8(2)
             writer.epoch(epoch)
@@ -36,7 +37,7 @@ extension VolumeCommand {
         case 1:
             return .open(
                 epoch: try reader.epoch(), incarnation: Incarnation(try reader.uint64()), inSync: try reader.nodes(),
-                version: try reader.uint64())
+                version: try reader.uint64(), reconciling: try reader.nodes())
         case 2:
             return .inSyncChanged(
                 epoch: try reader.epoch(), inSync: try reader.nodes(), version: try reader.uint64())
@@ -77,6 +78,11 @@ extension VolumeEvent {
         case .status(let status):
             writer.uint8(6)
             status.encode(into: &writer)
+        case .wantsOpen(let epoch, let version, let inSync):
+            writer.uint8(7)
+            writer.epoch(epoch)
+            writer.uint64(version)
+            writer.nodes(inSync)
         }
     }
 
@@ -93,6 +99,9 @@ extension VolumeEvent {
                 epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()))
         case 5: return .failed(reason: try reader.string())
         case 6: return .status(try VolumeStatus.decode(from: &reader))
+        case 7:
+            return .wantsOpen(
+                epoch: try reader.epoch(), version: try reader.uint64(), inSync: try reader.nodes())
         default: throw .invalid(field: "volume event", offset: reader.offset)
         }
     }

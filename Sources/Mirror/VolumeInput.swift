@@ -150,13 +150,19 @@ extension Volume {
         public var silencePatience: Span = .seconds(1)
         /// The same for one that does not finish a flush.
         public var flushPatience: Span = .seconds(3)
+        /// After a promotion, how long clients wait at most for replicas of the last set to become equal, and as long
+        /// again for the log to take them back: what is not done by then goes on behind the clients' backs. (Rule V7)
+        public var reconcilePatience: Span = .seconds(1)
+        /// How much of that is for a replica that has not answered the first frame yet.
+        public var reconcileGreeting: Span = .milliseconds(400)
         /// How often `wantsLeave` and `wantsJoin` are repeated.
         public var repeatInterval: Span = .milliseconds(500)
         /// How often an idle link is probed.
         public var pingInterval: Span = .milliseconds(250)
         /// How long a region keeps its mark after it became stable everywhere.
         public var markRetention: Span = .seconds(5)
-        /// How many regions after a written one are marked with it, so that a sequential writer seldom waits.
+        /// For each written region, up to 16, how many regions after the write are marked with it, so that a sequential
+        /// writer seldom waits.
         public var markAhead: Int = 7
         /// Chunks of resync in flight for each replica, and the same while clients wait.
         public var resyncWindow: Int = 16

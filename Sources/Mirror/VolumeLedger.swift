@@ -107,8 +107,12 @@ struct Ledger: Sendable {
         self.metadata.covered.sort { $0.node < $1.node }
     }
 
-    mutating func cover(exactly replicas: [ReplicaIdentity]) {
-        self.metadata.covered = replicas.filter { $0.node != self.configuration.node }.sorted { $0.node < $1.node }
+    /// The same for all of `replicas`, and for no other copy; false if nothing changed.
+    mutating func cover(exactly replicas: [ReplicaIdentity]) -> Bool {
+        let others = replicas.filter { $0.node != self.configuration.node }.sorted { $0.node < $1.node }
+        guard others != self.metadata.covered else { return false }
+        self.metadata.covered = others
+        return true
     }
 
     // MARK: Marks
@@ -119,10 +123,12 @@ struct Ledger: Sendable {
         return true
     }
 
-    /// Marks the regions of an extent and some after it, and asks for a persist.
+    /// Marks the regions of an extent and some after it, and asks for a persist. Large writes are mostly sequential:
+    /// more is marked after them, so that not each of them waits for a persist.
     mutating func mark(_ extent: Extent, into effects: inout Volume.Effects) {
         let regions = self.regions(of: extent)
-        let last = min(regions.upperBound + self.configuration.tuning.markAhead, self.metadata.marks.regions - 1)
+        let ahead = self.configuration.tuning.markAhead * min(regions.count, 16)
+        let last = min(regions.upperBound + ahead, self.metadata.marks.regions - 1)
         var changed = false
         for region in regions.lowerBound...last where self.metadata.marks.insert(region) { changed = true }
         if changed { self.persist(into: &effects) }

@@ -27,6 +27,8 @@ extension Volume {
         var peers: [Peer]
         var isFrozen = false
         private(set) var supersededBy: Epoch?
+        /// Clients are not served yet. (Rule V7)
+        var reconciliation: Reconciliation?
 
         /// Sequence 1 stands for what the copy held at the opening: a replica has nothing before it was compared once.
         var lastSequence: UInt64 = 1
@@ -47,11 +49,13 @@ extension Volume {
         private var lastPass = Tick.zero
         private var sequenceAtPass: UInt64 = 1
 
-        init(_ opening: Opening, _ ledger: Ledger) {
+        init(_ opening: Opening, _ ledger: Ledger, at now: Tick) {
             self.epoch = opening.epoch
             self.incarnation = opening.incarnation
             self.version = opening.version
             self.peers = ledger.configuration.peers.map { Peer(node: $0, inSet: opening.inSync.contains($0)) }
+            let awaited = self.peers.filter { !$0.inSet && opening.reconciling.contains($0.node) }.map(\.node)
+            if !awaited.isEmpty { self.reconciliation = Reconciliation(awaited: awaited, began: now) }
         }
 
         var isClosing: Bool { self.closeTarget != nil }
@@ -205,6 +209,7 @@ extension Volume {
         mutating func beginClose(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
             for request in self.held { effects.append(.reply(id: request.id, .failed)) }
             self.held = []
+            self.reconciliation = nil
             self.closeTarget = self.lastSequence
             self.makeStable(at: now, &ledger, &effects)
         }
@@ -259,10 +264,8 @@ extension Volume {
             }
             let covered =
                 self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.identity) } + [ledger.identity]
-            if ledger.clear(upTo: limit) {
-                ledger.cover(exactly: covered)
-                ledger.persist(into: &effects)
-            }
+            let isClearer = ledger.clear(upTo: limit)
+            if ledger.cover(exactly: covered) || isClearer { ledger.persist(into: &effects) }
             for index in self.peers.indices where self.peers[index].clearSent < limit {
                 self.peers[index].clearSent = limit
                 effects.send(

@@ -273,7 +273,7 @@ extension Volume.Owner {
             effects.send(
                 .clear(sequence: 0, covered: [ledger.identity]), to: self.peers[index].node, epoch: self.epoch,
                 session: self.peers[index].session)
-            if !self.peers[index].inSet {
+            if !self.peers[index].inSet, self.reconciliation == nil {
                 self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
             }
             // Client flushes that came while it was confirming.
@@ -352,7 +352,7 @@ extension Volume.Owner {
                 self.peers[index].setBack(at: now)
                 self.stopWaitingUnlessAsked(index, at: now, &ledger, &effects)
             }
-        } else if self.peers[index].phase == .current, !self.peers[index].inSet {
+        } else if self.peers[index].phase == .current, !self.peers[index].inSet, self.reconciliation == nil {
             self.askToJoin(index, at: now, tuning, &effects, isNew: false)
         }
         if self.peers[index].inSet, self.peers[index].phase == .current,

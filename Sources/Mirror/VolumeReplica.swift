@@ -167,9 +167,10 @@ extension Volume {
                 for replica in covered { ledger.cover(replica) }
                 ledger.trust()
                 ledger.persist(into: &effects)
-            } else if ledger.clear(upTo: sequence) {
-                ledger.cover(exactly: covered)
-                ledger.persist(into: &effects)
+            } else {
+                let isClearer = ledger.clear(upTo: sequence)
+                // Replicas that never were connected know each other by this alone.
+                if ledger.cover(exactly: covered) || isClearer { ledger.persist(into: &effects) }
             }
         }
 

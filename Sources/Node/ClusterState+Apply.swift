@@ -25,7 +25,7 @@ extension ClusterState {
             return self.applyOwnership(entry.command, at: index)
         case .want, .move, .park, .forgive:
             return self.applyWish(entry.command, at: index)
-        case .leaves, .joins, .acceptLoss:
+        case .leaves, .joins, .opens, .acceptLoss:
             return self.applyVolume(entry.command, at: index)
         }
     }

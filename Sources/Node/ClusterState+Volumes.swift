@@ -33,6 +33,22 @@ extension ClusterState {
                     "\(volume): \(state.name(of: node)) holds every write again", rule: "V5", at: index, node: node)
                 return nil
             }
+        case .opens(let volume, let epoch, let version, let inSync):
+            return self.updateVolume(volume, epoch, version) { state, record in
+                // Rule V7: it adds replicas of the last set, and takes none away.
+                guard record.inSync.allSatisfy({ inSync.contains($0) }) else { return "it would shrink the set" }
+                let added = inSync.filter { !record.inSync.contains($0) }
+                guard !added.isEmpty else { return "they are in the set already" }
+                guard Set(inSync).count == inSync.count, added.allSatisfy({ state.hasReplica($0, of: volume) }) else {
+                    return "it names a node without a replica"
+                }
+                record.inSync = inSync.sorted()
+                record.former = []
+                record.version += 1
+                let names = added.map { state.name(of: $0) }.joined(separator: ", ")
+                state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
+                return nil
+            }
         case .acceptLoss(let volume, let node, let statement):
             guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else {
                 return .refused(reason: "there is no volume \(volume)")
@@ -51,15 +67,17 @@ extension ClusterState {
 
     /// Rule V8: why the node's copy must not be promoted; nil if it may.
     public func dataObjection(_ volume: VolumeName, on node: NodeID) -> String? {
-        guard let record = self.volume(volume), let policy = self.policy.volume(volume) else {
+        guard let record = self.volume(volume), self.policy.volume(volume) != nil else {
             return "the volume \(volume) is not in the configuration"
         }
-        guard policy.replicas.contains(where: { $0.node == self.name(of: node) }) else {
-            return "has no replica of \(volume)"
-        }
+        guard self.hasReplica(node, of: volume) else { return "has no replica of \(volume)" }
         if record.epoch == .none || record.inSync.contains(node) { return nil }
         let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
         return "lacks writes of \(volume), which \(holders) holds"
+    }
+
+    private func hasReplica(_ node: NodeID, of volume: VolumeName) -> Bool {
+        self.policy.volume(volume)?.replicas.contains { $0.node == self.name(of: node) } ?? false
     }
 
     /// Rule V7: an unplanned promotion makes the set {new owner} in the same entry.
@@ -69,7 +87,11 @@ extension ClusterState {
         precondition(epoch > record.epoch, "EpochMonotone: volume \(volume) \(epoch) after \(record.epoch)")
         precondition(
             record.epoch == .none || record.inSync.contains(node), "NoStalePromotion: \(volume) on \(node)")
-        if !isClean || record.epoch == .none { record.inSync = [node] }
+        record.former = []
+        if !isClean || record.epoch == .none {
+            record.former = record.inSync.filter { $0 != node }
+            record.inSync = [node]
+        }
         record.epoch = epoch
         record.owner = node
         record.version += 1

@@ -130,6 +130,8 @@ public struct ClusterState: Equatable, Sendable {
         public var owner: NodeID?
         /// The replicas that hold every acknowledged write.
         public var inSync: [NodeID] = []
+        /// The other replicas of the set before an unplanned promotion, until `opens` takes them back. (Rule V7)
+        public var former: [NodeID] = []
         /// Counts changes of `inSync`. (Rule V4)
         public var version: UInt64 = 0
 

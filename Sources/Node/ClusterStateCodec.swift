@@ -141,6 +141,7 @@ extension ClusterState.VolumeRecord {
         writer.epoch(self.epoch)
         writer.optional(self.owner) { $0.node($1) }
         writer.list(self.inSync) { $0.node($1) }
+        writer.list(self.former) { $0.node($1) }
         writer.uint64(self.version)
     }
 
@@ -149,6 +150,7 @@ extension ClusterState.VolumeRecord {
         record.epoch = try reader.epoch()
         record.owner = try reader.optional { (reader) throws(CodecError) in try reader.node() }
         record.inSync = try reader.list { (reader) throws(CodecError) in try reader.node() }
+        record.former = try reader.list { (reader) throws(CodecError) in try reader.node() }
         record.version = try reader.uint64()
         return record
     }

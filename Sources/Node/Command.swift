@@ -33,6 +33,8 @@ public indirect enum Command: Equatable, Sendable {
     case leaves(VolumeName, Epoch, version: UInt64, NodeID)
     /// A replica holds everything again. (Rules V3, V4, V5)
     case joins(VolumeName, Epoch, version: UInt64, NodeID)
+    /// The new owner has made replicas of the last set equal to its own copy and has served no client yet. (Rules V4, V7)
+    case opens(VolumeName, Epoch, version: UInt64, inSync: [NodeID])
     /// An operator wants the group to run, or not. Starting also forgives failures and unparks.
     case want(GroupName, isRunning: Bool)
     /// An operator wants the group on a node.

@@ -116,6 +116,12 @@ extension Command {
             writer.setChange(14, volume, epoch, version, node)
         case .joins(let volume, let epoch, let version, let node):
             writer.setChange(18, volume, epoch, version, node)
+        case .opens(let volume, let epoch, let version, let inSync):
+            writer.uint8(23)
+            writer.string(volume.rawValue)
+            writer.epoch(epoch)
+            writer.uint64(version)
+            writer.list(inSync) { $0.node($1) }
         case .park(let group, let reason):
             writer.uint8(19)
             writer.string(group.rawValue)
@@ -200,6 +206,10 @@ extension Command {
         case 19: return .park(try reader.group(), reason: try reader.string())
         case 21: return .forgive(try reader.group(), try reader.epoch())
         case 22: return .declareAbsent(try reader.group(), statement: try reader.string())
+        case 23:
+            return .opens(
+                VolumeName(try reader.string()), try reader.epoch(), version: try reader.uint64(),
+                inSync: try reader.list { (reader) throws(CodecError) in try reader.node() })
         default: throw .invalid(field: "command type \(type)", offset: reader.offset)
         }
     }

@@ -82,7 +82,7 @@ extension Supervisor {
         if outcome == .accepted {
             switch entry.command {
             case .admit(let node, _, _): self.voter.admitted(node, at: now)
-            case .leaves(let volume, _, _, _), .joins(let volume, _, _, _):
+            case .leaves(let volume, _, _, _), .joins(let volume, _, _, _), .opens(let volume, _, _, _):
                 self.inSyncChanged(volume, into: &effects)
             default: break
             }

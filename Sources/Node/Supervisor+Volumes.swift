@@ -42,7 +42,15 @@ extension Supervisor {
             record.owner == self.identity.node
         else { return nil }
         return .open(
-            epoch: record.epoch, incarnation: runner.incarnation, inSync: record.inSync, version: record.version)
+            epoch: record.epoch, incarnation: runner.incarnation, inSync: record.inSync, version: record.version,
+            reconciling: self.reconciling(record))
+    }
+
+    /// Replicas that a second failure should find promotable. A volume with two has none to spare: its only other copy is
+    /// the one just lost. (Rule V7)
+    private func reconciling(_ record: ClusterState.VolumeRecord) -> [NodeID] {
+        guard let policy = self.state.policy.volume(record.name), policy.replicas.count > 2 else { return [] }
+        return record.former.filter { !record.inSync.contains($0) && self.state.node($0)?.standing == .trusted }
     }
 
     mutating func volumeConnection(
@@ -73,6 +81,9 @@ extension Supervisor {
         case .wantsJoin(let epoch, let version, let replica):
             guard self.hasLease(at: now) else { return }
             self.request(.joins(name, epoch, version: version, replica), at: now, into: &effects)
+        case .wantsOpen(let epoch, let version, let inSync):
+            guard self.hasLease(at: now) else { return }
+            self.request(.opens(name, epoch, version: version, inSync: inSync), at: now, into: &effects)
         case .failed(let reason):
             self.volumes[place].failure = reason
             effects.append(.note("volume \(name): \(reason)"))

@@ -1,4 +1,5 @@
 import Basis
+import CLinux
 import COpenSSL
 import Glibc
 import Synchronization
@@ -128,6 +129,9 @@ public final class TLSStream: Sendable {
             }
         }
     }
+
+    /// Bytes a second that the other end lately confirmed; 0 if unknown. Too low where little was sent.
+    public var deliveryRate: UInt64 { holdfast_delivery_rate(self.descriptor) }
 
     /// Ends the connection and wakes the threads blocked in `read` and `write`, which then throw. Harmless when
     /// repeated.

@@ -136,7 +136,9 @@ extension Simulation {
         case .reply(let id, let reply):
             volume.requests[id] = nil
             self.workload.replied(id, reply == .done, at: self.now)
-        case .event(let event): self.tellDaemon(node, volume.name, event)
+        case .event(let event):
+            if case .wantsOpen = event { self.count("reconciled promotions") }
+            self.tellDaemon(node, volume.name, event)
         case .startExport(let epoch):
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch

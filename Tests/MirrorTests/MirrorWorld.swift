@@ -315,6 +315,8 @@ struct MirrorWorld {
         case .closed(let epoch): "closed \(epoch)"
         case .wantsLeave(let epoch, let version, let replica): "wantsLeave \(replica) epoch \(epoch) version \(version)"
         case .wantsJoin(let epoch, let version, let replica): "wantsJoin \(replica) epoch \(epoch) version \(version)"
+        case .wantsOpen(let epoch, let version, let inSync):
+            "wantsOpen \(inSync.map(\.description).joined(separator: ",")) epoch \(epoch) version \(version)"
         case .failed(let reason): "failed: \(reason)"
         case .status(let status): "status \(status.role.rawValue) dirty \(status.dirtyBytes)"
         }

@@ -12,6 +12,9 @@ struct RandomVolumeTests {
         var owner = NodeID(1)
         var set: [NodeID] = []
         var version: UInt64 = 0
+        /// The set before the last unplanned promotion. (Rule V7)
+        var former: [NodeID] = []
+        var reconciled = 0
         var opened = false
         var closing = false
         var nextID: UInt64 = 0
@@ -39,6 +42,9 @@ struct RandomVolumeTests {
             var tuning = Volume.Tuning()
             tuning.markAhead = 0
             tuning.markRetention = .zero
+            // Time goes fast here, compared with messages.
+            tuning.reconcileGreeting = .seconds(4)
+            tuning.reconcilePatience = .seconds(20)
             self.world = MirrorWorld(nodes: nodes, blocks: 64, tuning: tuning)
             self.random = SeededRandom(seed: seed)
             self.base = [UInt64](repeating: 0, count: 64)
@@ -55,6 +61,8 @@ struct RandomVolumeTests {
         mutating func open(_ node: NodeID, keeping set: [NodeID]) {
             self.epoch += 1
             self.owner = node
+            // Some as volumes with two replicas open: at once.
+            self.former = set == [node] && self.random.chance(perMille: 800) ? self.set.filter { $0 != node } : []
             self.set = set
             self.version += 1
             self.opened = false
@@ -68,7 +76,10 @@ struct RandomVolumeTests {
             let epoch = Epoch(generation: 0, index: self.epoch)
             self.world.input(.lease(end: .never, incarnation: Incarnation(1)), to: self.owner)
             self.world.input(
-                .command(.open(epoch: epoch, incarnation: Incarnation(1), inSync: self.set, version: self.version)),
+                .command(
+                    .open(
+                        epoch: epoch, incarnation: Incarnation(1), inSync: self.set, version: self.version,
+                        reconciling: self.former)),
                 to: self.owner)
         }
 
@@ -140,7 +151,7 @@ struct RandomVolumeTests {
                     if let next = self.pick(self.set.filter { self.world.nodes[$0]?.volume != nil }) {
                         self.open(next, keeping: self.set)
                     }
-                case .wantsJoin, .wantsLeave: self.proposals.append(event)
+                case .wantsJoin, .wantsLeave, .wantsOpen: self.proposals.append(event)
                 default: break
                 }
             }
@@ -156,6 +167,10 @@ struct RandomVolumeTests {
                 guard epoch.index == self.epoch, version == self.version else { return }
                 if !self.set.contains(replica) { self.set = (self.set + [replica]).sorted() }
                 self.joins += 1
+            case .wantsOpen(let epoch, let version, let inSync):
+                guard epoch.index == self.epoch, version == self.version else { return }
+                self.set = inSync
+                self.reconciled += 1
             case .wantsLeave(let epoch, let version, let replica):
                 guard epoch.index == self.epoch, version == self.version, replica != self.owner else { return }
                 self.set.removeAll { $0 == replica }
@@ -229,11 +244,14 @@ struct RandomVolumeTests {
                 guard let node = self.pick(self.world.ids) else { return }
                 if let index = self.pick(self.world.ready(node)) { self.world.doWork(index, on: node) }
             case 80..<88: self.world.connect()
-            case 88..<93: self.world.tick(.milliseconds(self.random.below(900)))
+            case 88..<93:
+                // Slow enough for replicas to join in between, with a jump now and then.
+                let most: UInt64 = self.random.chance(perMille: 40) ? 3000 : 60
+                self.world.tick(.milliseconds(self.random.below(most)))
             case 93..<95: self.applyProposal()
             case 95..<98: self.tellSet()
-            case 98: if self.random.chance(perMille: 300) { self.fault() }
-            default: if self.random.chance(perMille: 120) { self.move() }
+            case 98: if self.random.chance(perMille: 120) { self.fault() }
+            default: if self.random.chance(perMille: 70) { self.move() }
             }
         }
 
@@ -280,13 +298,14 @@ struct RandomVolumeTests {
         var promotions = 0
         var joins = 0
         var acks = 0
+        var reconciled = 0
         // SEEDS in the environment asks for more.
         let seeds = Int(ProcessInfo.processInfo.environment["SEEDS"] ?? "") ?? 20
         for seed in 0..<seeds {
             var cluster = Cluster(seed: UInt64(seed) * 7919 + UInt64(nodes), nodes: nodes)
             cluster.open(NodeID(1), keeping: cluster.set)
             var broken: String?
-            for _ in 0..<6000 where broken == nil {
+            for _ in 0..<9000 where broken == nil {
                 cluster.step()
                 broken = cluster.observe()
             }
@@ -298,8 +317,10 @@ struct RandomVolumeTests {
             promotions += cluster.promotions
             joins += cluster.joins
             acks += cluster.acks
+            reconciled += cluster.reconciled
         }
         // That the runs exercise what they are for; the exact numbers depend on the seeds.
         #expect(promotions > seeds && joins > seeds / 2 && acks > 50 * seeds, "\(promotions) \(joins) \(acks)")
+        #expect(reconciled > seeds / 10, "\(reconciled) of \(promotions)")
     }
 }

@@ -86,6 +86,8 @@ struct StoreAndLinkTests {
             }
         }
         func shutdown() { Glibc.shutdown(self.descriptor, Int32(SHUT_RDWR)) }
+        /// A slow link: compression pays.
+        var deliveryRate: UInt64 { 1_000_000 }
     }
 
     private static let bodies: [Frame.Body] = {
@@ -157,7 +159,8 @@ struct StoreAndLinkTests {
         let frame = Frame(
             epoch: .none, session: 1, body: .write(sequence: 1, extent: Extent(offset: 0, length: 4096)))
         let payload = [UInt8](repeating: 5, count: 4096)
-        payload.withUnsafeBytes { FrameCodec.encode(FrameCodec.split(frame).0, $0, compress: false, into: &buffer) }
+        payload.withUnsafeBytes { FrameCodec.queue(FrameCodec.split(frame).0, $0, into: &buffer) }
+        FrameCodec.seal(queued: buffer.room(at: 0, count: buffer.count))
         var bytes = Array(buffer.bytes)
         bytes[2000] ^= 1
         let stream = SocketStream(ends[0])

@@ -7,13 +7,17 @@ struct VolumeControlCodecTests {
 
     private static let commands: [VolumeCommand] = [
         .open(epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1), NodeID(3)], version: 4),
+        .open(
+            epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1)], version: 4,
+            reconciling: [NodeID(2), NodeID(3)]),
         .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
         .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .resyncAll, .report,
     ]
 
     private static let events: [VolumeEvent] = [
         .opened(epoch: epoch), .closed(epoch: epoch), .wantsLeave(epoch: epoch, version: 1, replica: NodeID(2)),
-        .wantsJoin(epoch: epoch, version: 1, replica: NodeID(2)), .failed(reason: "the disk is gone"),
+        .wantsJoin(epoch: epoch, version: 1, replica: NodeID(2)),
+        .wantsOpen(epoch: epoch, version: 1, inSync: [NodeID(1), NodeID(2)]), .failed(reason: "the disk is gone"),
         .status(
             VolumeStatus(
                 role: .frozen, epoch: epoch, dirtyBytes: 1, writtenBytes: 2, sentBytes: 3, sentCompressedBytes: 4,

@@ -47,7 +47,7 @@ struct VolumeScenarioTests {
                     .command(
                         .open(
                             epoch: epoch, incarnation: incarnation, inSync: Self.nodes(options["set"]),
-                            version: number("version"))), to: node)
+                            version: number("version"), reconciling: Self.nodes(options["reconciling"]))), to: node)
             case "set":
                 self.world.input(
                     .command(

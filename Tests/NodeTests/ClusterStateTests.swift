@@ -30,13 +30,13 @@ private final class Log {
 
     func life(_ node: NodeID) -> Incarnation { self.state.node(node)?.incarnation ?? .none }
 
-    func configure(takeover: Takeover = .afterLease) {
-        let replicas = ["tok-1", "osk-1"].map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
+    func configure(takeover: Takeover = .afterLease, holders: [String] = ["tok-1", "osk-1"]) {
+        let replicas = holders.map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
         let policy = ClusterPolicy(
             name: "prod", volumes: [VolumePolicy(name: data, sizeBytes: 4096, replicas: replicas)],
             groups: [
                 GroupPolicy(
-                    name: orders, nodes: ["tok-1", "osk-1"], takeover: takeover,
+                    name: orders, nodes: holders, takeover: takeover,
                     resources: [
                         ResourcePolicy(
                             name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
@@ -69,6 +69,7 @@ private let data = VolumeName("data")
 private let tok = NodeID(1)
 private let osk = NodeID(2)
 private let wit = NodeID(3)
+private let nag = NodeID(3)
 
 extension Outcome {
     fileprivate var isAccepted: Bool { self == .accepted }
@@ -304,6 +305,54 @@ extension Outcome {
         #expect(!log.assign(osk).isAccepted)
         #expect(log.run(.acceptLoss(data, osk, statement: "tokyo burnt down")).isAccepted)
         #expect(log.assign(osk).isAccepted)
+    }
+
+    /// Three replicas in the set, the owner lost, and the second promoted.
+    private func reopened() -> Log {
+        let log = Log(members: ["tok-1", "osk-1", "nag-1"], witness: false)
+        log.configure(holders: ["tok-1", "osk-1", "nag-1"])
+        log.run(.declareAbsent(orders, statement: "a new cluster"))
+        log.assign(tok)
+        for node in [osk, nag] { log.run(.joins(data, log.epoch, version: self.version(log), node)) }
+        log.lose(tok)
+        log.assign(osk)
+        return log
+    }
+
+    @Test func `takes the other replicas back in one entry before the first write (rule V7)`() {
+        let log = self.reopened()
+        #expect(log.state.volume(data)?.inSync == [osk])
+        #expect(log.state.volume(data)?.former == [tok, nag])
+        #expect(log.run(.opens(data, log.epoch, version: self.version(log), inSync: [osk, nag])).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [osk, nag])
+        #expect(log.state.volume(data)?.former == [])
+        // The third survives the second failure.
+        log.lose(osk)
+        #expect(log.assign(nag).isAccepted)
+    }
+
+    @Test func `refuses to open under another epoch or version, smaller, or with a stranger (rules V4, V7)`() {
+        let log = self.reopened()
+        let version = self.version(log)
+        #expect(
+            !log.run(.opens(data, Epoch(generation: 0, index: 1), version: version, inSync: [osk, nag])).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version + 1, inSync: [osk, nag])).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [nag])).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk])).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk, NodeID(9)])).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk, nag, nag])).isAccepted)
+        #expect(log.run(.leaves(data, log.epoch, version: version, nag)).isAccepted)
+        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk, nag])).isAccepted)
+        #expect(log.state.volume(data)?.inSync == [osk])
+    }
+
+    @Test func `keeps who was in it before the promotion in a snapshot (rule V7)`() throws {
+        let log = self.reopened()
+        #expect(try ClusterState(decoding: log.state.encoded) == log.state)
+        let entry = LogCommand(
+            origin: osk, nonce: 1, sequence: 2, clusterMilliseconds: 3, wallMilliseconds: 4,
+            command: .opens(data, log.epoch, version: 7, inSync: [osk, nag]))
+        #expect(try LogCommand(decoding: entry.encoded) == entry)
     }
 
     @Test func `refuses an owner's late request after the volume moved on (rule V4)`() {

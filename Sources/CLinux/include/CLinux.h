@@ -4,6 +4,7 @@
 #define HOLDFAST_CLINUX_H
 #include <stdint.h>
 #include "blocks.h"
+#include "checksum.h"
 #include "clock.h"
 #include "lease_file.h"
 #include "machine.h"

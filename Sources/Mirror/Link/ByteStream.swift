@@ -8,6 +8,8 @@ protocol ByteStream: AnyObject, Sendable {
     func write(_ buffer: UnsafeRawBufferPointer) throws
     /// Ends the connection and wakes both threads.
     func shutdown()
+    /// Bytes a second that the other end lately confirmed; 0 if unknown.
+    var deliveryRate: UInt64 { get }
 }
 
 extension TLSStream: ByteStream {}

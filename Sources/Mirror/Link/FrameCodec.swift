@@ -13,7 +13,7 @@ enum FrameCodec {
     private static let magic: UInt32 = 0x3146_4D48
     private static let compressed: UInt8 = 1
     /// Payloads below are not worth a try.
-    private static let smallestCompressed = 512
+    static let smallestCompressed = 512
 
     struct Header {
         var kind: UInt8 = 0
@@ -32,7 +32,8 @@ enum FrameCodec {
 
     // MARK: Header bytes
 
-    static func put(_ header: Header, into buffer: UnsafeMutableRawBufferPointer) {
+    /// All but the sums.
+    private static func put(_ header: Header, into buffer: UnsafeMutableRawBufferPointer) {
         buffer.storeBytes(of: self.magic.littleEndian, toByteOffset: 0, as: UInt32.self)
         buffer.storeBytes(of: header.kind, toByteOffset: 4, as: UInt8.self)
         buffer.storeBytes(of: header.flags, toByteOffset: 5, as: UInt8.self)
@@ -46,9 +47,64 @@ enum FrameCodec {
         buffer.storeBytes(of: header.wireBytes.littleEndian, toByteOffset: 48, as: UInt32.self)
         buffer.storeBytes(of: header.payloadBytes.littleEndian, toByteOffset: 52, as: UInt32.self)
         buffer.storeBytes(of: header.mask.littleEndian, toByteOffset: 56, as: UInt64.self)
-        buffer.storeBytes(of: header.payloadSum.littleEndian, toByteOffset: 64, as: UInt32.self)
-        let sum = Checksum.crc32c(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<68]))
+    }
+
+    /// Puts the sum of a header that is complete but for it.
+    private static func seal(_ buffer: UnsafeMutableRawBufferPointer) {
+        let sum = LinkChecksum.crc32c(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<68]))
         buffer.storeBytes(of: sum.littleEndian, toByteOffset: 68, as: UInt32.self)
+    }
+
+    /// Where a frame ends that `put` left with its plain payload behind it and without sums.
+    static func end(ofQueued bytes: UnsafeRawBufferPointer, at start: Int) -> Int {
+        let count = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start + 52, as: UInt32.self))
+        return start + self.headerBytes + Int(count)
+    }
+
+    /// Puts the sums of a queued frame in place.
+    static func seal(queued frame: UnsafeMutableRawBufferPointer) {
+        let payload = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(frame)[self.headerBytes...])
+        let sum = payload.isEmpty ? 0 : LinkChecksum.crc32c(payload)
+        frame.storeBytes(of: sum.littleEndian, toByteOffset: 64, as: UInt32.self)
+        self.seal(UnsafeMutableRawBufferPointer(rebasing: frame[..<self.headerBytes]))
+    }
+
+    /// Appends a queued frame with its payload compressed, where that is smaller; what was tried, and its size after.
+    static func compress(
+        queued frame: UnsafeRawBufferPointer, into buffer: inout RawBuffer
+    ) -> (tried: Int, compressed: Int) {
+        let start = buffer.count
+        let payload = UnsafeRawBufferPointer(rebasing: frame[self.headerBytes...])
+        guard payload.count >= self.smallestCompressed else {
+            buffer.append(frame)
+            self.seal(queued: buffer.room(at: start, count: frame.count))
+            return (0, 0)
+        }
+        buffer.append(UnsafeRawBufferPointer(rebasing: frame[..<self.headerBytes]))
+        let size = self.compress(payload, into: &buffer)
+        guard size > 0 else {
+            buffer.append(payload)
+            self.seal(queued: buffer.room(at: start, count: frame.count))
+            return (payload.count, payload.count)
+        }
+        let header = buffer.room(at: start, count: self.headerBytes)
+        header.storeBytes(of: self.compressed, toByteOffset: 5, as: UInt8.self)
+        header.storeBytes(of: UInt32(size).littleEndian, toByteOffset: 48, as: UInt32.self)
+        header.storeBytes(of: LinkChecksum.crc32c(payload).littleEndian, toByteOffset: 64, as: UInt32.self)
+        self.seal(header)
+        return (payload.count, size)
+    }
+
+    /// Appends the compressed bytes; 0, and nothing appended, if they are not at least a sixteenth fewer.
+    static func compress(_ payload: UnsafeRawBufferPointer, into buffer: inout RawBuffer) -> Int {
+        let start = buffer.count
+        let room = buffer.extend(by: payload.count)
+        let size = LZ4_compress_default(
+            payload.baseAddress?.assumingMemoryBound(to: CChar.self),
+            room.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(payload.count),
+            Int32(payload.count - payload.count / 16))
+        buffer.shrink(to: start + Int(max(0, size)))
+        return Int(max(0, size))
     }
 
     static func header(_ bytes: UnsafeRawBufferPointer) throws(LinkError) -> Header {
@@ -59,7 +115,7 @@ enum FrameCodec {
             UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         }
         guard word(0) == self.magic else { throw .notAFrame }
-        guard word(68) == Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<68])) else { throw .damaged }
+        guard word(68) == LinkChecksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<68])) else { throw .damaged }
         let header = Header(
             kind: bytes[4], flags: bytes[5], generation: word(8), session: word(12), index: long(16),
             sequence: long(24), offset: long(32), length: long(40), wireBytes: word(48), payloadBytes: word(52),
@@ -182,35 +238,16 @@ enum FrameCodec {
 
     // MARK: Payloads
 
-    /// Appends a frame with its sums, and its payload compressed where asked and smaller.
-    static func encode(
-        _ header: Header, _ payload: UnsafeRawBufferPointer, compress: Bool, into buffer: inout RawBuffer
-    ) {
+    /// Appends a frame as it is queued: without sums, its payload plain. `seal` or `compress` makes it ready.
+    static func queue(_ header: Header, _ payload: UnsafeRawBufferPointer, into buffer: inout RawBuffer) {
         var header = header
-        let start = buffer.count
         header.payloadBytes = UInt32(payload.count)
         header.wireBytes = header.payloadBytes
-        header.payloadSum = payload.isEmpty ? 0 : Checksum.crc32c(payload)
-        _ = buffer.extend(by: self.headerBytes)
-        var done = false
-        if compress, payload.count >= self.smallestCompressed {
-            let room = buffer.extend(by: payload.count)
-            let size = LZ4_compress_default(
-                payload.baseAddress?.assumingMemoryBound(to: CChar.self),
-                room.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(payload.count),
-                Int32(payload.count - payload.count / 16))
-            buffer.shrink(to: start + self.headerBytes + Int(max(0, size)))
-            if size > 0 {
-                header.flags |= self.compressed
-                header.wireBytes = UInt32(size)
-                done = true
-            }
-        }
-        if !done { buffer.append(payload) }
-        self.put(header, into: buffer.room(at: start, count: self.headerBytes))
+        self.put(header, into: buffer.extend(by: self.headerBytes))
+        buffer.append(payload)
     }
 
-    /// Undoes `encode`; `scratch` holds the payload where it was compressed.
+    /// The payload of a frame as it arrived; `scratch` holds the payload where it was compressed.
     static func payload(
         _ header: Header, _ wire: UnsafeRawBufferPointer, scratch: inout RawBuffer
     ) throws(LinkError) -> UnsafeRawBufferPointer {
@@ -225,7 +262,7 @@ enum FrameCodec {
             payload = UnsafeRawBufferPointer(room)
         }
         guard payload.count == Int(header.payloadBytes) else { throw .damaged }
-        guard payload.isEmpty || Checksum.crc32c(payload) == header.payloadSum else { throw .damaged }
+        guard payload.isEmpty || LinkChecksum.crc32c(payload) == header.payloadSum else { throw .damaged }
         return payload
     }
 }

@@ -1,4 +1,5 @@
 import Basis
+import CLinux
 import Glibc
 import Synchronization
 
@@ -6,13 +7,13 @@ import Synchronization
 final class LinkConnection: @unchecked Sendable {
     /// Bytes that may wait to be sent; a peer that slow is cut off, and the dirty map takes over.
     private static let maximumBacklog = 256 << 20
-    /// From this much in one batch the link is the bottleneck, and compression pays.
-    private static let compressFrom = 64 << 10
+    /// How often the link's rate is looked at.
+    private static let bytesBetweenLooks = 64 << 10
 
     let stream: any ByteStream
     let peer: NodeID
     private let lock = ConditionLock()
-    // Guarded by `lock`: frames not encoded yet, each a header with the payload's length, then the payload.
+    // Guarded by `lock`: frames as they travel, without sums and with plain payloads.
     private var filling = RawBuffer()
     private var isClosed = false
     private var isIdle = false
@@ -27,8 +28,7 @@ final class LinkConnection: @unchecked Sendable {
 
     /// Queues a frame and copies its payload. Frames leave in the order of the calls.
     func send(_ frame: Frame, _ payload: UnsafeRawBufferPointer) {
-        var (header, fields) = FrameCodec.split(frame)
-        header.payloadBytes = UInt32(fields.isEmpty ? payload.count : fields.count)
+        let (header, fields) = FrameCodec.split(frame)
         self.lock.lock()
         defer { self.lock.unlock() }
         guard !self.isClosed else { return }
@@ -38,11 +38,10 @@ final class LinkConnection: @unchecked Sendable {
             self.lock.broadcast()
             return
         }
-        withUnsafeBytes(of: &header) { self.filling.append($0) }
         if fields.isEmpty {
-            self.filling.append(payload)
+            FrameCodec.queue(header, payload, into: &self.filling)
         } else {
-            fields.withUnsafeBytes { self.filling.append($0) }
+            fields.withUnsafeBytes { FrameCodec.queue(header, $0, into: &self.filling) }
         }
         if self.isIdle { self.lock.broadcast() }
     }
@@ -60,6 +59,8 @@ final class LinkConnection: @unchecked Sendable {
     func runWriter() {
         var batch = RawBuffer()
         var wire = RawBuffer()
+        var choice = CompressionChoice()
+        var unlooked = 0
         while true {
             self.lock.lock()
             while self.filling.count == 0, !self.isClosed {
@@ -70,35 +71,87 @@ final class LinkConnection: @unchecked Sendable {
             if self.isClosed { return self.lock.unlock() }
             swap(&batch, &self.filling)
             self.lock.unlock()
-            self.encode(batch.bytes, into: &wire)
-            batch.removeAll()
+            let decision = choice.decide(batchBytes: batch.count)
+            var compresses = decision == .compress
+            if decision == .sample {
+                self.sample(batch.bytes, &choice, scratch: &wire)
+                compresses = choice.pays()
+            }
+            if compresses {
+                self.compress(batch.bytes, into: &wire, &choice)
+            } else {
+                self.seal(&batch)
+            }
+            let bytes = compresses ? wire.bytes : batch.bytes
             do {
-                try self.stream.write(wire.bytes)
+                try self.stream.write(bytes)
             } catch {
                 return self.close()
             }
+            unlooked += bytes.count
+            if unlooked >= Self.bytesBetweenLooks {
+                unlooked = 0
+                choice.delivered(bytesPerSecond: self.stream.deliveryRate)
+            }
+            batch.removeAll()
             wire.removeAll()
         }
     }
 
-    private func encode(_ batch: UnsafeRawBufferPointer, into wire: inout RawBuffer) {
-        let compress = batch.count >= Self.compressFrom
-        let size = MemoryLayout<FrameCodec.Header>.size
+    /// Sums in place: plain frames are sent from where they were queued.
+    private func seal(_ batch: inout RawBuffer) {
         var position = 0
         while position < batch.count {
-            let header = batch.loadUnaligned(fromByteOffset: position, as: FrameCodec.Header.self)
-            position += size
-            let end = position + Int(header.payloadBytes)
-            let payload = UnsafeRawBufferPointer(rebasing: batch[position..<end])
+            let end = FrameCodec.end(ofQueued: batch.bytes, at: position)
+            FrameCodec.seal(queued: batch.room(at: position, count: end - position))
+            let payload = UInt64(end - position - FrameCodec.headerBytes)
+            self.sentBytes.add(payload, ordering: .relaxed)
+            self.sentCompressedBytes.add(payload, ordering: .relaxed)
+            position = end
+        }
+    }
+
+    private func compress(
+        _ batch: UnsafeRawBufferPointer, into wire: inout RawBuffer, _ choice: inout CompressionChoice
+    ) {
+        let began = holdfast_boot_clock_nanoseconds()
+        var total = (tried: 0, compressed: 0)
+        var position = 0
+        while position < batch.count {
+            let end = FrameCodec.end(ofQueued: batch, at: position)
             let before = wire.count
-            FrameCodec.encode(header, payload, compress: compress, into: &wire)
-            if !payload.isEmpty {
-                self.sentBytes.add(UInt64(payload.count), ordering: .relaxed)
-                self.sentCompressedBytes.add(
-                    UInt64(wire.count - before - FrameCodec.headerBytes), ordering: .relaxed)
+            let frame = UnsafeRawBufferPointer(rebasing: batch[position..<end])
+            let result = FrameCodec.compress(queued: frame, into: &wire)
+            total = (total.tried + result.tried, total.compressed + result.compressed)
+            self.sentBytes.add(UInt64(frame.count - FrameCodec.headerBytes), ordering: .relaxed)
+            self.sentCompressedBytes.add(UInt64(wire.count - before - FrameCodec.headerBytes), ordering: .relaxed)
+            position = end
+        }
+        choice.tried(
+            bytes: total.tried, compressed: total.compressed, nanoseconds: holdfast_boot_clock_nanoseconds() - began)
+    }
+
+    /// Compresses a little of the batch, to see how that would go.
+    private func sample(
+        _ batch: UnsafeRawBufferPointer, _ choice: inout CompressionChoice, scratch: inout RawBuffer
+    ) {
+        var position = 0
+        var total = (tried: 0, compressed: 0)
+        let began = holdfast_boot_clock_nanoseconds()
+        while position < batch.count, total.tried < CompressionChoice.sampleBytes {
+            let end = FrameCodec.end(ofQueued: batch, at: position)
+            let start = position + FrameCodec.headerBytes
+            let count = min(end - start, CompressionChoice.sampleBytes)
+            if count >= FrameCodec.smallestCompressed {
+                let payload = UnsafeRawBufferPointer(rebasing: batch[start..<start + count])
+                let size = FrameCodec.compress(payload, into: &scratch)
+                total = (total.tried + count, total.compressed + (size > 0 ? size : count))
             }
             position = end
         }
+        scratch.removeAll()
+        choice.tried(
+            bytes: total.tried, compressed: total.compressed, nanoseconds: holdfast_boot_clock_nanoseconds() - began)
     }
 
     /// Receives until the connection ends. `frame` gets each frame, its payload valid during the call; `pause` is
@@ -131,11 +184,16 @@ final class LinkConnection: @unchecked Sendable {
             if start == end {
                 (start, end) = (0, 0)
             } else if start + wanted > capacity || end == capacity {
-                let room = max(capacity, wanted + FrameCodec.headerBytes)
-                let next = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 4096)
-                next.copyMemory(from: base + start, byteCount: end - start)
-                base.deallocate()
-                (base, capacity) = (next, room)
+                // Room for several frames of this size, so that moving the rest to the front is rare.
+                let room = max(capacity, wanted + FrameCodec.headerBytes + min(3 * wanted, 8 << 20))
+                if room == capacity {
+                    memmove(base, base + start, end - start)
+                } else {
+                    let next = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 4096)
+                    next.copyMemory(from: base + start, byteCount: end - start)
+                    base.deallocate()
+                    (base, capacity) = (next, room)
+                }
                 (start, end) = (0, end - start)
             }
         }

@@ -1,0 +1,74 @@
+import Basis
+
+/// Before the first I/O after an unplanned promotion the replicas of the last set are made equal and taken back into the
+/// set by one entry, so that a second failure finds them promotable. (Rule V7)
+///
+/// It adds no rule about who may be promoted: a replica is waited for before the log is asked, as for `joins` (rule V3),
+/// so the export may begin whether or not the log has answered.
+extension Volume.Owner {
+    struct Reconciliation: Sendable {
+        /// Replicas of the last set that the daemon believes alive.
+        let awaited: [NodeID]
+        let began: Tick
+        /// When the log was asked first and last, and for which version.
+        var asked: (first: Tick, last: Tick, version: UInt64)?
+    }
+
+    /// Whether clients still wait; asks the log once nothing more is worth waiting for.
+    mutating func reconcile(at now: Tick, _ tuning: Volume.Tuning, _ own: NodeID, _ effects: inout Volume.Effects) {
+        guard var reconciliation = self.reconciliation else { return }
+        if let asked = reconciliation.asked {
+            // The log answered; or it does not, and the replicas asked for stay waited for until it does.
+            guard self.version == asked.version, now.since(asked.first) < tuning.reconcilePatience else {
+                return self.reconciliation = nil
+            }
+            // A replica that is lost meanwhile is asked to leave instead.
+            guard now.since(asked.last) >= tuning.repeatInterval,
+                !self.peers.contains(where: { $0.joinAsked == asked.version && $0.phase != .current })
+            else { return }
+            reconciliation.asked?.last = now
+        } else {
+            let waited = now.since(reconciliation.began)
+            for peer in self.peers where reconciliation.awaited.contains(peer.node) {
+                if peer.isWorthWaiting(waited, tuning) { return }
+            }
+            guard self.peers.contains(where: { $0.phase == .current && !$0.inSet }) else {
+                return self.reconciliation = nil
+            }
+            reconciliation.asked = (now, now, self.version)
+            for index in self.peers.indices where self.peers[index].phase == .current && !self.peers[index].inSet {
+                precondition(self.peers[index].isWaitedFor, "a replica that nobody waits for must not join")
+                self.peers[index].lastAsked = now
+                self.peers[index].joinAsked = self.version
+            }
+        }
+        self.reconciliation = reconciliation
+        let inSync = self.peers.filter { $0.inSet || $0.joinAsked == self.version }.map(\.node) + [own]
+        effects.event(.wantsOpen(epoch: self.epoch, version: self.version, inSync: inSync.sorted()))
+    }
+}
+
+extension Volume.Peer {
+    /// Whether clients should be kept waiting for it after `waited`: it is on the way, and not for a whole copy.
+    fileprivate func isWorthWaiting(_ waited: Span, _ tuning: Volume.Tuning) -> Bool {
+        switch self.phase {
+        case .current: false
+        case .down, .greeting: waited < tuning.reconcileGreeting
+        case .copying, .settling, .confirming: self.isKnown && waited < tuning.reconcilePatience
+        }
+    }
+}
+
+extension Volume {
+    /// Serves clients once reconciliation is over.
+    mutating func finishReconciliation(at now: Tick, into effects: inout Effects) {
+        guard self.owner?.reconciliation != nil, self.failure == nil else { return }
+        self.withOwner { owner, ledger in
+            owner.reconcile(at: now, ledger.configuration.tuning, ledger.configuration.node, &effects)
+        }
+        guard let owner = self.owner, owner.reconciliation == nil else { return }
+        effects.append(.startExport(owner.epoch))
+        effects.event(.opened(epoch: owner.epoch))
+        effects.event(.status(self.status(at: now)))
+    }
+}
