@@ -141,7 +141,7 @@ final class Trio {
             self.volumeCommands[id, default: []].append(command)
             let event: VolumeEvent
             switch command {
-            case .open(let epoch, _, _, _): event = .opened(epoch: epoch)
+            case .open(let epoch, _, _, _, _): event = .opened(epoch: epoch)
             case .close(let epoch): event = .closed(epoch: epoch)
             default: return
             }
