@@ -186,7 +186,9 @@ extension Consensus {
     private mutating func lead(into effects: inout Effects) {
         effects.notes.append("leads term \(self.term)")
         let peers = self.log.membership.all.filter { $0 != self.id }.map {
-            Progress(node: $0, next: self.log.last.index.next, contact: self.latest)
+            Progress(
+                node: $0, isVoter: self.log.membership.isVoter($0), next: self.log.last.index.next,
+                contact: self.latest)
         }
         self.state = .leader(
             Leader(

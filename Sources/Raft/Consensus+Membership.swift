@@ -66,9 +66,10 @@ extension Consensus {
         let next = self.log.last.index.next
         self.leading.peers = membership.all.filter { $0 != self.id }.map { node in
             let isVoter = membership.isVoter(node)
-            var peer = known.first { $0.node == node } ?? Progress(node: node, next: next, contact: self.latest)
+            let fresh = Progress(node: node, isVoter: isVoter, next: next, contact: self.latest)
+            guard var peer = known.first(where: { $0.node == node }) else { return fresh }
             // A voter that became a learner may be one whose disk was rolled back: what it confirmed once is void.
-            if peer.isVoter, !isVoter { peer = Progress(node: node, next: next, contact: self.latest) }
+            if peer.isVoter, !isVoter { return fresh }
             peer.isVoter = isVoter
             return peer
         }

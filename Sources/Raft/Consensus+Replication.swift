@@ -123,6 +123,13 @@ extension Consensus {
     /// Leader: a peer's log does not hold `previous`. Skips whole terms that cannot agree. (Raft §5.3, end)
     mutating func rejected(previous: LogIndex, hint: LogMark, by sender: NodeID, into effects: inout Effects) {
         guard let position = self.heardPeer(sender) else { return }
+        if !self.leading.peers[position].isVoter, hint.index < self.leading.peers[position].match {
+            // A learner's disk was rolled back, or the message is old; its log counts for nothing, so it is asked anew.
+            self.leading.peers[position].match = .zero
+            self.leading.peers[position].probe(from: hint.index.next)
+            self.ship(to: position, insist: true, into: &effects)
+            return
+        }
         let match = self.leading.peers[position].match
         switch self.leading.peers[position].state {
         case .snapshot: return

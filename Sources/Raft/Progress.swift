@@ -37,10 +37,11 @@ struct Progress: Sendable {
     /// The latest read round it answered.
     var round: UInt64 = 0
     /// It had a vote when it was last looked at.
-    var isVoter = false
+    var isVoter: Bool
 
-    init(node: NodeID, next: LogIndex, contact: Tick) {
+    init(node: NodeID, isVoter: Bool, next: LogIndex, contact: Tick) {
         self.node = node
+        self.isVoter = isVoter
         self.next = next
         self.contact = contact
     }

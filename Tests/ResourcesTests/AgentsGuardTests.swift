@@ -9,6 +9,7 @@ import Testing
 /// Counts its pats.
 private final class CountingWatchdog: Watchdog, Sendable {
     let pats = Mutex(0)
+    let timeout = Span.seconds(1)
     func pat() { self.pats.withLock { $0 += 1 } }
     func disarm() {}
     var count: Int { self.pats.withLock { $0 } }
@@ -40,7 +41,10 @@ private final class SteppedGuard {
     }
     let said: Said
 
-    func setLease(end: UInt64) { holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_END, end) }
+    func setLease(end: UInt64, grace: Span = .seconds(2)) {
+        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GRACE, grace.nanoseconds)
+        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_END, end)
+    }
 }
 
 @Suite(.enabled(if: RealMachine.isAvailable)) struct `The guard` {
@@ -63,6 +67,20 @@ private final class SteppedGuard {
         #expect(guardian.loop.phase == .leased && guardian.watchdog.count == 11)
         #expect(!guardian.loop.mayLeave(at: Tick(nanoseconds: 1_999_000_000)))
         #expect(await bench.call(.probe, service) == .success)
+    }
+
+    @Test func `a watchdog slower than the grace is last patted so early that a reset comes in time (rule L12)`() throws
+    {
+        let guardian = try SteppedGuard(try Workbench())
+        guardian.setLease(end: 2_000_000_000, grace: .milliseconds(750))
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_640_000_000))
+        #expect(guardian.watchdog.count == 1)
+        // From here on 1 s of timeout and 0.1 s for the reset would end after 2.75 s.
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_650_000_000))
+        #expect(guardian.watchdog.count == 1)
+        guardian.setLease(end: 3_000_000_000, grace: .milliseconds(750))
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_660_000_000))
+        #expect(guardian.watchdog.count == 2)
     }
 
     @Test func `at the end of the lease a tree that keeps forking dies, and only then is the watchdog patted`()

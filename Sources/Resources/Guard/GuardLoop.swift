@@ -14,6 +14,9 @@ struct GuardLoop {
         case killing
     }
 
+    /// ε: how late a timer may be, and how long a reset takes to silence the machine.
+    private static let resetTime = Span.milliseconds(100)
+
     private let records: RunRecords
     private let groups: ControlGroup
     private let lease: UnsafeMutableRawPointer
@@ -44,7 +47,7 @@ struct GuardLoop {
             self.began = nil
             self.complained = nil
             self.phase = .leased
-            self.watchdog?.pat()
+            self.patWhileLeased(until: end, at: now)
             return min(end.since(now), .milliseconds(20))
         }
         let left = self.remains()
@@ -76,6 +79,16 @@ struct GuardLoop {
             self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
         return .milliseconds(2)
+    }
+
+    /// Rule L12: w + ε ≤ G. Where the watchdog's timeout is longer than the grace, as most devices count whole seconds, the
+    /// last pat comes so much before the end of the lease that a reset would still come within the grace. A lease that
+    /// is being renewed is never so near its end.
+    private func patWhileLeased(until end: Tick, at now: Tick) {
+        guard let watchdog = self.watchdog else { return }
+        let grace = Span(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_GRACE))
+        let needed = watchdog.timeout + Self.resetTime
+        if needed <= grace || now + Span(nanoseconds: needed.nanoseconds - grace.nanoseconds) < end { watchdog.pat() }
     }
 
     /// The guard may go: no lease is held and nothing of ours runs.

@@ -1,8 +1,11 @@
+import Basis
 import CLinux
 import Glibc
 
 /// A hardware or software watchdog: a machine whose watchdog is not patted is reset.
 protocol Watchdog {
+    /// How long the machine lives on after a pat.
+    var timeout: Span { get }
     /// The machine lives on for another watchdog timeout.
     func pat()
     /// No longer needed; only ever called when nothing of ours runs.
@@ -23,6 +26,9 @@ struct WatchdogDevice: Watchdog {
         var taken: Int32 = 0
         self.seconds = holdfast_watchdog_timeout(descriptor, seconds, &taken) == 0 ? taken : 0
     }
+
+    /// A device that does not say how long it waits is taken to wait as long as most do by default.
+    var timeout: Span { .seconds(self.seconds > 0 ? UInt64(self.seconds) : 60) }
 
     func pat() { self.put(0) }
 
