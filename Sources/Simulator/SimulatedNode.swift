@@ -72,7 +72,8 @@ final class SimulatedNode {
         let local = Int64(tick.nanoseconds) - Int64(self.clockOffset)
         guard local > 0 else { return self.bootedAt }
         let scaled = Double(local) / (1 + Double(self.ratePartsPerMillion) / 1_000_000)
-        return self.bootedAt + UInt64(scaled) + 2
+        // The clock's rate moves it in steps of a millisecond: half a microsecond at 500 ppm.
+        return self.bootedAt + UInt64(scaled) + 1000
     }
 
     var bootID: String { "boot-\(self.id.rawValue)-\(self.boot)" }

@@ -66,15 +66,18 @@ extension Simulation {
 
     private func post(_ envelope: Envelope, to: NodeID) {
         guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
+        self.hasOutgoing = true
         self.outbox[Int(to.rawValue) - 1].append(envelope)
     }
 
     /// Sends what one step wrote: mostly together, as a connection would carry it; now and then, and whenever the
     /// network is bad, each message by itself.
     private func dispatch(from node: SimulatedNode) {
+        guard self.hasOutgoing else { return }
+        self.hasOutgoing = false
         for place in self.outbox.indices where !self.outbox[place].isEmpty {
-            let letters = self.outbox[place]
-            self.outbox[place] = []
+            var letters: [Envelope] = []
+            swap(&letters, &self.outbox[place])
             let receiver = self.nodes[place]
             guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else { continue }
             if letters.count > 1, self.network.isBad || self.random.chance(perMille: 125) {

@@ -9,7 +9,7 @@ extension Simulation {
     static let clusterIdentity = "simulated"
 
     func setUp() {
-        let count = self.options.nodes ?? [3, 3, 3, 4, 5, 5][Int(self.random.below(6))]
+        let count = self.options.nodes ?? [3, 3, 3, 3, 4, 5][Int(self.random.below(6))]
         for number in 1...count {
             let id = NodeID(UInt32(number))
             let isWitness = number == count && count % 2 == 1 && self.random.chance(perMille: 600)

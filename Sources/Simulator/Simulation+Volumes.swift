@@ -23,7 +23,7 @@ extension Simulation {
             guard let (node, volume) = self.server(id, name, server) else { return }
             if self.postpone(node, event) { return }
             self.step(volume, .tick, on: node)
-            self.queue.add(event, at: self.now + 200_000_000)
+            self.queue.add(event, at: self.now + (volume.exportEpoch == nil ? 500_000_000 : 200_000_000))
         case .volumeEvent(let id, let name, let boot, let what):
             let node = self.node(id)
             guard node.isOn, node.boot == boot else { return }

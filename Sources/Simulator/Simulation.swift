@@ -51,6 +51,7 @@ public final class Simulation {
     var effects: [SupervisorEffect] = []
     /// What the step under way sends, by receiver.
     var outbox: [[Envelope]] = []
+    var hasOutgoing = false
 
     static let group = GroupName("orders")
     static let quickGroup = GroupName("cache")
