@@ -65,10 +65,12 @@ struct SimulateArguments {
         var simulated: UInt64 = 0
         var events: UInt64 = 0
         var failures = 0
+        var digest: UInt64 = 0xCBF2_9CE4_8422_2325
         for seed in self.seeds {
             let result = self.simulate(seed)
             simulated += result.simulated.nanoseconds / 1_000_000
             events += result.events
+            digest = (digest ^ result.digest) &* 0x100_0000_01B3
             for (what, count) in result.counts { totals[what, default: 0] += count }
             var problem = result.violation
             if problem == nil, self.isTwice, self.simulate(seed).digest != result.digest {
@@ -90,6 +92,7 @@ struct SimulateArguments {
                 format: "%.1f cluster-hours in %.1f s: %.0f cluster-hours a minute, %.0f events a second", hours,
                 seconds,
                 hours / seconds * 60, Double(events) / seconds))
+        print("digest \(String(digest, radix: 16)): another process must print the same for the same seeds")
         print("\(self.seeds.count - failures) passed, \(failures) failed")
         exit(failures == 0 ? 0 : 1)
     }
