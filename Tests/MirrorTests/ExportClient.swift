@@ -16,10 +16,25 @@ final class ExportClient: @unchecked Sendable {
         var data: [UInt8]
     }
     struct Closed: Error {}
+    /// The server broke the protocol; what follows in the stream means nothing.
+    struct Broken: Error {
+        let reason: String
+    }
+    /// A structured reply whose last chunk has not come yet.
+    private struct Part {
+        var reply: Reply
+        var seen = 0
+    }
+
+    /// The longest read and an offset.
+    private static let longestChunk = 32 << 20 | 8
 
     private let descriptor: Int32
     /// Lengths and offsets of reads under way, to put chunks in their place.
     private var reads: [UInt64: (offset: UInt64, length: Int)] = [:]
+    private var parts: [UInt64: Part] = [:]
+    /// The cookies of all simple replies and chunks, in the order in which they came.
+    private(set) var arrivals: [UInt64] = []
     private(set) var isStructured = false
 
     init(_ path: String) throws {
@@ -80,56 +95,64 @@ final class ExportClient: @unchecked Sendable {
             Bytes().u32(0x2560_9513).u16(flags).u16(command).u64(cookie).u64(offset).u32(length).raw(data).bytes)
     }
 
-    /// The next whole reply, of any cookie.
+    /// The next reply that becomes whole, of any cookie. Until then messages of other replies may come between its
+    /// chunks. (doc/proto.md, "Structured reply chunk message")
     func reply() throws -> Reply {
-        let magic = Bytes.u32(try self.receive(4), 0)
-        if magic == 0x6744_6698 {
-            let rest = try self.receive(12)
-            var reply = Reply(cookie: Bytes.u64(rest, 4), error: Bytes.u32(rest, 0))
-            if let read = self.reads.removeValue(forKey: reply.cookie), reply.error == 0 {
-                #expect(!self.isStructured, "a simple reply to a read after structured replies were agreed")
-                reply.data = try self.receive(read.length)
+        while true {
+            switch Bytes.u32(try self.receive(4), 0) {
+            case 0x6744_6698: return try self.simpleReply()
+            case 0x668E_33EF: if let reply = try self.chunk() { return reply }
+            case let magic: throw Broken(reason: "a reply with the magic number \(magic)")
             }
-            return reply
         }
-        try #require(magic == 0x668E_33EF)
-        return try self.chunks()
     }
 
-    private func chunks() throws -> Reply {
-        var reply: Reply?
-        var seen = 0
-        while true {
-            let header = try self.receive(16)
-            let flags = Bytes.u16(header, 0)
-            let type = Bytes.u16(header, 2)
-            let cookie = Bytes.u64(header, 4)
-            let payload = try self.receive(Int(Bytes.u32(header, 12)))
-            var current = reply ?? Reply(cookie: cookie)
-            #expect(current.cookie == cookie)
-            current.chunkTypes.append(type)
-            if let read = self.reads[cookie], type == 1 || type == 2 {
-                if current.data.isEmpty { current.data = [UInt8](repeating: 0xEE, count: read.length) }
-                let start = Int(Bytes.u64(payload, 0) - read.offset)
-                let bytes =
-                    type == 1
-                    ? Array(payload[8...]) : [UInt8](repeating: 0, count: Int(Bytes.u32(payload, 8)))
-                current.data.replaceSubrange(start..<start + bytes.count, with: bytes)
-                seen += bytes.count
-            } else if type == 1 << 15 | 1 {
-                current.error = Bytes.u32(payload, 0)
-            } else {
-                current.payload = payload
-            }
-            reply = current
-            if flags & 1 != 0 {
-                if let read = self.reads.removeValue(forKey: cookie), current.error == 0 {
-                    #expect(seen == read.length)
-                }
-                return current
-            }
-            #expect(Bytes.u32(try self.receive(4), 0) == 0x668E_33EF)
+    private func simpleReply() throws -> Reply {
+        let rest = try self.receive(12)
+        var reply = Reply(cookie: Bytes.u64(rest, 4), error: Bytes.u32(rest, 0))
+        self.arrivals.append(reply.cookie)
+        guard self.parts[reply.cookie] == nil else { throw Broken(reason: "a simple reply after a chunk") }
+        if let read = self.reads.removeValue(forKey: reply.cookie), reply.error == 0 {
+            guard !self.isStructured else { throw Broken(reason: "a simple reply to a read that calls for chunks") }
+            reply.data = try self.receive(read.length)
         }
+        return reply
+    }
+
+    /// Takes in one chunk; the whole reply if it was the last.
+    private func chunk() throws -> Reply? {
+        let header = try self.receive(16)
+        let isLast = Bytes.u16(header, 0) & 1 != 0
+        let type = Bytes.u16(header, 2)
+        let cookie = Bytes.u64(header, 4)
+        let length = Int(Bytes.u32(header, 12))
+        guard length <= Self.longestChunk else { throw Broken(reason: "a chunk of \(length) bytes") }
+        let payload = try self.receive(length)
+        self.arrivals.append(cookie)
+        var part = self.parts[cookie] ?? Part(reply: Reply(cookie: cookie))
+        part.reply.chunkTypes.append(type)
+        if let read = self.reads[cookie], type == 1 || type == 2 {
+            guard type == 1 ? length > 8 : length == 12 else { throw Broken(reason: "a chunk of \(length) bytes") }
+            if part.reply.data.isEmpty { part.reply.data = [UInt8](repeating: 0xEE, count: read.length) }
+            let (start, isBefore) = Bytes.u64(payload, 0).subtractingReportingOverflow(read.offset)
+            let count = type == 1 ? length - 8 : Int(Bytes.u32(payload, 8))
+            guard !isBefore, start <= UInt64(read.length), count <= read.length - Int(start) else {
+                throw Broken(reason: "a chunk outside its read")
+            }
+            let bytes = type == 1 ? Array(payload[8...]) : [UInt8](repeating: 0, count: count)
+            part.reply.data.replaceSubrange(Int(start)..<Int(start) + count, with: bytes)
+            part.seen += count
+        } else if type == 1 << 15 | 1 {
+            part.reply.error = Bytes.u32(payload, 0)
+        } else {
+            part.reply.payload = payload
+        }
+        self.parts[cookie] = isLast ? nil : part
+        guard isLast else { return nil }
+        if let read = self.reads.removeValue(forKey: cookie), part.reply.error == 0 {
+            #expect(part.seen == read.length)
+        }
+        return part.reply
     }
 
     /// One request and its reply.
@@ -149,6 +172,7 @@ final class ExportClient: @unchecked Sendable {
             let count = bytes.withUnsafeBytes {
                 Foundation.send(self.descriptor, $0.baseAddress.map { $0 + done }, $0.count - done, Int32(MSG_NOSIGNAL))
             }
+            if count < 0, errno == EINTR { continue }
             if count <= 0 { return }
             done += count
         }
@@ -163,6 +187,7 @@ final class ExportClient: @unchecked Sendable {
             let got = bytes.withUnsafeMutableBytes {
                 recv(self.descriptor, $0.baseAddress.map { $0 + done }, count - done, 0)
             }
+            if got < 0, errno == EINTR { continue }
             if got <= 0 { throw Closed() }
             done += got
         }

@@ -25,6 +25,7 @@ final class MemoryDevice: BlockDevice {
         var waiting: [Waiting] = []
         var isHolding = false
         var isStopped = false
+        var beforeRead: (@Sendable () -> Void)?
     }
     private static let block = 4096
     private static let zeroes = [UInt8](repeating: 0, count: block)
@@ -50,6 +51,16 @@ final class MemoryDevice: BlockDevice {
         self.state.withLock { $0.isHolding = isHolding }
         self.wake.signal()
     }
+    /// Completes on the calling thread what is held back.
+    func completeHeld() {
+        let held = self.state.withLock { state in
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for next in held { next.sink.complete(cookie: next.cookie, error: next.error) }
+    }
+    /// Runs `body` in the next read, once, on the thread that reads.
+    func beforeNextRead(_ body: @escaping @Sendable () -> Void) { self.state.withLock { $0.beforeRead = body } }
     /// How many requests are not complete yet.
     var waitingCount: Int { self.state.withLock { $0.waiting.count } }
     func stop() {
@@ -58,7 +69,12 @@ final class MemoryDevice: BlockDevice {
     }
 
     func read(offset: UInt64, into: UnsafeMutableRawBufferPointer) -> UInt32 {
-        self.state.withLock { state in
+        let beforeRead = self.state.withLock { state in
+            defer { state.beforeRead = nil }
+            return state.beforeRead
+        }
+        beforeRead?()
+        return self.state.withLock { state in
             state.bytes.withUnsafeBytes {
                 into.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + into.count]))
             }

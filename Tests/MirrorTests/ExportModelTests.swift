@@ -78,6 +78,35 @@ import Testing
         #expect(export.device.contents[2] == 1)
     }
 
+    /// A reply may come between the chunks of another one. (doc/proto.md, "Structured reply chunk message")
+    @Test(arguments: [true, false])
+    func `also when another reply comes between the parts of a read`(fromAnotherThread: Bool) throws {
+        let export = try TestExport(size: Self.size, delays: true)
+        let device = export.device
+        let client = try ExportClient.ready(export.socketPath)
+        let data = [UInt8](repeating: 5, count: 8192)
+        #expect(try client.call(1, offset: 65536, length: 8192, data: data).error == 0)
+        // The read is answered with a hole, data and a hole; the device is asked for the data after the first hole.
+        device.hold(true)
+        client.request(1, cookie: 1, offset: 500_000, length: 1, data: [9])
+        while device.waitingCount < 1 { sched_yield() }
+        device.beforeNextRead {
+            guard fromAnotherThread else { return device.completeHeld() }
+            let done = DispatchSemaphore(value: 0)
+            Thread {
+                device.completeHeld()
+                done.signal()
+            }.start()
+            done.wait()
+        }
+        client.request(0, cookie: 2, length: 262_144)
+        #expect(try client.reply() == .init(cookie: 1))
+        let read = try client.reply()
+        #expect(read.cookie == 2 && read.chunkTypes == [2, 1, 2])
+        #expect(read.data == Array(device.contents[..<262_144]))
+        #expect(client.arrivals.suffix(4) == [2, 1, 2, 2])
+    }
+
     @Test func `to every connection, as soon as the write was answered`() throws {
         let export = try TestExport(delays: true)
         let clients = try (0..<4).map { _ in try ExportClient.ready(export.socketPath) }
