@@ -1,5 +1,6 @@
 import Basis
 import Foundation
+import Synchronization
 import Testing
 
 /// A small NBD client that can also break the rules. One thread may send while another receives.
@@ -20,6 +21,10 @@ final class ExportClient: @unchecked Sendable {
     struct Broken: Error {
         let reason: String
     }
+    private struct Read {
+        var offset: UInt64
+        var length: Int
+    }
     /// A structured reply whose last chunk has not come yet.
     private struct Part {
         var reply: Reply
@@ -31,7 +36,7 @@ final class ExportClient: @unchecked Sendable {
 
     private let descriptor: Int32
     /// Lengths and offsets of reads under way, to put chunks in their place.
-    private var reads: [UInt64: (offset: UInt64, length: Int)] = [:]
+    private let reads = Mutex<[UInt64: Read]>([:])
     private var parts: [UInt64: Part] = [:]
     /// The cookies of all simple replies and chunks, in the order in which they came.
     private(set) var arrivals: [UInt64] = []
@@ -90,7 +95,7 @@ final class ExportClient: @unchecked Sendable {
         _ command: UInt16, flags: UInt16 = 0, cookie: UInt64 = 7, offset: UInt64 = 0, length: UInt32 = 0,
         data: [UInt8] = []
     ) {
-        if command == 0 { self.reads[cookie] = (offset, Int(length)) }
+        if command == 0 { self.reads.withLock { $0[cookie] = Read(offset: offset, length: Int(length)) } }
         self.send(
             Bytes().u32(0x2560_9513).u16(flags).u16(command).u64(cookie).u64(offset).u32(length).raw(data).bytes)
     }
@@ -107,12 +112,14 @@ final class ExportClient: @unchecked Sendable {
         }
     }
 
+    private func endRead(_ cookie: UInt64) -> Read? { self.reads.withLock { $0.removeValue(forKey: cookie) } }
+
     private func simpleReply() throws -> Reply {
         let rest = try self.receive(12)
         var reply = Reply(cookie: Bytes.u64(rest, 4), error: Bytes.u32(rest, 0))
         self.arrivals.append(reply.cookie)
         guard self.parts[reply.cookie] == nil else { throw Broken(reason: "a simple reply after a chunk") }
-        if let read = self.reads.removeValue(forKey: reply.cookie), reply.error == 0 {
+        if let read = self.endRead(reply.cookie), reply.error == 0 {
             guard !self.isStructured else { throw Broken(reason: "a simple reply to a read that calls for chunks") }
             reply.data = try self.receive(read.length)
         }
@@ -131,7 +138,7 @@ final class ExportClient: @unchecked Sendable {
         self.arrivals.append(cookie)
         var part = self.parts[cookie] ?? Part(reply: Reply(cookie: cookie))
         part.reply.chunkTypes.append(type)
-        if let read = self.reads[cookie], type == 1 || type == 2 {
+        if let read = self.reads.withLock({ $0[cookie] }), type == 1 || type == 2 {
             guard type == 1 ? length > 8 : length == 12 else { throw Broken(reason: "a chunk of \(length) bytes") }
             if part.reply.data.isEmpty { part.reply.data = [UInt8](repeating: 0xEE, count: read.length) }
             let (start, isBefore) = Bytes.u64(payload, 0).subtractingReportingOverflow(read.offset)
@@ -149,7 +156,7 @@ final class ExportClient: @unchecked Sendable {
         }
         self.parts[cookie] = isLast ? nil : part
         guard isLast else { return nil }
-        if let read = self.reads.removeValue(forKey: cookie), part.reply.error == 0 {
+        if let read = self.endRead(cookie), part.reply.error == 0 {
             #expect(part.seen == read.length)
         }
         return part.reply

@@ -11,6 +11,16 @@ import Testing
     func `at any depth, whatever the order of completions`(depth: Int, delays: Bool) throws {
         let export = try TestExport(size: Self.size, delays: delays)
         let client = try ExportClient.ready(export.socketPath, structured: depth % 2 == 0)
+        // Sends elsewhere: a client that blocks in a send while the server does the same would wait for ever.
+        let sender = DispatchQueue(label: "sender")
+        func send(
+            _ command: UInt16, flags: UInt16 = 0, cookie: UInt64, offset: Int = 0, length: Int = 0, data: [UInt8] = []
+        ) {
+            sender.async {
+                client.request(
+                    command, flags: flags, cookie: cookie, offset: UInt64(offset), length: UInt32(length), data: data)
+            }
+        }
         var random = SeededRandom(seed: UInt64(depth) * 2 + (delays ? 1 : 0))
         let noise = (0..<300_000).map { _ in UInt8(truncatingIfNeeded: random.next()) }
         var model = [UInt8](repeating: 0, count: Self.size)
@@ -36,19 +46,18 @@ import Testing
                 let start = Int(random.below(UInt64(noise.count - length)))
                 let data = Array(noise[start..<start + length])
                 model.replaceSubrange(range, with: data)
-                client.request(
-                    1, flags: flags, cookie: cookie, offset: UInt64(offset), length: UInt32(length), data: data)
+                send(1, flags: flags, cookie: cookie, offset: offset, length: length, data: data)
                 underWay[cookie] = (range, nil)
             case 3:
                 model.replaceSubrange(range, with: repeatElement(0, count: length))
                 let command: UInt16 = random.chance(perMille: 500) ? 4 : 6
-                client.request(command, flags: flags, cookie: cookie, offset: UInt64(offset), length: UInt32(length))
+                send(command, flags: flags, cookie: cookie, offset: offset, length: length)
                 underWay[cookie] = (range, nil)
             case 4:
-                client.request(3, cookie: cookie)
+                send(3, cookie: cookie)
                 underWay[cookie] = (0..<0, nil)
             default:
-                client.request(0, cookie: cookie, offset: UInt64(offset), length: UInt32(length))
+                send(0, cookie: cookie, offset: offset, length: length)
                 underWay[cookie] = (range, Array(model[range]))
             }
         }
