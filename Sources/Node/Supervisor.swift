@@ -56,6 +56,7 @@ public struct Supervisor: Sendable {
 
     /// What is due within this time is done along with what is due now: fewer wake-ups, fuller packets.
     static let timerSlack = Span.milliseconds(20)
+    /// What can be done along with something else waits this much longer for it before it wakes the node by itself.
     static let timerPatience = Span.milliseconds(10)
     /// While something that was asked for is missing, how soon to look again.
     private static let retryPause = Span.milliseconds(100)
@@ -181,8 +182,7 @@ public struct Supervisor: Sendable {
         switch input {
         case .tick:
             if now >= self.consensus.outline.nextDeadline { self.consensusStep(.tick, at: now, into: &effects) }
-        case .receive(let envelope, let via): self.receive(envelope, via: via, at: now, into: &effects)
-        case .receiveBatch(let envelopes, let via):
+        case .receive(let envelopes, let via):
             for envelope in envelopes { self.receive(envelope, via: via, at: now, into: &effects) }
         case .persisted(let sequence): self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
         case .startCounterRaised(let counter):
@@ -224,7 +224,6 @@ public struct Supervisor: Sendable {
 
     /// Mutating only because that spares a copy of the whole.
     private mutating func nextDeadline(after now: Tick) -> Tick {
-        // What has slack comes a little late rather than by itself: most often a heartbeat comes first and takes it along.
         let patient = min(self.holder.deadline, self.reachability.deadline, self.nextSummaryAt) + Self.timerPatience
         var next = min(self.consensus.outline.nextDeadline, patient, self.nextReportAt)
         if self.wasLeaseValid { next = min(next, self.holder.end) }

@@ -7,10 +7,8 @@ import Resources
 public enum SupervisorInput: Equatable, Sendable {
     /// Time passed.
     case tick
-    /// A message arrived; `via` is the node that handed it over.
-    case receive(Envelope, via: NodeID)
     /// Messages arrived together, in this order; `via` is the node that handed them over.
-    case receiveBatch([Envelope], via: NodeID)
+    case receive([Envelope], via: NodeID)
     /// Everything up to this request is durable.
     case persisted(sequence: UInt64)
     /// The log's start counter is this now.
@@ -33,6 +31,11 @@ public enum SupervisorInput: Equatable, Sendable {
     case client(id: UInt64, ClientRequest)
     /// The guard's last look at the lease, on the boot clock. (Rule L12)
     case guardSeen(Tick)
+}
+
+extension SupervisorInput {
+    /// One message arrived.
+    public static func receive(_ envelope: Envelope, via: NodeID) -> Self { .receive([envelope], via: via) }
 }
 
 /// What a client can ask of a node.

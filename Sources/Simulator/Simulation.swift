@@ -119,7 +119,7 @@ public final class Simulation {
         case .deliver(let envelopes, let via, let to, let boot):
             let node = self.node(to)
             guard node.isOn, node.boot == boot else { return }
-            self.input(node, .receiveBatch(envelopes, via: via), orRetry: event)
+            self.input(node, .receive(envelopes, via: via), orRetry: event)
         case .wake(let id, let life):
             let node = self.node(id)
             guard node.life == life, node.wakeAt <= self.now else { return }
