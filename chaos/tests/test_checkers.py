@@ -104,6 +104,24 @@ class Owners(unittest.TestCase):
         checkers.check_never_stopped(self.history(("a", 1, 0, 9, False)), 1, 8)
         with self.assertRaises(Broken):
             checkers.check_never_stopped(self.history(("a", 1, 0, 4, False), ("a", 2, 4.1, 9, False)), 1, 8)
+        with self.assertRaises(Broken):
+            checkers.check_never_stopped(self.history(("a", 1, 0, 7, True)), 1, 8)
+
+    def test_a_pause_is_a_disturbance_unless_the_whole_machine_stood_still(self):
+        runs = self.history(("a", 1, 0, 4, False))
+        for beat in range(4500, 9000, 5):
+            runs[0].note("beat", beat / 1000)
+        checkers.check_never_stopped(runs, 1, 8, stalls=[(3.9, 4.4)])
+        for stalls in ([], [(4.4, 4.6)], [(1, 3)]):
+            with self.assertRaises(Broken) as caught:
+                checkers.check_never_stopped(runs, 1, 8, stalls)
+            self.assertIn("stood still", str(caught.exception))
+
+    def test_stalls_are_the_gaps_in_the_reference(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("".join(f"host 9 beat {time:.6f}\n" for time in (1.0, 1.005, 1.6, 1.605)) + "host 9 be")
+            file.flush()
+            self.assertEqual(checkers.read_stalls(file.name), [(1.005, 1.6)])
 
     def test_recovery_is_bounded(self):
         runs = self.history(("a", 1, 0, 1, False), ("b", 1, 3, 4, False))

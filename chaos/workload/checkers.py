@@ -152,13 +152,32 @@ def check_one_process(runs):
                     "SingleOwner", f"{node} ran the service twice at once (processes {earlier.pid}, {later.pid})")
 
 
-def check_never_stopped(runs, since, until):
-    """Nothing stops: one run covers the whole time without a pause."""
-    for run in runs:
-        for begin, end in run.pieces:
-            if begin <= since and end >= until:
-                return run.node
-    raise Broken("Adoption (rule L10)", "the service was stopped or restarted although nothing was wrong with it")
+def check_never_stopped(runs, since, until, stalls=()):
+    """Nothing stops: one process runs all the time. A pause counts unless the whole machine stood still: `stalls`."""
+    covering = [run for run in runs if run.begin <= since and run.last >= until]
+    if not covering:
+        lives = "; ".join(
+            f"{run.node} process {run.pid} from {run.begin - since:+.3f} s to {run.last - since:+.3f} s"
+            f"{' (ended)' if run.ended else ''}" for run in runs)
+        raise Broken(
+            "Adoption (rule L10)", "the service was stopped or restarted although nothing was wrong with it; "
+            f"counted from the start it ran thus: {lives}")
+    for before, after in zip(covering[0].pieces, covering[0].pieces[1:]):
+        begin, end = before[1], after[0]
+        excused = sum(max(0.0, min(end, to) - max(begin, start)) for start, to in stalls)
+        if end > since and begin < until and end - begin - excused > GAP:
+            raise Broken(
+                "Adoption (rule L10)", f"{covering[0].node} process {covering[0].pid} lived on but stood still for "
+                f"{end - begin:.3f} s from {begin - since:+.3f} s although nothing was wrong with it "
+                f"(the whole machine for {excused:.3f} s of it)")
+    return covering[0].node
+
+
+def read_stalls(path, least=0.1):
+    """When the whole machine stood still: the gaps in the history of a process that nothing manages, as (from, to)."""
+    with open(path) as file:
+        beats = [float(line.split()[3]) for line in file.read().split("\n")[:-1]]
+    return [(earlier, later) for earlier, later in zip(beats, beats[1:]) if later - earlier >= least]
 
 
 def running_at(runs, instant, tolerance=0.1):
