@@ -25,7 +25,7 @@ extension Consensus {
         case .preVoteResponse, .voteResponse, .appendAccepted, .appendRejected, .heartbeatResponse, .snapshotProgress,
             .readRequest, .readResponse, .outdated:
             // A removed node's high term must not unseat a leader that no longer talks to it. (Pitfall E10)
-            if case .leader(let leader) = self.state, leader.position(of: sender) == nil { return false }
+            if case .leader = self.state, self.leading.position(of: sender) == nil { return false }
             self.follow(nil, in: message.term, into: &effects)
         }
         return true
@@ -55,10 +55,11 @@ extension Consensus {
             self.term = term
             self.votedFor = nil
         }
-        if case .leader(let former) = self.state {
+        if case .leader = self.state {
             effects.notes.append("no longer leads; term \(term)")
-            for read in former.reads { self.refuseRead(read.id, from: read.from, into: &effects) }
-            for read in former.earlyReads { self.refuseRead(read.id, from: read.from, into: &effects) }
+            for read in self.leading.reads { self.refuseRead(read.id, from: read.from, into: &effects) }
+            for read in self.leading.earlyReads { self.refuseRead(read.id, from: read.from, into: &effects) }
+            self.leading = .none
             self.resetElectionDeadline(at: self.latest)
         }
         if let leader {
@@ -190,10 +191,10 @@ extension Consensus {
                 node: $0, isVoter: self.log.membership.isVoter($0), next: self.log.last.index.next,
                 contact: self.latest)
         }
-        self.state = .leader(
-            Leader(
-                peers: peers, heartbeatDue: self.latest + self.settings.heartbeatInterval,
-                opening: self.log.last.index.next, uncommittedBytes: self.log.payloadBytes(after: self.commitIndex)))
+        self.leading = Leader(
+            peers: peers, heartbeatDue: self.latest + self.settings.heartbeatInterval,
+            opening: self.log.last.index.next, uncommittedBytes: self.log.payloadBytes(after: self.commitIndex))
+        self.state = .leader
         // An entry of its own term lets a leader commit what earlier terms left. (Raft §5.4.2)
         self.appendEntry(.empty)
         self.broadcast(into: &effects)

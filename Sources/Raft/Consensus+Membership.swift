@@ -21,17 +21,17 @@ extension Consensus {
     }
 
     private func refusal(of target: Membership) -> Refusal? {
-        guard case .leader(let leader) = self.state else { return .notLeader(leader: self.leader) }
-        if let transfer = leader.transfer { return .transferring(to: transfer.target) }
+        guard case .leader = self.state else { return .notLeader(leader: self.leader) }
+        if let transfer = self.leading.transfer { return .transferring(to: transfer.target) }
         let current = self.log.membership
         if current.isJoint || self.log.membershipIndex > self.commitIndex {
             return .changePending(index: self.log.membershipIndex)
         }
         // Without this, two leaders can commit by disjoint majorities. (Pitfall M1)
-        if self.commitIndex < leader.opening { return .nothingCommittedInTerm(self.term) }
+        if self.commitIndex < self.leading.opening { return .nothingCommittedInTerm(self.term) }
         if let flaw = target.flaw { return .invalidMembership(flaw) }
         for voter in target.voters where voter != self.id && !current.voters.contains(voter) {
-            let match = leader.position(of: voter).map { leader.peers[$0].match.rawValue } ?? 0
+            let match = self.leading.position(of: voter).map { self.leading.peers[$0].match.rawValue } ?? 0
             let known = current.learners.contains(voter)
             guard known, match > 0, match + self.settings.promotionLag >= self.log.last.index.rawValue else {
                 return .notCaughtUp(voter)

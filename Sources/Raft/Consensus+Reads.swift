@@ -53,21 +53,23 @@ extension Consensus {
     }
 
     mutating func releaseEarlyReads(into effects: inout Effects) {
-        guard case .leader(let leader) = self.state, !leader.earlyReads.isEmpty,
-            self.commitIndex >= leader.opening
+        guard case .leader = self.state, !self.leading.earlyReads.isEmpty,
+            self.commitIndex >= self.leading.opening
         else { return }
-        self.leading.earlyReads.removeAll()
-        for read in leader.earlyReads { self.readAsked(read.id, by: read.from, into: &effects) }
+        let waiting = self.leading.earlyReads
+        self.leading.earlyReads = []
+        for read in waiting { self.readAsked(read.id, by: read.from, into: &effects) }
     }
 
     /// Leader: answers the reads whose round a majority of voters has answered. Learners do not count. (Pitfall R2)
     mutating func confirmReads(into effects: inout Effects) {
-        guard case .leader(let leader) = self.state, let first = leader.reads.first else { return }
+        guard case .leader = self.state, let first = self.leading.reads.first else { return }
         let confirmed = Quorum.holds(self.log.membership) { node in
-            node == self.id || leader.position(of: node).map { leader.peers[$0].round >= first.round } ?? false
+            node == self.id
+                || self.leading.position(of: node).map { self.leading.peers[$0].round >= first.round } ?? false
         }
         guard confirmed else { return }
-        let answered = leader.reads.prefix { $0.round == first.round }
+        let answered = self.leading.reads.prefix { $0.round == first.round }
         self.leading.reads.removeFirst(answered.count)
         for read in answered { self.answerRead(read.id, from: read.from, index: read.index, into: &effects) }
         guard let next = self.leading.reads.first else { return }

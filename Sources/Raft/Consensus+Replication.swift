@@ -52,11 +52,13 @@ extension Consensus {
     }
 
     private func refusalToPropose(_ bytes: Int) -> Refusal? {
-        guard case .leader(let leader) = self.state else { return .notLeader(leader: self.leader) }
-        if let transfer = leader.transfer { return .transferring(to: transfer.target) }
+        guard case .leader = self.state else { return .notLeader(leader: self.leader) }
+        if let transfer = self.leading.transfer { return .transferring(to: transfer.target) }
         // One proposal is always let in, however large.
-        if leader.uncommittedBytes > 0, leader.uncommittedBytes + bytes > self.settings.maximumUncommittedBytes {
-            return .tooMuchUncommitted(bytes: leader.uncommittedBytes)
+        if self.leading.uncommittedBytes > 0,
+            self.leading.uncommittedBytes + bytes > self.settings.maximumUncommittedBytes
+        {
+            return .tooMuchUncommitted(bytes: self.leading.uncommittedBytes)
         }
         return nil
     }
@@ -144,25 +146,19 @@ extension Consensus {
 
     /// Leader: notes that a peer lives; nil when this node does not lead or does not know the peer.
     mutating func heardPeer(_ sender: NodeID) -> Int? {
-        guard let position = self.position(ofPeer: sender) else { return nil }
+        guard case .leader = self.state, let position = self.leading.position(of: sender) else { return nil }
         self.leading.peers[position].contact = self.latest
         self.leading.peers[position].heard = true
         return position
     }
 
-    /// In a function of its own, so that no copy of the leader's data outlives the look-up.
-    private func position(ofPeer node: NodeID) -> Int? {
-        guard case .leader(let leader) = self.state else { return nil }
-        return leader.position(of: node)
-    }
-
     /// Leader: commits what a majority holds, if it is of this term. (Raft §5.4.2; pitfalls E1, L11)
     mutating func advanceCommit(into effects: inout Effects) -> Bool {
-        guard case .leader(let leader) = self.state else { return false }
+        guard case .leader = self.state else { return false }
         let durable = self.durability.last
         let held = Quorum.committed(self.log.membership) { node in
             if node == self.id { return durable }
-            return leader.position(of: node).map { leader.peers[$0].match } ?? .zero
+            return self.leading.position(of: node).map { self.leading.peers[$0].match } ?? .zero
         }
         guard held > self.commitIndex, self.log.term(at: held) == self.term else { return false }
         self.commit(through: held)
@@ -192,9 +188,9 @@ extension Consensus {
     mutating func tickLeader(into effects: inout Effects) {
         let now = self.latest
         let timeout = self.settings.electionTimeout
-        let leader = self.leading
         let heard = Quorum.holds(self.log.membership) { node in
-            node == self.id || leader.position(of: node).map { now < leader.peers[$0].contact + timeout } ?? false
+            node == self.id
+                || self.leading.position(of: node).map { now < self.leading.peers[$0].contact + timeout } ?? false
         }
         guard heard else {
             effects.notes.append("heard no majority for \(timeout)")
@@ -202,7 +198,7 @@ extension Consensus {
             return
         }
         self.expireTransfer(into: &effects)
-        if now >= leader.heartbeatDue {
+        if now >= self.leading.heartbeatDue {
             self.leading.heartbeatDue = now + self.settings.heartbeatInterval
             self.startWaitingReadRound()
             self.sendHeartbeats(into: &effects)
@@ -211,10 +207,9 @@ extension Consensus {
     }
 
     mutating func sendHeartbeats(into effects: inout Effects) {
-        let leader = self.leading
-        for peer in leader.peers {
+        for peer in self.leading.peers {
             self.send(
-                .heartbeat(commit: min(peer.match, self.commitIndex), round: leader.round), to: peer.node,
+                .heartbeat(commit: min(peer.match, self.commitIndex), round: self.leading.round), to: peer.node,
                 into: &effects)
         }
     }

@@ -15,6 +15,8 @@ extension Consensus {
         public var membershipIndex = LogIndex.zero
         /// Grows whenever an entry is appended or cut off.
         public var logVersion: UInt64 = .max
+        /// Whether this node has a vote in it.
+        public var isVoter = false
         /// When `.tick` is due.
         public var nextDeadline = Tick.zero
 
@@ -27,12 +29,14 @@ extension Consensus {
     mutating func noteOutline() {
         self.outline.leader = self.leader
         self.outline.isLeader = self.outline.leader == self.id
+        if self.outline.logVersion != self.log.version {
+            self.outline.logVersion = self.log.version
+            self.outline.last = self.log.last
+            self.outline.membership = self.log.membership
+            self.outline.membershipIndex = self.log.membershipIndex
+            self.outline.isVoter = self.isVoter
+        }
         self.outline.nextDeadline = self.nextDeadline
-        guard self.outline.logVersion != self.log.version else { return }
-        self.outline.logVersion = self.log.version
-        self.outline.last = self.log.last
-        self.outline.membership = self.log.membership
-        self.outline.membershipIndex = self.log.membershipIndex
     }
 
     /// What the node is.
@@ -74,8 +78,8 @@ extension Consensus {
     public var logVersion: UInt64 { self.log.version }
     /// The node being handed leadership, while this one leads.
     public var transferTarget: NodeID? {
-        guard case .leader(let leader) = self.state else { return nil }
-        return leader.transfer?.target
+        guard case .leader = self.state else { return nil }
+        return self.leading.transfer?.target
     }
     /// Whether this node's disk was reported as failed.
     public var hasFailedDisk: Bool { self.diskHasFailed }
@@ -85,10 +89,10 @@ extension Consensus {
         if self.diskHasFailed { return .never }
         if self.deliveredIndex < min(self.commitIndex, self.durability.last) { return self.latest }
         switch self.state {
-        case .leader(let leader):
-            return min(leader.heartbeatDue, leader.transfer?.deadline ?? .never)
+        case .leader:
+            return min(self.leading.heartbeatDue, self.leading.transfer?.deadline ?? .never)
         case .follower, .preCandidate, .candidate:
-            return self.isVoter ? self.electionDeadline : .never
+            return self.outline.isVoter ? self.electionDeadline : .never
         }
     }
 
@@ -114,8 +118,8 @@ extension Consensus {
 
     /// How much of the log each node is known to hold durably, sorted by node; empty unless this node leads.
     public var matchIndexes: [(NodeID, LogIndex)] {
-        guard case .leader(let leader) = self.state else { return [] }
-        var matches = leader.peers.map { ($0.node, $0.match) }
+        guard case .leader = self.state else { return [] }
+        var matches = self.leading.peers.map { ($0.node, $0.match) }
         matches.append((self.id, self.durability.last))
         return matches.sorted { $0.0 < $1.0 }
     }
@@ -123,7 +127,7 @@ extension Consensus {
     /// When each peer was last heard in this term, sorted by node: all peers on the leader, the leader on a follower.
     public var lastContacts: [(NodeID, Tick)] {
         switch self.state {
-        case .leader(let leader): leader.peers.filter(\.heard).map { ($0.node, $0.contact) }
+        case .leader: self.leading.peers.filter(\.heard).map { ($0.node, $0.contact) }
         case .follower(let follower): follower.leader.map { [($0, follower.contact)] } ?? []
         case .preCandidate, .candidate: []
         }
@@ -131,8 +135,8 @@ extension Consensus {
 
     /// How each peer is being served, for status: node, match, next and a word; empty unless this node leads.
     public var progressSummary: [String] {
-        guard case .leader(let leader) = self.state else { return [] }
-        return leader.peers.map { peer in
+        guard case .leader = self.state else { return [] }
+        return self.leading.peers.map { peer in
             let state =
                 switch peer.state {
                 case .probe(let waiting): waiting ? "probe waiting" : "probe"
@@ -146,22 +150,8 @@ extension Consensus {
 
 extension Consensus {
     var isVoter: Bool { self.log.membership.isVoter(self.id) }
-    var isWitness: Bool { self.log.membership.witnesses.contains(self.id) }
+    var isWitness: Bool { self.log.isWitness(self.id) }
     var isSoleVoter: Bool { self.log.membership.voters == [self.id] && !self.log.membership.isJoint }
-
-    /// The leader's data, changed in place. The state is emptied meanwhile, so that no array is shared and copied.
-    var leading: Leader {
-        get {
-            guard case .leader(let leader) = self.state else { preconditionFailure("not leading: \(self.summary)") }
-            return leader
-        }
-        _modify {
-            guard case .leader(var leader) = self.state else { preconditionFailure("not leading: \(self.summary)") }
-            self.state = .follower(Follower())
-            defer { self.state = .leader(leader) }
-            yield &leader
-        }
-    }
 
     func send(_ body: Message.Body, to node: NodeID, into effects: inout Effects) {
         effects.messagesNow.append(Outbound(to: node, message: Message(term: self.term, body: body)))
@@ -180,11 +170,11 @@ extension Consensus {
 
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.
     mutating func finish(into effects: inout Effects) {
-        if !self.diskHasFailed {
+        if !self.diskHasFailed, self.durability.isBehind(self.log.last.index, term: self.term, vote: self.votedFor) {
             let hardState = HardState(term: self.term, votedFor: self.votedFor, commit: self.commitIndex)
             if let request = self.durability.request(log: self.log, hardState: hardState) { effects.add(request) }
         }
-        if effects.persist == nil, !self.durability.isPending, !effects.messagesAfterPersist.isEmpty {
+        if !effects.messagesAfterPersist.isEmpty, effects.persist == nil, !self.durability.isPending {
             effects.messagesNow += effects.messagesAfterPersist
             effects.messagesAfterPersist.removeAll(keepingCapacity: true)
         }

@@ -13,12 +13,12 @@ extension Consensus {
     }
 
     private func checkedTarget(_ wanted: NodeID?) -> Result<NodeID, Refusal> {
-        guard case .leader(let leader) = self.state else { return .failure(.notLeader(leader: self.leader)) }
+        guard case .leader = self.state else { return .failure(.notLeader(leader: self.leader)) }
         guard let wanted else {
             guard let best = self.successor(holding: .zero) else {
                 return .failure(.unfitTarget("no other voter was heard lately"))
             }
-            return .success(leader.peers[best].node)
+            return .success(self.leading.peers[best].node)
         }
         if wanted == self.id { return .failure(.unfitTarget("\(wanted) already leads")) }
         if !self.log.membership.voters.contains(wanted) { return .failure(.unfitTarget("\(wanted) does not vote")) }
@@ -35,14 +35,14 @@ extension Consensus {
 
     /// Leader: tells the target to campaign once it holds everything; as a witness, finds one by itself.
     mutating func continueTransfer(into effects: inout Effects) {
-        guard case .leader(let leader) = self.state else { return }
-        guard let transfer = leader.transfer else {
-            self.transferAsWitness(into: &effects)
+        guard case .leader = self.state else { return }
+        guard let transfer = self.leading.transfer else {
+            if !self.log.membership.witnesses.isEmpty { self.transferAsWitness(into: &effects) }
             return
         }
-        guard !transfer.sent, let position = leader.position(of: transfer.target) else { return }
+        guard !transfer.sent, let position = self.leading.position(of: transfer.target) else { return }
         // Pitfall T2: a target that lacks entries would lose the election it calls.
-        guard leader.peers[position].match == self.log.last.index else { return }
+        guard self.leading.peers[position].match == self.log.last.index else { return }
         self.leading.transfer?.sent = true
         self.send(.timeoutNow(last: self.log.last), to: transfer.target, into: &effects)
     }
@@ -64,14 +64,14 @@ extension Consensus {
 
     /// Leader: the position of the voter that may lead, was heard lately, holds `index`, and holds the most.
     func successor(holding index: LogIndex) -> Int? {
-        guard case .leader(let leader) = self.state else { return nil }
+        guard case .leader = self.state else { return nil }
         let membership = self.log.membership
         var best: Int?
-        for (position, peer) in leader.peers.enumerated() {
+        for (position, peer) in self.leading.peers.enumerated() {
             guard membership.voters.contains(peer.node), !membership.witnesses.contains(peer.node), peer.heard,
                 peer.match >= index, self.latest < peer.contact + self.settings.electionTimeout
             else { continue }
-            if let known = best, leader.peers[known].match >= peer.match { continue }
+            if let known = best, self.leading.peers[known].match >= peer.match { continue }
             best = position
         }
         return best

@@ -56,6 +56,8 @@ public struct Consensus: Sendable {
     public internal(set) var deliveredIndex: LogIndex
     var durability: Durability
     var state: Role = .follower(Follower())
+    /// What only a leader has; empty unless `state` says so. Beside the role, not in it: changed in place all the time.
+    var leading = Leader.none
     var electionDeadline: Tick = .never
     /// Until then a restarted node votes for nobody: it may have forgotten a leader. (Pitfall E13)
     var silentUntil: Tick = .zero

@@ -55,8 +55,13 @@ struct Durability: Sendable {
         self.snapshot = snapshot
     }
 
-    /// The next request, or nil when nothing needs to be made durable. A newer commit index alone does not: it only
-    /// travels along.
+    /// Whether anything needs to be made durable. A newer commit index alone does not: it only travels along.
+    func isBehind(_ last: LogIndex, term: Term, vote: NodeID?) -> Bool {
+        if case .some = self.snapshot { return true }
+        return last > self.requested || term != self.hardState.term || vote != self.hardState.votedFor
+    }
+
+    /// The next request, or nil when nothing needs to be made durable.
     mutating func request(log: Log, hardState: HardState) -> PersistRequest? {
         let promises = hardState.term != self.hardState.term || hardState.votedFor != self.hardState.votedFor
         let last = log.last.index

@@ -63,17 +63,29 @@ public struct Effects: Sendable {
     /// Nothing.
     public init() {}
 
+    /// There is nothing but messages that may leave at once.
+    public var areMessagesOnly: Bool {
+        if case .some = self.persist { return false }
+        if case .some = self.installed { return false }
+        return self.messagesAfterPersist.isEmpty && self.committed.isEmpty && self.reads.isEmpty
+            && self.rejectedReads.isEmpty && self.dropped.isEmpty && self.notes.isEmpty
+    }
+
     /// Forgets everything.
     public mutating func removeAll(keepingCapacity: Bool = true) {
-        self.messagesNow.removeAll(keepingCapacity: keepingCapacity)
-        self.persist = nil
-        self.messagesAfterPersist.removeAll(keepingCapacity: keepingCapacity)
-        self.installed = nil
-        self.committed.removeAll(keepingCapacity: keepingCapacity)
-        self.reads.removeAll(keepingCapacity: keepingCapacity)
-        self.rejectedReads.removeAll(keepingCapacity: keepingCapacity)
-        self.dropped.removeAll(keepingCapacity: keepingCapacity)
-        self.notes.removeAll(keepingCapacity: keepingCapacity)
+        // Most are empty after most steps.
+        func clear<Element>(_ list: inout [Element]) {
+            if !list.isEmpty { list.removeAll(keepingCapacity: keepingCapacity) }
+        }
+        clear(&self.messagesNow)
+        if case .some = self.persist { self.persist = nil }
+        clear(&self.messagesAfterPersist)
+        if case .some = self.installed { self.installed = nil }
+        clear(&self.committed)
+        clear(&self.reads)
+        clear(&self.rejectedReads)
+        clear(&self.dropped)
+        clear(&self.notes)
     }
 
     /// Joins a request to one that the driver did not take yet.

@@ -27,11 +27,13 @@ struct Log: Sendable {
     }
 
     /// The last entry's place, or the base.
-    var last: LogMark { self.entries.last?.mark ?? self.base }
+    var last: LogMark { self.entries.isEmpty ? self.base : self.entries[self.entries.count - 1].mark }
     /// The index of the first entry held, or of the one to come.
     var first: LogIndex { self.base.index.next }
     /// The latest membership in the log.
     var membership: Membership { self.changes[self.changes.count - 1].membership }
+    /// Whether the node is a witness in it.
+    func isWitness(_ node: NodeID) -> Bool { self.changes[self.changes.count - 1].membership.witnesses.contains(node) }
     /// The index of the entry that holds it.
     var membershipIndex: LogIndex { self.changes[self.changes.count - 1].index }
 
@@ -40,7 +42,8 @@ struct Log: Sendable {
     /// The term at `index`; nil where the log begins later or ends before.
     func term(at index: LogIndex) -> Term? {
         if index == self.base.index { return self.base.term }
-        return self.entry(at: index)?.mark.term
+        guard index > self.base.index, index <= self.last.index else { return nil }
+        return self.entries[self.position(of: index)].mark.term
     }
 
     /// The entry at `index`; nil where the log begins later or ends before.

@@ -6,7 +6,8 @@ enum Role: Sendable {
     /// Asks whether it could win, without a new term. (Thesis §9.6)
     case preCandidate(Campaign)
     case candidate(Campaign)
-    case leader(Leader)
+    /// Its data are `Consensus.leading`.
+    case leader
 }
 
 struct Follower: Sendable {
@@ -70,5 +71,11 @@ struct Leader: Sendable {
     /// Reads that came before the opening entry committed. (Pitfall R1)
     var earlyReads: [(id: UInt64, from: NodeID)] = []
 
-    func position(of node: NodeID) -> Int? { self.peers.firstIndex { $0.node == node } }
+    /// The data of a node that does not lead.
+    static let none = Leader(peers: [], heartbeatDue: .never, opening: .zero, uncommittedBytes: 0)
+
+    func position(of node: NodeID) -> Int? {
+        for position in self.peers.indices where self.peers[position].node == node { return position }
+        return nil
+    }
 }

@@ -75,7 +75,11 @@ public struct Membership: Equatable, Sendable {
 
     /// Whether `agreeing` holds a majority of the voters, and of the outgoing ones while joint.
     public func hasMajority(where agreeing: (NodeID) -> Bool) -> Bool {
-        func majority(of nodes: [NodeID]) -> Bool { nodes.filter(agreeing).count > nodes.count / 2 }
+        func majority(of nodes: [NodeID]) -> Bool {
+            var agreed = 0
+            for node in nodes where agreeing(node) { agreed += 1 }
+            return agreed > nodes.count / 2
+        }
         return majority(of: self.voters) && (!self.isJoint || majority(of: self.outgoing))
     }
 }
