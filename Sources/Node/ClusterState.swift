@@ -139,7 +139,12 @@ public struct ClusterState: Equatable, Sendable {
     }
 
     /// The record of a node.
-    public func node(_ id: NodeID) -> NodeRecord? { self.nodes.first { $0.id == id } }
+    public func node(_ id: NodeID) -> NodeRecord? { self.place(of: id).map { self.nodes[$0] } }
+    /// Where the record of a node lies in `nodes`: for looking at a part of it without a copy of the whole.
+    func place(of id: NodeID) -> Int? {
+        for place in self.nodes.indices where self.nodes[place].id == id { return place }
+        return nil
+    }
     /// The record of a node by name.
     public func node(named name: String) -> NodeRecord? { self.nodes.first { $0.about.name == name } }
     /// The record of a group.

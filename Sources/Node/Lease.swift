@@ -97,7 +97,7 @@ public struct LeaseHolder: Equatable, Sendable {
         // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
         guard renewal.nonce == self.nonce, renewal.incarnation == self.incarnation,
             renewal.membershipIndex == membershipIndex,
-            let place = self.sent.firstIndex(where: { $0.renewal == renewal })
+            let place = self.sent.firstIndex(where: { $0.renewal.sentAt == renewal.sentAt && $0.renewal == renewal })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
         let answeredBy = self.sent[place].answeredBy
@@ -177,14 +177,14 @@ public struct LeaseVoter: Equatable, Sendable {
 
     /// Notes a renewal, and says whether it may be answered. The caller then echoes it.
     public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
-        if renewal.incarnation == view.incarnation, renewal.bootID == view.bootID {
-            self.heard.removeAll { $0.node == renewal.node }
+        guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID else { return false }
+        if let place = self.heard.firstIndex(where: { $0.node == renewal.node }) {
+            self.heard[place].at = now
+        } else {
             self.heard.append((renewal.node, now))
         }
         // Rule L8: only the admitted incarnation, under a membership not older than this voter's.
-        guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID, !view.isLost,
-            renewal.membershipIndex >= view.membershipIndex
-        else { return false }
+        guard !view.isLost, renewal.membershipIndex >= view.membershipIndex else { return false }
         // Rule L4: a suspicion in the durable log is the promise not to answer.
         guard !view.isSuspected else { return false }
         // The promise that lasts longest counts, whatever D later renewals carry. (Rule L9)

@@ -9,16 +9,33 @@ public struct Reachability: Equatable, Sendable {
         var heardAt: Tick
         var hears: [NodeID]
         var reaches: [NodeID]
+        /// When anything was last sent to it directly.
+        var sentAt = Tick.zero
+        /// When it was last told what this node hears.
+        var toldAt = Tick.zero
     }
 
     /// A peer that has not been heard for this long is not reached directly.
     public static let silenceMaximum = Span.milliseconds(500)
     /// How often links are checked.
     public static let pingInterval = Span.milliseconds(200)
+    /// What has not changed is repeated this often over a link that other messages keep alive.
+    static let repeatInterval = Span.milliseconds(1000)
 
     private let node: NodeID
     private var peers: [Peer] = []
     private var nextPing = Tick.zero
+    /// When links were last checked, and what there was to tell.
+    private var checkedAt = Tick.zero
+    private var told: Word?
+
+    /// What a ping tells: peers heard directly, and peers whose link works both ways.
+    public struct Word: Equatable, Sendable {
+        /// Heard directly, sorted.
+        public var hears: [NodeID]
+        /// The link works both ways, sorted.
+        public var reaches: [NodeID]
+    }
 
     /// Nobody heard yet.
     public init(node: NodeID) { self.node = node }
@@ -26,18 +43,41 @@ public struct Reachability: Equatable, Sendable {
     /// The next moment at which pings are due.
     public var deadline: Tick { self.nextPing }
 
-    /// What to tell in a ping, when one is due: peers heard directly, and peers whose link works both ways.
-    public mutating func pingDue(at now: Tick) -> (hears: [NodeID], reaches: [NodeID])? {
+    /// What to tell in pings, and which of `peers` to tell it, when links are to be checked. Left out are peers that know
+    /// it already and were sent something else since the last check: any message shows that the link is alive.
+    public mutating func pingDue(to peers: [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
         guard now + Supervisor.timerSlack >= self.nextPing else { return nil }
         self.nextPing = now + Self.pingInterval
         let hears = self.heardDirectly(at: now)
-        return (hears, hears.filter { self.isGood($0, at: now) })
+        let word = Word(hears: hears, reaches: hears.filter { self.isGood($0, at: now) })
+        let isNews = word != self.told
+        self.told = word
+        var receivers: [NodeID] = []
+        for peer in peers {
+            guard let place = self.place(of: peer) else {
+                receivers.append(peer)
+                continue
+            }
+            let knows = self.peers[place].toldAt != .zero && now.since(self.peers[place].toldAt) < Self.repeatInterval
+            if !isNews, knows, self.peers[place].sentAt >= self.checkedAt { continue }
+            self.peers[place].toldAt = now
+            receivers.append(peer)
+        }
+        self.checkedAt = now
+        return (word, receivers)
+    }
+
+    private func place(of peer: NodeID) -> Int? {
+        for place in self.peers.indices where self.peers[place].id == peer { return place }
+        return nil
     }
 
     /// Takes a ping that came directly from the peer.
     public mutating func pinged(by peer: NodeID, hears: [NodeID], reaches: [NodeID], at now: Tick) {
-        if let place = self.peers.firstIndex(where: { $0.id == peer }) {
-            self.peers[place] = Peer(id: peer, heardAt: now, hears: hears, reaches: reaches)
+        if let place = self.place(of: peer) {
+            self.peers[place].heardAt = now
+            self.peers[place].hears = hears
+            self.peers[place].reaches = reaches
             return
         }
         self.peers.append(Peer(id: peer, heardAt: now, hears: hears, reaches: reaches))
@@ -46,19 +86,34 @@ public struct Reachability: Equatable, Sendable {
 
     /// Any message that came directly shows that the peer is heard.
     public mutating func heard(_ peer: NodeID, at now: Tick) {
-        if let place = self.peers.firstIndex(where: { $0.id == peer }) { self.peers[place].heardAt = now }
+        if let place = self.place(of: peer) { self.peers[place].heardAt = now }
+    }
+
+    /// Whether a message may go directly; if so, it is taken as sent.
+    mutating func sendDirectly(to peer: NodeID, at now: Tick) -> Bool {
+        guard let place = self.place(of: peer), self.isHeard(place, at: now),
+            self.peers[place].hears.contains(self.node)
+        else { return false }
+        self.peers[place].sentAt = now
+        return true
     }
 
     /// Peers heard directly within `silenceMaximum`, sorted.
     public func heardDirectly(at now: Tick) -> [NodeID] {
-        self.peers.filter { now.since($0.heardAt) <= Self.silenceMaximum }.map(\.id)
+        var heard: [NodeID] = []
+        heard.reserveCapacity(self.peers.count)
+        for place in self.peers.indices where self.isHeard(place, at: now) { heard.append(self.peers[place].id) }
+        return heard
+    }
+
+    private func isHeard(_ place: Int, at now: Tick) -> Bool {
+        now.since(self.peers[place].heardAt) <= Self.silenceMaximum
     }
 
     /// Whether the link to the peer works both ways.
     public func isGood(_ peer: NodeID, at now: Tick) -> Bool {
-        self.peers.contains {
-            $0.id == peer && now.since($0.heardAt) <= Self.silenceMaximum && $0.hears.contains(self.node)
-        }
+        guard let place = self.place(of: peer) else { return false }
+        return self.isHeard(place, at: now) && self.peers[place].hears.contains(self.node)
     }
 
     /// The next hop to a peer: itself, or the lowest of `relays` that both ends reach; itself when nothing works.

@@ -9,12 +9,24 @@ extension Supervisor {
     mutating func consensusStep(
         _ input: Consensus.Input, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        let version = self.consensus.outline.logVersion
+        self.consensus.step(input, at: now, into: &self.raftEffects)
+        if self.consensus.outline.logVersion != version { self.isUnsettled = true }
+        if self.raftEffects.areMessagesOnly {
+            // Heartbeats and their answers: most steps by far.
+            for place in self.raftEffects.messagesNow.indices {
+                let outbound = self.raftEffects.messagesNow[place]
+                self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
+            }
+            self.raftEffects.removeAll()
+            self.noteLeader(at: now)
+            return
+        }
         // The buffer is lent out, so that a nested step gets one of its own and no copy is made.
         var raft = Raft.Effects()
         swap(&raft, &self.raftEffects)
-        raft.removeAll()
-        self.consensus.step(input, at: now, into: &raft)
         self.perform(&raft, at: now, into: &effects)
+        raft.removeAll()
         swap(&raft, &self.raftEffects)
     }
 
@@ -40,12 +52,8 @@ extension Supervisor {
         if let snapshot = raft.installed { self.install(snapshot, at: now, into: &effects) }
         for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
         for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
-        self.noteLeadership(at: now)
-        if self.consensus.outline.leader != self.lastLeader {
-            // A new leader is told at once what this voter hears, so that detection and election overlap.
-            self.lastLeader = self.consensus.outline.leader
-            self.nextReportAt = now
-        }
+        if raft.installed != nil || !raft.committed.isEmpty || !raft.reads.isEmpty { self.isUnsettled = true }
+        self.noteLeader(at: now)
         if !raft.committed.isEmpty { self.nextPlanAt = now }
         self.compactIfLong(at: now, into: &effects)
     }
@@ -114,23 +122,30 @@ extension Supervisor {
         self.consensusStep(.compact(snapshot), at: now, into: &effects)
     }
 
-    private mutating func noteLeadership(at now: Tick) {
-        guard self.consensus.outline.isLeader else {
-            self.leadership = nil
-            self.reports.removeAll()
-            return
-        }
-        if self.leadership == nil {
+    private mutating func noteLeader(at now: Tick) {
+        if !self.consensus.outline.isLeader {
+            if self.leadership != nil {
+                self.leadership = nil
+                self.isUnsettled = true
+            }
+            if !self.reports.isEmpty { self.reports.removeAll() }
+        } else if self.leadership == nil {
+            self.isUnsettled = true
             self.leadership = Leadership(
                 since: now, index: self.consensus.outline.last.index,
                 clusterMilliseconds: self.state.clusterMilliseconds)
         }
+        guard self.consensus.outline.leader != self.lastLeader else { return }
+        // A new leader is told at once what this voter hears, so that detection and election overlap.
+        self.lastLeader = self.consensus.outline.leader
+        self.nextReportAt = now
+        self.isUnsettled = true
     }
 
     /// Rule E2: a voter whose disk was rolled back has forgotten what it promised. Neither its votes nor its answers to
     /// renewals count until it rejoined as a learner, which the leader sees to once its known life is lost.
     private mutating func isRolledBack(_ envelope: Envelope, at now: Tick) -> Bool {
-        guard let place = self.state.nodes.firstIndex(where: { $0.id == envelope.from }),
+        guard let place = self.state.place(of: envelope.from),
             envelope.startCounter < self.state.nodes[place].startCounter,
             self.consensus.outline.membership.isVoter(envelope.from)
         else { return false }
@@ -154,7 +169,10 @@ extension Supervisor {
             return
         }
         if via == envelope.from { self.reachability.heard(via, at: now) }
-        if self.isRolledBack(envelope, at: now) { return }
+        if self.isRolledBack(envelope, at: now) {
+            self.isUnsettled = true
+            return
+        }
         switch envelope.message {
         case .ping(let hears, let reaches):
             if via == envelope.from { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
@@ -164,21 +182,26 @@ extension Supervisor {
             guard renewal.node == envelope.from else { return }
             self.answer(renewal, at: now, into: &effects)
         case .renewed(let renewal):
-            self.renewed(renewal, by: envelope.from, at: now)
+            self.renewed(renewal, by: envelope.from, at: now, into: &effects)
         case .voterReport(let report):
             guard self.consensus.outline.isLeader else { return }
             self.reports.removeAll { $0.voter == envelope.from }
             self.reports.append(Report(voter: envelope.from, receivedAt: now, lines: report.lines))
             self.nextPlanAt = now
+            self.isUnsettled = true
         case .forward(let command):
             self.proposeForwarded(command, from: envelope.from, at: now, into: &effects)
+            self.isUnsettled = true
         case .readRequest(let id):
             guard self.consensus.outline.isLeader else { return }
+            self.isUnsettled = true
             self.consensusStep(.readIndex(id: Self.readID(id, of: envelope.from)), at: now, into: &effects)
         case .readAnswer(let id, let index):
             if id == self.readID { self.readIndex = index }
+            self.isUnsettled = true
         case .transferRequest(let target):
             if self.consensus.outline.isLeader {
+                self.isUnsettled = true
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
         case .summary(let summary):

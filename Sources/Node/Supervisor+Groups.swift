@@ -20,19 +20,31 @@ extension Supervisor {
         let key = GroupsKey(
             applied: self.state.appliedIndex, hasLease: hasLease, isCaughtUp: self.isCaughtUp,
             isGuarded: self.isGuarded(at: now), runnersVersion: self.runnersVersion)
-        // Reports that were given up are asked for again, so time alone matters now and then.
-        if key != self.settledAt || now >= self.nextSettle {
+        // Reports that were given up are asked for again, so time alone matters while something is under way.
+        if key != self.settledAt || (!self.areGroupsCalm && now >= self.nextSettle) {
             self.nextSettle = now + .milliseconds(200)
             for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
             if key.hasLease, key.isCaughtUp, key.isGuarded { self.startOwned(at: now, into: &effects) }
             self.settledAt = key
             self.settledAt.runnersVersion = self.runnersVersion
+            self.areGroupsCalm = self.lookCalm()
         }
         for place in self.runners.indices.reversed() where self.runners[place].deadline <= now {
             let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
             self.stepRunner(name, epoch, .tick, at: now, into: &effects)
         }
         self.writeFacts(into: &effects)
+    }
+
+    /// All that runs here is up, as the log knows, and no group waits to be searched for.
+    private func lookCalm() -> Bool {
+        let areStarted = self.runners.allSatisfy { runner in
+            guard runner.isUp, let record = self.state.group(runner.name), let assignment = record.assignment else {
+                return false
+            }
+            return record.epoch == runner.epoch && assignment.isStarted && assignment.releasing == nil
+        }
+        return areStarted && !self.state.groups.contains { $0.epoch == .none }
     }
 
     /// Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent, and a

@@ -12,11 +12,15 @@ extension Supervisor {
         guard let leadership = self.leadership, self.consensus.outline.isLeader,
             self.state.appliedIndex >= leadership.index, now >= self.nextPlanAt
         else { return }
-        self.nextPlanAt = now + Self.planInterval
         self.reports.removeAll { now.since($0.receivedAt) > self.state.policy.timing.detection }
         self.reports.removeAll { $0.voter == self.identity.node }
         self.reports.append(
             Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now)))
+        // While nobody is silent, what is decided changes only with a report, an entry, or this node's own hearing.
+        self.nextPlanAt =
+            self.isSomebodySilent
+            ? now + Self.planInterval
+            : min(now + Self.membershipInterval, max(self.nextReportAt, now + Self.planInterval))
         // Votes and the plan follow from the applied state alone; now and then they are looked at anew, because what
         // was asked for may have been lost.
         let isNew = self.plannedAt != self.state.appliedIndex
@@ -28,7 +32,8 @@ extension Supervisor {
         if isNew || now >= self.nextReplanAt {
             self.plannedAt = self.state.appliedIndex
             self.nextReplanAt = now + Self.replanInterval
-            self.decidePlan(at: now, into: &effects)
+            if isNew || !self.isPlanEmpty { self.decidePlan(at: now, into: &effects) }
+            self.leaveDrainedLeadership(at: now, into: &effects)
         }
     }
 
@@ -98,6 +103,7 @@ extension Supervisor {
         let membership = self.consensus.outline.membership
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
         if self.demoteRolledBack(membership, at: now, into: &effects) { return }
+        if membership.learners.isEmpty, self.isVoting(membership) { return }
         let known = self.state.nodes.map(\.id)
         var learners = membership.learners
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
@@ -118,6 +124,15 @@ extension Supervisor {
                 voters.contains(node) && self.state.node(node)?.about.isWitness == true
             })
         if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
+    }
+
+    /// Whether every node votes, the witnesses as witnesses.
+    private func isVoting(_ membership: Membership) -> Bool {
+        self.state.nodes.indices.allSatisfy { place in
+            let id = self.state.nodes[place].id
+            return membership.voters.contains(id)
+                && membership.witnesses.contains(id) == self.state.nodes[place].about.isWitness
+        }
     }
 
     /// Rule E2: a voter whose disk was rolled back, and whose known life is lost, becomes a learner: as one it gets the
@@ -146,6 +161,7 @@ extension Supervisor {
 
     private mutating func decidePlan(at now: Tick, into effects: inout [SupervisorEffect]) {
         let plan = Planner.plan(policy: self.state.policy, observation: self.state.observation)
+        self.isPlanEmpty = plan.actions.isEmpty
         for action in plan.actions {
             guard let record = self.state.group(action.group) else { continue }
             switch action.step {
@@ -168,7 +184,6 @@ extension Supervisor {
                 continue
             }
         }
-        self.leaveDrainedLeadership(at: now, into: &effects)
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {

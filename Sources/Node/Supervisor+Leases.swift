@@ -18,15 +18,15 @@ extension Supervisor {
                 effects.append(.peers(peers))
             }
         }
-        guard let ping = self.reachability.pingDue(at: now) else { return }
-        for peer in self.lastPeers {
+        guard let ping = self.reachability.pingDue(to: self.lastPeers.map(\.node), at: now) else { return }
+        let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
+        for peer in ping.to {
             effects.append(
                 .send(
                     Envelope(
-                        from: self.identity.node, to: peer.node, isRelayed: false,
-                        startCounter: self.identity.startCounter,
-                        message: .ping(hears: ping.hears, reaches: ping.reaches)),
-                    to: peer.node))
+                        from: self.identity.node, to: peer, isRelayed: false,
+                        startCounter: self.identity.startCounter, message: message),
+                    to: peer))
         }
     }
 
@@ -55,10 +55,18 @@ extension Supervisor {
         self.reportSilence(at: now, into: &effects)
     }
 
-    mutating func renewed(_ renewal: Renewal, by voter: NodeID, at now: Tick) {
-        _ = self.holder.answered(
+    mutating func renewed(
+        _ renewal: Renewal, by voter: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let isLonger = self.holder.answered(
             renewal, by: voter, membership: self.consensus.outline.membership,
             membershipIndex: self.consensus.outline.membershipIndex)
+        guard isLonger else { return }
+        if self.wasLeaseValid, self.hasLease(at: now) {
+            self.publishLease(at: now, into: &effects)
+        } else {
+            self.isUnsettled = true
+        }
     }
 
     private mutating func publishLease(at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -80,11 +88,11 @@ extension Supervisor {
 
     /// Rules L4, L8: what this voter's log says about a node.
     func view(of node: NodeID) -> LeaseVoter.View? {
-        guard let record = self.state.node(node) else { return nil }
+        guard let place = self.state.place(of: node) else { return nil }
+        let standing = self.state.nodes[place].standing
         return LeaseVoter.View(
-            incarnation: record.incarnation, bootID: record.bootID,
-            isSuspected: self.suspicion(of: record) != nil,
-            isLost: record.standing == .lost || record.standing == .never,
+            incarnation: self.state.nodes[place].incarnation, bootID: self.state.nodes[place].bootID,
+            isSuspected: self.suspicion(ofNodeAt: place) != nil, isLost: standing == .lost || standing == .never,
             membershipIndex: self.consensus.outline.membershipIndex)
     }
 
@@ -92,9 +100,13 @@ extension Supervisor {
     ///
     /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
     /// with it. A `trust` counts only once it is applied.
-    func suspicion(of record: ClusterState.NodeRecord) -> LogIndex? {
-        if case .suspected(let at) = record.standing { return at }
-        return self.tailSuspicions.first { $0.node == record.id && $0.incarnation == record.incarnation }?.index
+    private func suspicion(ofNodeAt place: Int) -> LogIndex? {
+        if case .suspected(let at) = self.state.nodes[place].standing { return at }
+        for tail in self.tailSuspicions
+        where tail.node == self.state.nodes[place].id && tail.incarnation == self.state.nodes[place].incarnation {
+            return tail.index
+        }
+        return nil
     }
 
     /// Reads the suspicions in entries that are appended but not applied.
@@ -117,7 +129,7 @@ extension Supervisor {
         guard let view = self.view(of: renewal.node) else { return }
         guard self.voter.receive(renewal, view: view, at: now) else { return }
         if renewal.node == self.identity.node {
-            self.renewed(renewal, by: self.identity.node, at: now)
+            self.renewed(renewal, by: self.identity.node, at: now, into: &effects)
         } else {
             self.send(.renewed(renewal), to: renewal.node, at: now, into: &effects)
         }
@@ -135,7 +147,7 @@ extension Supervisor {
             else { continue }
             let record = self.state.nodes[place]
             guard record.id != self.identity.node, record.standing != .never, record.standing != .lost else { continue }
-            let suspicion = self.suspicion(of: record)
+            let suspicion = self.suspicion(ofNodeAt: place)
             guard silence > detection || suspicion != nil else { continue }
             let answer = self.voter.answerAge(of: record.id, at: now)
             lines.append(

@@ -136,6 +136,8 @@ public struct Supervisor: Sendable {
     public internal(set) var runnersVersion: UInt64 = 0
     var settledAt = GroupsKey()
     var nextSettle = Tick.zero
+    /// Nothing about groups is under way: time alone changes nothing.
+    var areGroupsCalm = false
     var factsVersion: UInt64 = .max
     /// This node's admitted life, if this boot is the one that was admitted.
     var myIncarnation = Incarnation.none
@@ -144,8 +146,16 @@ public struct Supervisor: Sendable {
     var nextMembershipAt = Tick.zero
     var nextReplanAt = Tick.zero
     var plannedAt = LogIndex.zero
+    /// The plan made of the state at `plannedAt` asks for nothing.
+    var isPlanEmpty = false
     /// The next moment at which `tick` does something.
     public private(set) var deadline = Tick.zero
+    /// The part of `deadline` that does not depend on consensus.
+    private var ownDeadline = Tick.zero
+    /// Something changed on which what this node does depends; most messages change nothing of the kind.
+    var isUnsettled = true
+    /// When a message that changes nothing is a welcome occasion to do what is nearly due.
+    private var occasionAt = Tick.zero
     var searchedAt: LogIndex?
 
     /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
@@ -180,11 +190,20 @@ public struct Supervisor: Sendable {
         _ input: SupervisorInput, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         switch input {
-        case .tick:
-            if now >= self.consensus.outline.nextDeadline { self.consensusStep(.tick, at: now, into: &effects) }
         case .receive(let envelopes, let via):
             for envelope in envelopes { self.receive(envelope, via: via, at: now, into: &effects) }
-        case .persisted(let sequence): self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
+            self.settleIfNeeded(at: now, into: &effects)
+            return
+        case .persisted(let sequence):
+            self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
+            self.settleIfNeeded(at: now, into: &effects)
+            return
+        case .tick:
+            if now >= self.consensus.outline.nextDeadline { self.consensusStep(.tick, at: now, into: &effects) }
+            if now < self.ownDeadline {
+                self.settleIfNeeded(at: now, into: &effects)
+                return
+            }
         case .startCounterRaised(let counter):
             self.identity.startCounter = max(self.identity.startCounter, counter)
             self.derive()
@@ -208,8 +227,16 @@ public struct Supervisor: Sendable {
         self.settle(at: now, into: &effects)
     }
 
-    /// Everything that depends on time or on the applied state, after each input. Each part is idle when nothing is
-    /// due.
+    /// After a message: all of it if something changed or is due, else nothing but the next deadline.
+    private mutating func settleIfNeeded(at now: Tick, into effects: inout [SupervisorEffect]) {
+        if self.isUnsettled || now >= self.occasionAt {
+            self.settle(at: now, into: &effects)
+        } else {
+            self.deadline = min(self.ownDeadline, self.consensus.outline.nextDeadline)
+        }
+    }
+
+    /// Everything that depends on time or on the applied state. Each part is idle when nothing is due.
     private mutating func settle(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleLinks(at: now, into: &effects)
         self.settleLeases(at: now, into: &effects)
@@ -219,21 +246,33 @@ public struct Supervisor: Sendable {
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
         self.settleSummary(at: now, into: &effects)
-        self.deadline = self.nextDeadline(after: now)
+        self.isUnsettled = false
+        self.noteDeadlines(after: now)
     }
 
-    /// Mutating only because that spares a copy of the whole.
-    private mutating func nextDeadline(after now: Tick) -> Tick {
-        let patient = min(self.holder.deadline, self.reachability.deadline, self.nextSummaryAt) + Self.timerPatience
-        var next = min(self.consensus.outline.nextDeadline, patient, self.nextReportAt)
+    private mutating func noteDeadlines(after now: Tick) {
+        let shared = min(self.holder.deadline, self.reachability.deadline, self.nextSummaryAt)
+        var next = self.nextReportAt
         if self.wasLeaseValid { next = min(next, self.holder.end) }
-        if self.leadership != nil, self.reports.contains(where: { !$0.lines.isEmpty }) {
-            next = min(next, self.nextPlanAt)
-        }
-        if !self.isCaughtUp || !self.isAdmitted || !self.pending.isEmpty { next = min(next, now + Self.retryPause) }
         for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
-        return next
+        let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))
+        var occasion = min(next, early)
+        if !self.areGroupsCalm { occasion = min(occasion, self.nextSettle) }
+        if self.leadership != nil {
+            occasion = min(occasion, self.nextPlanAt)
+            if self.isSomebodySilent { next = min(next, self.nextPlanAt) }
+        }
+        if !self.isCaughtUp || !self.isAdmitted || !self.pending.isEmpty {
+            next = min(next, now + Self.retryPause)
+            occasion = now
+        }
+        self.ownDeadline = min(next, shared + Self.timerPatience)
+        self.occasionAt = occasion
+        self.deadline = min(self.ownDeadline, self.consensus.outline.nextDeadline)
     }
+
+    /// Some voter says that somebody is silent.
+    var isSomebodySilent: Bool { self.reports.contains { !$0.lines.isEmpty } }
 
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {
@@ -259,7 +298,7 @@ public struct Supervisor: Sendable {
 
     mutating func send(_ message: NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]) {
         let hop =
-            self.reachability.isGood(node, at: now)
+            self.reachability.sendDirectly(to: node, at: now)
             ? node : self.reachability.nextHop(to: node, relays: self.relays, at: now)
         effects.append(
             .send(
