@@ -1,4 +1,4 @@
-/// A binary heap of events by time, then by order of insertion: the same seed gives the same order.
+/// A heap of events by time, then by order of insertion: the same seed gives the same order.
 ///
 /// The heap holds small keys; the events lie beside it and do not move.
 struct EventQueue<Event> {
@@ -10,6 +10,9 @@ struct EventQueue<Event> {
             self.time != other.time ? self.time < other.time : self.order < other.order
         }
     }
+
+    /// Children of one key: a shallow heap moves less.
+    private static var width: Int { 4 }
 
     private var keys: [Key] = []
     private var events: [Event?] = []
@@ -31,13 +34,15 @@ struct EventQueue<Event> {
         self.inserted += 1
         var child = self.keys.count
         self.keys.append(key)
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard key.precedes(self.keys[parent]) else { break }
-            self.keys[child] = self.keys[parent]
-            child = parent
+        self.keys.withUnsafeMutableBufferPointer { keys in
+            while child > 0 {
+                let parent = (child - 1) / Self.width
+                guard key.precedes(keys[parent]) else { break }
+                keys[child] = keys[parent]
+                child = parent
+            }
+            keys[child] = key
         }
-        self.keys[child] = key
     }
 
     mutating func next() -> (time: UInt64, event: Event)? {
@@ -51,15 +56,20 @@ struct EventQueue<Event> {
     }
 
     private mutating func sink(_ key: Key) {
-        var parent = 0
-        while true {
-            var child = 2 * parent + 1
-            guard child < self.keys.count else { break }
-            if child + 1 < self.keys.count, self.keys[child + 1].precedes(self.keys[child]) { child += 1 }
-            guard self.keys[child].precedes(key) else { break }
-            self.keys[parent] = self.keys[child]
-            parent = child
+        self.keys.withUnsafeMutableBufferPointer { keys in
+            var parent = 0
+            while true {
+                let first = Self.width * parent + 1
+                guard first < keys.count else { break }
+                var child = first
+                for other in first..<min(first + Self.width, keys.count) where keys[other].precedes(keys[child]) {
+                    child = other
+                }
+                guard keys[child].precedes(key) else { break }
+                keys[parent] = keys[child]
+                parent = child
+            }
+            keys[parent] = key
         }
-        self.keys[parent] = key
     }
 }

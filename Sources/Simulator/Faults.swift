@@ -7,7 +7,7 @@ import Resources
 extension Simulation {
     func injectFault() {
         guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
-        let pause = self.random.span(.seconds(2), .seconds(25)).nanoseconds
+        let pause = self.random.span(.seconds(2), self.longestFaultPause).nanoseconds
         self.queue.add(.fault, at: self.now + pause)
         guard self.now >= self.quietUntil else { return }
         self.faultAt = self.now

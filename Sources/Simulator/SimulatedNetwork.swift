@@ -1,4 +1,5 @@
 import Basis
+import Node
 
 /// Delay, loss, duplication, reordering and cuts between nodes, each direction by itself.
 struct SimulatedNetwork {
@@ -34,5 +35,32 @@ struct SimulatedNetwork {
 
     func delay(_ random: inout SeededRandom) -> UInt64 {
         random.span(self.delayLow, self.delayHigh).nanoseconds
+    }
+}
+
+/// Messages that travel together. Used again and again, so that sending costs no memory.
+final class Packet {
+    fileprivate(set) var isUnderWay = false
+    var letters: [Envelope] = []
+    var via = NodeID(0)
+    var to = NodeID(0)
+    var boot: UInt64 = 0
+}
+
+/// Packets that are not under way.
+struct PacketPool {
+    private var free: [Packet] = []
+
+    mutating func take() -> Packet {
+        let packet = self.free.popLast() ?? Packet()
+        packet.isUnderWay = true
+        return packet
+    }
+
+    mutating func giveBack(_ packet: Packet) {
+        precondition(packet.isUnderWay, "a packet was given back twice")
+        packet.isUnderWay = false
+        packet.letters.removeAll(keepingCapacity: true)
+        self.free.append(packet)
     }
 }

@@ -32,6 +32,8 @@ final class SimulatedNode {
     var guardShownAt: UInt64 = 0
     /// When the next wake-up of the daemon is due; others are void.
     var wakeAt: UInt64 = .max
+    /// The daemon's deadline that it is for.
+    var wakeFor = Tick.never
 
     // The run directory: survives the daemon, not the machine.
     var leaseEnd = Tick.zero

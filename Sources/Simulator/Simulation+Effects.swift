@@ -10,9 +10,12 @@ extension Simulation {
         defer { self.dispatch(from: node) }
         var place = 0
         while place < effects.count {
-            let effect = effects[place]
-            place += 1
-            switch effect {
+            defer { place += 1 }
+            if case .send(let envelope, let to) = effects[place] {
+                self.post(envelope, to: to)
+                continue
+            }
+            switch effects[place] {
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
                 let sequence = request.sequence
@@ -24,7 +27,7 @@ extension Simulation {
                 }
                 node.daemon?.supervisor.step(
                     .startCounterRaised(to: counter), at: node.tick(at: self.now), into: &effects)
-            case .send(let envelope, let to): self.post(envelope, to: to)
+            case .send: continue
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -76,27 +79,46 @@ extension Simulation {
         guard self.hasOutgoing else { return }
         self.hasOutgoing = false
         for place in self.outbox.indices where !self.outbox[place].isEmpty {
-            var letters: [Envelope] = []
-            swap(&letters, &self.outbox[place])
             let receiver = self.nodes[place]
-            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else { continue }
-            if letters.count > 1, self.network.isBad || self.random.chance(perMille: 125) {
-                for letter in letters { self.carry([letter], from: node, to: receiver) }
+            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else {
+                self.outbox[place].removeAll(keepingCapacity: true)
+                continue
+            }
+            if self.outbox[place].count > 1, self.network.isBad || self.random.chance(perMille: 30) {
+                for letter in self.outbox[place] {
+                    let packet = self.packets.take()
+                    packet.letters.append(letter)
+                    self.carry(packet, from: node, to: receiver)
+                }
+                self.outbox[place].removeAll(keepingCapacity: true)
             } else {
-                self.carry(letters, from: node, to: receiver)
+                let packet = self.packets.take()
+                swap(&packet.letters, &self.outbox[place])
+                self.carry(packet, from: node, to: receiver)
             }
         }
     }
 
-    private func carry(_ letters: [Envelope], from node: SimulatedNode, to receiver: SimulatedNode) {
-        let copies =
-            self.network.duplicatePerMille > 0 && self.random.chance(perMille: self.network.duplicatePerMille)
-            ? 2 : 1
-        for _ in 0..<copies {
-            if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) { continue }
-            self.queue.add(
-                .deliver(letters, via: node.id, to: receiver.id, boot: receiver.boot),
-                at: self.now + self.network.delay(&self.random))
+    private func carry(_ packet: Packet, from node: SimulatedNode, to receiver: SimulatedNode) {
+        packet.via = node.id
+        packet.to = receiver.id
+        packet.boot = receiver.boot
+        if self.network.duplicatePerMille > 0, self.random.chance(perMille: self.network.duplicatePerMille) {
+            let copy = self.packets.take()
+            copy.letters = packet.letters
+            copy.via = packet.via
+            copy.to = packet.to
+            copy.boot = packet.boot
+            self.launch(copy)
+        }
+        self.launch(packet)
+    }
+
+    private func launch(_ packet: Packet) {
+        if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) {
+            self.packets.giveBack(packet)
+        } else {
+            self.queue.add(.deliver(packet), at: self.now + self.network.delay(&self.random))
         }
     }
 

@@ -25,6 +25,7 @@ extension Simulation {
                     identity: UInt64(node.id.rawValue) * 1000 + 7)
             ]
         }
+        if self.random.chance(perMille: 500) { self.longestFaultPause = .seconds(60) }
         self.found()
         for node in self.nodes { self.powerOn(node, isFirst: true) }
         self.queue.add(.workload, at: 1_000_000_000)
@@ -41,7 +42,7 @@ extension Simulation {
                 monitorTimeout: .seconds(2))
         }
         let policy = ClusterPolicy(
-            name: "simulated",
+            name: "simulated", timing: self.drawTiming(),
             volumes: [
                 VolumePolicy(
                     name: Self.volume, sizeBytes: SimulatedVolume.sizeBytes,
@@ -88,6 +89,20 @@ extension Simulation {
         do { try store.persist(request) } catch { self.fail("the first log could not be written: \(error)") }
         store.close()
         node.disk.restartProcess()
+    }
+
+    /// The default times, or others that an operator may configure. (Rule L13)
+    private func drawTiming() -> Timing {
+        guard self.random.chance(perMille: 500) else { return .standard }
+        while true {
+            let timing = Timing(
+                leaseDuration: self.random.span(.milliseconds(1500), .seconds(6)),
+                leaseGrace: self.random.span(.milliseconds(500), .seconds(2)),
+                renewalInterval: self.random.span(.milliseconds(100), .milliseconds(600)),
+                detection: self.random.span(.milliseconds(400), .seconds(3)), clockRateErrorPartsPerMillion: 1000,
+                guardKill: .milliseconds(500), daemonRestart: .seconds(1))
+            if timing.problems.isEmpty { return timing }
+        }
     }
 
     private func logIdentity(_ node: SimulatedNode) -> LogIdentity {

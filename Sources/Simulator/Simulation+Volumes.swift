@@ -86,12 +86,16 @@ extension Simulation {
 
     func step(_ volume: SimulatedVolume, _ input: Volume.Input, data: [UInt64] = [], on node: SimulatedNode) {
         guard volume.core != nil else { return }
-        var effects = Volume.Effects()
+        // The buffer is lent out, so that a nested step gets one of its own.
+        var effects = self.volumeEffects ?? Volume.Effects()
+        self.volumeEffects = nil
         volume.core?.step(input, at: node.tick(at: self.now), into: &effects)
         for effect in effects.list {
             self.perform(effect, of: volume, data: data, on: node)
-            guard volume.core != nil else { return }
+            guard volume.core != nil else { break }
         }
+        effects.removeAll()
+        self.volumeEffects = effects
     }
 
     private func later(

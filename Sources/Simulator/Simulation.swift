@@ -9,7 +9,7 @@ import Resources
 public final class Simulation {
     /// What happens at a moment of true time.
     enum Event {
-        case deliver([Envelope], via: NodeID, to: NodeID, boot: UInt64)
+        case deliver(Packet)
         case wake(NodeID, life: UInt64)
         case restartDaemon(NodeID, boot: UInt64)
         indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
@@ -44,13 +44,17 @@ public final class Simulation {
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
     var quietUntil: UInt64 = 0
+    /// How long it may stay quiet between two faults.
+    var longestFaultPause = Span.seconds(25)
     /// The latest fault.
     var faultAt: UInt64 = 0
     var trace = TraceRing()
     var violation: String?
     var effects: [SupervisorEffect] = []
+    var volumeEffects: Volume.Effects?
     /// What the step under way sends, by receiver.
     var outbox: [[Envelope]] = []
+    var packets = PacketPool()
     var hasOutgoing = false
 
     static let group = GroupName("orders")
@@ -63,8 +67,21 @@ public final class Simulation {
         self.random = SeededRandom(seed: options.seed)
     }
 
-    /// Runs to the end, or to the first violation.
+    /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
+    /// lines cost too much where nobody reads them.
     public func run() -> SimulationResult {
+        let result = self.play()
+        guard let violation = result.violation, !self.options.isTraced else { return result }
+        var options = self.options
+        options.isTraced = true
+        var traced = Simulation(options: options).play()
+        if traced.violation != violation {
+            traced.violation = "\(violation); NOT DETERMINISTIC: the second run gave \(traced.violation ?? "no error")"
+        }
+        return traced
+    }
+
+    private func play() -> SimulationResult {
         self.setUp()
         let length = self.options.length.nanoseconds
         let calm = self.options.calm.nanoseconds
@@ -106,6 +123,7 @@ public final class Simulation {
     }
 
     func note(_ text: @autoclosure () -> String) {
+        guard self.options.isTraced || self.options.isVerbose else { return }
         let line = "\(Span(nanoseconds: self.now)) \(text())"
         self.trace.add(line)
         if self.options.isVerbose { self.verbose?(line) }
@@ -116,15 +134,24 @@ public final class Simulation {
 
     private func handle(_ event: Event) {
         switch event {
-        case .deliver(let envelopes, let via, let to, let boot):
-            let node = self.node(to)
-            guard node.isOn, node.boot == boot else { return }
-            self.input(node, .receive(envelopes, via: via), orRetry: event)
+        case .deliver(let packet):
+            let node = self.node(packet.to)
+            if node.isOn, node.boot == packet.boot {
+                guard self.input(node, .receive(packet.letters, via: packet.via), orRetry: event) else { return }
+            }
+            self.packets.giveBack(packet)
         case .wake(let id, let life):
             let node = self.node(id)
             guard node.life == life, node.wakeAt <= self.now else { return }
             node.wakeAt = .max
-            self.input(node, .tick, orRetry: event)
+            // What was due has been put off since: the daemon sleeps on, as the real one does.
+            if let daemon = node.daemon, node.tick(at: self.now) < daemon.supervisor.deadline,
+                self.now >= max(node.pausedUntil, node.daemonPausedUntil)
+            {
+                self.wake(node)
+            } else {
+                self.input(node, .tick, orRetry: event)
+            }
         case .restartDaemon(let id, let boot):
             let node = self.node(id)
             guard node.isOn, node.boot == boot, node.daemon == nil else { return }
@@ -155,16 +182,19 @@ public final class Simulation {
 
     // MARK: Daemons
 
-    /// Feeds a node's supervisor, unless the machine or the daemon is paused: then the event comes back later.
-    func input(_ node: SimulatedNode, _ input: SupervisorInput, orRetry event: Event) {
-        guard node.isOn else { return }
+    /// Feeds a node's supervisor, unless the machine or the daemon is paused: then the event comes back later, and this is
+    /// false.
+    @discardableResult
+    func input(_ node: SimulatedNode, _ input: SupervisorInput, orRetry event: Event) -> Bool {
+        guard node.isOn else { return true }
         let pausedUntil = max(node.pausedUntil, node.daemonPausedUntil)
         guard self.now >= pausedUntil else {
             if case .wake = event { node.wakeAt = pausedUntil }
             self.queue.add(event, at: pausedUntil)
-            return
+            return false
         }
         self.step(node, input)
+        return true
     }
 
     func step(_ node: SimulatedNode, _ input: SupervisorInput) {
@@ -189,10 +219,12 @@ public final class Simulation {
     /// Schedules the daemon's next tick.
     func wake(_ node: SimulatedNode) {
         guard let daemon = node.daemon else { return }
-        let earliest = self.now + 5_000_000
-        let due = max(earliest, min(node.time(of: daemon.supervisor.deadline), self.now + 250_000_000))
+        let deadline = daemon.supervisor.deadline
+        if node.wakeAt != .max, deadline >= node.wakeFor { return }
+        let due = max(self.now + 5_000_000, node.time(of: deadline))
         guard due < node.wakeAt else { return }
         node.wakeAt = due
+        node.wakeFor = deadline
         self.queue.add(.wake(node.id, life: node.life), at: due)
     }
 }

@@ -16,6 +16,8 @@ public struct SimulationOptions: Sendable {
     public var sabotage: String = ""
     /// Print every event and effect.
     public var isVerbose = false
+    /// Keep the last lines, from the start; a run that fails without them is played once more with them.
+    public var isTraced = false
 
     /// A run of this length.
     public init(seed: UInt64, length: Span) {

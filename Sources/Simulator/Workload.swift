@@ -105,7 +105,7 @@ struct Workload {
 extension Simulation {
     func stepWorkload() {
         // Dense while something is going wrong, sparse in quiet times.
-        let pause: UInt64 = self.now < self.faultAt + 4_000_000_000 ? 60_000_000 : 300_000_000
+        let pause: UInt64 = self.now < self.faultAt + 4_000_000_000 ? 60_000_000 : 500_000_000
         self.queue.add(.workload, at: self.now + pause + self.random.below(3 * pause))
         for node in self.nodes where node.isOn && self.now >= node.pausedUntil {
             guard let volume = node.volumes.first, volume.core != nil, volume.exportEpoch != nil,
