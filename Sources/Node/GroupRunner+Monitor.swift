@@ -69,9 +69,13 @@ extension GroupRunner {
         requests.append(
             .note("\(self.name)/\(name) \(reason): restarting it (\(self.failures.count) of \(self.restartAttempts))"))
         self.restartFrom = min(place, self.restartFrom ?? place)
-        // What ran for a while is restarted at once; what dies young waits a little, so that it does not spin.
+        // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it
+        // does not spin.
         let ran = self.resources[place].state == .running ? now.since(self.resources[place].runningSince) : .zero
-        if self.failures.count > 1, ran < .seconds(1) { self.retryAt = now + .milliseconds(500) }
+        self.youngDeaths = ran < .seconds(1) ? self.youngDeaths + 1 : 0
+        if self.failures.count > 1, self.youngDeaths > 0 {
+            self.retryAt = now + min(.milliseconds(500), .milliseconds(25 << UInt64(min(self.youngDeaths, 5))))
+        }
     }
 
     func place(of volume: VolumeName) -> Int? {

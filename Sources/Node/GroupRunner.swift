@@ -91,6 +91,8 @@ public struct GroupRunner: Equatable, Sendable {
     /// The resources of a newer configuration, until what they replace is stopped.
     var replacement: [ResourcePolicy]?
     var failures: [Tick] = []
+    /// How many of the latest failures came within a second of a start, one after the other.
+    var youngDeaths = 0
     var call: (id: UInt64, resource: Int)?
     var isKilling = false
     var restartFrom: Int?

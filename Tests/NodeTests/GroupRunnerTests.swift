@@ -74,6 +74,28 @@ private final class Bench {
         #expect(bench.runner.isUp)
     }
 
+    @Test func `what ran for a second is restarted at once, what dies young waits longer each time`() {
+        let bench = Bench(["exec"], attempts: 100)
+        bench.step(.resume)
+        _ = bench.succeed()
+        func waits(afterRunning milliseconds: UInt64) -> UInt64 {
+            bench.now += milliseconds
+            bench.step(.exited(ResourceName("r0"), reason: "killed by signal 9"))
+            let died = bench.now
+            while bench.call == nil {
+                bench.now += 5
+                bench.step(.tick)
+            }
+            #expect(bench.succeed() == ["stop r0", "start r0"])
+            return bench.now - died
+        }
+        #expect(waits(afterRunning: 5000) == 0)
+        #expect(waits(afterRunning: 1000) == 0)
+        #expect([50, 100, 200, 400, 500, 500] == (1...6).map { _ in waits(afterRunning: 300) })
+        #expect(waits(afterRunning: 1000) == 0)
+        #expect(waits(afterRunning: 999) == 50)
+    }
+
     @Test func `a volume that cannot be opened here is tried a few times, then the group is given up`() {
         let bench = Bench(["volume", "exec"], attempts: 2)
         let data = VolumeName("data")
