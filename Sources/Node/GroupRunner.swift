@@ -151,6 +151,26 @@ public struct GroupRunner: Equatable, Sendable {
             && self.resources.allSatisfy { $0.state == .stopped || $0.state == .detached }
     }
 
+    /// How it stands, as far as others decide from it.
+    struct Outline: Equatable {
+        var goal: Goal
+        var isUp: Bool
+        var isEmpty: Bool
+        var isFinished: Bool
+        var isChanging: Bool
+    }
+
+    var outline: Outline {
+        Outline(
+            goal: self.goal, isUp: self.isUp, isEmpty: self.isEmpty, isFinished: self.isFinished,
+            isChanging: self.replacement != nil)
+    }
+
+    /// Whether this call is one of its own that is under way.
+    func awaits(_ call: UInt64) -> Bool {
+        self.call?.id == call || self.resources.contains { $0.monitorCall == call }
+    }
+
     /// It was to stop, and has.
     public var isFinished: Bool {
         guard case .down = self.goal else { return false }

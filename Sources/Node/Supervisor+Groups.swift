@@ -161,9 +161,12 @@ extension Supervisor {
     ) {
         guard let place = self.runners.firstIndex(where: { $0.name == name && (epoch == nil || $0.epoch == epoch) })
         else { return }
-        self.runnersVersion += 1
+        let before = self.runners[place].outline
         var requests: [GroupRunner.Request] = []
         self.runners[place].step(input, at: now, into: &requests)
+        // A check that began or passed changes nothing that anything else depends on.
+        if self.runners[place].outline != before { self.runnersVersion += 1 }
+        guard !requests.isEmpty else { return }
         let runner = self.runners[place]
         for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
     }
@@ -195,9 +198,9 @@ extension Supervisor {
             self.probed(place, id, outcome, at: now, into: &effects)
             return
         }
-        for runner in self.runners {
-            self.stepRunner(runner.name, runner.epoch, .agentFinished(id: id, outcome), at: now, into: &effects)
-        }
+        guard let place = self.runners.indices.first(where: { self.runners[$0].awaits(id) }) else { return }
+        let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
+        self.stepRunner(name, epoch, .agentFinished(id: id, outcome), at: now, into: &effects)
     }
 
     // MARK: Adoption (rule L10)

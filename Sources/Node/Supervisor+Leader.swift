@@ -140,6 +140,7 @@ extension Supervisor {
     private mutating func demoteRolledBack(
         _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
+        guard !self.rolledBack.isEmpty else { return false }
         self.rolledBack.removeAll { now.since($0.at) > .seconds(1) }
         let found = self.rolledBack.map(\.node).sorted().first { node in
             membership.voters.contains(node) && self.state.node(node)?.standing == .lost

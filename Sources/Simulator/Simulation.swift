@@ -201,7 +201,7 @@ public final class Simulation {
         guard let daemon = node.daemon else { return }
         var effects: [SupervisorEffect] = []
         swap(&effects, &self.effects)
-        effects.removeAll(keepingCapacity: true)
+        if !effects.isEmpty { effects.removeAll(keepingCapacity: true) }
         daemon.supervisor.wallMilliseconds = self.now / 1_000_000
         let tick = node.tick(at: self.now)
         if self.now >= node.guardShownAt + 100_000_000 {

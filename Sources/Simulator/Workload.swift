@@ -10,14 +10,18 @@ struct Workload {
         var ackedAt: UInt64 = 0
         var flushed: UInt64 = 0
         var isBusy = false
+        /// It is among `unflushed`.
+        var isListed = false
     }
 
     private enum Request {
         case write(block: Int, number: UInt64)
-        case flush(promises: [UInt64])
+        case flush(promises: [(block: Int, number: UInt64)])
     }
 
     private var blocks = [Block](repeating: Block(), count: SimulatedVolume.blocks)
+    /// Blocks whose acknowledged content no flush has confirmed, and perhaps others.
+    private var unflushed: [Int] = []
     private var requests: [UInt64: (node: NodeID, request: Request)] = [:]
     private var lostPowerAt: [NodeID: UInt64] = [:]
     private var nextNumber: UInt64 = 1
@@ -30,7 +34,7 @@ struct Workload {
         let id = self.nextRequest
         if random.chance(perMille: 250) {
             self.nextRequest += 1
-            self.requests[id] = (node, .flush(promises: self.blocks.map(\.acked)))
+            self.requests[id] = (node, .flush(promises: self.unflushed.map { ($0, self.blocks[$0].acked) }))
             return (id, .flush(id: id), [])
         }
         // A few hot blocks, and the rest now and then.
@@ -56,12 +60,24 @@ struct Workload {
             self.blocks[block].acked = number
             self.blocks[block].ackedAt = now
             self.acknowledged += 1
+            self.list(block)
         case .flush(let promises):
             guard isDone else { return }
-            for block in promises.indices {
-                self.blocks[block].flushed = max(self.blocks[block].flushed, promises[block])
+            for (block, number) in promises {
+                self.blocks[block].flushed = max(self.blocks[block].flushed, number)
+            }
+            self.unflushed.removeAll { block in
+                let isFlushed = self.blocks[block].flushed >= self.blocks[block].acked
+                if isFlushed { self.blocks[block].isListed = false }
+                return isFlushed
             }
         }
+    }
+
+    private mutating func list(_ block: Int) {
+        guard !self.blocks[block].isListed else { return }
+        self.blocks[block].isListed = true
+        self.unflushed.append(block)
     }
 
     /// The export is gone: whoever waited gets no answer any more.
@@ -97,6 +113,7 @@ struct Workload {
             // From here on this is the content: an answer that never came may have taken effect or not.
             self.blocks[place].acked = found
             self.blocks[place].flushed = min(block.flushed, found)
+            if self.blocks[place].flushed < found { self.list(place) }
         }
         return nil
     }
