@@ -238,6 +238,8 @@ public struct Supervisor: Sendable {
 
     /// Everything that depends on time or on the applied state. Each part is idle when nothing is due.
     private mutating func settle(at now: Tick, into effects: inout [SupervisorEffect]) {
+        // What a part below changes in the log, the parts above see after the next message.
+        self.isUnsettled = false
         self.settleLinks(at: now, into: &effects)
         self.settleLeases(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
@@ -246,7 +248,6 @@ public struct Supervisor: Sendable {
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
         self.settleSummary(at: now, into: &effects)
-        self.isUnsettled = false
         self.noteDeadlines(after: now)
     }
 
