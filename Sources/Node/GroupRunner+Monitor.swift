@@ -72,7 +72,7 @@ extension GroupRunner {
         // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it
         // does not spin.
         let ran = self.resources[place].state == .running ? now.since(self.resources[place].runningSince) : .zero
-        self.youngDeaths = ran < .seconds(1) ? self.youngDeaths + 1 : 0
+        self.youngDeaths = ran < .milliseconds(250) ? self.youngDeaths + 1 : 0
         if self.failures.count > 1, self.youngDeaths > 0 {
             self.retryAt = now + min(.milliseconds(500), .milliseconds(25 << UInt64(min(self.youngDeaths, 5))))
         }

@@ -91,7 +91,7 @@ public struct GroupRunner: Equatable, Sendable {
     /// The resources of a newer configuration, until what they replace is stopped.
     var replacement: [ResourcePolicy]?
     var failures: [Tick] = []
-    /// How many of the latest failures came within a second of a start, one after the other.
+    /// How many of the latest failures came within a quarter of a second of a start, one after the other.
     var youngDeaths = 0
     var call: (id: UInt64, resource: Int)?
     var isKilling = false

@@ -74,7 +74,7 @@ private final class Bench {
         #expect(bench.runner.isUp)
     }
 
-    @Test func `what ran for a second is restarted at once, what dies young waits longer each time`() {
+    @Test func `what ran for a quarter of a second is restarted at once, what dies young waits longer each time`() {
         let bench = Bench(["exec"], attempts: 100)
         bench.step(.resume)
         _ = bench.succeed()
@@ -90,10 +90,10 @@ private final class Bench {
             return bench.now - died
         }
         #expect(waits(afterRunning: 5000) == 0)
-        #expect(waits(afterRunning: 1000) == 0)
-        #expect([50, 100, 200, 400, 500, 500] == (1...6).map { _ in waits(afterRunning: 300) })
-        #expect(waits(afterRunning: 1000) == 0)
-        #expect(waits(afterRunning: 999) == 50)
+        #expect(waits(afterRunning: 250) == 0)
+        #expect([50, 100, 200, 400, 500, 500] == (1...6).map { _ in waits(afterRunning: 200) })
+        #expect(waits(afterRunning: 250) == 0)
+        #expect(waits(afterRunning: 249) == 50)
     }
 
     @Test func `a volume that cannot be opened here is tried a few times, then the group is given up`() {
