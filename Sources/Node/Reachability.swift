@@ -20,7 +20,7 @@ public struct Reachability: Equatable, Sendable {
     /// How often links are checked.
     public static let pingInterval = Span.milliseconds(200)
     /// What has not changed is repeated this often over a link that other messages keep alive.
-    static let repeatInterval = Span.milliseconds(1000)
+    public static let repeatInterval = Span.milliseconds(1000)
 
     private let node: NodeID
     private var peers: [Peer] = []
@@ -45,7 +45,7 @@ public struct Reachability: Equatable, Sendable {
 
     /// What to tell in pings, and which of `peers` to tell it, when links are to be checked. Left out are peers that know
     /// it already and were sent something else since the last check: any message shows that the link is alive.
-    public mutating func pingDue(to peers: [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
+    public mutating func pingDue(to peers: @autoclosure () -> [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
         guard now + Supervisor.timerSlack >= self.nextPing else { return nil }
         self.nextPing = now + Self.pingInterval
         let hears = self.heardDirectly(at: now)
@@ -53,7 +53,7 @@ public struct Reachability: Equatable, Sendable {
         let isNews = word != self.told
         self.told = word
         var receivers: [NodeID] = []
-        for peer in peers {
+        for peer in peers() {
             guard let place = self.place(of: peer) else {
                 receivers.append(peer)
                 continue
@@ -90,7 +90,7 @@ public struct Reachability: Equatable, Sendable {
     }
 
     /// Whether a message may go directly; if so, it is taken as sent.
-    mutating func sendDirectly(to peer: NodeID, at now: Tick) -> Bool {
+    public mutating func sendDirectly(to peer: NodeID, at now: Tick) -> Bool {
         guard let place = self.place(of: peer), self.isHeard(place, at: now),
             self.peers[place].hears.contains(self.node)
         else { return false }

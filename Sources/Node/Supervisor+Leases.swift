@@ -18,7 +18,6 @@ extension Supervisor {
                 effects.append(.peers(peers))
             }
         }
-        guard now + Self.timerSlack >= self.reachability.deadline else { return }
         guard let ping = self.reachability.pingDue(to: self.lastPeers.map(\.node), at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
