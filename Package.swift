@@ -49,8 +49,7 @@ let package = Package(
             // One thread and millions of small steps a second: checks of exclusive access cost a tenth of the time. They
             // are on in debug builds, which run the same code.
             swiftSettings: strict + [
-                .unsafeFlags(
-                    ["-enforce-exclusivity=unchecked", "-assume-single-threaded"], .when(configuration: .release))
+                .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
             ]),
         .executableTarget(name: "holdfast", dependencies: ["Node"], swiftSettings: strict),
         .executableTarget(name: "simulate", dependencies: ["Simulator", "Basis"], swiftSettings: strict),

@@ -97,7 +97,7 @@ public struct LeaseHolder: Equatable, Sendable {
         // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
         guard renewal.nonce == self.nonce, renewal.incarnation == self.incarnation,
             renewal.membershipIndex == membershipIndex,
-            let place = self.sent.firstIndex(where: { $0.renewal.sentAt == renewal.sentAt && $0.renewal == renewal })
+            let place = self.sent.firstIndex(where: { $0.renewal == renewal })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
         let answeredBy = self.sent[place].answeredBy

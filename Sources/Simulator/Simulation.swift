@@ -71,7 +71,7 @@ public final class Simulation {
     /// lines cost too much where nobody reads them.
     public func run() -> SimulationResult {
         let result = self.play()
-        guard let violation = result.violation, !self.options.isTraced else { return result }
+        guard let violation = result.violation, !self.options.isTraced, !self.options.isVerbose else { return result }
         var options = self.options
         options.isTraced = true
         var traced = Simulation(options: options).play()
