@@ -8,8 +8,8 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 build: ## the release products: .build/release/holdfast and .build/release/simulate
-	swift build -c release --product holdfast
-	swift build -c release --product simulate
+	swift build -c release --static-swift-stdlib --product holdfast
+	swift build -c release --static-swift-stdlib --product simulate
 
 test: ## everything that must pass before a change lands (root; about half an hour)
 	scripts/test
@@ -34,7 +34,7 @@ mutants: ## takes each safety rule out of a copy; its test must notice (root; mi
 	scripts/mutants $(NAMES)
 
 simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N)
-	swift build -c release --product simulate
+	swift build -c release --static-swift-stdlib --product simulate
 	.build/release/simulate --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')) \
 		--runs $(or $(RUNS),$(if $(SEED),1,20)) --minutes $(or $(MINUTES),30) $(if $(NODES),--nodes $(NODES))
 

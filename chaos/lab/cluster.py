@@ -14,7 +14,7 @@ def binary():
     """The product under test: HOLDFAST_BINARY, else the release build of this repository."""
     path = os.environ.get("HOLDFAST_BINARY", os.path.join(REPOSITORY, ".build", "release", "holdfast"))
     if not os.access(path, os.X_OK):
-        raise SystemExit(f"{path} is missing; build it: swift build -c release --product holdfast")
+        raise SystemExit(f"{path} is missing; build it: make build")
     return os.path.realpath(path)
 
 
