@@ -38,29 +38,51 @@ struct SimulatedNetwork {
     }
 }
 
-/// Messages that travel together. Used again and again, so that sending costs no memory.
-final class Packet {
-    fileprivate(set) var isUnderWay = false
+/// Messages that travel together.
+struct Packet {
     var letters: [Envelope] = []
     var via = NodeID(0)
     var to = NodeID(0)
     var boot: UInt64 = 0
+    fileprivate var isTaken = false
 }
 
-/// Packets that are not under way.
+/// All packets, by place. Used again and again, so that sending costs no memory; values, so that it counts no references.
 struct PacketPool {
-    private var free: [Packet] = []
+    private var packets: [Packet] = []
+    private var free: [Int] = []
 
-    mutating func take() -> Packet {
-        let packet = self.free.popLast() ?? Packet()
-        packet.isUnderWay = true
-        return packet
+    subscript(place: Int) -> Packet {
+        _read { yield self.packets[place] }
+        _modify { yield &self.packets[place] }
     }
 
-    mutating func giveBack(_ packet: Packet) {
-        precondition(packet.isUnderWay, "a packet was given back twice")
-        packet.isUnderWay = false
-        packet.letters.removeAll(keepingCapacity: true)
-        self.free.append(packet)
+    mutating func take(to: NodeID) -> Int {
+        let place: Int
+        if self.free.isEmpty {
+            place = self.packets.count
+            self.packets.append(Packet())
+        } else {
+            place = self.free.removeLast()
+        }
+        self.packets[place].isTaken = true
+        self.packets[place].to = to
+        return place
+    }
+
+    /// Another packet with the same addresses.
+    mutating func copy(_ place: Int, _ letters: [Envelope]) -> Int {
+        let copy = self.take(to: self.packets[place].to)
+        self.packets[copy].letters = letters
+        self.packets[copy].via = self.packets[place].via
+        self.packets[copy].boot = self.packets[place].boot
+        return copy
+    }
+
+    mutating func giveBack(_ place: Int) {
+        precondition(self.packets[place].isTaken, "a packet was given back twice")
+        self.packets[place].isTaken = false
+        self.packets[place].letters.drop()
+        self.free.append(place)
     }
 }

@@ -24,6 +24,8 @@ final class SimulatedVolume {
 
     // Payloads that the core's shell holds.
     var requests: [UInt64: [UInt64]] = [:]
+    /// What the device has under way, in the order of the requests.
+    var completions = Line<(Volume.Input, [UInt64])>()
     var received: [UInt64: [UInt64]] = [:]
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
@@ -43,6 +45,7 @@ final class SimulatedVolume {
             metadata: self.metadata)
         self.exportEpoch = nil
         self.requests = [:]
+        self.completions = Line()
         self.received = [:]
         self.dialling = []
         self.pendingMetadata = []

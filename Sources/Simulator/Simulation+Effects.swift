@@ -7,7 +7,7 @@ import Resources
 /// Performs a supervisor's effects in virtual time.
 extension Simulation {
     func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode) {
-        defer { self.dispatch(from: node) }
+        defer { if !self.outbox.isEmpty { self.dispatch(from: node) } }
         var place = 0
         while place < effects.count {
             defer { place += 1 }
@@ -41,12 +41,12 @@ extension Simulation {
             case .volume(let name, let command):
                 guard let volume = node.volume(name), volume.core != nil else { continue }
                 self.queue.add(
-                    .volumeControl(node.id, name, server: volume.server, command),
+                    .volumeControl(volume, server: volume.server, command),
                     at: self.now + 50_000 + self.random.below(200_000))
             case .volumeServers(let specs):
-                for spec in specs where node.volume(spec.policy.name)?.core == nil {
-                    self.queue.add(
-                        .startServer(node.id, spec.policy.name, boot: node.boot), at: self.now + 20_000_000)
+                for spec in specs {
+                    guard let volume = node.volume(spec.policy.name), volume.core == nil else { continue }
+                    self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
                 }
             case .peers, .reply: continue
             case .note(let text): self.note("\(node.name): \(text)")
@@ -69,56 +69,49 @@ extension Simulation {
 
     private func post(_ envelope: Envelope, to: NodeID) {
         guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
-        self.hasOutgoing = true
-        self.outbox[Int(to.rawValue) - 1].append(envelope)
+        for place in self.outbox where self.packets[place].to == to {
+            self.packets[place].letters.append(envelope)
+            return
+        }
+        let place = self.packets.take(to: to)
+        self.packets[place].letters.append(envelope)
+        self.outbox.append(place)
     }
 
     /// Sends what one step wrote: mostly together, as a connection would carry it; now and then, and whenever the
     /// network is bad, each message by itself.
     private func dispatch(from node: SimulatedNode) {
-        guard self.hasOutgoing else { return }
-        self.hasOutgoing = false
-        for place in self.outbox.indices where !self.outbox[place].isEmpty {
-            let receiver = self.nodes[place]
-            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else {
-                self.outbox[place].removeAll(keepingCapacity: true)
+        for place in self.outbox {
+            let to = self.packets[place].to
+            let receiver = self.node(to)
+            guard receiver.isOn, !self.network.isCut(from: node.id, to: to) else {
+                self.packets.giveBack(place)
                 continue
             }
-            if self.outbox[place].count > 1, self.network.isBad || self.random.chance(perMille: 30) {
-                for letter in self.outbox[place] {
-                    let packet = self.packets.take()
-                    packet.letters.append(letter)
-                    self.carry(packet, from: node, to: receiver)
-                }
-                self.outbox[place].removeAll(keepingCapacity: true)
+            self.packets[place].via = node.id
+            self.packets[place].boot = receiver.boot
+            if self.packets[place].letters.count > 1, self.network.isBad || self.random.chance(perMille: 30) {
+                for letter in self.packets[place].letters { self.carry(self.packets.copy(place, [letter])) }
+                self.packets.giveBack(place)
             } else {
-                let packet = self.packets.take()
-                swap(&packet.letters, &self.outbox[place])
-                self.carry(packet, from: node, to: receiver)
+                self.carry(place)
             }
         }
+        self.outbox.drop()
     }
 
-    private func carry(_ packet: Packet, from node: SimulatedNode, to receiver: SimulatedNode) {
-        packet.via = node.id
-        packet.to = receiver.id
-        packet.boot = receiver.boot
+    private func carry(_ place: Int) {
         if self.network.duplicatePerMille > 0, self.random.chance(perMille: self.network.duplicatePerMille) {
-            let copy = self.packets.take()
-            copy.letters = packet.letters
-            copy.via = packet.via
-            copy.to = packet.to
-            copy.boot = packet.boot
-            self.launch(copy)
+            self.launch(self.packets.copy(place, self.packets[place].letters))
         }
-        self.launch(packet)
+        self.launch(place)
     }
 
-    private func launch(_ packet: Packet) {
+    private func launch(_ place: Int) {
         if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) {
-            self.packets.giveBack(packet)
+            self.packets.giveBack(place)
         } else {
-            self.queue.add(.deliver(packet), at: self.now + self.network.delay(&self.random))
+            self.queue.add(.deliver(place), at: self.now + self.network.delay(&self.random))
         }
     }
 

@@ -6,34 +6,35 @@ import Node
 extension Simulation {
     func handleVolume(_ event: Event) {
         switch event {
-        case .volumeInput(let id, let name, let server, let input, let data):
-            guard let (node, volume) = self.server(id, name, server) else { return }
+        case .volumeDone(let volume, let server):
+            guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
+            guard let (input, data) = volume.completions.take() else { return }
             volume.completed(input, data)
             self.step(volume, input, data: data, on: node)
-        case .volumeControl(let id, let name, let server, let command):
-            guard let (node, volume) = self.server(id, name, server) else { return }
+        case .volumeControl(let volume, let server, let command):
+            guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
-            self.note("\(node.name) tells \(name): \(command)")
+            self.note("\(node.name) tells \(volume.name): \(command)")
             self.step(volume, .command(command), on: node)
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
-                self.tellDaemon(node, name, .status(status))
+                self.tellDaemon(node, volume, .status(status))
             }
-        case .volumeTick(let id, let name, let server):
-            guard let (node, volume) = self.server(id, name, server) else { return }
+        case .volumeTick(let volume, let server):
+            guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             self.step(volume, .tick, on: node)
             self.queue.add(event, at: self.now + (volume.exportEpoch == nil ? 500_000_000 : 200_000_000))
-        case .volumeEvent(let id, let name, let boot, let what):
-            let node = self.node(id)
+        case .volumeEvent(let volume, let boot, let what):
+            let node = self.node(volume.node)
             guard node.isOn, node.boot == boot else { return }
-            self.input(node, .volume(name, what), orRetry: event)
-        case .startServer(let id, let name, let boot):
-            let node = self.node(id)
-            guard node.isOn, node.boot == boot, let volume = node.volume(name), volume.core == nil else { return }
+            self.input(node, .volume(volume.name, what), orRetry: event)
+        case .startServer(let volume, let boot):
+            let node = self.node(volume.node)
+            guard node.isOn, node.boot == boot, volume.core == nil else { return }
             self.startServer(volume, on: node)
-        case .dial(let id, let name, let server, let peer):
-            guard let (node, volume) = self.server(id, name, server) else { return }
+        case .dial(let volume, let server, let peer):
+            guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             self.dial(node, volume, peer: peer)
         case .linkFrame(let link, let toOwner): self.deliverFrame(link, toOwner: toOwner)
@@ -44,14 +45,10 @@ extension Simulation {
         }
     }
 
-    private func server(
-        _ id: NodeID, _ name: VolumeName, _ server: UInt64
-    ) -> (SimulatedNode, SimulatedVolume)? {
-        let node = self.node(id)
-        guard node.isOn, let volume = node.volume(name), volume.core != nil, volume.server == server else {
-            return nil
-        }
-        return (node, volume)
+    /// The machine of a volume, while this very start of its server runs.
+    private func machine(of volume: SimulatedVolume, _ server: UInt64) -> SimulatedNode? {
+        let node = self.node(volume.node)
+        return node.isOn && volume.server == server && volume.core != nil ? node : nil
     }
 
     private func postpone(_ node: SimulatedNode, _ event: Event) -> Bool {
@@ -60,16 +57,16 @@ extension Simulation {
         return true
     }
 
-    func tellDaemon(_ node: SimulatedNode, _ name: VolumeName, _ event: VolumeEvent) {
+    func tellDaemon(_ node: SimulatedNode, _ volume: SimulatedVolume, _ event: VolumeEvent) {
         self.queue.add(
-            .volumeEvent(node.id, name, boot: node.boot, event), at: self.now + 50_000 + self.random.below(200_000))
+            .volumeEvent(volume, boot: node.boot, event), at: self.now + 50_000 + self.random.below(200_000))
     }
 
     private func startServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
         volume.start()
         self.note("\(node.name) volume server of \(volume.name) starts")
         self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
-        self.queue.add(.volumeTick(node.id, volume.name, server: volume.server), at: self.now + 200_000_000)
+        self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
         self.step(node, .volumeConnected(volume.name))
     }
 
@@ -81,7 +78,7 @@ extension Simulation {
         volume.stop()
         self.dropLinks(of: node.id, volume.name)
         self.step(node, .volumeDisconnected(volume.name))
-        self.queue.add(.startServer(node.id, volume.name, boot: node.boot), at: self.now + 200_000_000)
+        self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 200_000_000)
     }
 
     func step(_ volume: SimulatedVolume, _ input: Volume.Input, data: [UInt64] = [], on node: SimulatedNode) {
@@ -103,8 +100,8 @@ extension Simulation {
     ) {
         // One device: completions come in the order of their requests.
         volume.busyUntil = max(volume.busyUntil, self.now + self.random.below(1_500_000))
-        self.queue.add(
-            .volumeInput(node.id, volume.name, server: volume.server, input, data), at: volume.busyUntil)
+        volume.completions.add((input, data))
+        self.queue.add(.volumeDone(volume, server: volume.server), at: volume.busyUntil)
     }
 
     private func perform(
@@ -142,7 +139,7 @@ extension Simulation {
             self.workload.replied(id, reply == .done, at: self.now)
         case .event(let event):
             if case .wantsOpen = event { self.count("reconciled promotions") }
-            self.tellDaemon(node, volume.name, event)
+            self.tellDaemon(node, volume, event)
         case .startExport(let epoch):
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
@@ -154,7 +151,7 @@ extension Simulation {
         case .dial(let peer):
             volume.dialling.insert(peer)
             self.queue.add(
-                .dial(node.id, volume.name, server: volume.server, peer: peer),
+                .dial(volume, server: volume.server, peer: peer),
                 at: self.now + self.network.delay(&self.random))
         case .stopDialling(let peer):
             volume.dialling.remove(peer)

@@ -9,7 +9,8 @@ import Resources
 public final class Simulation {
     /// What happens at a moment of true time.
     enum Event {
-        case deliver(Packet)
+        /// The packet at this place of the pool.
+        case deliver(Int)
         case wake(NodeID, life: UInt64)
         case restartDaemon(NodeID, boot: UInt64)
         indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
@@ -17,12 +18,13 @@ public final class Simulation {
         case guardLook(NodeID, boot: UInt64)
         case resume(NodeID, boot: UInt64)
         case powerOn(NodeID)
-        indirect case volumeInput(NodeID, VolumeName, server: UInt64, Volume.Input, [UInt64])
-        indirect case volumeControl(NodeID, VolumeName, server: UInt64, VolumeCommand)
-        indirect case volumeEvent(NodeID, VolumeName, boot: UInt64, VolumeEvent)
-        case volumeTick(NodeID, VolumeName, server: UInt64)
-        case startServer(NodeID, VolumeName, boot: UInt64)
-        case dial(NodeID, VolumeName, server: UInt64, peer: NodeID)
+        /// The oldest of the volume's `completions` is due.
+        case volumeDone(SimulatedVolume, server: UInt64)
+        indirect case volumeControl(SimulatedVolume, server: UInt64, VolumeCommand)
+        indirect case volumeEvent(SimulatedVolume, boot: UInt64, VolumeEvent)
+        case volumeTick(SimulatedVolume, server: UInt64)
+        case startServer(SimulatedVolume, boot: UInt64)
+        case dial(SimulatedVolume, server: UInt64, peer: NodeID)
         case linkFrame(VolumeLinks.Link, toOwner: Bool)
         case linkCheck(VolumeLinks.Link)
         case linkClosed(VolumeLinks.Link, toOwner: Bool)
@@ -52,10 +54,9 @@ public final class Simulation {
     var violation: String?
     var effects: [SupervisorEffect] = []
     var volumeEffects: Volume.Effects?
-    /// What the step under way sends, by receiver.
-    var outbox: [[Envelope]] = []
+    /// The packets that the step under way fills, one for each receiver.
+    var outbox: [Int] = []
     var packets = PacketPool()
-    var hasOutgoing = false
 
     static let group = GroupName("orders")
     static let quickGroup = GroupName("cache")
@@ -103,11 +104,10 @@ public final class Simulation {
     }
 
     private func advance(to end: UInt64) {
-        while self.violation == nil, let next = self.queue.nextTime, next <= end {
-            guard let (time, event) = self.queue.next() else { return }
+        while self.violation == nil, let time = self.queue.nextTime, time <= end {
             self.now = max(self.now, time)
             self.events += 1
-            self.handle(event)
+            self.handle(self.queue.next())
         }
         self.now = max(self.now, end)
     }
@@ -134,12 +134,13 @@ public final class Simulation {
 
     private func handle(_ event: Event) {
         switch event {
-        case .deliver(let packet):
-            let node = self.node(packet.to)
-            if node.isOn, node.boot == packet.boot {
-                guard self.input(node, .receive(packet.letters, via: packet.via), orRetry: event) else { return }
+        case .deliver(let place):
+            let node = self.node(self.packets[place].to)
+            if node.isOn, node.boot == self.packets[place].boot {
+                let input = SupervisorInput.receive(self.packets[place].letters, via: self.packets[place].via)
+                guard self.input(node, input, orRetry: event) else { return }
             }
-            self.packets.giveBack(packet)
+            self.packets.giveBack(place)
         case .wake(let id, let life):
             let node = self.node(id)
             guard node.life == life, node.wakeAt <= self.now else { return }
@@ -171,7 +172,7 @@ public final class Simulation {
             self.checkers.look(at: node, in: self)
             self.wake(node)
         case .powerOn(let id): self.powerOn(self.node(id))
-        case .volumeInput, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck,
+        case .volumeDone, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck,
             .linkClosed:
             self.handleVolume(event)
         case .workload: self.stepWorkload()
@@ -201,7 +202,7 @@ public final class Simulation {
         guard let daemon = node.daemon else { return }
         var effects: [SupervisorEffect] = []
         swap(&effects, &self.effects)
-        if !effects.isEmpty { effects.removeAll(keepingCapacity: true) }
+        effects.drop()
         daemon.supervisor.wallMilliseconds = self.now / 1_000_000
         let tick = node.tick(at: self.now)
         if self.now >= node.guardShownAt + 100_000_000 {

@@ -12,6 +12,8 @@ struct VolumeLinks {
     final class Link {
         let id: UInt64
         let volume: VolumeName
+        let ownerVolume: SimulatedVolume
+        let replicaVolume: SimulatedVolume
         let owner: NodeID
         let ownerServer: UInt64
         let replica: NodeID
@@ -24,11 +26,13 @@ struct VolumeLinks {
         var hasOwnerLearned = false
         var hasReplicaLearned = false
 
-        init(id: UInt64, owner: NodeID, _ server: UInt64, replica: SimulatedVolume, _ volume: VolumeName) {
+        init(id: UInt64, owner: SimulatedVolume, replica: SimulatedVolume) {
             self.id = id
-            self.volume = volume
-            self.owner = owner
-            self.ownerServer = server
+            self.volume = owner.name
+            self.ownerVolume = owner
+            self.replicaVolume = replica
+            self.owner = owner.node
+            self.ownerServer = owner.server
             self.replica = replica.node
             self.replicaServer = replica.server
         }
@@ -36,22 +40,8 @@ struct VolumeLinks {
 
     /// What is under way in one direction.
     struct Direction {
-        private var parcels: [Parcel] = []
-        private var first = 0
+        var parcels = Line<Parcel>()
         var lastDue: UInt64 = 0
-
-        mutating func add(_ parcel: Parcel) { self.parcels.append(parcel) }
-
-        mutating func take() -> Parcel? {
-            guard self.first < self.parcels.count else { return nil }
-            let parcel = self.parcels[self.first]
-            self.first += 1
-            if self.first == self.parcels.count {
-                self.parcels.removeAll(keepingCapacity: true)
-                self.first = 0
-            }
-            return parcel
-        }
     }
 
     /// In the order in which they were opened.
@@ -64,7 +54,7 @@ struct VolumeLinks {
     }
 
     mutating func open(owner: SimulatedVolume, replica: SimulatedVolume) {
-        self.links.append(Link(id: self.nextLink, owner: owner.node, owner.server, replica: replica, owner.name))
+        self.links.append(Link(id: self.nextLink, owner: owner, replica: replica))
         self.nextLink += 1
     }
 
@@ -96,7 +86,7 @@ extension Simulation {
         self.queue.add(.linkClosed(link, toOwner: true), at: soon)
         self.queue.add(.linkClosed(link, toOwner: false), at: soon)
         self.queue.add(
-            .dial(link.owner, link.volume, server: link.ownerServer, peer: link.replica), at: soon + 100_000_000)
+            .dial(link.ownerVolume, server: link.ownerServer, peer: link.replica), at: soon + 100_000_000)
     }
 
     /// One end learns that a connection ended; once.
@@ -108,8 +98,8 @@ extension Simulation {
             return
         }
         if toOwner { link.hasOwnerLearned = true } else { link.hasReplicaLearned = true }
-        guard node.isOn, let volume = node.volume(link.volume), volume.core != nil,
-            volume.server == (toOwner ? link.ownerServer : link.replicaServer)
+        let volume = toOwner ? link.ownerVolume : link.replicaVolume
+        guard node.isOn, volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer)
         else { return }
         let peer = toOwner ? link.replica : link.owner
         self.step(volume, .linkDown(peer: peer, direction: toOwner ? .outbound : .inbound), on: node)
@@ -135,7 +125,7 @@ extension Simulation {
             !self.network.isCut(from: node.id, to: peer), !self.network.isCut(from: peer, to: node.id)
         else {
             self.queue.add(
-                .dial(node.id, volume.name, server: volume.server, peer: peer), at: self.now + 200_000_000)
+                .dial(volume, server: volume.server, peer: peer), at: self.now + 200_000_000)
             return
         }
         // As the real server does: it dials again only after it noticed the end of the old connection, and a new
@@ -143,7 +133,7 @@ extension Simulation {
         let closed = self.links.closed(owner: node.id, replica: peer, volume.name)
         if self.now < other.pausedUntil || closed.contains(where: { !$0.hasOwnerLearned }) {
             self.queue.add(
-                .dial(node.id, volume.name, server: volume.server, peer: peer), at: self.now + 5_000_000)
+                .dial(volume, server: volume.server, peer: peer), at: self.now + 5_000_000)
             return
         }
         for old in closed { self.learnClosed(old, toOwner: false) }
@@ -166,11 +156,11 @@ extension Simulation {
         guard let link = found else { return }
         let delay = self.now + self.network.delay(&self.random)
         if isFromOwner {
-            link.toReplica.add(.init(frame: frame, data: data))
+            link.toReplica.parcels.add(.init(frame: frame, data: data))
             link.toReplica.lastDue = max(link.toReplica.lastDue, delay)
             self.queue.add(.linkFrame(link, toOwner: false), at: link.toReplica.lastDue)
         } else {
-            link.toOwner.add(.init(frame: frame, data: data))
+            link.toOwner.parcels.add(.init(frame: frame, data: data))
             link.toOwner.lastDue = max(link.toOwner.lastDue, delay)
             self.queue.add(.linkFrame(link, toOwner: true), at: link.toOwner.lastDue)
         }
@@ -196,10 +186,9 @@ extension Simulation {
             return
         }
         link.stalledSince = nil
-        guard let parcel = toOwner ? link.toOwner.take() : link.toReplica.take() else { return }
-        guard let volume = node.volume(link.volume), volume.core != nil,
-            volume.server == (toOwner ? link.ownerServer : link.replicaServer)
-        else { return }
+        guard let parcel = toOwner ? link.toOwner.parcels.take() : link.toReplica.parcels.take() else { return }
+        let volume = toOwner ? link.ownerVolume : link.replicaVolume
+        guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
         case .hello: volume.received = [:]
         case .write(let sequence, _), .zero(let sequence, _, _), .blocks(let sequence, _, _):
