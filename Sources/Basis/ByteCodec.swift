@@ -106,8 +106,14 @@ public struct ByteReader: Sendable {
     public mutating func data() throws(CodecError) -> [UInt8] { try self.raw(Int(try self.uint32())) }
     /// Takes a count and that many bytes of UTF-8.
     public mutating func string() throws(CodecError) -> String {
-        let raw = try self.data()
-        guard let text = String(validating: raw, as: UTF8.self) else {
+        let count = Int(try self.uint32())
+        guard count <= self.remaining else { throw .truncated(offset: self.offset) }
+        let range = self.offset..<self.offset + count
+        self.offset += count
+        let text = self.bytes.withUnsafeBufferPointer {
+            String(validating: UnsafeBufferPointer(rebasing: $0[range]), as: UTF8.self)
+        }
+        guard let text else {
             throw .invalid(field: "string", offset: self.offset)
         }
         return text
@@ -137,10 +143,9 @@ public struct ByteReader: Sendable {
     private mutating func integer<Value: FixedWidthInteger>() throws(CodecError) -> Value {
         let size = MemoryLayout<Value>.size
         guard size <= self.remaining else { throw .truncated(offset: self.offset) }
-        var value: Value = 0
-        let start = self.bytes.startIndex + self.offset
-        for position in 0..<size { value |= Value(truncatingIfNeeded: self.bytes[start + position]) << (8 * position) }
+        let offset = self.offset
         self.offset += size
-        return value
+        return Value(
+            littleEndian: self.bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: Value.self) })
     }
 }

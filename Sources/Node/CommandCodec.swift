@@ -25,9 +25,18 @@ extension LogCommand {
         self.command = try Command.decode(from: &reader)
         try reader.finish()
     }
+
+    /// Whether these bytes of an entry hold a `suspect`, without reading the rest of them.
+    static func isSuspicion(_ bytes: [UInt8]) -> Bool {
+        let header = 4 + 4 * 8
+        return bytes.count > header && bytes[header] == Command.suspectType
+    }
 }
 
 extension Command {
+    /// The type byte of `suspect`.
+    static let suspectType: UInt8 = 4
+
     /// Appends a type byte and the fields.
     public func encode(into writer: inout ByteWriter) {
         switch self {
@@ -45,7 +54,7 @@ extension Command {
             writer.string(bootID)
             writer.uint64(startCounter)
         case .suspect(let node, let incarnation):
-            writer.uint8(4)
+            writer.uint8(Self.suspectType)
             writer.node(node)
             writer.uint64(incarnation.rawValue)
         case .trust(let node, let incarnation, let suspectedAt):
@@ -150,7 +159,7 @@ extension Command {
         case 2: return .addNode(try JoiningNode.decode(from: &reader))
         case 3:
             return .admit(try reader.node(), bootID: try reader.string(), startCounter: try reader.uint64())
-        case 4: return .suspect(try reader.node(), Incarnation(try reader.uint64()))
+        case Self.suspectType: return .suspect(try reader.node(), Incarnation(try reader.uint64()))
         case 5:
             let (node, incarnation, at) = try reader.suspicion()
             return .trust(node, incarnation, suspectedAt: at)

@@ -39,14 +39,23 @@ public struct Renewal: Equatable, Sendable {
 /// The side that runs groups: sends renewals, collects answers, knows until when it may run. (Rules L1 to L3)
 public struct LeaseHolder: Equatable, Sendable {
     private struct Sent: Equatable, Sendable {
-        var renewal: Renewal
+        var at: Tick
+        var duration: Span
+        var membershipIndex: LogIndex
         var answeredBy: [NodeID]
+
+        /// With the life, the boot and the nonce, which are the holder's own, it is all of the renewal.
+        func isEchoed(by renewal: Renewal) -> Bool {
+            renewal.sentAt == self.at && renewal.duration == self.duration
+                && renewal.membershipIndex == self.membershipIndex
+        }
     }
 
     /// This life of the daemon.
     public let nonce: UInt64
     private let node: NodeID
     private let bootID: String
+    /// Renewals that may still be answered, oldest first.
     private var sent: [Sent] = []
     private var nextRenewal = Tick.zero
     /// The end of the lease; `zero` when there is none.
@@ -85,8 +94,10 @@ public struct LeaseHolder: Equatable, Sendable {
             node: self.node, incarnation: incarnation, bootID: self.bootID, nonce: self.nonce, sentAt: now,
             duration: duration, membershipIndex: membershipIndex)
         // Answers to renewals whose lease would have ended by now are useless.
-        self.sent.removeAll { $0.renewal.sentAt + $0.renewal.duration <= now }
-        self.sent.append(Sent(renewal: renewal, answeredBy: []))
+        if let first = self.sent.first, first.at + first.duration <= now {
+            self.sent.removeAll { $0.at + $0.duration <= now }
+        }
+        self.sent.append(Sent(at: now, duration: duration, membershipIndex: membershipIndex, answeredBy: []))
         return renewal
     }
 
@@ -95,16 +106,16 @@ public struct LeaseHolder: Equatable, Sendable {
         _ renewal: Renewal, by voter: NodeID, membership: Membership, membershipIndex: LogIndex
     ) -> Bool {
         // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
-        guard renewal.nonce == self.nonce, renewal.incarnation == self.incarnation,
-            renewal.membershipIndex == membershipIndex,
-            let place = self.sent.firstIndex(where: { $0.renewal == renewal })
+        guard renewal.nonce == self.nonce, renewal.node == self.node, renewal.bootID == self.bootID,
+            renewal.incarnation == self.incarnation, renewal.membershipIndex == membershipIndex,
+            let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
         let answeredBy = self.sent[place].answeredBy
         guard membership.hasMajority(where: { answeredBy.contains($0) }) else { return false }
         // Rule L1: send time + D, never receipt time + D.
         let end = renewal.sentAt + renewal.duration
-        self.sent.removeAll { $0.renewal.sentAt <= renewal.sentAt }
+        self.sent.removeFirst(place + 1)
         guard end > self.end else { return false }
         self.end = end
         return true

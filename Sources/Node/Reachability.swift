@@ -45,15 +45,16 @@ public struct Reachability: Equatable, Sendable {
 
     /// What to tell in pings, and which of `peers` to tell it, when links are to be checked. Left out are peers that know
     /// it already and were sent something else since the last check: any message shows that the link is alive.
-    public mutating func pingDue(to peers: @autoclosure () -> [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
+    public mutating func pingDue(to peers: [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
         guard now + Supervisor.timerSlack >= self.nextPing else { return nil }
         self.nextPing = now + Self.pingInterval
-        let hears = self.heardDirectly(at: now)
-        let word = Word(hears: hears, reaches: hears.filter { self.isGood($0, at: now) })
-        let isNews = word != self.told
-        self.told = word
+        let isNews = !self.isTold(at: now)
+        if isNews {
+            let hears = self.heardDirectly(at: now)
+            self.told = Word(hears: hears, reaches: hears.filter { self.isGood($0, at: now) })
+        }
         var receivers: [NodeID] = []
-        for peer in peers() {
+        for peer in peers {
             guard let place = self.place(of: peer) else {
                 receivers.append(peer)
                 continue
@@ -64,7 +65,23 @@ public struct Reachability: Equatable, Sendable {
             receivers.append(peer)
         }
         self.checkedAt = now
+        guard !receivers.isEmpty, let word = self.told else { return nil }
         return (word, receivers)
+    }
+
+    /// Whether what there is to tell is what was told last.
+    private func isTold(at now: Tick) -> Bool {
+        guard let told = self.told else { return false }
+        var hears = 0
+        var reaches = 0
+        for place in self.peers.indices where self.isHeard(place, at: now) {
+            guard hears < told.hears.count, told.hears[hears] == self.peers[place].id else { return false }
+            hears += 1
+            guard self.peers[place].hears.contains(self.node) else { continue }
+            guard reaches < told.reaches.count, told.reaches[reaches] == self.peers[place].id else { return false }
+            reaches += 1
+        }
+        return hears == told.hears.count && reaches == told.reaches.count
     }
 
     private func place(of peer: NodeID) -> Int? {

@@ -14,11 +14,13 @@ extension Supervisor {
         if self.consensus.outline.logVersion != version { self.isUnsettled = true }
         if self.raftEffects.areMessagesOnly {
             // Heartbeats and their answers: most steps by far.
-            for place in self.raftEffects.messagesNow.indices {
-                let outbound = self.raftEffects.messagesNow[place]
-                self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
+            if !self.raftEffects.messagesNow.isEmpty {
+                for place in self.raftEffects.messagesNow.indices {
+                    let to = self.raftEffects.messagesNow[place].to
+                    self.send(.raft(self.raftEffects.messagesNow[place].message), to: to, at: now, into: &effects)
+                }
+                self.raftEffects.messagesNow.removeAll(keepingCapacity: true)
             }
-            self.raftEffects.removeAll()
             self.noteLeader(at: now)
             return
         }

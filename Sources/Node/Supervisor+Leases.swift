@@ -15,10 +15,11 @@ extension Supervisor {
                 .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
             if peers != self.lastPeers {
                 self.lastPeers = peers
+                self.peerNodes = peers.map(\.node)
                 effects.append(.peers(peers))
             }
         }
-        guard let ping = self.reachability.pingDue(to: self.lastPeers.map(\.node), at: now) else { return }
+        guard let ping = self.reachability.pingDue(to: self.peerNodes, at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
             effects.append(
@@ -87,6 +88,7 @@ extension Supervisor {
     // MARK: Voter
 
     /// Rules L4, L8: what this voter's log says about a node.
+    @inline(__always)  // A call would copy the whole supervisor.
     func view(of node: NodeID) -> LeaseVoter.View? {
         guard let place = self.state.place(of: node) else { return nil }
         let standing = self.state.nodes[place].standing
@@ -100,6 +102,7 @@ extension Supervisor {
     ///
     /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
     /// with it. A `trust` counts only once it is applied.
+    @inline(__always)
     private func suspicion(ofNodeAt place: Int) -> LogIndex? {
         if case .suspected(let at) = self.state.nodes[place].standing { return at }
         for tail in self.tailSuspicions
@@ -116,7 +119,8 @@ extension Supervisor {
         self.tailVersion = version
         self.tailSuspicions.removeAll(keepingCapacity: true)
         for entry in self.consensus.entries(after: self.state.appliedIndex) {
-            guard case .command(let bytes) = entry.payload, let command = try? LogCommand(decoding: bytes),
+            guard case .command(let bytes) = entry.payload, LogCommand.isSuspicion(bytes),
+                let command = try? LogCommand(decoding: bytes),
                 case .suspect(let node, let incarnation) = command.command
             else { continue }
             self.tailSuspicions.append((node, incarnation, entry.mark.index))
@@ -172,6 +176,7 @@ extension Supervisor {
     }
 
     /// When the next node will have been silent for the detection time, if it stays silent from now on.
+    @inline(__always)
     private func nextSilence(after now: Tick) -> Tick {
         let detection = self.state.policy.timing.detection
         var next = now + .seconds(1)

@@ -4,13 +4,31 @@ import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
+    /// What is news to the others when it differs from what they were told.
+    struct SummaryKey: Equatable, Sendable {
+        var applied = LogIndex.zero
+        var runnersVersion: UInt64 = .max
+        var volumesVersion: UInt64 = 0
+    }
+
+    /// Nothing new is told this often.
+    private static let summaryInterval = Span.milliseconds(1000)
+    /// News waits this long after what was told last.
+    private static let newsInterval = Span.milliseconds(200)
+
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let key = SummaryKey(
+            applied: self.state.appliedIndex, runnersVersion: self.runnersVersion,
+            volumesVersion: self.volumesVersion)
+        if key != self.toldKey { self.nextSummaryAt = min(self.nextSummaryAt, self.toldAt + Self.newsInterval) }
         guard now + Self.timerSlack >= self.nextSummaryAt else { return }
-        self.nextSummaryAt = now + .milliseconds(600)
-        guard let me = self.me else { return }
-        let summary = self.summary(at: now)
-        for record in self.state.nodes where record.id != me.id {
-            self.send(.summary(summary), to: record.id, at: now, into: &effects)
+        self.nextSummaryAt = now + Self.summaryInterval
+        self.toldKey = key
+        self.toldAt = now
+        guard self.state.place(of: self.identity.node) != nil else { return }
+        let message = NodeMessage.summary(self.summary(at: now))
+        for place in self.peerNodes.indices {
+            self.send(message, to: self.peerNodes[place], at: now, into: &effects)
         }
     }
 

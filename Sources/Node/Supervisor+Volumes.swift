@@ -57,6 +57,7 @@ extension Supervisor {
         _ name: VolumeName, isUp: Bool, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         guard let place = self.volumes.firstIndex(where: { $0.name == name }) else { return }
+        self.volumesVersion += 1
         self.volumes[place].isConnected = isUp
         self.volumes[place].status = nil
         if isUp {
@@ -91,6 +92,8 @@ extension Supervisor {
                 self.stepRunners(of: name, record.epoch, .volumeFailed(name, reason: reason), at: now, into: &effects)
             }
         case .status(let status):
+            let before = self.volumes[place].status
+            if before?.role != status.role || before?.epoch != status.epoch { self.volumesVersion += 1 }
             self.volumes[place].status = status
             if status.role != .failed { self.volumes[place].failure = "" }
             self.noticeLostExport(name, status, at: now, into: &effects)

@@ -119,6 +119,11 @@ public struct Supervisor: Sendable {
     var reportedVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
     var lastLeader: NodeID?
     var nextSummaryAt = Tick.zero
+    /// What was told in the last summary, and when.
+    var toldKey = SummaryKey()
+    var toldAt = Tick.zero
+    /// Grows with each change of what a volume's server is, but not with its progress.
+    var volumesVersion: UInt64 = 0
     var nextPlanAt = Tick.zero
     var nextHandoverAt = Tick.zero
     var hadReportLines = false
@@ -128,6 +133,8 @@ public struct Supervisor: Sendable {
     var lastFacts: Facts?
     var lastServers: [VolumeServerSpec] = []
     var lastPeers: [PeerSpec] = []
+    /// The nodes of `lastPeers`.
+    var peerNodes: [NodeID] = []
     var peersDerivedAt: LogIndex?
     var serversDerivedAt: LogIndex?
     var wasLeaseValid = false
