@@ -141,6 +141,7 @@ public struct ClusterState: Equatable, Sendable {
     /// The record of a node.
     public func node(_ id: NodeID) -> NodeRecord? { self.place(of: id).map { self.nodes[$0] } }
     /// Where the record of a node lies in `nodes`: for looking at a part of it without a copy of the whole.
+    @inline(__always)  // A call would copy the whole state.
     func place(of id: NodeID) -> Int? {
         for place in self.nodes.indices where self.nodes[place].id == id { return place }
         return nil

@@ -142,7 +142,9 @@ public struct GroupRunner: Equatable, Sendable {
 
     /// Every resource runs.
     public var isUp: Bool {
-        self.goal == .up && self.replacement == nil && self.resources.allSatisfy { $0.state == .running }
+        guard self.goal == .up else { return false }
+        if case .some = self.replacement { return false }
+        return self.resources.indices.allSatisfy { self.resources[$0].state == .running }
     }
 
     /// Nothing of the group runs here, and no start is under way.

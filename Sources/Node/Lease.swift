@@ -57,6 +57,8 @@ public struct LeaseHolder: Equatable, Sendable {
     private let bootID: String
     /// Renewals that may still be answered, oldest first.
     private var sent: [Sent] = []
+    /// An empty list for the next renewal's answers, whose memory is there already.
+    private var spare: [NodeID] = []
     private var nextRenewal = Tick.zero
     /// The end of the lease; `zero` when there is none.
     public private(set) var end = Tick.zero
@@ -97,7 +99,8 @@ public struct LeaseHolder: Equatable, Sendable {
         if let first = self.sent.first, first.at + first.duration <= now {
             self.sent.removeAll { $0.at + $0.duration <= now }
         }
-        self.sent.append(Sent(at: now, duration: duration, membershipIndex: membershipIndex, answeredBy: []))
+        self.sent.append(Sent(at: now, duration: duration, membershipIndex: membershipIndex, answeredBy: self.spare))
+        self.spare = []
         return renewal
     }
 
@@ -111,11 +114,16 @@ public struct LeaseHolder: Equatable, Sendable {
             let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
-        let answeredBy = self.sent[place].answeredBy
-        guard membership.hasMajority(where: { answeredBy.contains($0) }) else { return false }
+        guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
         // Rule L1: send time + D, never receipt time + D.
         let end = renewal.sentAt + renewal.duration
-        self.sent.removeFirst(place + 1)
+        swap(&self.spare, &self.sent[place].answeredBy)
+        self.spare.removeAll(keepingCapacity: true)
+        if place + 1 == self.sent.count {
+            while !self.sent.isEmpty { self.sent.removeLast() }
+        } else {
+            self.sent.removeFirst(place + 1)
+        }
         guard end > self.end else { return false }
         self.end = end
         return true

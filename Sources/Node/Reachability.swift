@@ -25,8 +25,7 @@ public struct Reachability: Equatable, Sendable {
     private let node: NodeID
     private var peers: [Peer] = []
     private var nextPing = Tick.zero
-    /// When links were last checked, and what there was to tell.
-    private var checkedAt = Tick.zero
+    /// What there was to tell when links were last checked.
     private var told: Word?
 
     /// What a ping tells: peers heard directly, and peers whose link works both ways.
@@ -43,10 +42,11 @@ public struct Reachability: Equatable, Sendable {
     /// The next moment at which pings are due.
     public var deadline: Tick { self.nextPing }
 
-    /// What to tell in pings, and which of `peers` to tell it, when links are to be checked. Left out are peers that know
-    /// it already and were sent something else since the last check: any message shows that the link is alive.
+    /// What to tell in pings, and which of `peers` to tell it, when links are to be checked: every `pingInterval`, and up
+    /// to half of it earlier if asked then. Left out are peers that know it already and were sent something else a moment
+    /// ago: any message shows that the link is alive.
     public mutating func pingDue(to peers: [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
-        guard now + Supervisor.timerSlack >= self.nextPing else { return nil }
+        guard now + Self.pingInterval / 2 >= self.nextPing else { return nil }
         self.nextPing = now + Self.pingInterval
         let isNews = !self.isTold(at: now)
         if isNews {
@@ -60,11 +60,10 @@ public struct Reachability: Equatable, Sendable {
                 continue
             }
             let knows = self.peers[place].toldAt != .zero && now.since(self.peers[place].toldAt) < Self.repeatInterval
-            if !isNews, knows, self.peers[place].sentAt >= self.checkedAt { continue }
+            if !isNews, knows, now.since(self.peers[place].sentAt) < Self.pingInterval { continue }
             self.peers[place].toldAt = now
             receivers.append(peer)
         }
-        self.checkedAt = now
         guard !receivers.isEmpty, let word = self.told else { return nil }
         return (word, receivers)
     }

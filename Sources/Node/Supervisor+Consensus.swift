@@ -207,9 +207,12 @@ extension Supervisor {
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
         case .summary(let summary):
-            self.summaries.removeAll { $0.node == envelope.from }
-            self.summaries.append((envelope.from, now, summary))
-            self.summaries.sort { $0.node < $1.node }
+            if let place = self.summaries.firstIndex(where: { $0.node == envelope.from }) {
+                self.summaries[place] = (envelope.from, now, summary)
+            } else {
+                self.summaries.append((envelope.from, now, summary))
+                self.summaries.sort { $0.node < $1.node }
+            }
         }
     }
 }

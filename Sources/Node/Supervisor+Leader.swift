@@ -10,10 +10,13 @@ extension Supervisor {
 
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let leadership = self.leadership, self.consensus.outline.isLeader,
-            self.state.appliedIndex >= leadership.index, now >= self.nextPlanAt
+            self.state.appliedIndex >= leadership.index, now >= min(self.planFrom, self.nextPlanAt)
         else { return }
-        self.reports.removeAll { now.since($0.receivedAt) > self.state.policy.timing.detection }
-        self.reports.removeAll { $0.voter == self.identity.node }
+        let detection = self.state.policy.timing.detection
+        for place in self.reports.indices.reversed() {
+            let isOwn = self.reports[place].voter == self.identity.node
+            if isOwn || now.since(self.reports[place].receivedAt) > detection { self.reports.remove(at: place) }
+        }
         self.reports.append(
             Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now)))
         // While nobody is silent, what is decided changes only with a report, an entry, or this node's own hearing.
@@ -21,6 +24,7 @@ extension Supervisor {
             self.isSomebodySilent
             ? now + Self.planInterval
             : min(now + Self.membershipInterval, max(self.nextReportAt, now + Self.planInterval))
+        self.planFrom = now + self.nextPlanAt.since(now) / 2
         // Votes and the plan follow from the applied state alone; now and then they are looked at anew, because what
         // was asked for may have been lost.
         let isNew = self.plannedAt != self.state.appliedIndex
@@ -40,6 +44,7 @@ extension Supervisor {
     // MARK: Silence
 
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.isSomebodySilent || self.isSomebodySuspected else { return }
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
         // Rule L5: a voter reports before it has applied the last membership entry, and a new one was never asked. So
@@ -103,7 +108,7 @@ extension Supervisor {
         let membership = self.consensus.outline.membership
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
         if self.demoteRolledBack(membership, at: now, into: &effects) { return }
-        if membership.learners.isEmpty, self.isVoting(membership) { return }
+        if self.isVoting(membership) { return }
         let known = self.state.nodes.map(\.id)
         var learners = membership.learners
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
@@ -126,13 +131,21 @@ extension Supervisor {
         if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
     }
 
-    /// Whether every node votes, the witnesses as witnesses.
+    /// Whether every node votes, the witnesses as witnesses, but for one learner that would make the number even.
+    @inline(__always)  // A call would copy the whole supervisor.
     private func isVoting(_ membership: Membership) -> Bool {
-        self.state.nodes.indices.allSatisfy { place in
-            let id = self.state.nodes[place].id
-            return membership.voters.contains(id)
-                && membership.witnesses.contains(id) == self.state.nodes[place].about.isWitness
+        guard membership.learners.isEmpty || (membership.learners.count == 1 && membership.voters.count % 2 == 1) else {
+            return false
         }
+        for place in self.state.nodes.indices {
+            let id = self.state.nodes[place].id
+            if membership.voters.contains(id) {
+                guard membership.witnesses.contains(id) == self.state.nodes[place].about.isWitness else { return false }
+            } else {
+                guard membership.learners.contains(id) else { return false }
+            }
+        }
+        return true
     }
 
     /// Rule E2: a voter whose disk was rolled back, and whose known life is lost, becomes a learner: as one it gets the

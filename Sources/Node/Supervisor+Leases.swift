@@ -8,17 +8,19 @@ extension Supervisor {
 
     // MARK: Links
 
+    mutating func settlePeers(into effects: inout [SupervisorEffect]) {
+        guard self.peersDerivedAt != self.state.appliedIndex else { return }
+        self.peersDerivedAt = self.state.appliedIndex
+        let peers = self.state.nodes.filter { $0.id != self.identity.node }
+            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
+        guard peers != self.lastPeers else { return }
+        self.lastPeers = peers
+        self.peerNodes = peers.map(\.node)
+        effects.append(.peers(peers))
+    }
+
+    /// After the renewals, which make most pings superfluous.
     mutating func settleLinks(at now: Tick, into effects: inout [SupervisorEffect]) {
-        if self.peersDerivedAt != self.state.appliedIndex {
-            self.peersDerivedAt = self.state.appliedIndex
-            let peers = self.state.nodes.filter { $0.id != self.identity.node }
-                .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-            if peers != self.lastPeers {
-                self.lastPeers = peers
-                self.peerNodes = peers.map(\.node)
-                effects.append(.peers(peers))
-            }
-        }
         guard let ping = self.reachability.pingDue(to: self.peerNodes, at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
@@ -44,11 +46,12 @@ extension Supervisor {
             incarnation: self.myIncarnation, duration: timing.leaseDuration, interval: timing.renewalInterval,
             membershipIndex: self.consensus.outline.membershipIndex, at: now, slack: Self.timerSlack)
         {
+            let message = NodeMessage.renewal(renewal)
             for voter in self.consensus.outline.membership.allVoters {
                 if voter == self.identity.node {
                     self.answer(renewal, at: now, into: &effects)
                 } else {
-                    self.send(.renewal(renewal), to: voter, at: now, into: &effects)
+                    self.send(message, to: voter, at: now, into: &effects)
                 }
             }
         }

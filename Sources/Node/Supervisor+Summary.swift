@@ -13,15 +13,16 @@ extension Supervisor {
 
     /// Nothing new is told this often.
     private static let summaryInterval = Span.milliseconds(1000)
-    /// News waits this long after what was told last.
+    /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
     private static let newsInterval = Span.milliseconds(200)
 
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
         let key = SummaryKey(
             applied: self.state.appliedIndex, runnersVersion: self.runnersVersion,
             volumesVersion: self.volumesVersion)
-        if key != self.toldKey { self.nextSummaryAt = min(self.nextSummaryAt, self.toldAt + Self.newsInterval) }
-        guard now + Self.timerSlack >= self.nextSummaryAt else { return }
+        let isNews = key != self.toldKey
+        if isNews { self.nextSummaryAt = min(self.nextSummaryAt, self.toldAt + Self.newsInterval) }
+        guard now + (isNews ? Self.timerSlack : Self.newsInterval) >= self.nextSummaryAt else { return }
         self.nextSummaryAt = now + Self.summaryInterval
         self.toldKey = key
         self.toldAt = now

@@ -125,6 +125,8 @@ public struct Supervisor: Sendable {
     /// Grows with each change of what a volume's server is, but not with its progress.
     var volumesVersion: UInt64 = 0
     var nextPlanAt = Tick.zero
+    /// From here on the leader decides along with whatever else is due.
+    var planFrom = Tick.zero
     var nextHandoverAt = Tick.zero
     var hadReportLines = false
     var absentProbes: [AbsentProbe] = []
@@ -247,8 +249,9 @@ public struct Supervisor: Sendable {
     private mutating func settle(at now: Tick, into effects: inout [SupervisorEffect]) {
         // What a part below changes in the log, the parts above see after the next message.
         self.isUnsettled = false
-        self.settleLinks(at: now, into: &effects)
+        self.settlePeers(into: &effects)
         self.settleLeases(at: now, into: &effects)
+        self.settleLinks(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
         self.settleGroups(at: now, into: &effects)
         self.settleServers(into: &effects)
@@ -281,6 +284,13 @@ public struct Supervisor: Sendable {
 
     /// Some voter says that somebody is silent.
     var isSomebodySilent: Bool { self.reports.contains { !$0.lines.isEmpty } }
+
+    /// The applied log suspects somebody.
+    var isSomebodySuspected: Bool {
+        self.state.nodes.indices.contains { place in
+            if case .suspected = self.state.nodes[place].standing { true } else { false }
+        }
+    }
 
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {

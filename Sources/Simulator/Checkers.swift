@@ -18,6 +18,7 @@ struct Checkers {
         var appliedUpTo: UInt64 = 0
         /// While it leads: its term and the end of its log.
         var leading: (term: UInt64, last: LogMark)?
+        var logVersion = UInt64.max
         var runnersVersion = UInt64.max
         /// The group's epoch here, while it is to be up.
         var epoch: Epoch?
@@ -42,7 +43,12 @@ struct Checkers {
     // MARK: Raft (Figure 3)
 
     private mutating func checkLeader(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        guard daemon.supervisor.consensus.outline.isLeader else {
+        let isLeader = daemon.supervisor.consensus.outline.isLeader
+        let version = daemon.supervisor.consensus.outline.logVersion
+        // Who comes to lead appends an entry.
+        guard version != self.seen[place].logVersion || isLeader != (self.seen[place].leading != nil) else { return }
+        self.seen[place].logVersion = version
+        guard isLeader else {
             self.seen[place].leading = nil
             return
         }

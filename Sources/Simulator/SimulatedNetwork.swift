@@ -57,7 +57,23 @@ struct PacketPool {
         _modify { yield &self.packets[place] }
     }
 
-    mutating func take(to: NodeID) -> Int {
+    /// An empty one with these addresses.
+    mutating func take(from: SimulatedNode, to: SimulatedNode) -> Int {
+        let place = self.take()
+        self.packets[place].via = from.id
+        self.packets[place].to = to.id
+        self.packets[place].boot = to.boot
+        return place
+    }
+
+    /// Another packet like this one.
+    mutating func copy(_ place: Int) -> Int {
+        let copy = self.take()
+        self.packets[copy] = self.packets[place]
+        return copy
+    }
+
+    private mutating func take() -> Int {
         let place: Int
         if self.free.isEmpty {
             place = self.packets.count
@@ -66,17 +82,7 @@ struct PacketPool {
             place = self.free.removeLast()
         }
         self.packets[place].isTaken = true
-        self.packets[place].to = to
         return place
-    }
-
-    /// Another packet with the same addresses.
-    mutating func copy(_ place: Int, _ letters: [Envelope]) -> Int {
-        let copy = self.take(to: self.packets[place].to)
-        self.packets[copy].letters = letters
-        self.packets[copy].via = self.packets[place].via
-        self.packets[copy].boot = self.packets[place].boot
-        return copy
     }
 
     mutating func giveBack(_ place: Int) {

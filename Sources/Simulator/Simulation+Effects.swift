@@ -7,15 +7,15 @@ import Resources
 /// Performs a supervisor's effects in virtual time.
 extension Simulation {
     func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode) {
-        defer { if !self.outbox.isEmpty { self.dispatch(from: node) } }
+        defer { if self.hasOutgoing { self.dispatch(from: node) } }
         var place = 0
         while place < effects.count {
             defer { place += 1 }
-            if case .send(let envelope, let to) = effects[place] {
-                self.post(envelope, to: to)
-                continue
-            }
-            switch effects[place] {
+            // Taken out, not copied: most are messages.
+            var effect = SupervisorEffect.cancel(0)
+            swap(&effect, &effects[place])
+            switch consume effect {
+            case .send(let envelope, let to): self.post(envelope, to: to)
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
                 let sequence = request.sequence
@@ -27,7 +27,6 @@ extension Simulation {
                 }
                 node.daemon?.supervisor.step(
                     .startCounterRaised(to: counter), at: node.tick(at: self.now), into: &effects)
-            case .send: continue
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -67,42 +66,40 @@ extension Simulation {
         }
     }
 
-    private func post(_ envelope: Envelope, to: NodeID) {
+    private func post(_ envelope: consuming Envelope, to: NodeID) {
         guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
-        for place in self.outbox where self.packets[place].to == to {
-            self.packets[place].letters.append(envelope)
-            return
-        }
-        let place = self.packets.take(to: to)
-        self.packets[place].letters.append(envelope)
-        self.outbox.append(place)
+        self.hasOutgoing = true
+        self.outbox[Int(to.rawValue) - 1].append(envelope)
     }
 
     /// Sends what one step wrote: mostly together, as a connection would carry it; now and then, and whenever the
     /// network is bad, each message by itself.
     private func dispatch(from node: SimulatedNode) {
-        for place in self.outbox {
-            let to = self.packets[place].to
-            let receiver = self.node(to)
-            guard receiver.isOn, !self.network.isCut(from: node.id, to: to) else {
-                self.packets.giveBack(place)
+        self.hasOutgoing = false
+        for place in self.outbox.indices where !self.outbox[place].isEmpty {
+            let receiver = self.nodes[place]
+            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else {
+                self.outbox[place].drop()
                 continue
             }
-            self.packets[place].via = node.id
-            self.packets[place].boot = receiver.boot
-            if self.packets[place].letters.count > 1, self.network.isBad || self.random.chance(perMille: 30) {
-                for letter in self.packets[place].letters { self.carry(self.packets.copy(place, [letter])) }
-                self.packets.giveBack(place)
+            if self.outbox[place].count > 1, self.network.isBad || self.random.chance(perMille: 30) {
+                for letter in self.outbox[place] {
+                    let packet = self.packets.take(from: node, to: receiver)
+                    self.packets[packet].letters.append(letter)
+                    self.carry(packet)
+                }
+                self.outbox[place].drop()
             } else {
-                self.carry(place)
+                let packet = self.packets.take(from: node, to: receiver)
+                swap(&self.packets[packet].letters, &self.outbox[place])
+                self.carry(packet)
             }
         }
-        self.outbox.drop()
     }
 
     private func carry(_ place: Int) {
         if self.network.duplicatePerMille > 0, self.random.chance(perMille: self.network.duplicatePerMille) {
-            self.launch(self.packets.copy(place, self.packets[place].letters))
+            self.launch(self.packets.copy(place))
         }
         self.launch(place)
     }

@@ -16,6 +16,7 @@ extension Simulation {
             let node = SimulatedNode(id: id, name: "node-\(number)", isWitness: isWitness)
             self.nodes.append(node)
         }
+        self.outbox = [[Envelope]](repeating: [], count: count)
         let replicas = self.nodes.filter { !$0.isWitness }.prefix(2 + Int(self.random.below(2)))
         for node in replicas {
             node.volumes = [

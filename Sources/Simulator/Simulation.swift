@@ -54,8 +54,9 @@ public final class Simulation {
     var violation: String?
     var effects: [SupervisorEffect] = []
     var volumeEffects: Volume.Effects?
-    /// The packets that the step under way fills, one for each receiver.
-    var outbox: [Int] = []
+    /// What the step under way sends, by receiver.
+    var outbox: [[Envelope]] = []
+    var hasOutgoing = false
     var packets = PacketPool()
 
     static let group = GroupName("orders")
@@ -214,12 +215,15 @@ public final class Simulation {
         self.perform(&effects, of: node)
         swap(&effects, &self.effects)
         self.checkers.look(at: node, in: self)
-        self.wake(node)
+        if node.daemon === daemon { self.wake(node, daemon) }
     }
 
     /// Schedules the daemon's next tick.
     func wake(_ node: SimulatedNode) {
-        guard let daemon = node.daemon else { return }
+        if let daemon = node.daemon { self.wake(node, daemon) }
+    }
+
+    private func wake(_ node: SimulatedNode, _ daemon: SimulatedDaemon) {
         let deadline = daemon.supervisor.deadline
         if node.wakeAt != .max, deadline >= node.wakeFor { return }
         let due = max(self.now + 5_000_000, node.time(of: deadline))

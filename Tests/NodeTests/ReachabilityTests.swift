@@ -54,10 +54,16 @@ private final class Links {
         #expect(told == [2000, 3000])
     }
 
-    @Test func `go to peers that never pinged, and are not due between checks`() {
+    @Test func `go to peers that never pinged, and not sooner than half the interval after a check`() {
         let links = Links()
         #expect(links.check(at: 1000) == [peer, third])
-        #expect(links.check(at: 1100) == nil)
+        #expect(links.check(at: 1099) == nil)
+        #expect(links.check(at: 1100) == [peer, third])
+    }
+
+    @Test func `are not left out on the strength of a message that is as old as a check`() {
+        let links = Links.acquainted()
+        #expect(links.exchange(at: 1000))
         #expect(links.check(at: 1200) == [peer, third])
     }
 }
