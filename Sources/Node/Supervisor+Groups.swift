@@ -52,7 +52,11 @@ extension Supervisor {
     private mutating func startOwned(at now: Tick, into effects: inout [SupervisorEffect]) {
         for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
             let record = self.state.groups[place]
-            if self.shouldStart(record) { self.begin(record, at: now, into: &effects) }
+            if self.shouldStart(record) {
+                self.begin(record, at: now, into: &effects)
+            } else if self.shouldStop(record) {
+                self.stopUnknown(record, at: now, into: &effects)
+            }
         }
         if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
     }
@@ -128,6 +132,31 @@ extension Supervisor {
             self.stoppedEpochs[record.name] != record.epoch
         else { return false }
         return !self.runners.contains { $0.name == record.name }
+    }
+
+    /// It was told to stop, and no runner of this daemon knows of it.
+    private func shouldStop(_ record: ClusterState.GroupRecord) -> Bool {
+        guard let assignment = record.assignment, assignment.incarnation == self.myIncarnation,
+            assignment.releasing != nil, self.stoppedEpochs[record.name] != record.epoch
+        else { return false }
+        return !self.runners.contains { $0.name == record.name }
+    }
+
+    /// An earlier daemon of this life was told to stop the group, or would have been. Only this node can say that all is
+    /// stopped, and it does not know what still runs: everything is stopped once more, in order. (Rule L11)
+    private mutating func stopUnknown(
+        _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return }
+        var runner = GroupRunner(
+            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
+        self.nextCall += 1 << 32
+        runner.adopt(at: now)
+        self.runners.append(runner)
+        self.runners.sort { $0.name < $1.name }
+        self.runnersVersion += 1
+        effects.append(.note("stopping what an earlier daemon left of \(record.name)"))
+        self.stepRunner(record.name, record.epoch, .stop(nil), at: now, into: &effects)
     }
 
     private mutating func begin(

@@ -13,6 +13,7 @@ import Testing
 ///     trio [volume] [voters=a] [unguarded] [five]    begins anew; `five`: c and d have joined, and do not vote yet
 ///     settle                       waits until everybody is admitted and the group runs
 ///     lead b                       hands leadership over
+///     move b                       an operator wants the group there
 ///     wait N                       lets N milliseconds pass
 ///     stop a | start a             the daemon, without a trace elsewhere
 ///     restart a [facts] [blank] [boot=X] [counter=N]    a new daemon; `facts`: what ran may still run; `blank`: an empty log
@@ -67,6 +68,8 @@ private final class TrioWorld {
             self.trio.step(self.trio.leader ?? node, .client(id: 1, .transferLeadership(to: node)))
             self.trio.pass(milliseconds: 5000) { $0.leader == node }
             return try self.show("leader", node)
+        case "move":
+            self.trio.step(self.trio.leader ?? node, .client(id: 2, .propose(.move(Trio.orders, to: node))))
         case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
         case "stop": self.trio.stopped.insert(node)
         case "start": self.trio.stopped.remove(node)
