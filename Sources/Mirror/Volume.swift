@@ -32,8 +32,6 @@ public struct Volume: Sendable {
         var version: UInt64
         /// In the set of the epoch before, and believed alive. (Rule V7)
         var reconciling: [NodeID]
-        /// It was opened under this very epoch before: it may hold what was never acknowledged. (Rule V7)
-        var isReopening: Bool
         var stage: Stage
     }
 

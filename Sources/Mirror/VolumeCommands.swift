@@ -6,7 +6,7 @@ extension Volume {
         case .open(let epoch, let incarnation, let inSync, let version, let reconciling):
             let opening = Opening(
                 epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, reconciling: reconciling,
-                isReopening: epoch == self.ledger.metadata.epoch, stage: .persisting)
+                stage: .persisting)
             self.open(opening, at: now, into: &effects)
         case .inSyncChanged(let epoch, let inSync, let version):
             if self.opening?.epoch == epoch {

@@ -55,9 +55,8 @@ extension Volume {
             self.version = opening.version
             self.peers = ledger.configuration.peers.map { Peer(node: $0, inSet: opening.inSync.contains($0)) }
             let awaited = self.peers.filter { !$0.inSet && opening.reconciling.contains($0.node) }.map(\.node)
-            let isReopening = opening.isReopening && self.peers.contains(where: \.inSet)
-            guard isReopening || !awaited.isEmpty else { return }
-            self.reconciliation = Reconciliation(isReopening: isReopening, awaited: awaited, began: now)
+            guard !awaited.isEmpty || self.peers.contains(where: \.inSet) else { return }
+            self.reconciliation = Reconciliation(awaited: awaited, began: now)
         }
 
         var isClosing: Bool { self.closeTarget != nil }

@@ -6,13 +6,11 @@ import Basis
 /// It adds no rule about who may be promoted: a replica is waited for before the log is asked, as for `joins` (rule V3),
 /// so the export may begin whether or not the log has answered.
 ///
-/// A copy that is opened again under the epoch it had may hold writes that were never acknowledged. Whoever read them
-/// would miss them on the replica that is promoted next. So nobody is served until every replica in the set is equal, or
-/// has left the set.
+/// A copy whose server died may hold writes that were never acknowledged. Whoever read them would miss them on the replica
+/// that is promoted next, and after a stop that was not theirs they would come back from the dead. So nobody is served
+/// until every replica in the set is equal, however long it takes: one that is lost leaves the set through the log.
 extension Volume.Owner {
     struct Reconciliation: Sendable {
-        /// The set must be equal first, however long it takes: a member that is lost leaves it through the log.
-        let isReopening: Bool
         /// Replicas of the last set that the daemon believes alive.
         let awaited: [NodeID]
         let began: Tick
@@ -23,9 +21,7 @@ extension Volume.Owner {
     /// Whether clients still wait; asks the log once nothing more is worth waiting for.
     mutating func reconcile(at now: Tick, _ tuning: Volume.Tuning, _ own: NodeID, _ effects: inout Volume.Effects) {
         guard var reconciliation = self.reconciliation else { return }
-        if reconciliation.isReopening {
-            guard self.peers.allSatisfy({ !$0.inSet || $0.phase == .current }) else { return }
-        }
+        guard self.peers.allSatisfy({ !$0.inSet || $0.phase == .current }) else { return }
         if let asked = reconciliation.asked {
             // The log answered; or it does not, and the replicas asked for stay waited for until it does.
             guard self.version == asked.version, now.since(asked.first) < tuning.reconcilePatience else {
