@@ -144,7 +144,7 @@ extension Simulation {
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
             self.count("promotions")
-            if let broken = self.workload.promoted(node.id, volume.current) { self.fail(broken) }
+            if let broken = self.workload.promoted(node.id, volume.current, at: self.now) { self.fail(broken) }
         case .stopExport:
             volume.exportEpoch = nil
             self.workload.exportEnded(node.id)

@@ -9,6 +9,9 @@ struct Workload {
         var acked: UInt64 = 0
         var ackedAt: UInt64 = 0
         var flushed: UInt64 = 0
+        /// What the latest promotion found, and the last number issued before it: whatever else was issued by then is dead.
+        var shown: UInt64 = 0
+        var closed: UInt64 = 0
         var isBusy = false
         /// It is among `unflushed`.
         var isListed = false
@@ -96,7 +99,7 @@ struct Workload {
 
     /// NoStalePromotion: the promoted copy holds every flushed write, and every acknowledged one unless its machine
     /// lost power since.
-    mutating func promoted(_ node: NodeID, _ content: [UInt64]) -> String? {
+    mutating func promoted(_ node: NodeID, _ content: [UInt64], at now: UInt64) -> String? {
         let lostPowerAt = self.lostPowerAt[node] ?? 0
         for place in self.blocks.indices {
             let block = self.blocks[place]
@@ -109,9 +112,17 @@ struct Workload {
                 return
                     "NoStalePromotion: \(node) was promoted with \(found) in block \(place), acknowledged was \(block.acked)"
             }
+            if found > block.shown, found <= block.closed {
+                return
+                    "NoStalePromotion: \(node) was promoted with \(found) in block \(place), after the copy promoted before it "
+                    + "had \(block.shown) there"
+            }
             if found > block.issued { return "block \(place) on \(node) holds \(found), which nobody wrote" }
             // From here on this is the content: an answer that never came may have taken effect or not.
+            if found != block.acked { self.blocks[place].ackedAt = now }
             self.blocks[place].acked = found
+            self.blocks[place].shown = found
+            self.blocks[place].closed = block.issued
             self.blocks[place].flushed = min(block.flushed, found)
             if self.blocks[place].flushed < found { self.list(place) }
         }
