@@ -113,10 +113,7 @@ extension Volume {
         /// Empty.
         public init() { self.list.reserveCapacity(16) }
         /// Empties the buffer and keeps its memory.
-        public mutating func removeAll() {
-            // One or two as a rule: faster one by one.
-            while !self.list.isEmpty { self.list.removeLast() }
-        }
+        public mutating func removeAll() { self.list.removeAll(keepingCapacity: true) }
         mutating func append(_ effect: Effect) { self.list.append(effect) }
         mutating func event(_ event: VolumeEvent) { self.list.append(.event(event)) }
         mutating func send(_ body: Frame.Body, to peer: NodeID, epoch: Epoch, session: UInt32, payload: Payload = .none)

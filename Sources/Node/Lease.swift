@@ -119,11 +119,7 @@ public struct LeaseHolder: Equatable, Sendable {
         let end = renewal.sentAt + renewal.duration
         swap(&self.spare, &self.sent[place].answeredBy)
         self.spare.removeAll(keepingCapacity: true)
-        if place + 1 == self.sent.count {
-            while !self.sent.isEmpty { self.sent.removeLast() }
-        } else {
-            self.sent.removeFirst(place + 1)
-        }
+        self.sent.removeFirst(place + 1)
         guard end > self.end else { return false }
         self.end = end
         return true

@@ -52,10 +52,11 @@ extension Supervisor {
     private mutating func startOwned(at now: Tick, into effects: inout [SupervisorEffect]) {
         for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
             let record = self.state.groups[place]
-            if self.shouldStart(record) {
-                self.begin(record, at: now, into: &effects)
-            } else if self.shouldStop(record) {
+            guard let assignment = self.unattended(record) else { continue }
+            if assignment.releasing != nil, assignment.isStarted {
                 self.stopUnknown(record, at: now, into: &effects)
+            } else {
+                self.begin(record, at: now, into: &effects)
             }
         }
         if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
@@ -126,52 +127,49 @@ extension Supervisor {
         }
     }
 
-    private func shouldStart(_ record: ClusterState.GroupRecord) -> Bool {
+    /// The assignment of a group that is this life's to run or to stop, while no runner of this daemon knows of it.
+    private func unattended(_ record: ClusterState.GroupRecord) -> ClusterState.GroupRecord.Assignment? {
         guard let assignment = record.assignment, assignment.node == self.identity.node,
-            assignment.incarnation == self.myIncarnation, assignment.releasing == nil || !assignment.isStarted,
-            self.stoppedEpochs[record.name] != record.epoch
-        else { return false }
-        return !self.runners.contains { $0.name == record.name }
-    }
-
-    /// It was told to stop, and no runner of this daemon knows of it.
-    private func shouldStop(_ record: ClusterState.GroupRecord) -> Bool {
-        guard let assignment = record.assignment, assignment.incarnation == self.myIncarnation,
-            assignment.releasing != nil, self.stoppedEpochs[record.name] != record.epoch
-        else { return false }
-        return !self.runners.contains { $0.name == record.name }
-    }
-
-    /// An earlier daemon of this life was told to stop the group, or would have been. Only this node can say that all is
-    /// stopped, and it does not know what still runs: everything is stopped once more, in order. (Rule L11)
-    private mutating func stopUnknown(
-        _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
-    ) {
-        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return }
-        var runner = GroupRunner(
-            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
-        self.nextCall += 1 << 32
-        runner.adopt(at: now)
-        self.runners.append(runner)
-        self.runners.sort { $0.name < $1.name }
-        self.runnersVersion += 1
-        effects.append(.note("stopping what an earlier daemon left of \(record.name)"))
-        self.stepRunner(record.name, record.epoch, .stop(nil), at: now, into: &effects)
+            assignment.incarnation == self.myIncarnation, self.stoppedEpochs[record.name] != record.epoch,
+            !self.runners.contains(where: { $0.name == record.name })
+        else { return nil }
+        return assignment
     }
 
     private mutating func begin(
         _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return }
-        let runner = GroupRunner(
-            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
-        self.nextCall += 1 << 32
-        self.runners.append(runner)
-        self.runners.sort { $0.name < $1.name }
-        self.runnersVersion += 1
+        guard let runner = self.runner(for: record) else { return }
+        self.add(runner)
         self.writeFacts(into: &effects)
         effects.append(.note("starting \(record.name) under epoch \(record.epoch)"))
         self.stepRunner(record.name, record.epoch, .resume, at: now, into: &effects)
+    }
+
+    /// The group was to stop, and an earlier daemon of this life did not say that it has. Only this node can say so, and
+    /// it does not know what still runs: everything is stopped once more, in order. (Rule L11)
+    private mutating func stopUnknown(
+        _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard var runner = self.runner(for: record) else { return }
+        runner.adopt(at: now)
+        self.add(runner)
+        effects.append(.note("stopping what an earlier daemon left of \(record.name)"))
+        self.stepRunner(record.name, record.epoch, .stop(nil), at: now, into: &effects)
+    }
+
+    /// A new runner of the assignment, with everything stopped.
+    private mutating func runner(for record: ClusterState.GroupRecord) -> GroupRunner? {
+        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return nil }
+        defer { self.nextCall += 1 << 32 }
+        return GroupRunner(
+            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
+    }
+
+    private mutating func add(_ runner: GroupRunner) {
+        self.runners.append(runner)
+        self.runners.sort { $0.name < $1.name }
+        self.runnersVersion += 1
     }
 
     mutating func leaseEnded(at now: Tick, into effects: inout [SupervisorEffect]) {

@@ -105,7 +105,7 @@ extension Supervisor {
     ///
     /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
     /// with it. A `trust` counts only once it is applied.
-    @inline(__always)
+    @inline(__always)  // As above.
     private func suspicion(ofNodeAt place: Int) -> LogIndex? {
         if case .suspected(let at) = self.state.nodes[place].standing { return at }
         for tail in self.tailSuspicions
@@ -179,7 +179,7 @@ extension Supervisor {
     }
 
     /// When the next node will have been silent for the detection time, if it stays silent from now on.
-    @inline(__always)
+    @inline(__always)  // A call would copy the whole supervisor.
     private func nextSilence(after now: Tick) -> Tick {
         let detection = self.state.policy.timing.detection
         var next = now + .seconds(1)

@@ -27,12 +27,6 @@ struct EventQueue<Event> {
         self.keys.append(key)
         self.keys.withUnsafeMutableBufferPointer { keys in
             var hole = keys.count - 1
-            // Far ahead: halves what has to be looked through.
-            let half = hole / 2
-            if hole > 8, keys[half] < key {
-                for place in stride(from: hole, to: half, by: -1) { keys[place] = keys[place - 1] }
-                hole = half
-            }
             while hole > 0, keys[hole - 1] < key {
                 keys[hole] = keys[hole - 1]
                 hole -= 1

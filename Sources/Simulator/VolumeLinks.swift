@@ -11,12 +11,9 @@ struct VolumeLinks {
     /// One connection. A class, so that its queues grow in place.
     final class Link {
         let id: UInt64
-        let volume: VolumeName
         let ownerVolume: SimulatedVolume
-        let replicaVolume: SimulatedVolume
-        let owner: NodeID
         let ownerServer: UInt64
-        let replica: NodeID
+        let replicaVolume: SimulatedVolume
         let replicaServer: UInt64
         var toReplica = Direction()
         var toOwner = Direction()
@@ -28,14 +25,15 @@ struct VolumeLinks {
 
         init(id: UInt64, owner: SimulatedVolume, replica: SimulatedVolume) {
             self.id = id
-            self.volume = owner.name
             self.ownerVolume = owner
-            self.replicaVolume = replica
-            self.owner = owner.node
             self.ownerServer = owner.server
-            self.replica = replica.node
+            self.replicaVolume = replica
             self.replicaServer = replica.server
         }
+
+        var volume: VolumeName { self.ownerVolume.name }
+        var owner: NodeID { self.ownerVolume.node }
+        var replica: NodeID { self.replicaVolume.node }
     }
 
     /// What is under way in one direction.
