@@ -87,8 +87,8 @@ final class SmallDaemon {
     /// Asks until the view is as wanted.
     func view(where isWanted: (DaemonLoop.View) -> Bool) async throws -> DaemonLoop.View {
         while true {
-            let view = try await self.backend.view()
-            if isWanted(view) { return view }
+            // Nil while the loop has not come round once: a slow disk.
+            if let view = await DaemonLoop.view(self.loop, queue: self.queue), isWanted(view) { return view }
             await Task.yield()
         }
     }
