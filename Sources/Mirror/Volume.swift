@@ -84,13 +84,13 @@ public struct Volume: Sendable {
         case .write(let id, let extent, let kind, let durable):
             let request = Owner.Request(id: id, extent: extent, kind: kind, durable: durable)
             guard self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
-            self.withOwner { owner, ledger in owner.write(request, at: now, &ledger, &effects) }
+            self.owner?.write(request, at: now, &self.ledger, &effects)
         case .flush(let id):
             guard self.owner != nil else { return effects.append(.reply(id: id, .failed)) }
-            self.withOwner { owner, ledger in owner.flush(id, at: now, &ledger, &effects) }
+            self.owner?.flush(id, at: now, &self.ledger, &effects)
         case .localWritten(let sequence):
             if self.owner != nil {
-                self.withOwner { owner, ledger in owner.localWritten(sequence, at: now, &ledger, &effects) }
+                self.owner?.localWritten(sequence, at: now, &self.ledger, &effects)
             } else {
                 self.replica.localWritten(sequence, &self.ledger, &effects)
                 self.advanceOpening(at: now, into: &effects)
@@ -101,35 +101,26 @@ public struct Volume: Sendable {
         case .digested(let chunk, let peer, let session):
             self.replica.digested(chunk, peer: peer, session: session, self.ledger, &effects)
         case .chunkRead(let peer, let session, let chunk, let ticket, let differing):
-            self.withOwner { owner, ledger in
-                let read = Owner.ChunkRead(chunk: chunk, ticket: ticket, differing: differing)
-                owner.chunkRead(read, peer: peer, session: session, at: now, &ledger, &effects)
-            }
+            let read = Owner.ChunkRead(chunk: chunk, ticket: ticket, differing: differing)
+            self.owner?.chunkRead(read, peer: peer, session: session, at: now, &self.ledger, &effects)
         case .lease(let end, let incarnation):
             self.ledger.leaseEnd = end
             self.ledger.leaseIncarnation = incarnation
-            self.withOwner { owner, ledger in owner.release(at: now, &ledger, &effects) }
+            self.owner?.release(at: now, &self.ledger, &effects)
         case .command(let command): self.perform(command, at: now, into: &effects)
         case .localFailed(let reason): self.fail(reason, into: &effects)
         case .linkUp(let peer, let direction):
             guard direction == .outbound else { return }
-            self.withOwner { owner, ledger in owner.linkUp(peer, at: now, &ledger, &effects) }
+            self.owner?.linkUp(peer, at: now, &self.ledger, &effects)
         case .linkDown(let peer, let direction):
             switch direction {
             case .inbound: self.replica.linkDown(peer, &effects)
-            case .outbound: self.withOwner { owner, ledger in owner.linkDown(peer, at: now, &ledger, &effects) }
+            case .outbound: self.owner?.linkDown(peer, at: now, &self.ledger, &effects)
             }
         case .tick: self.tick(at: now, into: &effects)
         }
         self.finishReconciliation(at: now, into: &effects)
         self.finishClose(into: &effects)
-    }
-
-    /// Lends the owner out of `self`, so that it and the ledger can be changed at once without a copy.
-    mutating func withOwner(_ body: (inout Owner, inout Ledger) -> Void) {
-        guard var owner = self.owner.take() else { return }
-        body(&owner, &self.ledger)
-        self.owner = consume owner
     }
 
     private mutating func localSynced(_ token: UInt64, at now: Tick, into effects: inout Effects) {
@@ -142,10 +133,10 @@ public struct Volume: Sendable {
             }
             for peer in owner.peers { effects.append(.dial(peer.node)) }
             self.owner = owner
-            self.withOwner { owner, ledger in owner.begin(at: now, &ledger, &effects) }
+            self.owner?.begin(at: now, &self.ledger, &effects)
             effects.event(.status(self.status(at: now)))
         } else if self.owner != nil {
-            self.withOwner { owner, ledger in owner.localSynced(token, at: now, &ledger, &effects) }
+            self.owner?.localSynced(token, at: now, &self.ledger, &effects)
         } else {
             self.replica.localSynced(token, &self.ledger, &effects)
         }
@@ -154,7 +145,7 @@ public struct Volume: Sendable {
     private mutating func metadataSynced(_ token: UInt64, at now: Tick, into effects: inout Effects) {
         self.ledger.persisted(token, into: &effects)
         self.advanceOpening(at: now, into: &effects)
-        self.withOwner { owner, ledger in owner.issueHeld(at: now, &ledger, &effects) }
+        self.owner?.issueHeld(at: now, &self.ledger, &effects)
         self.replica.advance(&self.ledger, &effects)
     }
 
@@ -172,7 +163,7 @@ public struct Volume: Sendable {
     }
 
     private mutating func tick(at now: Tick, into effects: inout Effects) {
-        self.withOwner { owner, ledger in owner.tick(at: now, &ledger, &effects) }
+        self.owner?.tick(at: now, &self.ledger, &effects)
         if now.since(self.lastStatus) >= .seconds(1) {
             self.lastStatus = now
             let status = self.status(at: now)
@@ -186,7 +177,7 @@ public struct Volume: Sendable {
     private mutating func receive(_ frame: Frame, from peer: NodeID, at now: Tick, into effects: inout Effects) {
         switch frame.body {
         case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync:
-            self.withOwner { owner, ledger in owner.receive(frame, from: peer, at: now, &ledger, &effects) }
+            self.owner?.receive(frame, from: peer, at: now, &self.ledger, &effects)
         case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping:
             let held = self.ledger.metadata.epoch
             // Rule V1: a lower epoch gets nothing but the news; the check and the acknowledgement are one step. An

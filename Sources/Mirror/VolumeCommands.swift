@@ -13,19 +13,15 @@ extension Volume {
                 self.opening?.inSync = inSync
                 self.opening?.version = version
             } else if self.owner?.epoch == epoch, self.failure == nil {
-                self.withOwner { owner, ledger in
-                    owner.inSyncChanged(inSync, version: version, at: now, &ledger, &effects)
-                }
+                self.owner?.inSyncChanged(inSync, version: version, at: now, &self.ledger, &effects)
             }
         case .close(let epoch): self.close(epoch, at: now, into: &effects)
-        case .freeze:
-            self.withOwner { owner, _ in owner.isFrozen = true }
+        case .freeze: self.owner?.isFrozen = true
         case .thaw(let incarnation, let epoch):
-            self.withOwner { owner, ledger in
-                // Rule L15.
-                guard owner.epoch == epoch, owner.incarnation == incarnation else { return }
-                owner.isFrozen = false
-                owner.release(at: now, &ledger, &effects)
+            // Rule L15.
+            if self.owner?.epoch == epoch, self.owner?.incarnation == incarnation {
+                self.owner?.isFrozen = false
+                self.owner?.release(at: now, &self.ledger, &effects)
             }
             effects.event(.status(self.status(at: now)))
         case .detach:
@@ -34,7 +30,7 @@ extension Volume {
         case .resyncAll:
             if self.failure != nil { return }
             if self.owner != nil {
-                self.withOwner { owner, ledger in owner.resyncAll(at: now, &ledger, &effects) }
+                self.owner?.resyncAll(at: now, &self.ledger, &effects)
             } else {
                 self.replica.requestResync(self.ledger, &effects)
             }
@@ -65,9 +61,7 @@ extension Volume {
                         + "be rebuilt, or remove its metadata file to take what the disk holds"))
         }
         if let owner = self.owner, owner.epoch == epoch, owner.incarnation == wanted.incarnation, !owner.isClosing {
-            self.withOwner { owner, ledger in
-                owner.inSyncChanged(wanted.inSync, version: wanted.version, at: now, &ledger, &effects)
-            }
+            self.owner?.inSyncChanged(wanted.inSync, version: wanted.version, at: now, &self.ledger, &effects)
             // While clients wait, the answer comes with the export.
             if owner.reconciliation == nil { effects.event(.opened(epoch: epoch)) }
             return
@@ -95,13 +89,13 @@ extension Volume {
         }
         guard !owner.isClosing else { return }
         effects.append(.stopExport)
-        self.withOwner { owner, ledger in owner.beginClose(at: now, &ledger, &effects) }
+        self.owner?.beginClose(at: now, &self.ledger, &effects)
     }
 
     /// Leaves the owner's role once its last flush is everywhere.
     mutating func finishClose(into effects: inout Effects) {
         guard self.owner?.isClosed ?? false else { return }
-        self.withOwner { owner, ledger in owner.clearMarks(all: true, &ledger, &effects) }
+        self.owner?.clearMarks(all: true, &self.ledger, &effects)
         guard var owner = self.owner.take() else { return }
         let epoch = owner.epoch
         owner.failAll(&effects)

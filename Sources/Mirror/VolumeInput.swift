@@ -113,7 +113,13 @@ extension Volume {
         /// Empty.
         public init() { self.list.reserveCapacity(16) }
         /// Empties the buffer and keeps its memory.
-        public mutating func removeAll() { self.list.removeAll(keepingCapacity: true) }
+        public mutating func removeAll() { self.list.drop() }
+        /// Hands over each in its order, without a copy, until `body` says false; the buffer is empty afterwards.
+        public mutating func takeAll(_ body: (consuming Effect) -> Bool) {
+            self.list.turn()
+            while let effect = self.list.popLast(), body(effect) {}
+            self.list.drop()
+        }
         mutating func append(_ effect: Effect) { self.list.append(effect) }
         mutating func event(_ event: VolumeEvent) { self.list.append(.event(event)) }
         mutating func send(_ body: Frame.Body, to peer: NodeID, epoch: Epoch, session: UInt32, payload: Payload = .none)

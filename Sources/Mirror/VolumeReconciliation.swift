@@ -68,9 +68,8 @@ extension Volume {
     /// Serves clients once reconciliation is over.
     mutating func finishReconciliation(at now: Tick, into effects: inout Effects) {
         guard self.owner?.reconciliation != nil, self.failure == nil else { return }
-        self.withOwner { owner, ledger in
-            owner.reconcile(at: now, ledger.configuration.tuning, ledger.configuration.node, &effects)
-        }
+        let configuration = self.ledger.configuration
+        self.owner?.reconcile(at: now, configuration.tuning, configuration.node, &effects)
         guard let owner = self.owner, owner.reconciliation == nil else { return }
         effects.append(.startExport(owner.epoch))
         effects.event(.opened(epoch: owner.epoch))

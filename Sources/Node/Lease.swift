@@ -114,12 +114,12 @@ public struct LeaseHolder: Equatable, Sendable {
             let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
-        guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
+        guard membership.hasMajority(self.sent[place].answeredBy) else { return false }
         // Rule L1: send time + D, never receipt time + D.
         let end = renewal.sentAt + renewal.duration
         swap(&self.spare, &self.sent[place].answeredBy)
-        self.spare.removeAll(keepingCapacity: true)
-        self.sent.removeFirst(place + 1)
+        self.spare.drop()
+        if place + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(place + 1) }
         guard end > self.end else { return false }
         self.end = end
         return true

@@ -2,8 +2,9 @@ import Basis
 import Raft
 import Resources
 
-/// What nodes tell each other. Indirect, so that an envelope is small however long its message.
-public indirect enum NodeMessage: Equatable, Sendable {
+/// What nodes tell each other. The rare and long ones are indirect, so that an envelope is small; the frequent ones need no
+/// memory of their own.
+public enum NodeMessage: Equatable, Sendable {
     /// A link check: the peers that the sender hears directly, and those whose link works both ways. (Rule L16)
     case ping(hears: [NodeID], reaches: [NodeID])
     /// A consensus message.
@@ -15,7 +16,7 @@ public indirect enum NodeMessage: Equatable, Sendable {
     /// What a voter hears, to the leader. (Rules L5, L7)
     case voterReport(VoterReport)
     /// A command for the leader to propose.
-    case forward(LogCommand)
+    indirect case forward(LogCommand)
     /// Asks the leader for an index that is surely recent. (Rule L10)
     case readRequest(id: UInt64)
     /// The leader's answer to `readRequest`.
@@ -23,7 +24,7 @@ public indirect enum NodeMessage: Equatable, Sendable {
     /// Asks the leader to hand leadership over.
     case transferRequest(to: NodeID?)
     /// How a node stands, for `status`; nothing is decided from it.
-    case summary(NodeSummary)
+    indirect case summary(NodeSummary)
 }
 
 /// What one voter hears of the other nodes.

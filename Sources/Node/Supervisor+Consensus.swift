@@ -15,11 +15,14 @@ extension Supervisor {
         if self.raftEffects.areMessagesOnly {
             // Heartbeats and their answers: most steps by far.
             if !self.raftEffects.messagesNow.isEmpty {
-                for place in self.raftEffects.messagesNow.indices {
-                    let to = self.raftEffects.messagesNow[place].to
-                    self.send(.raft(self.raftEffects.messagesNow[place].message), to: to, at: now, into: &effects)
+                // Lent out, so that nothing is copied.
+                var messages: [Outbound] = []
+                swap(&messages, &self.raftEffects.messagesNow)
+                for place in messages.indices {
+                    self.send(.raft(messages[place].message), to: messages[place].to, at: now, into: &effects)
                 }
-                self.raftEffects.messagesNow.removeAll(keepingCapacity: true)
+                messages.drop()
+                swap(&messages, &self.raftEffects.messagesNow)
             }
             self.noteLeader(at: now)
             return
@@ -146,58 +149,59 @@ extension Supervisor {
 
     /// Rule E2: a voter whose disk was rolled back has forgotten what it promised. Neither its votes nor its answers to
     /// renewals count until it rejoined as a learner, which the leader sees to once its known life is lost.
-    private mutating func isRolledBack(_ envelope: Envelope, at now: Tick) -> Bool {
-        guard let place = self.state.place(of: envelope.from),
-            envelope.startCounter < self.state.nodes[place].startCounter,
-            self.consensus.outline.membership.isVoter(envelope.from)
+    private mutating func isRolledBack(_ sender: NodeID, _ startCounter: UInt64, at now: Tick) -> Bool {
+        guard let place = self.state.place(of: sender), startCounter < self.state.nodes[place].startCounter,
+            self.consensus.outline.membership.isVoter(sender)
         else { return false }
-        self.rolledBack.removeAll { $0.node == envelope.from }
-        self.rolledBack.append((envelope.from, now))
-        switch envelope.message {
-        case .raft, .renewed, .voterReport: return true
-        default: return false
-        }
+        self.rolledBack.removeAll { $0.node == sender }
+        self.rolledBack.append((sender, now))
+        return true
+    }
+
+    /// Rule L16: one hop, and only for somebody else's message that was not relayed by another already.
+    mutating func relay(
+        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else { return }
+        effects.append(.send(envelope, to: envelope.to))
     }
 
     mutating func receive(
-        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+        _ message: NodeMessage, from sender: NodeID, _ startCounter: UInt64, via: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
     ) {
-        if envelope.to != self.identity.node {
-            // Rule L16: one hop, and only for somebody else's message that was not relayed by another already.
-            guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else {
+        if via == sender { self.reachability.heard(via, at: now) }
+        if self.isRolledBack(sender, startCounter, at: now) {
+            switch message {
+            case .raft, .renewed, .voterReport:
+                self.isUnsettled = true
                 return
+            default: break
             }
-            effects.append(.send(envelope, to: envelope.to))
-            return
         }
-        if via == envelope.from { self.reachability.heard(via, at: now) }
-        if self.isRolledBack(envelope, at: now) {
-            self.isUnsettled = true
-            return
-        }
-        switch envelope.message {
+        switch message {
         case .ping(let hears, let reaches):
-            if via == envelope.from { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
+            if via == sender { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
         case .raft(let message):
-            self.consensusStep(.receive(from: envelope.from, message), at: now, into: &effects)
+            self.consensusStep(.receive(from: sender, message), at: now, into: &effects)
         case .renewal(let renewal):
-            guard renewal.node == envelope.from else { return }
+            guard renewal.node == sender else { return }
             self.answer(renewal, at: now, into: &effects)
         case .renewed(let renewal):
-            self.renewed(renewal, by: envelope.from, at: now, into: &effects)
+            self.renewed(renewal, by: sender, at: now, into: &effects)
         case .voterReport(let report):
             guard self.consensus.outline.isLeader else { return }
-            self.reports.removeAll { $0.voter == envelope.from }
-            self.reports.append(Report(voter: envelope.from, receivedAt: now, lines: report.lines))
+            self.reports.removeAll { $0.voter == sender }
+            self.reports.append(Report(voter: sender, receivedAt: now, lines: report.lines))
             self.nextPlanAt = now
             self.isUnsettled = true
         case .forward(let command):
-            self.proposeForwarded(command, from: envelope.from, at: now, into: &effects)
+            self.proposeForwarded(command, from: sender, at: now, into: &effects)
             self.isUnsettled = true
         case .readRequest(let id):
             guard self.consensus.outline.isLeader else { return }
             self.isUnsettled = true
-            self.consensusStep(.readIndex(id: Self.readID(id, of: envelope.from)), at: now, into: &effects)
+            self.consensusStep(.readIndex(id: Self.readID(id, of: sender)), at: now, into: &effects)
         case .readAnswer(let id, let index):
             if id == self.readID { self.readIndex = index }
             self.isUnsettled = true
@@ -207,10 +211,10 @@ extension Supervisor {
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
         case .summary(let summary):
-            if let place = self.summaries.firstIndex(where: { $0.node == envelope.from }) {
-                self.summaries[place] = (envelope.from, now, summary)
+            if let place = self.summaries.firstIndex(where: { $0.node == sender }) {
+                self.summaries[place] = (sender, now, summary)
             } else {
-                self.summaries.append((envelope.from, now, summary))
+                self.summaries.append((sender, now, summary))
                 self.summaries.sort { $0.node < $1.node }
             }
         }

@@ -200,8 +200,8 @@ public struct Supervisor: Sendable {
     ) {
         switch input {
         case .receive(let envelopes, let via):
-            for envelope in envelopes { self.receive(envelope, via: via, at: now, into: &effects) }
-            self.settleIfNeeded(at: now, into: &effects)
+            var envelopes = envelopes
+            self.receive(&envelopes, via: via, at: now, into: &effects)
             return
         case .persisted(let sequence):
             self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
@@ -234,6 +234,24 @@ public struct Supervisor: Sendable {
             if wasGuarded { return }
         }
         self.settle(at: now, into: &effects)
+    }
+
+    /// Takes messages that arrived together, as `step` does with `receive`. They are moved out, not copied: what is left
+    /// of the envelopes means nothing.
+    public mutating func receive(
+        _ envelopes: inout [Envelope], via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        for place in envelopes.indices {
+            guard envelopes[place].to == self.identity.node else {
+                self.relay(envelopes[place], via: via, at: now, into: &effects)
+                continue
+            }
+            let (sender, startCounter) = (envelopes[place].from, envelopes[place].startCounter)
+            var message = NodeMessage.readRequest(id: 0)
+            swap(&message, &envelopes[place].message)
+            self.receive(message, from: sender, startCounter, via: via, at: now, into: &effects)
+        }
+        self.settleIfNeeded(at: now, into: &effects)
     }
 
     /// After a message: all of it if something changed or is due, else nothing but the next deadline.

@@ -7,7 +7,7 @@ extension Consensus {
         switch self.state {
         case .leader: return true
         case .follower(let follower):
-            return follower.leader != nil && self.latest < follower.contact + self.settings.electionTimeout
+            return follower.leader != nil && self.latest < self.leaderHeardAt + self.settings.electionTimeout
         case .preCandidate, .candidate: return false
         }
     }
@@ -66,23 +66,21 @@ extension Consensus {
             effects.notes.append("follows \(leader) in term \(term)")
             self.resetElectionDeadline(at: self.latest)
         }
-        self.state = .follower(Follower(leader: leader, contact: leader == nil ? .zero : self.latest))
+        self.state = .follower(Follower(leader: leader))
+        self.leaderHeardAt = leader == nil ? .zero : self.latest
     }
 
     /// The sender of a leader's message leads this term.
     mutating func heardLeader(_ sender: NodeID, into effects: inout Effects) {
         self.silentUntil = .zero
         switch self.state {
-        case .follower(var follower):
-            precondition(
-                follower.leader == nil || follower.leader == sender,
-                "\(sender) and \(follower.leader ?? sender) both lead: \(self.summary)")
-            guard follower.leader != nil else {
+        case .follower:
+            guard let leader = self.leader else {
                 self.follow(sender, in: self.term, into: &effects)
                 return
             }
-            follower.contact = self.latest
-            self.state = .follower(follower)
+            precondition(leader == sender, "\(sender) and \(leader) both lead: \(self.summary)")
+            self.leaderHeardAt = self.latest
             self.resetElectionDeadline(at: self.latest)
         case .preCandidate, .candidate:
             self.follow(sender, in: self.term, into: &effects)

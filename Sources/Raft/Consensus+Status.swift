@@ -128,7 +128,7 @@ extension Consensus {
     public var lastContacts: [(NodeID, Tick)] {
         switch self.state {
         case .leader: self.leading.peers.filter(\.heard).map { ($0.node, $0.contact) }
-        case .follower(let follower): follower.leader.map { [($0, follower.contact)] } ?? []
+        case .follower(let follower): follower.leader.map { [($0, self.leaderHeardAt)] } ?? []
         case .preCandidate, .candidate: []
         }
     }

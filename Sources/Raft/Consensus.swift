@@ -58,6 +58,8 @@ public struct Consensus: Sendable {
     var state: Role = .follower(Follower())
     /// What only a leader has; empty unless `state` says so. Beside the role, not in it: changed in place all the time.
     var leading = Leader.none
+    /// When the leader of this term was last heard; while following only. Beside the role for the same reason.
+    var leaderHeardAt = Tick.zero
     var electionDeadline: Tick = .never
     /// Until then a restarted node votes for nobody: it may have forgotten a leader. (Pitfall E13)
     var silentUntil: Tick = .zero

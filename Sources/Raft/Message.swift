@@ -34,7 +34,7 @@ public struct Message: Equatable, Sendable {
         /// Repeats the round.
         case heartbeatResponse(round: UInt64)
         /// A part of a snapshot, for a log that ends before the leader's begins. (Raft §7)
-        case snapshotChunk(SnapshotChunk)
+        indirect case snapshotChunk(SnapshotChunk)
         /// How many bytes of the snapshot at `mark` have arrived; the next chunk starts there.
         case snapshotProgress(mark: LogMark, received: UInt64)
         /// Campaign at once; `last` is the log you are known to hold. (Thesis §3.10)

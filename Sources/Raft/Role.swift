@@ -13,8 +13,6 @@ enum Role: Sendable {
 struct Follower: Sendable {
     /// The leader of this term, once heard.
     var leader: NodeID?
-    /// When it was last heard.
-    var contact: Tick = .zero
     /// Up to here the log was seen to agree with this leader's.
     var agreed: LogIndex = .zero
     /// A snapshot that is arriving.

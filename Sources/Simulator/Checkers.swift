@@ -13,13 +13,17 @@ struct Checkers {
     private var owning: UInt64 = 0
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    /// What was last seen of one node, so that a look costs little where nothing changed.
+    /// What was last seen of one node.
     private struct Seen {
+        /// What all that is looked at depends on, so that a look costs little where nothing changed.
+        var isLeader = false
+        var logVersion = UInt64.max
+        var appliedIndex = LogIndex.zero
+        var runnersVersion = UInt64.max
+
         var appliedUpTo: UInt64 = 0
         /// While it leads: its term and the end of its log.
         var leading: (term: UInt64, last: LogMark)?
-        var logVersion = UInt64.max
-        var runnersVersion = UInt64.max
         /// The group's epoch here, while it is to be up.
         var epoch: Epoch?
     }
@@ -32,23 +36,37 @@ struct Checkers {
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
+        if let daemon = node.daemon {
+            self.look(at: node, daemon, in: simulation)
+        } else {
+            self.checkSingleOwner(node, in: simulation)
+        }
+    }
+
+    mutating func look(at node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation) {
         self.checkSingleOwner(node, in: simulation)
-        guard let daemon = node.daemon else { return }
         let place = Int(node.id.rawValue) - 1
-        self.checkLeader(place, daemon, in: simulation)
-        self.checkApplied(place, daemon, in: simulation)
-        self.checkEpochs(place, node, daemon, in: simulation)
+        if daemon.supervisor.consensus.outline.logVersion != self.seen[place].logVersion
+            || daemon.supervisor.consensus.outline.isLeader != self.seen[place].isLeader
+            || daemon.supervisor.state.appliedIndex != self.seen[place].appliedIndex
+            || daemon.supervisor.runnersVersion != self.seen[place].runnersVersion
+        {
+            self.checkLeader(place, daemon, in: simulation)
+            self.checkApplied(place, daemon, in: simulation)
+            self.noteEpoch(place, daemon)
+        }
+        if let epoch = self.seen[place].epoch, epoch != self.highestEpoch {
+            self.checkEpoch(epoch, node, daemon, in: simulation)
+        }
     }
 
     // MARK: Raft (Figure 3)
 
     private mutating func checkLeader(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        let isLeader = daemon.supervisor.consensus.outline.isLeader
-        let version = daemon.supervisor.consensus.outline.logVersion
         // Who comes to lead appends an entry.
-        guard version != self.seen[place].logVersion || isLeader != (self.seen[place].leading != nil) else { return }
-        self.seen[place].logVersion = version
-        guard isLeader else {
+        self.seen[place].logVersion = daemon.supervisor.consensus.outline.logVersion
+        self.seen[place].isLeader = daemon.supervisor.consensus.outline.isLeader
+        guard self.seen[place].isLeader else {
             self.seen[place].leading = nil
             return
         }
@@ -73,7 +91,8 @@ struct Checkers {
     /// StateMachineSafety, LogMatching and LeaderCompleteness as they show: every node applies the same entry at each
     /// index, for ever.
     private mutating func checkApplied(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        let upTo = daemon.supervisor.state.appliedIndex.rawValue
+        self.seen[place].appliedIndex = daemon.supervisor.state.appliedIndex
+        let upTo = self.seen[place].appliedIndex.rawValue
         let from = self.seen[place].appliedUpTo
         guard upTo != from else { return }
         if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }
@@ -120,17 +139,18 @@ struct Checkers {
             .joined(separator: ", ")
     }
 
+    private mutating func noteEpoch(_ place: Int, _ daemon: SimulatedDaemon) {
+        guard daemon.supervisor.runnersVersion != self.seen[place].runnersVersion else { return }
+        self.seen[place].runnersVersion = daemon.supervisor.runnersVersion
+        self.seen[place].epoch =
+            daemon.supervisor.runners.first { $0.name == Simulation.group && $0.goal == .up }?.epoch
+    }
+
     /// EpochMonotone: an epoch of a group, once begun anywhere, is never followed by a lower one in a start.
-    private mutating func checkEpochs(
-        _ place: Int, _ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation
+    private mutating func checkEpoch(
+        _ epoch: Epoch, _ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation
     ) {
-        let version = daemon.supervisor.runnersVersion
-        if version != self.seen[place].runnersVersion {
-            self.seen[place].runnersVersion = version
-            self.seen[place].epoch =
-                daemon.supervisor.runners.first { $0.name == Simulation.group && $0.goal == .up }?.epoch
-        }
-        guard let epoch = self.seen[place].epoch, epoch != self.highestEpoch, node.isOwning else { return }
+        guard node.isOwning else { return }
         if epoch > self.highestEpoch {
             self.highestEpoch = epoch
         } else if daemon.supervisor.isCaughtUp, daemon.supervisor.hasLease(at: node.tick(at: simulation.now)) {

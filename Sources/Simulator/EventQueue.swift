@@ -1,33 +1,56 @@
 /// Events by time, then by order of insertion: the same seed gives the same order.
 ///
 /// A few dozen wait at a time, and most new ones are due before most of them. So a sorted array, the soonest last, beats
-/// a heap. It holds small keys; the events lie beside it and do not move.
+/// a heap. It holds small keys; the events lie beside it and do not move. The most frequent kinds are nothing but a
+/// number, a token, which the key itself holds.
 struct EventQueue<Event> {
-    /// Time in the upper 64 bits, then 32 of the order, then 32 of the place: one comparison orders them.
-    private typealias Key = UInt128
+    /// The time in the upper 48 bits, which is 78 hours; then a bit that says token, and the token or the event's place.
+    /// Of equal times the later inserted is nearer to the beginning.
+    private typealias Key = UInt64
 
-    private var keys: ContiguousArray<Key> = []
+    private static var lowBits: UInt64 { 16 }
+    private static var lowMask: UInt64 { 1 << Self.lowBits - 1 }
+    private static var tokenBit: UInt64 { 1 << 15 }
+    /// No event may be due later, in nanoseconds.
+    static var latest: UInt64 { UInt64.max >> Self.lowBits }
+
+    /// The first `count` wait; the rest is room.
+    private var keys = ContiguousArray<Key>(repeating: 0, count: 64)
+    private var count = 0
     private var events: ContiguousArray<Event?> = []
-    private var free: ContiguousArray<UInt32> = []
-    private var inserted: UInt32 = 0
+    private var free: ContiguousArray<Int> = []
 
-    var nextTime: UInt64? { self.keys.isEmpty ? nil : UInt64(truncatingIfNeeded: self.keys[self.keys.count - 1] >> 64) }
+    /// When the next event or token is due.
+    var nextTime: UInt64? { self.count == 0 ? nil : self.keys[self.count - 1] >> Self.lowBits }
 
     mutating func add(_ event: consuming Event, at time: UInt64) {
-        let place: UInt32
+        let place: Int
         if self.free.isEmpty {
-            place = UInt32(self.events.count)
+            place = self.events.count
             self.events.append(event)
+            precondition(UInt64(place) < Self.tokenBit, "too many events wait")
         } else {
             place = self.free.removeLast()
-            self.events[Int(place)] = event
+            self.events[place] = event
         }
-        let key = Key(time) << 64 | Key(UInt64(self.inserted) << 32 | UInt64(place))
-        self.inserted += 1
-        self.keys.append(key)
+        self.insert(UInt64(place), at: time)
+    }
+
+    /// `token` is below 2¹⁵.
+    mutating func add(token: Int, at time: UInt64) {
+        precondition(UInt64(token) < Self.tokenBit, "too many packets are under way")
+        self.insert(UInt64(token) | Self.tokenBit, at: time)
+    }
+
+    private mutating func insert(_ low: UInt64, at time: UInt64) {
+        precondition(time <= Self.latest, "an event is due after 78 hours")
+        let key = time << Self.lowBits | low
+        let latestOfTime = key | Self.lowMask
+        if self.count == self.keys.count { self.keys.append(contentsOf: repeatElement(0, count: self.count)) }
+        var hole = self.count
+        self.count += 1
         self.keys.withUnsafeMutableBufferPointer { keys in
-            var hole = keys.count - 1
-            while hole > 0, keys[hole - 1] < key {
+            while hole > 0, keys[hole - 1] <= latestOfTime {
                 keys[hole] = keys[hole - 1]
                 hole -= 1
             }
@@ -35,11 +58,20 @@ struct EventQueue<Event> {
         }
     }
 
-    /// Takes the next event, which there must be.
-    mutating func next() -> Event {
-        let place = UInt32(truncatingIfNeeded: self.keys.removeLast())
+    /// Takes the token that is due next; nil when it is an event. Something must wait.
+    mutating func nextToken() -> Int? {
+        let key = self.keys[self.count - 1]
+        guard key & Self.tokenBit != 0 else { return nil }
+        self.count -= 1
+        return Int(key & (Self.tokenBit - 1))
+    }
+
+    /// Takes the event that is due next.
+    mutating func nextEvent() -> Event {
+        self.count -= 1
+        let place = Int(self.keys[self.count] & Self.lowMask)
         self.free.append(place)
-        guard let event = self.events[Int(place)].take() else {
+        guard let event = self.events[place].take() else {
             preconditionFailure("the event queue lost an event")
         }
         return event

@@ -45,12 +45,21 @@ struct Packet {
     var to = NodeID(0)
     var boot: UInt64 = 0
     fileprivate var isTaken = false
+    /// The free packet behind this one.
+    fileprivate var next = -1
 }
 
-/// All packets, by place. Used again and again, so that sending costs no memory; values, so that it counts no references.
-struct PacketPool {
-    private var packets: [Packet] = []
-    private var free: [Int] = []
+/// All packets, by place. Used again and again, so that sending costs no memory; in memory of its own, because an array's
+/// checks at each access cost more than what is done with a packet.
+struct PacketPool: ~Copyable {
+    private var packets = UnsafeMutablePointer<Packet>.allocate(capacity: 0)
+    private var count = 0
+    private var firstFree = -1
+
+    deinit {
+        self.packets.deinitialize(count: self.count)
+        self.packets.deallocate()
+    }
 
     subscript(place: Int) -> Packet {
         _read { yield self.packets[place] }
@@ -58,37 +67,43 @@ struct PacketPool {
     }
 
     /// An empty one with these addresses.
-    mutating func take(from: SimulatedNode, to: SimulatedNode) -> Int {
-        let place = self.take()
-        self.packets[place].via = from.id
-        self.packets[place].to = to.id
-        self.packets[place].boot = to.boot
-        return place
-    }
-
-    /// Another packet like this one.
-    mutating func copy(_ place: Int) -> Int {
-        let copy = self.take()
-        self.packets[copy] = self.packets[place]
-        return copy
-    }
-
-    private mutating func take() -> Int {
-        let place: Int
-        if self.free.isEmpty {
-            place = self.packets.count
-            self.packets.append(Packet())
-        } else {
-            place = self.free.removeLast()
-        }
+    mutating func take(from: NodeID, to: NodeID, boot: UInt64) -> Int {
+        if self.firstFree < 0 { self.grow() }
+        let place = self.firstFree
+        self.firstFree = self.packets[place].next
         self.packets[place].isTaken = true
+        self.packets[place].via = from
+        self.packets[place].to = to
+        self.packets[place].boot = boot
         return place
+    }
+
+    /// A packet like this one, with these letters.
+    mutating func copy(_ place: Int, with letters: [Envelope]) -> Int {
+        let copy = self.take(from: self.packets[place].via, to: self.packets[place].to, boot: self.packets[place].boot)
+        self.packets[copy].letters = letters
+        return copy
     }
 
     mutating func giveBack(_ place: Int) {
         precondition(self.packets[place].isTaken, "a packet was given back twice")
         self.packets[place].isTaken = false
         self.packets[place].letters.drop()
-        self.free.append(place)
+        self.packets[place].next = self.firstFree
+        self.firstFree = place
+    }
+
+    private mutating func grow() {
+        let more = max(self.count, 64)
+        let larger = UnsafeMutablePointer<Packet>.allocate(capacity: self.count + more)
+        larger.moveInitialize(from: self.packets, count: self.count)
+        self.packets.deallocate()
+        self.packets = larger
+        for place in self.count..<(self.count + more) {
+            (larger + place).initialize(to: Packet())
+            larger[place].next = self.firstFree
+            self.firstFree = place
+        }
+        self.count += more
     }
 }

@@ -21,12 +21,12 @@ final class SimulatedNode {
     var boot: UInt64 = 1
     /// The daemon runs.
     var daemon: SimulatedDaemon?
-    /// Which life of the daemon this is.
-    var life: UInt64 = 0
     /// Until then nothing on the machine is scheduled.
     var pausedUntil: UInt64 = 0
     /// Until then the daemon alone is not scheduled.
     var daemonPausedUntil: UInt64 = 0
+    /// From then on the daemon is scheduled again.
+    var scheduledFrom: UInt64 { max(self.pausedUntil, self.daemonPausedUntil) }
     var log: LogStore?
     /// When the daemon was last shown that the guard looks.
     var guardShownAt: UInt64 = 0

@@ -23,10 +23,10 @@ final class SimulatedVolume {
     var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)] = []
 
     // Payloads that the core's shell holds.
-    var requests: [UInt64: [UInt64]] = [:]
+    var requests = Numbered<[UInt64]>()
     /// What the device has under way, in the order of the requests.
     var completions = Line<(Volume.Input, [UInt64])>()
-    var received: [UInt64: [UInt64]] = [:]
+    var received = Numbered<[UInt64]>()
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 
@@ -44,9 +44,9 @@ final class SimulatedVolume {
             configuration: .init(node: self.node, peers: self.peers, sizeBytes: Self.sizeBytes),
             metadata: self.metadata)
         self.exportEpoch = nil
-        self.requests = [:]
+        self.requests.removeAll()
         self.completions = Line()
-        self.received = [:]
+        self.received.removeAll()
         self.dialling = []
         self.pendingMetadata = []
     }

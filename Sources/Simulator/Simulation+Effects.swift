@@ -7,26 +7,23 @@ import Resources
 /// Performs a supervisor's effects in virtual time.
 extension Simulation {
     func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode) {
-        defer { if self.hasOutgoing { self.dispatch(from: node) } }
-        var place = 0
-        while place < effects.count {
-            defer { place += 1 }
-            // Taken out, not copied: most are messages.
-            var effect = SupervisorEffect.cancel(0)
-            swap(&effect, &effects[place])
+        defer {
+            effects.drop()
+            if self.openMask != 0 { self.dispatch() }
+        }
+        // Taken from the end, so that nothing is copied or left over: most are messages.
+        effects.turn()
+        while let effect = effects.popLast() {
             switch consume effect {
-            case .send(let envelope, let to): self.post(envelope, to: to)
+            case .send(let envelope, let to): self.post(envelope, from: node, to: to)
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
-                let sequence = request.sequence
-                node.daemon?.supervisor.step(
-                    .persisted(sequence: sequence), at: node.tick(at: self.now), into: &effects)
+                self.follow(&effects, .persisted(sequence: request.sequence), of: node)
             case .raiseStartCounter(let counter):
                 do { try node.log?.raiseStartCounter(to: counter) } catch {
                     return self.fail("\(node.name) could not raise its start counter: \(error)")
                 }
-                node.daemon?.supervisor.step(
-                    .startCounterRaised(to: counter), at: node.tick(at: self.now), into: &effects)
+                self.follow(&effects, .startCounterRaised(to: counter), of: node)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -54,6 +51,13 @@ extension Simulation {
         }
     }
 
+    /// Steps the supervisor once more, and performs what it asks for after what is left of `effects`.
+    private func follow(_ effects: inout [SupervisorEffect], _ input: SupervisorInput, of node: SimulatedNode) {
+        var more: [SupervisorEffect] = []
+        node.daemon?.supervisor.step(input, at: node.tick(at: self.now), into: &more)
+        effects.insert(contentsOf: more.reversed(), at: 0)
+    }
+
     /// False when the machine died of it: power fails in the middle of a write now and then.
     private func persist(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
         guard let log = node.log else { return false }
@@ -66,32 +70,33 @@ extension Simulation {
         }
     }
 
-    private func post(_ envelope: consuming Envelope, to: NodeID) {
-        guard to.rawValue >= 1, Int(to.rawValue) <= self.nodes.count else { return }
-        self.hasOutgoing = true
-        self.outbox[Int(to.rawValue) - 1].append(envelope)
+    private func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
+        let place = Int(to.rawValue) - 1
+        guard self.open.indices.contains(place) else { return }
+        if self.openMask >> UInt64(place) & 1 == 0 {
+            // Nodes live as long as the simulation: not counted.
+            unowned(unsafe) let receiver = self.nodes[place]
+            guard receiver.isOn, !self.network.isCut(from: node.id, to: to) else { return }
+            self.openMask |= 1 << UInt64(place)
+            self.open[place] = self.packets.take(from: node.id, to: to, boot: receiver.boot)
+        }
+        self.packets[self.open[place]].letters.append(envelope)
     }
 
     /// Sends what one step wrote: mostly together, as a connection would carry it; now and then, and whenever the
     /// network is bad, each message by itself.
-    private func dispatch(from node: SimulatedNode) {
-        self.hasOutgoing = false
-        for place in self.outbox.indices where !self.outbox[place].isEmpty {
-            let receiver = self.nodes[place]
-            guard receiver.isOn, !self.network.isCut(from: node.id, to: receiver.id) else {
-                self.outbox[place].drop()
-                continue
-            }
-            if self.outbox[place].count > 1, self.network.isBad || self.random.chance(perMille: 30) {
-                for letter in self.outbox[place] {
-                    let packet = self.packets.take(from: node, to: receiver)
-                    self.packets[packet].letters.append(letter)
-                    self.carry(packet)
+    private func dispatch() {
+        while self.openMask != 0 {
+            let place = self.openMask.trailingZeroBitCount
+            self.openMask &= self.openMask - 1
+            let packet = self.open[place]
+            if self.packets[packet].letters.count > 1, self.network.isBad || self.random.chance(perMille: 30) {
+                let letters = self.packets[packet].letters
+                for letter in letters {
+                    self.carry(self.packets.copy(packet, with: [letter]))
                 }
-                self.outbox[place].drop()
+                self.packets.giveBack(packet)
             } else {
-                let packet = self.packets.take(from: node, to: receiver)
-                swap(&self.packets[packet].letters, &self.outbox[place])
                 self.carry(packet)
             }
         }
@@ -99,7 +104,7 @@ extension Simulation {
 
     private func carry(_ place: Int) {
         if self.network.duplicatePerMille > 0, self.random.chance(perMille: self.network.duplicatePerMille) {
-            self.launch(self.packets.copy(place))
+            self.launch(self.packets.copy(place, with: self.packets[place].letters))
         }
         self.launch(place)
     }
@@ -108,7 +113,7 @@ extension Simulation {
         if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) {
             self.packets.giveBack(place)
         } else {
-            self.queue.add(.deliver(place), at: self.now + self.network.delay(&self.random))
+            self.queue.add(token: Self.token(packet: place), at: self.now + self.network.delay(&self.random))
         }
     }
 
@@ -148,10 +153,7 @@ extension Simulation {
         _ node: SimulatedNode, _ boot: UInt64, _ id: UInt64, _ outcome: AgentOutcome, _ event: Event
     ) {
         guard node.isOn, node.boot == boot, let call = node.calls[id] else { return }
-        if self.now < max(node.pausedUntil, node.daemonPausedUntil) {
-            self.queue.add(event, at: max(node.pausedUntil, node.daemonPausedUntil))
-            return
-        }
+        guard self.now >= node.scheduledFrom else { return self.queue.add(event, at: node.scheduledFrom) }
         node.calls[id] = nil
         switch (call.action, outcome) {
         case (.start, .success): node.processes[call.group, default: [:]][call.resource.name] = call.epoch

@@ -16,7 +16,7 @@ extension Simulation {
             let node = SimulatedNode(id: id, name: "node-\(number)", isWitness: isWitness)
             self.nodes.append(node)
         }
-        self.outbox = [[Envelope]](repeating: [], count: count)
+        self.open = [Int](repeating: 0, count: count)
         let replicas = self.nodes.filter { !$0.isWitness }.prefix(2 + Int(self.random.below(2)))
         for node in replicas {
             node.volumes = [
@@ -135,7 +135,6 @@ extension Simulation {
         node.isOn = false
         node.daemon = nil
         node.log = nil
-        node.life += 1
         node.processes = [:]
         node.calls = [:]
         node.disk.crash(random: &self.random)
@@ -147,7 +146,6 @@ extension Simulation {
     }
 
     func startDaemon(_ node: SimulatedNode) {
-        node.life += 1
         let tick = node.tick(at: self.now)
         do {
             let (store, restored) = try LogStore.open(
@@ -179,7 +177,6 @@ extension Simulation {
         self.count("daemon kills")
         node.daemon = nil
         node.log = nil
-        node.life += 1
         // Calls die with the daemon; what they had started keeps running.
         for (_, call) in node.calls where call.action == .start {
             node.processes[call.group, default: [:]][call.resource.name] = call.epoch

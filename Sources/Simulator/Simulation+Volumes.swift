@@ -87,11 +87,10 @@ extension Simulation {
         var effects = self.volumeEffects ?? Volume.Effects()
         self.volumeEffects = nil
         volume.core?.step(input, at: node.tick(at: self.now), into: &effects)
-        for effect in effects.list {
+        effects.takeAll { effect in
             self.perform(effect, of: volume, data: data, on: node)
-            guard volume.core != nil else { break }
+            return volume.core != nil
         }
-        effects.removeAll()
         self.volumeEffects = effects
     }
 
@@ -114,7 +113,7 @@ extension Simulation {
         case .applyReceived(let sequence, let extent, let kind, let mask):
             self.apply(volume, sequence, extent, kind, mask)
             self.later(volume, node, .localWritten(sequence: sequence))
-        case .dropReceived: volume.received = [:]
+        case .dropReceived: volume.received.removeAll()
         case .syncLocal(let token):
             // Conservative: what is written before this effect is stable only once its completion is known.
             self.later(volume, node, .localSynced(token: token), data: volume.current)
@@ -135,7 +134,7 @@ extension Simulation {
         case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
             self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
         case .reply(let id, let reply):
-            volume.requests[id] = nil
+            volume.requests.take(id)
             self.workload.replied(id, reply == .done, at: self.now)
         case .event(let event):
             if case .wantsOpen = event { self.count("reconciled promotions") }
@@ -180,7 +179,7 @@ extension Simulation {
     private func apply(
         _ volume: SimulatedVolume, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64
     ) {
-        let numbers = volume.received.removeValue(forKey: sequence) ?? []
+        let numbers = volume.received.take(sequence) ?? []
         guard mask != 0 else { return self.store(volume, extent, kind, numbers) }
         var next = 0
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() where mask >> UInt64(place) & 1 == 1 {

@@ -8,10 +8,9 @@ import Resources
 /// replaced. Checkers look after every step. Start reading at `run`.
 public final class Simulation {
     /// What happens at a moment of true time.
+    ///
+    /// Two more are tokens of the queue, because they are three of four: the arrival of a packet, and a daemon's timer.
     enum Event {
-        /// The packet at this place of the pool.
-        case deliver(Int)
-        case wake(NodeID, life: UInt64)
         case restartDaemon(NodeID, boot: UInt64)
         indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
         case killed(NodeID, boot: UInt64, GroupName)
@@ -54,10 +53,11 @@ public final class Simulation {
     var violation: String?
     var effects: [SupervisorEffect] = []
     var volumeEffects: Volume.Effects?
-    /// What the step under way sends, by receiver.
-    var outbox: [[Envelope]] = []
-    var hasOutgoing = false
     var packets = PacketPool()
+    /// For each receiver the packet that the step under way fills.
+    var open: [Int] = []
+    /// A bit for each receiver that has one.
+    var openMask: UInt64 = 0
 
     static let group = GroupName("orders")
     static let quickGroup = GroupName("cache")
@@ -108,7 +108,11 @@ public final class Simulation {
         while self.violation == nil, let time = self.queue.nextTime, time <= end {
             self.now = max(self.now, time)
             self.events += 1
-            self.handle(self.queue.next())
+            if let token = self.queue.nextToken() {
+                if token & 1 == 0 { self.deliver(token >> 1) } else { self.timer(self.nodes[token >> 1]) }
+            } else {
+                self.handle(self.queue.nextEvent())
+            }
         }
         self.now = max(self.now, end)
     }
@@ -135,25 +139,6 @@ public final class Simulation {
 
     private func handle(_ event: Event) {
         switch event {
-        case .deliver(let place):
-            let node = self.node(self.packets[place].to)
-            if node.isOn, node.boot == self.packets[place].boot {
-                let input = SupervisorInput.receive(self.packets[place].letters, via: self.packets[place].via)
-                guard self.input(node, input, orRetry: event) else { return }
-            }
-            self.packets.giveBack(place)
-        case .wake(let id, let life):
-            let node = self.node(id)
-            guard node.life == life, node.wakeAt <= self.now else { return }
-            node.wakeAt = .max
-            // What was due has been put off since: the daemon sleeps on, as the real one does.
-            if let daemon = node.daemon, node.tick(at: self.now) < daemon.supervisor.deadline,
-                self.now >= max(node.pausedUntil, node.daemonPausedUntil)
-            {
-                self.wake(node)
-            } else {
-                self.input(node, .tick, orRetry: event)
-            }
         case .restartDaemon(let id, let boot):
             let node = self.node(id)
             guard node.isOn, node.boot == boot, node.daemon == nil else { return }
@@ -184,26 +169,65 @@ public final class Simulation {
 
     // MARK: Daemons
 
-    /// Feeds a node's supervisor, unless the machine or the daemon is paused: then the event comes back later, and this is
-    /// false.
-    @discardableResult
-    func input(_ node: SimulatedNode, _ input: SupervisorInput, orRetry event: Event) -> Bool {
-        guard node.isOn else { return true }
-        let pausedUntil = max(node.pausedUntil, node.daemonPausedUntil)
-        guard self.now >= pausedUntil else {
-            if case .wake = event { node.wakeAt = pausedUntil }
-            self.queue.add(event, at: pausedUntil)
-            return false
+    /// The packet at this place of the pool arrives.
+    private func deliver(_ place: Int) {
+        let node = self.node(self.packets[place].to)
+        if node.isOn, node.boot == self.packets[place].boot {
+            guard self.now >= node.scheduledFrom else {
+                return self.queue.add(token: Self.token(packet: place), at: node.scheduledFrom)
+            }
+            // Lent out, so that nothing is copied.
+            var letters: [Envelope] = []
+            swap(&letters, &self.packets[place].letters)
+            let via = self.packets[place].via
+            self.step(node) { supervisor, tick, effects in
+                supervisor.receive(&letters, via: via, at: tick, into: &effects)
+            }
+            swap(&letters, &self.packets[place].letters)
         }
+        self.packets.giveBack(place)
+    }
+
+    static func token(packet place: Int) -> Int { place << 1 }
+
+    /// What the daemon waits for may be due.
+    private func timer(_ node: SimulatedNode) {
+        guard node.wakeAt <= self.now else { return }
+        node.wakeAt = .max
+        guard node.isOn, let daemon = node.daemon else { return }
+        guard self.now >= node.scheduledFrom else {
+            node.wakeAt = node.scheduledFrom
+            return self.addTimer(of: node)
+        }
+        // What was due has been put off since: the daemon sleeps on, as the real one does.
+        if node.tick(at: self.now) < daemon.supervisor.deadline {
+            self.wake(node, daemon)
+        } else {
+            self.step(node, .tick)
+        }
+    }
+
+    private func addTimer(of node: SimulatedNode) {
+        self.queue.add(token: (Int(node.id.rawValue) - 1) << 1 | 1, at: node.wakeAt)
+    }
+
+    /// Feeds a node's supervisor, unless the machine or the daemon is paused: then the event comes back later.
+    func input(_ node: SimulatedNode, _ input: SupervisorInput, orRetry event: Event) {
+        guard node.isOn else { return }
+        guard self.now >= node.scheduledFrom else { return self.queue.add(event, at: node.scheduledFrom) }
         self.step(node, input)
-        return true
     }
 
     func step(_ node: SimulatedNode, _ input: SupervisorInput) {
+        self.step(node) { supervisor, tick, effects in supervisor.step(input, at: tick, into: &effects) }
+    }
+
+    @inline(__always)
+    private func step(_ node: SimulatedNode, _ advance: (inout Supervisor, Tick, inout [SupervisorEffect]) -> Void) {
         guard let daemon = node.daemon else { return }
+        // The buffer is lent out, so that a nested step gets one of its own.
         var effects: [SupervisorEffect] = []
         swap(&effects, &self.effects)
-        effects.drop()
         daemon.supervisor.wallMilliseconds = self.now / 1_000_000
         let tick = node.tick(at: self.now)
         if self.now >= node.guardShownAt + 100_000_000 {
@@ -211,10 +235,10 @@ public final class Simulation {
             node.guardShownAt = self.now
             daemon.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
         }
-        daemon.supervisor.step(input, at: tick, into: &effects)
-        self.perform(&effects, of: node)
+        advance(&daemon.supervisor, tick, &effects)
+        if !effects.isEmpty { self.perform(&effects, of: node) }
         swap(&effects, &self.effects)
-        self.checkers.look(at: node, in: self)
+        self.checkers.look(at: node, daemon, in: self)
         if node.daemon === daemon { self.wake(node, daemon) }
     }
 
@@ -230,7 +254,7 @@ public final class Simulation {
         guard due < node.wakeAt else { return }
         node.wakeAt = due
         node.wakeFor = deadline
-        self.queue.add(.wake(node.id, life: node.life), at: due)
+        self.addTimer(of: node)
     }
 }
 

@@ -188,9 +188,9 @@ extension Simulation {
         let volume = toOwner ? link.ownerVolume : link.replicaVolume
         guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
-        case .hello: volume.received = [:]
+        case .hello: volume.received.removeAll()
         case .write(let sequence, _), .zero(let sequence, _, _), .blocks(let sequence, _, _):
-            volume.received[sequence] = parcel.data
+            volume.received.put(parcel.data, at: sequence)
         default: break
         }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)

@@ -25,7 +25,7 @@ struct Workload {
     private var blocks = [Block](repeating: Block(), count: SimulatedVolume.blocks)
     /// Blocks whose acknowledged content no flush has confirmed, and perhaps others.
     private var unflushed: [Int] = []
-    private var requests: [UInt64: (node: NodeID, request: Request)] = [:]
+    private var requests = Numbered<(node: NodeID, request: Request)>()
     private var lostPowerAt: [NodeID: UInt64] = [:]
     private var nextNumber: UInt64 = 1
     private var nextRequest: UInt64 = 1
@@ -37,7 +37,7 @@ struct Workload {
         let id = self.nextRequest
         if random.chance(perMille: 250) {
             self.nextRequest += 1
-            self.requests[id] = (node, .flush(promises: self.unflushed.map { ($0, self.blocks[$0].acked) }))
+            self.requests.put((node, .flush(promises: self.unflushed.map { ($0, self.blocks[$0].acked) })), at: id)
             return (id, .flush(id: id), [])
         }
         // A few hot blocks, and the rest now and then.
@@ -48,14 +48,14 @@ struct Workload {
         self.nextNumber += 1
         self.blocks[block].issued = number
         self.blocks[block].isBusy = true
-        self.requests[id] = (node, .write(block: block, number: number))
+        self.requests.put((node, .write(block: block, number: number)), at: id)
         let extent = Extent(offset: UInt64(block) * SimulatedVolume.blockBytes, length: SimulatedVolume.blockBytes)
         let isDurable = random.chance(perMille: 100)
         return (id, .write(id: id, extent: extent, kind: .data, durable: isDurable), [number])
     }
 
     mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) {
-        guard let (_, request) = self.requests.removeValue(forKey: id) else { return }
+        guard let (_, request) = self.requests.take(id) else { return }
         switch request {
         case .write(let block, let number):
             self.blocks[block].isBusy = false
@@ -85,10 +85,8 @@ struct Workload {
 
     /// The export is gone: whoever waited gets no answer any more.
     mutating func exportEnded(_ node: NodeID) {
-        for id in self.requests.filter({ $0.value.node == node }).keys.sorted() {
-            if case .write(let block, _)? = self.requests.removeValue(forKey: id)?.request {
-                self.blocks[block].isBusy = false
-            }
+        for (_, request) in self.requests.takeAll(where: { $0.node == node }) {
+            if case .write(let block, _) = request { self.blocks[block].isBusy = false }
         }
     }
 
@@ -141,7 +139,7 @@ extension Simulation {
             else { continue }
             for _ in 0..<(1 + self.random.below(4)) {
                 guard let (id, input, numbers) = self.workload.write(on: node.id, &self.random) else { continue }
-                volume.requests[id] = numbers
+                volume.requests.put(numbers, at: id)
                 self.step(volume, input, on: node)
             }
         }
