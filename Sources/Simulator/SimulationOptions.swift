@@ -4,7 +4,7 @@ import Basis
 public struct SimulationOptions: Sendable {
     /// Replays the run.
     public var seed: UInt64
-    /// How long it lasts, in simulated time.
+    /// How long it lasts, in simulated time; at most `longestMinutes`.
     public var length: Span
     /// After the faults: how long everything has to recover; zero skips the check.
     public var calm = Span.seconds(90)
@@ -18,6 +18,9 @@ public struct SimulationOptions: Sendable {
     public var isVerbose = false
     /// Keep the last lines, from the start; a run that fails without them is played once more with them.
     public var isTraced = false
+
+    /// The longest run, in minutes: three days. The event queue counts nanoseconds in 48 bits.
+    public static let longestMinutes: UInt64 = 72 * 60
 
     /// A run of this length.
     public init(seed: UInt64, length: Span) {

@@ -25,14 +25,20 @@ struct SimulateArguments {
             guard let number = UInt64(text) else { Self.stop("\(flag) needs a number, not \(text)") }
             return number
         }
+        func length(_ flag: String, minutesEach: UInt64) -> UInt64 {
+            let most = SimulationOptions.longestMinutes / minutesEach
+            let given = number(flag)
+            guard given <= most else { Self.stop("\(flag) may be at most \(most), not \(given)") }
+            return given * minutesEach
+        }
         while !rest.isEmpty {
             let flag = rest.removeFirst()
             switch flag {
             case "--seed": self.firstSeed = number(flag)
             case "--seeds": self.seeds = value(flag).split(separator: ",").compactMap { UInt64($0) }
             case "--runs": self.runs = Int(number(flag))
-            case "--minutes": self.minutes = number(flag)
-            case "--hours": self.minutes = number(flag) * 60
+            case "--minutes": self.minutes = length(flag, minutesEach: 1)
+            case "--hours": self.minutes = length(flag, minutesEach: 60)
             case "--nodes": self.nodes = Int(number(flag))
             case "--calm": self.hasFaults = false
             case "--verbose": self.isVerbose = true
