@@ -301,9 +301,11 @@ public struct Supervisor: Sendable {
     }
 
     /// Some voter says that somebody is silent.
+    @inline(__always)  // A call would copy the whole supervisor.
     var isSomebodySilent: Bool { self.reports.contains { !$0.lines.isEmpty } }
 
     /// The applied log suspects somebody.
+    @inline(__always)  // As above.
     var isSomebodySuspected: Bool {
         self.state.nodes.indices.contains { place in
             if case .suspected = self.state.nodes[place].standing { true } else { false }

@@ -120,11 +120,16 @@ struct Checkers {
 
     /// SingleOwner and StopBeforeStart: at every instant at most one machine runs an `after-lease` group, stops under way
     /// and starts begun included. A paused machine runs nothing; its guard is the first to be scheduled afterwards.
+    @inline(__always)
     private mutating func checkSingleOwner(_ node: SimulatedNode, in simulation: Simulation) {
         let bit = UInt64(1) << UInt64(node.id.rawValue)
         if node.isOwning { self.owning |= bit } else { self.owning &= ~bit }
         // Whatever changes what runs on a node is followed by a look at it.
         guard self.owning & ~bit != 0, node.isOwning, node.isOn, simulation.now >= node.pausedUntil else { return }
+        self.lookForSecondOwner(beside: node, in: simulation)
+    }
+
+    private func lookForSecondOwner(beside node: SimulatedNode, in simulation: Simulation) {
         for place in simulation.nodes.indices where place != Int(node.id.rawValue) - 1 {
             let other = simulation.nodes[place]
             guard other.isOwning, other.isOn, simulation.now >= other.pausedUntil else { continue }
