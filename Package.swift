@@ -48,7 +48,7 @@ let package = Package(
             name: "Simulator", dependencies: ["Basis", "Raft", "Resources", "Mirror", "Node"],
             // One thread and millions of small steps a second: checks of exclusive access cost a tenth of the time, and
             // reference counts that are safe between threads nearly as much. Both are on in debug builds, which run the
-            // same code.
+            // same code. A run must not leave its thread.
             swiftSettings: strict + [
                 .unsafeFlags(
                     ["-enforce-exclusivity=unchecked", "-Xfrontend", "-assume-single-threaded"],

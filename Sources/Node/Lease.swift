@@ -114,7 +114,7 @@ public struct LeaseHolder: Equatable, Sendable {
             let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
-        guard membership.hasMajority(self.sent[place].answeredBy) else { return false }
+        guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
         // Rule L1: send time + D, never receipt time + D.
         let end = renewal.sentAt + renewal.duration
         swap(&self.spare, &self.sent[place].answeredBy)

@@ -82,18 +82,6 @@ public struct Membership: Equatable, Sendable {
         }
         return majority(of: self.voters) && (!self.isJoint || majority(of: self.outgoing))
     }
-
-    /// Whether these nodes are a majority of the voters; while joint, of both groups.
-    public func hasMajority(_ nodes: [NodeID]) -> Bool {
-        func majority(of voters: [NodeID]) -> Bool {
-            let needed = voters.count / 2 + 1
-            guard nodes.count >= needed else { return false }
-            var agreed = 0
-            for voter in voters where nodes.contains(voter) { agreed += 1 }
-            return agreed >= needed
-        }
-        return majority(of: self.voters) && (!self.isJoint || majority(of: self.outgoing))
-    }
 }
 
 /// What must survive a crash besides the log. (Raft Figure 2, "persistent state")

@@ -13,14 +13,11 @@ struct Checkers {
     private var owning: UInt64 = 0
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    /// What was last seen of one node.
+    /// What was last seen of one node, so that a look costs little where nothing changed.
     private struct Seen {
-        /// What all that is looked at depends on, so that a look costs little where nothing changed.
-        var isLeader = false
+        /// Who comes to lead appends an entry.
         var logVersion = UInt64.max
-        var appliedIndex = LogIndex.zero
         var runnersVersion = UInt64.max
-
         var appliedUpTo: UInt64 = 0
         /// While it leads: its term and the end of its log.
         var leading: (term: UInt64, last: LogMark)?
@@ -47,8 +44,8 @@ struct Checkers {
         self.checkSingleOwner(node, in: simulation)
         let place = Int(node.id.rawValue) - 1
         if daemon.supervisor.consensus.outline.logVersion != self.seen[place].logVersion
-            || daemon.supervisor.consensus.outline.isLeader != self.seen[place].isLeader
-            || daemon.supervisor.state.appliedIndex != self.seen[place].appliedIndex
+            || daemon.supervisor.consensus.outline.isLeader != (self.seen[place].leading != nil)
+            || daemon.supervisor.state.appliedIndex.rawValue != self.seen[place].appliedUpTo
             || daemon.supervisor.runnersVersion != self.seen[place].runnersVersion
         {
             self.checkLeader(place, daemon, in: simulation)
@@ -63,10 +60,8 @@ struct Checkers {
     // MARK: Raft (Figure 3)
 
     private mutating func checkLeader(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        // Who comes to lead appends an entry.
         self.seen[place].logVersion = daemon.supervisor.consensus.outline.logVersion
-        self.seen[place].isLeader = daemon.supervisor.consensus.outline.isLeader
-        guard self.seen[place].isLeader else {
+        guard daemon.supervisor.consensus.outline.isLeader else {
             self.seen[place].leading = nil
             return
         }
@@ -91,8 +86,7 @@ struct Checkers {
     /// StateMachineSafety, LogMatching and LeaderCompleteness as they show: every node applies the same entry at each
     /// index, for ever.
     private mutating func checkApplied(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
-        self.seen[place].appliedIndex = daemon.supervisor.state.appliedIndex
-        let upTo = self.seen[place].appliedIndex.rawValue
+        let upTo = daemon.supervisor.state.appliedIndex.rawValue
         let from = self.seen[place].appliedUpTo
         guard upTo != from else { return }
         if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }

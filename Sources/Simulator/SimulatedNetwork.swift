@@ -49,8 +49,8 @@ struct Packet {
     fileprivate var next = -1
 }
 
-/// All packets, by place. Used again and again, so that sending costs no memory; in memory of its own, because an array's
-/// checks at each access cost more than what is done with a packet.
+/// All packets, by place. Used again and again, so that sending costs no memory; in memory of its own, because an array
+/// makes sure at each change that it is not shared.
 struct PacketPool: ~Copyable {
     private var packets = UnsafeMutablePointer<Packet>.allocate(capacity: 0)
     private var count = 0

@@ -58,7 +58,7 @@ extension Simulation {
         effects.insert(contentsOf: more.reversed(), at: 0)
     }
 
-    /// False when the machine died of it: power fails in the middle of a write now and then.
+    /// False when the run is over because of it.
     private func persist(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
         guard let log = node.log else { return false }
         do {
