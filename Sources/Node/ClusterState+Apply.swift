@@ -59,18 +59,16 @@ extension ClusterState {
         self.policy = policy
         self.policyText = text
         self.policyIndex = index
-        for group in policy.groups where self.group(group.name) == nil {
+        self.groups += policy.groups.filter { self.group($0.name) == nil }.map { group in
             var record = GroupRecord(name: group.name)
             record.since = self.clusterMilliseconds
-            self.groups.append(record)
+            return record
         }
         // A group that runs is kept until its owner has stopped it; a configuration change forgives failures.
         self.groups.removeAll { policy.group($0.name) == nil && $0.assignment == nil }
         for position in self.groups.indices { self.groups[position].bans.removeAll() }
         self.groups.sort { $0.name < $1.name }
-        for volume in policy.volumes where self.volume(volume.name) == nil {
-            self.volumes.append(VolumeRecord(name: volume.name))
-        }
+        self.volumes += policy.volumes.filter { self.volume($0.name) == nil }.map { VolumeRecord(name: $0.name) }
         self.volumes.sort { $0.name < $1.name }
         self.note("the configuration was changed", rule: "apply", at: index)
         return .accepted

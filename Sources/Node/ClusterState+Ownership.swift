@@ -148,7 +148,7 @@ extension ClusterState {
     mutating func updateGroup(
         _ group: GroupName, _ change: (inout ClusterState, inout GroupRecord) -> String?
     ) -> Outcome {
-        guard let place = self.groups.firstIndex(where: { $0.name == group }) else {
+        guard let place = self.groups.place(of: group, by: \.name) else {
             return .refused(reason: "there is no group \(group)")
         }
         var record = self.groups[place]

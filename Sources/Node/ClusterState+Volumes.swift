@@ -50,7 +50,7 @@ extension ClusterState {
                 return nil
             }
         case .acceptLoss(let volume, let node, let statement):
-            guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else {
+            guard let place = self.volumes.place(of: volume, by: \.name) else {
                 return .refused(reason: "there is no volume \(volume)")
             }
             guard self.volumes[place].owner == nil else {
@@ -82,7 +82,7 @@ extension ClusterState {
 
     /// Rule V7: an unplanned promotion makes the set {new owner} in the same entry.
     mutating func promote(_ volume: VolumeName, to node: NodeID, epoch: Epoch, isClean: Bool) {
-        guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else { return }
+        guard let place = self.volumes.place(of: volume, by: \.name) else { return }
         var record = self.volumes[place]
         precondition(epoch > record.epoch, "EpochMonotone: volume \(volume) \(epoch) after \(record.epoch)")
         precondition(
@@ -102,7 +102,7 @@ extension ClusterState {
         _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64,
         _ change: (inout ClusterState, inout VolumeRecord) -> String?
     ) -> Outcome {
-        guard let place = self.volumes.firstIndex(where: { $0.name == volume }) else {
+        guard let place = self.volumes.place(of: volume, by: \.name) else {
             return .refused(reason: "there is no volume \(volume)")
         }
         var record = self.volumes[place]

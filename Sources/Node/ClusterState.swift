@@ -149,9 +149,13 @@ public struct ClusterState: Equatable, Sendable {
     /// The record of a node by name.
     public func node(named name: String) -> NodeRecord? { self.nodes.first { $0.about.name == name } }
     /// The record of a group.
-    public func group(_ name: GroupName) -> GroupRecord? { self.groups.first { $0.name == name } }
+    public func group(_ name: GroupName) -> GroupRecord? {
+        self.groups.place(of: name, by: \.name).map { self.groups[$0] }
+    }
     /// The record of a volume.
-    public func volume(_ name: VolumeName) -> VolumeRecord? { self.volumes.first { $0.name == name } }
+    public func volume(_ name: VolumeName) -> VolumeRecord? {
+        self.volumes.place(of: name, by: \.name).map { self.volumes[$0] }
+    }
     /// A node's name, or its id when it is unknown.
     public func name(of id: NodeID) -> String { self.node(id)?.about.name ?? id.description }
 }

@@ -85,7 +85,7 @@ extension Supervisor {
             if runner.goal != .suspended {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
             }
-            if self.runners.first(where: { $0.name == runner.name })?.isEmpty == true {
+            if self.runner(named: runner.name)?.isEmpty == true {
                 for resource in runner.resources {
                     if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
                 }
@@ -117,7 +117,7 @@ extension Supervisor {
         _ name: GroupName, _ assignment: ClusterState.GroupRecord.Assignment, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        guard let runner = self.runners.first(where: { $0.name == name }) else { return }
+        guard let runner = self.runner(named: name) else { return }
         if runner.isUp, !assignment.isStarted {
             self.request(.started(name, runner.epoch), at: now, into: &effects)
         }
@@ -131,7 +131,7 @@ extension Supervisor {
     private func unattended(_ record: ClusterState.GroupRecord) -> ClusterState.GroupRecord.Assignment? {
         guard let assignment = record.assignment, assignment.node == self.identity.node,
             assignment.incarnation == self.myIncarnation, self.stoppedEpochs[record.name] != record.epoch,
-            !self.runners.contains(where: { $0.name == record.name })
+            self.place(ofRunner: record.name) == nil
         else { return nil }
         return assignment
     }
@@ -167,8 +167,7 @@ extension Supervisor {
     }
 
     private mutating func add(_ runner: GroupRunner) {
-        self.runners.append(runner)
-        self.runners.sort { $0.name < $1.name }
+        self.runners.insert(runner, at: self.runners.insertion(of: runner.name, by: \.name))
         self.runnersVersion += 1
     }
 
@@ -182,12 +181,18 @@ extension Supervisor {
 
     // MARK: Runner plumbing
 
+    /// Where a group's runner lies in `runners`.
+    @inline(__always)  // A call would copy the whole supervisor.
+    func place(ofRunner name: GroupName) -> Int? { self.runners.place(of: name, by: \.name) }
+
+    @inline(__always)  // As above.
+    private func runner(named name: GroupName) -> GroupRunner? { self.place(ofRunner: name).map { self.runners[$0] } }
+
     mutating func stepRunner(
         _ name: GroupName, _ epoch: Epoch?, _ input: GroupRunner.Input, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        guard let place = self.runners.firstIndex(where: { $0.name == name && (epoch == nil || $0.epoch == epoch) })
-        else { return }
+        guard let place = self.place(ofRunner: name), epoch == nil || self.runners[place].epoch == epoch else { return }
         let before = self.runners[place].outline
         var requests: [GroupRunner.Request] = []
         self.runners[place].step(input, at: now, into: &requests)

@@ -105,5 +105,9 @@ public struct Observation: Equatable, Sendable {
     }
 
     /// The node of this name.
-    public func node(_ name: String) -> Node? { self.nodes.first { $0.name == name } }
+    public func node(_ name: String) -> Node? { self.nodes.place(of: name, by: \.name).map { self.nodes[$0] } }
+    /// The group of this name.
+    public func group(_ name: GroupName) -> Group? {
+        self.groups.place(of: name, by: \.name).map { self.groups[$0] }
+    }
 }

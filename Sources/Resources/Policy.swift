@@ -22,9 +22,13 @@ public struct ClusterPolicy: Equatable, Sendable {
     }
 
     /// The group of this name.
-    public func group(_ name: GroupName) -> GroupPolicy? { self.groups.first { $0.name == name } }
+    public func group(_ name: GroupName) -> GroupPolicy? {
+        self.groups.place(of: name, by: \.name).map { self.groups[$0] }
+    }
     /// The volume of this name.
-    public func volume(_ name: VolumeName) -> VolumePolicy? { self.volumes.first { $0.name == name } }
+    public func volume(_ name: VolumeName) -> VolumePolicy? {
+        self.volumes.place(of: name, by: \.name).map { self.volumes[$0] }
+    }
 }
 
 /// Lease and detection times. Relations between them (rule L13) are checked by `problems`.

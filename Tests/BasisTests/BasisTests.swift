@@ -52,4 +52,22 @@ import Testing
         #expect(Span(nanoseconds: 1).lengthened(partsPerMillion: 1) == Span(nanoseconds: 2))
         #expect(Span.seconds(1).lengthened(partsPerMillion: 1000) == Span.milliseconds(1001))
     }
+
+    @Test func `a sorted list finds each of its keys, and no other, in few comparisons`() {
+        for count in [0, 1, 2, 3, 7, 8, 1000] {
+            let list = (0..<count).map { (key: $0 * 2, name: "n\($0)") }
+            for place in 0..<count {
+                var looks = 0
+                let found = list.place(of: place * 2) { element in
+                    looks += 1
+                    return element.key
+                }
+                #expect(found == place)
+                #expect(looks <= 12)
+                #expect(list.place(of: place * 2 + 1, by: \.key) == nil)
+                #expect(list.insertion(of: place * 2 - 1, by: \.key) == place)
+            }
+            #expect(list.insertion(of: count * 2, by: \.key) == count)
+        }
+    }
 }

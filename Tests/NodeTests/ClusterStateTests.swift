@@ -76,6 +76,19 @@ extension Outcome {
 }
 
 @Suite struct `Ownership in the replicated state` {
+    @Test func `find every group after a document that puts new ones before, between and after the old`() {
+        let log = Log()
+        for names in [["m"], ["a", "m", "z"], ["b", "k", "m", "n", "zz", "z"]] {
+            let groups = names.map { GroupPolicy(name: GroupName($0), nodes: ["tok-1"], resources: []) }
+            log.run(
+                .configure(
+                    ClusterPolicy(name: "prod", groups: groups), text: "", expectedIndex: log.state.policyIndex))
+            #expect(log.state.groups.map(\.name.rawValue) == names.sorted())
+            for name in names { #expect(log.state.group(GroupName(name))?.name.rawValue == name) }
+        }
+        #expect(log.state.group(GroupName("a")) == nil)
+    }
+
     @Test func `a cluster is founded once (rule B1)`() {
         let log = Log()
         #expect(!log.run(.bootstrap(clusterID: 2, clusterName: "other", node: Log.about("x"))).isAccepted)

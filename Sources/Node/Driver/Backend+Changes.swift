@@ -13,7 +13,7 @@ extension Backend {
             target = to
         } else {
             let observation = state.observation
-            guard let observed = observation.groups.first(where: { $0.name == record.name }),
+            guard let observed = observation.group(record.name),
                 let best = Eligibility(observed, policy, observation).candidates.first(where: { $0 != observed.owner })
             else {
                 throw APIFailure(

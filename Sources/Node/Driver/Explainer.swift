@@ -12,7 +12,7 @@ struct Explainer {
         let state = self.status.state
         guard let record = state.group(GroupName(name)),
             let group = self.status.groups.first(where: { $0.name == name }),
-            let observed = self.status.observation.groups.first(where: { $0.name == record.name })
+            let observed = self.status.observation.group(record.name)
         else { return nil }
         let events = state.events.filter { event in
             event.group == record.name || (event.node != nil && event.node == record.lastOwner && event.group == nil)

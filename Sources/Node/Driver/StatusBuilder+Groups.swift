@@ -7,7 +7,7 @@ extension StatusBuilder {
         self.state.groups.map { record in
             let policy = self.state.policy.group(record.name)
             let owner = record.assignment?.node
-            let told = owner.flatMap { self.summary(of: $0)?.summary.groups.first { $0.name == record.name } }
+            let told = owner.flatMap { self.told(record.name, by: $0) }
             let current = told.flatMap { $0.epoch == record.epoch ? $0 : nil }
             let (state, reason) = self.standing(record, current)
             return GroupReport(
@@ -20,7 +20,15 @@ extension StatusBuilder {
     }
 
     /// The planner's reason about a group, if it has something to say.
-    func planned(_ group: GroupName) -> Plan.Action? { self.plan.actions.first { $0.group == group } }
+    func planned(_ group: GroupName) -> Plan.Action? {
+        self.plan.actions.place(of: group, by: \.group).map { self.plan.actions[$0] }
+    }
+
+    /// What a node says of a group; a node tells of its groups in the order of names.
+    private func told(_ group: GroupName, by node: NodeID) -> NodeSummary.Group? {
+        guard let groups = self.summary(of: node)?.summary.groups else { return nil }
+        return groups.place(of: group, by: \.name).map { groups[$0] }
+    }
 
     private func standing(
         _ record: ClusterState.GroupRecord, _ told: NodeSummary.Group?

@@ -43,7 +43,7 @@ extension StatusBuilder {
         guard let record = self.state.group(name), let assignment = record.assignment, assignment.isStarted else {
             return nil
         }
-        let events = self.state.events.filter { $0.group == name && $0.index.rawValue >= record.epoch.index }
+        let events = (self.eventsByGroup[name] ?? []).filter { $0.index.rawValue >= record.epoch.index }
         guard let assigned = events.first(where: { $0.index.rawValue == record.epoch.index }),
             let started = events.first(where: {
                 $0.index > assigned.index && $0.rule == "L1" && $0.node == assignment.node

@@ -9,6 +9,10 @@ struct StatusBuilder {
     let me: NodeID
     let plan: Plan
     let observation: Observation
+    /// What each node said about itself a moment ago, this one included; sorted by node.
+    private let summaries: [(node: NodeID, receivedAt: Tick, summary: NodeSummary)]
+    /// What happened to each group, oldest first.
+    let eventsByGroup: [GroupName: [ClusterEvent]]
     /// What the guard of this node said about its watchdog; nil when it said nothing.
     var watchdog: WatchdogNote?
 
@@ -24,6 +28,15 @@ struct StatusBuilder {
         self.me = view.supervisor.identity.node
         self.observation = view.supervisor.state.observation
         self.plan = Planner.plan(policy: view.supervisor.state.policy, observation: self.observation)
+        self.eventsByGroup = Dictionary(
+            grouping: view.supervisor.state.events.filter { $0.group != nil }, by: { $0.group ?? GroupName("") })
+        // Its own is made once: every group asks for it.
+        var summaries = view.supervisor.summaries.filter { entry in
+            entry.node != view.supervisor.identity.node && view.now.since(entry.receivedAt) <= Self.summaryAgeMaximum
+        }
+        let own = (view.supervisor.identity.node, view.now, view.supervisor.summary(at: view.now))
+        summaries.insert(own, at: summaries.insertion(of: own.0, by: \.node))
+        self.summaries = summaries
     }
 
     var now: Tick { self.view.now }
@@ -239,11 +252,8 @@ struct StatusBuilder {
 
     /// What another node said about itself a moment ago.
     func summary(of node: NodeID) -> (receivedAt: Tick, summary: NodeSummary)? {
-        if node == self.me { return (self.now, self.view.supervisor.summary(at: self.now)) }
-        guard let entry = self.view.supervisor.summaries.first(where: { $0.node == node }),
-            self.now.since(entry.receivedAt) <= Self.summaryAgeMaximum
-        else { return nil }
-        return (entry.receivedAt, entry.summary)
+        guard let place = self.summaries.place(of: node, by: \.node) else { return nil }
+        return (self.summaries[place].receivedAt, self.summaries[place].summary)
     }
 
     /// Milliseconds since an instant of cluster time, which stands still between commands: the wall clock bridges the
