@@ -17,16 +17,44 @@ that the last fault was about. README.md lists all faults and expectations.
 import random
 import re
 
+LINE_KEYS = ("delay", "jitter", "loss", "rate", "queue", "cut", "reorder")  # the head of wan_relay.c
 FAULTS = {
-    # name: (least, most) words after it
-    "kill": (1, 1), "boot": (1, 1), "pause": (1, 1), "resume": (1, 1), "freeze": (1, 1), "thaw": (1, 1),
-    "isolate": (1, 1), "rejoin": (1, 1), "cut": (2, 2), "heal": (0, 0), "wan": (1, 1),
-    "kill-process": (2, 2), "stop-process": (2, 2), "continue-process": (2, 2), "restart-daemon": (1, 1),
-    "move": (1, 1), "transfer": (0, 0), "drain": (1, 1), "undrain": (1, 1), "change": (0, 0),
-    "disk-full": (1, 1), "disk-freed": (1, 1), "disk-fails": (1, 1), "disk-repaired": (1, 1), "disk-hangs": (1, 1),
-    "disk-answers": (1, 1),
+    # name: (least words, most words, the options it knows)
+    "kill": (1, 1, ()), "boot": (1, 1, ()), "pause": (1, 1, ()), "resume": (1, 1, ()), "freeze": (1, 1, ()),
+    "thaw": (1, 1, ()), "isolate": (1, 1, ()), "rejoin": (1, 1, ()), "cut": (2, 2, ("one-way", "port")),
+    "heal": (0, 0, ()), "wan": (1, 1, LINE_KEYS),
+    "kill-process": (2, 2, ()), "stop-process": (2, 2, ()), "continue-process": (2, 2, ()),
+    "restart-daemon": (1, 1, ()), "move": (1, 1, ()), "transfer": (0, 0, ("to",)), "drain": (1, 1, ()),
+    "undrain": (1, 1, ()), "change": (0, 0, ("count",)),
+    "disk-full": (1, 1, ()), "disk-freed": (1, 1, ()), "disk-fails": (1, 1, ()), "disk-repaired": (1, 1, ()),
+    "disk-hangs": (1, 1, ()), "disk-answers": (1, 1, ()),
 }
-EXPECTATIONS = ("single-owner", "nothing-lost", "recovered", "undisturbed", "moved", "stayed", "healthy")
+EXPECTATIONS = {
+    # name: the options it knows
+    "single-owner": ("guard",), "nothing-lost": (), "recovered": ("within", "fault", "by"), "undisturbed": (),
+    "moved": (), "stayed": (),
+}
+POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false")}
+# word at the head of a line: (least words, most words, the options it knows; None for any)
+HEADS = {
+    "workload": (1, 1, ()), "quick": (0, 0, ()), "policy": (0, 0, tuple(POLICIES)), "wan": (1, 1, LINE_KEYS),
+    "disks": (0, 0, ("size", "at")), "run": (1, 1, ()), "expect": (1, 1, None), "at": (2, 4, None),
+}
+
+
+def known(options, names, of):
+    """Refuses an option that nobody reads: a misspelt bound would be no bound."""
+    for key in options:
+        if key not in names:
+            there = f"there are {', '.join(names)}" if names else "it has none"
+            raise ValueError(f"unknown option `{key}` of {of}; {there}")
+
+
+def number(text, what):
+    """A whole number, or a sentence that says where one is wanted."""
+    if not text.isdigit():
+        raise ValueError(f"{what} wants a number, not `{text}`")
+    return int(text)
 
 
 class Mistake(Exception):
@@ -54,11 +82,11 @@ class Scenario:
         self.faults, self.expectations, self.length, self.quick = [], [], 10.0, False
         self.why = []
         with open(path) as file:
-            for number, line in enumerate(file, 1):
+            for place, line in enumerate(file, 1):
                 try:
-                    self.take(number, line.strip())
+                    self.take(place, line.strip())
                 except (ValueError, IndexError) as error:
-                    raise Mistake(f"{path}:{number}: `{line.strip()}`: {error}") from None
+                    raise Mistake(f"{path}:{place}: `{line.strip()}`: {error}") from None
         if not self.why:
             raise Mistake(f"{path}: say in a # comment at the head why this scenario exists")
         if self.disks is None and any(fault.name.startswith("disk-") for fault in self.faults):
@@ -66,7 +94,7 @@ class Scenario:
         if not self.expectations:
             raise Mistake(f"{path}: it expects nothing; add expect lines")
 
-    def take(self, number, line):
+    def take(self, number_of_line, line):
         if not line:
             return
         if line.startswith("#"):
@@ -75,6 +103,13 @@ class Scenario:
         words = line.split()
         plain = [word for word in words[1:] if "=" not in word]
         options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+        if words[0] not in HEADS:
+            raise ValueError(f"a line begins with {', '.join(HEADS)}")
+        least, most, names = HEADS[words[0]]
+        if not least <= len(plain) <= most:
+            raise ValueError(f"`{words[0]}` wants {least if least == most else f'{least} to {most}'} words, not {plain}")
+        if names is not None:
+            known(options, names, words[0])
         if words[0] == "workload":
             if plain[0] not in ("service", "database"):
                 raise ValueError("workload is service or database")
@@ -82,29 +117,54 @@ class Scenario:
         elif words[0] == "quick":
             self.quick = True
         elif words[0] == "policy":
+            for key, value in options.items():
+                if value not in POLICIES[key]:
+                    raise ValueError(f"{key} is {' or '.join(POLICIES[key])}")
             self.policy.update(options)
         elif words[0] == "wan":
             self.wan[plain[0]] = " ".join(f"{key}={value}" for key, value in options.items())
         elif words[0] == "disks":
-            self.disks = (int(options["size"]) << 20, options.get("at", "/var/lib/holdfast"))
+            if "size" not in options:
+                raise ValueError("say how large, in MiB: disks size=64")
+            self.disks = (number(options["size"], "size") << 20, options.get("at", "/var/lib/holdfast"))
         elif words[0] == "run":
             self.length = seconds(plain[0])
         elif words[0] == "expect":
-            if plain[0] not in EXPECTATIONS:
-                raise ValueError(f"unknown expectation; there are {', '.join(EXPECTATIONS)}")
-            self.expectations.append((plain[0], options))
-        elif words[0] == "at":
-            if plain[1] not in FAULTS:
-                raise ValueError(f"unknown fault; there are {', '.join(FAULTS)}")
-            least, most = FAULTS[plain[1]]
-            if not least <= len(plain) - 2 <= most:
-                raise ValueError(f"{plain[1]} wants {least} words")
-            text = plain[0].removeprefix("+")
-            bounds = [seconds(part) for part in text.split("..")]
-            self.faults.append(Fault(
-                number, (bounds[0], bounds[-1]), plain[0].startswith("+"), plain[1], plain[2:], options))
+            self.expect(plain[0], options)
         else:
-            raise ValueError("a line begins with workload, policy, wan, disks, quick, at, run or expect")
+            self.add_fault(number_of_line, plain, options)
+
+    def expect(self, name, options):
+        if name not in EXPECTATIONS:
+            raise ValueError(f"unknown expectation; there are {', '.join(EXPECTATIONS)}")
+        known(options, EXPECTATIONS[name], name)
+        if "within" in options:
+            seconds(options["within"])
+        if "fault" in options and not 1 <= number(options["fault"], "fault") <= len(self.faults):
+            raise ValueError(f"fault={options['fault']}: there are {len(self.faults)} `at` lines above")
+        if options.get("guard", "stopped") != "stopped":
+            raise ValueError("guard is stopped, or is left out")
+        if options.get("by", "service") != "service":
+            raise ValueError("by is service, or is left out")
+        self.expectations.append((name, options))
+
+    def add_fault(self, line, plain, options):
+        name = plain[1]
+        if name not in FAULTS:
+            raise ValueError(f"unknown fault; there are {', '.join(FAULTS)}")
+        least, most, names = FAULTS[name]
+        if not least <= len(plain) - 2 <= most:
+            raise ValueError(f"{name} wants {least} words")
+        known(options, names, name)
+        if options.get("one-way", "yes") != "yes":
+            raise ValueError("one-way is yes, or is left out")
+        for key in ("port", "count"):
+            if key in options:
+                number(options[key], key)
+        text = plain[0].removeprefix("+")
+        bounds = [seconds(part) for part in text.split("..")]
+        self.faults.append(Fault(
+            line, (bounds[0], bounds[-1]), plain[0].startswith("+"), name, plain[2:], options))
 
     def schedule(self, seed):
         """The faults with their instants under this seed."""

@@ -4,7 +4,7 @@ import os
 import tempfile
 import unittest
 
-from chaos.scenario import Mistake, Scenario
+from chaos.scenario import EXPECTATIONS, Mistake, Scenario
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenarios")
 
@@ -31,11 +31,30 @@ class Files(unittest.TestCase):
                 ("# why\nat soon kill owner\nexpect single-owner\n", ":2: .*no length of time"),
                 ("# why\nat 1s kill\nexpect single-owner\n", ":2: .*wants 1 words"),
                 ("at 1s kill owner\nexpect single-owner\n", "comment at the head"),
-                ("# why\nat 1s kill owner\n", "expects nothing")):
+                ("# why\nat 1s kill owner\n", "expects nothing"),
+                ("# why\npolicy takover=immediate\nexpect stayed\n", ":2: .*unknown option `takover` of policy"),
+                ("# why\npolicy takeover=soon\nexpect stayed\n", ":2: .*takeover is after-lease or immediate"),
+                ("# why\nat 1s kill owner\nexpect recovered withn=1s\n", ":3: .*unknown option `withn`"),
+                ("# why\nat 1s kill owner\nexpect recovered within=1 fault=1\n", ":3: .*no length of time"),
+                ("# why\nat 1s kill owner\nexpect recovered within=1s falt=3\n", ":3: .*unknown option `falt`"),
+                ("# why\nat 1s kill owner\nexpect recovered fault=2\n", ":3: .*there are 1 `at` lines"),
+                ("# why\nat 1s kill owner\nexpect healthy\n", ":3: .*unknown expectation"),
+                ("# why\nat 1s cut owner rest oneway=yes\nexpect stayed\n", ":2: .*unknown option `oneway`"),
+                ("# why\nat 1s wan tokyo lss=3\nexpect stayed\n", ":2: .*unknown option `lss`"),
+                ("# why\nwan tokyo dely=3\nexpect stayed\n", ":2: .*unknown option `dely`"),
+                ("# why\nquick yes\nexpect stayed\n", ":2: .*`quick` wants 0 words"),
+                ("# why\ndisks at=/srv\nexpect stayed\n", ":2: .*say how large"),
+                ("# why\nexpects stayed\n", ":2: .*a line begins with")):
             with self.subTest(text), tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
                 file.write(text)
                 file.flush()
                 self.assertRaisesRegex(Mistake, wanted, Scenario, file.name)
+
+    def test_every_expectation_is_checked(self):
+        with open(os.path.join(os.path.dirname(FOLDER), "stage.py")) as file:
+            stage = file.read()
+        for name in EXPECTATIONS:
+            self.assertIn(f'"{name}"', stage)
 
 
 if __name__ == "__main__":
