@@ -4,8 +4,6 @@ import Resources
 
 /// The log: messages in, entries out.
 extension Supervisor {
-    private static let entriesBetweenSnapshots: UInt64 = 2000
-
     mutating func consensusStep(
         _ input: Consensus.Input, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -120,7 +118,8 @@ extension Supervisor {
 
     private mutating func compactIfLong(at now: Tick, into effects: inout [SupervisorEffect]) {
         let applied = self.state.appliedIndex
-        guard applied.rawValue >= self.consensus.snapshotIndex.rawValue + Self.entriesBetweenSnapshots else { return }
+        let due = self.consensus.snapshotIndex.rawValue + self.consensus.settings.entriesBetweenSnapshots
+        guard applied.rawValue >= due else { return }
         let snapshot = Snapshot(
             mark: LogMark(term: self.appliedTerm, index: applied), membership: self.appliedMembership,
             membershipIndex: self.appliedMembershipIndex, data: self.state.encoded)

@@ -43,7 +43,8 @@ public struct Consensus: Sendable {
 
     /// This node.
     public let id: NodeID
-    let settings: Settings
+    /// Times and sizes, fixed for this life of the node.
+    public let settings: Settings
     var random: SeededRandom
     /// The latest term seen.
     public internal(set) var term: Term

@@ -22,17 +22,21 @@ extension Consensus {
         public var trailingEntries: UInt64
         /// How many entries a learner may lack when it is made a voter. (Pitfall M6)
         public var promotionLag: UInt64
+        /// How many applied entries after the last snapshot make the next one worth its cost; whoever applies them asks.
+        public var entriesBetweenSnapshots: UInt64
 
         /// The defaults suit a WAN of up to about 150 ms round trip.
         public init(
             electionTimeout: Span = .milliseconds(500), heartbeatInterval: Span = .milliseconds(100),
             maximumAppendBytes: Int = 256 << 10, maximumInflightAppends: Int = 256,
             maximumInflightBytes: Int = 8 << 20, maximumUncommittedBytes: Int = 64 << 20,
-            snapshotChunkBytes: Int = 256 << 10, trailingEntries: UInt64 = 1000, promotionLag: UInt64 = 1000
+            snapshotChunkBytes: Int = 256 << 10, trailingEntries: UInt64 = 1000, promotionLag: UInt64 = 1000,
+            entriesBetweenSnapshots: UInt64 = 2000
         ) {
             precondition(heartbeatInterval < electionTimeout, "heartbeats must be more frequent than elections")
             precondition(maximumAppendBytes > 0 && maximumInflightAppends > 0, "nothing could ever be sent")
             precondition(maximumInflightBytes > 0 && snapshotChunkBytes > 0, "nothing could ever be sent")
+            precondition(entriesBetweenSnapshots > 0, "a snapshot after no entry")
             self.electionTimeout = electionTimeout
             self.heartbeatInterval = heartbeatInterval
             self.maximumAppendBytes = maximumAppendBytes
@@ -42,6 +46,7 @@ extension Consensus {
             self.snapshotChunkBytes = snapshotChunkBytes
             self.trailingEntries = trailingEntries
             self.promotionLag = promotionLag
+            self.entriesBetweenSnapshots = entriesBetweenSnapshots
         }
     }
 }

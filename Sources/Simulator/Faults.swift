@@ -43,8 +43,11 @@ extension Simulation {
         self.network.healAll()
         self.note("all faults end")
         for node in self.nodes {
+            let isMachinePaused = node.isOn && self.now < node.pausedUntil
             node.pausedUntil = min(node.pausedUntil, self.now)
             node.daemonPausedUntil = min(node.daemonPausedUntil, self.now)
+            // As after every pause of a machine, the guard is the first to be scheduled.
+            if isMachinePaused { self.handle(.resume(node.id, boot: node.boot)) }
             if !node.isOn { self.powerOn(node) } else if node.daemon == nil { self.startDaemon(node) }
         }
     }

@@ -63,6 +63,10 @@ extension Simulation {
         guard let log = node.log else { return false }
         do {
             try log.persist(request)
+            if let snapshot = request.snapshot {
+                let isOwn = node.daemon?.supervisor.state.appliedIndex ?? .zero >= snapshot.mark.index
+                self.count(isOwn ? "snapshots" : "snapshots installed")
+            }
             return true
         } catch {
             self.fail("\(node.name) could not persist: \(error)")

@@ -157,7 +157,7 @@ extension Simulation {
             if facts == nil { node.processes = [:] }
             node.daemon = SimulatedDaemon(
                 try Supervisor(
-                    identity: identity, settings: Consensus.Settings(), restored: restored, facts: facts,
+                    identity: identity, settings: self.consensusSettings, restored: restored, facts: facts,
                     leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick))
             self.note("\(node.name) daemon starts (start \(store.startCounter), log \(restored.entries.count))")
             self.checkers.restarted(node, restored)

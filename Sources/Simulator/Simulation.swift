@@ -34,6 +34,8 @@ public final class Simulation {
 
     let options: SimulationOptions
     var random: SeededRandom
+    /// How the log is cut into snapshots, the same on every node; drawn apart, so that it shifts no other draw.
+    let consensusSettings: Consensus.Settings
     var now: UInt64 = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
@@ -67,6 +69,12 @@ public final class Simulation {
     public init(options: SimulationOptions) {
         self.options = options
         self.random = SeededRandom(seed: options.seed)
+        var drawn = SeededRandom(seed: options.seed ^ 0x736E_6170_7368_6F74)
+        // A run of half an hour has some 400 entries: most are to see several snapshots, some of them sent to a node
+        // that was away, in several pieces.
+        self.consensusSettings = Consensus.Settings(
+            snapshotChunkBytes: 500 + Int(drawn.below(4000)), trailingEntries: drawn.below(60),
+            entriesBetweenSnapshots: 15 + drawn.below(150))
     }
 
     /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
@@ -137,7 +145,7 @@ public final class Simulation {
     /// Receives every line of a verbose run.
     public var verbose: ((String) -> Void)?
 
-    private func handle(_ event: Event) {
+    func handle(_ event: Event) {
         switch event {
         case .restartDaemon(let id, let boot):
             let node = self.node(id)
