@@ -107,6 +107,40 @@ private final class SteppedGuard {
         #expect(guardian.said.text.contains("everything is dead"))
     }
 
+    @Test func `a service whose main thread has ended is killed at the end of the lease, and by a stop (rule L12)`()
+        async throws
+    {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": try bench.headlessProgram()])
+        for isStop in [false, true] {
+            #expect(await bench.call(.start, service) == .success)
+            let record = try #require(bench.record(service))
+            try await bench.awaitHeadless(record.pid)
+            #expect(record.identity.isAlive)
+            #expect(await bench.call(.probe, service) == .success)
+            #expect(await bench.call(.monitor, service) == .success)
+            if isStop {
+                #expect(await bench.call(.stop, service, timeout: .seconds(5)) == .success)
+            } else {
+                let guardian = try SteppedGuard(bench)
+                guardian.setLease(end: 1_000_000_000)
+                var now: UInt64 = 1_000_000_000
+                repeat {
+                    _ = guardian.loop.look(at: Tick(nanoseconds: now))
+                    now += 2_000_000
+                    await Task.yield()
+                } while guardian.loop.phase == .killing && now < 100_000_000_000
+            }
+            #expect(try !bench.cgroup(service).isPopulated())
+            #expect(!record.identity.isAlive)
+        }
+    }
+
+    @Test func `what does not die is looked at more and more seldom`() {
+        let pauses = [0, 15, 100, 500, 1000, 60_000].map { GuardLoop.pause(killingFor: .milliseconds($0)) }
+        #expect(pauses.map(\.milliseconds) == [2, 2, 10, 50, 100, 100])
+    }
+
     @Test func `what starts after the end of the lease is killed too`() async throws {
         let bench = try Workbench()
         let guardian = try SteppedGuard(bench)

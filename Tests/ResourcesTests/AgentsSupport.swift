@@ -103,6 +103,33 @@ final class Workbench: Sendable {
             parameters: parameters.map { ResourcePolicy.Parameter($0.key, $0.value) })
     }
 
+    /// A program, made by the C compiler, whose main thread ends at once while another thread goes on: legal, and shown
+    /// as a zombie by the kernel. Its path.
+    func headlessProgram() throws -> String {
+        let path = self.directory + "/headless"
+        try Files.replace(
+            path + ".c",
+            """
+            #include <pthread.h>
+            #include <unistd.h>
+            static void *work(void *argument) { for (;;) sleep(1); return argument; }
+            int main(void) {
+                pthread_t thread;
+                pthread_create(&thread, 0, work, 0);
+                pthread_exit(0);
+            }
+
+            """)
+        try Self.tool("cc", "-o", path, path + ".c", "-lpthread")
+        return path
+    }
+
+    /// Waits until the main thread of a process has ended.
+    func awaitHeadless(_ pid: Int32) async throws {
+        while Files.text("/proc/\(pid)/stat")?.contains(") Z ") == false { await Task.yield() }
+        #expect(Files.text("/proc/\(pid)/stat")?.contains(") Z ") == true, "the process is gone")
+    }
+
     /// Runs a tool of the system and returns its output; a failure is the test's.
     @discardableResult
     static func tool(_ arguments: String...) throws -> String { try self.tool(arguments) }

@@ -11,7 +11,8 @@ struct GuardKeeper {
     private let paths: NodePaths
     private let cgroupRoot: String
     private let log: DriverLog
-    private var child: Int32?
+    /// The guards that were started here and have not ended, the latest last; all but the one with the lock leave soon.
+    private var children: [Int32] = []
     private var startedAt: Tick?
     private var endedAt: Tick?
 
@@ -24,10 +25,13 @@ struct GuardKeeper {
     /// Starts a guard when the last look of one is too long ago, or at once when the one started here has ended. A
     /// second one leaves by itself.
     mutating func look(lastSeen: Tick, at now: Tick) {
-        if let child = self.child, ChildProcess.hasEnded(child) {
+        let latest = self.children.last
+        // Each is asked, and so reaped: one that was not needed must not stay as a zombie.
+        self.children.removeAll { child in
+            guard ChildProcess.hasEnded(child) else { return false }
             close(child)
-            self.child = nil
-            self.endedAt = now
+            if child == latest { self.endedAt = now }
+            return true
         }
         // One that ended because another one holds the lock is not missed.
         if let endedAt = self.endedAt, lastSeen > endedAt { self.endedAt = nil }
@@ -47,8 +51,7 @@ struct GuardKeeper {
             let started = try ChildProcess.start(
                 ["guard", "--run", self.paths.run, "--cgroup", self.cgroupRoot], in: cgroup,
                 output: self.paths.run + "/guard.out")
-            if let child = self.child { close(child) }
-            self.child = started.pidfd
+            self.children.append(started.pidfd)
         } catch {
             self.log.error("no guard: \(error); nothing will be started here without one")
         }

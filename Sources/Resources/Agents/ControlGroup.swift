@@ -47,7 +47,7 @@ public struct ControlGroup: Sendable, Equatable {
         guard Files.exists(self.path + "/cgroup.procs") else { throw .noControlGroups(path: self.path) }
     }
 
-    /// Some process in it or below is alive; false when the directory does not exist. Zombies do not count.
+    /// Some thread in it or below is alive; false when the directory does not exist. Zombies do not count.
     public func isPopulated() throws(AgentError) -> Bool {
         switch Files.bytes(self.path + "/cgroup.events") {
         case .success(let bytes):
@@ -61,7 +61,7 @@ public struct ControlGroup: Sendable, Equatable {
 
     /// The processes in it and below, sorted.
     public func processes() -> [Int32] {
-        var found = (Files.text(self.path + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) }
+        var found = self.numbers("cgroup.procs")
         for child in self.children { found += child.processes() }
         return found.sorted()
     }
@@ -71,18 +71,53 @@ public struct ControlGroup: Sendable, Equatable {
         Files.list(self.path).map { ControlGroup(self.path + "/" + $0) }.filter { $0.exists }
     }
 
-    /// Sends SIGKILL to every process in it and below, at once (cgroup.kill), without waiting.
+    /// Sends SIGKILL to every process in it and below, by every means there is, without waiting: at once (cgroup.kill),
+    /// and then one by one to all that is still listed, because Linux 6.18 passes over a process whose main thread has
+    /// ended. Throws when the kernel refused the first, and what is listed was still signalled.
     public func kill() throws(AgentError) {
         let code = Files.poke(self.path + "/cgroup.kill", "1")
-        if code == 0 { return }
         guard self.exists else { return }
-        guard code == ENOENT || code == EOPNOTSUPP else {
-            throw .controlGroup(path: self.path, action: "kill", code: code)
+        if code == ENOENT || code == EOPNOTSUPP {
+            // Before Linux 5.14: nothing forks while it is frozen, and SIGKILL reaches frozen processes.
+            try? self.freeze()
+            self.killListed()
+            try? self.thaw()
+            return
         }
-        // Before Linux 5.14: nothing forks while it is frozen, and SIGKILL reaches frozen processes.
-        try? self.freeze()
-        for process in self.processes() { _ = Glibc.kill(process, SIGKILL) }
-        try? self.thaw()
+        self.killListed()
+        if code != 0 { throw .controlGroup(path: self.path, action: "kill", code: code) }
+    }
+
+    /// SIGKILL to each process and thread that the kernel lists, here and below.
+    private func killListed() {
+        let own = self.numbers("cgroup.procs")
+        let held = own.map { (pid: $0, descriptor: holdfast_pidfd_open($0)) }
+        // Listed again after the descriptor was opened: so it is the listed process, and not another that got its pid.
+        let still = Set(self.numbers("cgroup.procs"))
+        for (pid, descriptor) in held {
+            guard descriptor >= 0 else {
+                if still.contains(pid) { _ = Glibc.kill(pid, SIGKILL) }
+                continue
+            }
+            if still.contains(pid), holdfast_pidfd_signal(descriptor, SIGKILL) != 0 { _ = Glibc.kill(pid, SIGKILL) }
+            close(descriptor)
+        }
+        // A thread whose process is not listed: the signal goes to its whole process.
+        for thread in self.numbers("cgroup.threads") where Self.process(ofThread: thread).map(still.contains) == false {
+            _ = Glibc.kill(thread, SIGKILL)
+        }
+        for child in self.children { child.killListed() }
+    }
+
+    /// The process that a thread belongs to; nil when the thread is gone.
+    private static func process(ofThread thread: Int32) -> Int32? {
+        let lines = (Files.text("/proc/\(thread)/status") ?? "").split(separator: "\n")
+        return lines.first { $0.hasPrefix("Tgid:") }.flatMap { Int32($0.dropFirst(5).drop { $0 == "\t" }) }
+    }
+
+    /// The numbers in one of its files; empty when it cannot be read.
+    private func numbers(_ file: String) -> [Int32] {
+        (Files.text(self.path + "/" + file) ?? "").split(separator: "\n").compactMap { Int32($0) }
     }
 
     /// Sends SIGKILL until nothing is left, at most until `deadline`; true when it is empty for certain.

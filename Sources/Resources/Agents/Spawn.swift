@@ -156,11 +156,16 @@ public struct ProcessIdentity: Equatable, Sendable {
         self.startTime = startTime
     }
 
-    /// The process that has this pid now; nil when there is none or it is a zombie.
+    /// The process that has this pid now; nil when there is none or no thread of it lives.
+    ///
+    /// The state in `stat` is that of the main thread alone: a process whose main thread has ended is shown as a zombie
+    /// while its other threads run on.
     public init?(pid: Int32) {
         guard let text = Files.text("/proc/\(pid)/stat"), let name = text.lastIndex(of: ")") else { return nil }
         let fields = text[text.index(after: name)...].split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X", let start = UInt64(fields[19]) else { return nil }
+        guard fields.count > 19, let start = UInt64(fields[19]), let threads = Int(fields[17]) else { return nil }
+        let isMainThreadOver = fields[0] == "Z" || fields[0] == "X"
+        if isMainThreadOver, threads < 2 { return nil }
         self.init(pid: pid, startTime: start)
     }
 

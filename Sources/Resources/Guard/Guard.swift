@@ -27,7 +27,7 @@ public enum Guard {
         }
     }
 
-    /// Runs until it is told to go (SIGTERM) and may: exit code 0. A second guard for the same run directory leaves
+    /// Runs until it is told to go (SIGTERM), and then until it may: exit code 0. A second guard for the same run directory leaves
     /// with 4, one that cannot work with 1; the reason is on standard error and in `guard.log`.
     public static func run(_ options: Options) -> Never {
         let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
@@ -50,18 +50,23 @@ public enum Guard {
             runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
             watchdog: self.watchdog(options, log), log: { log.write($0, at: clock()) })
         log.write("watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
+        // Whoever ends a machine asks once: the word is remembered until the guard may go.
+        var isToldToGo = false
         while true {
             let pause = loop.look(at: clock())
-            var request = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
-            // Rounded up, so that the look at the lease's end comes just after it and not just before.
-            _ = poll(&request, 1, Int32(clamping: (pause.nanoseconds + 999_999) / 1_000_000))
-            guard request.revents != 0, holdfast_take_signal(signals) == SIGTERM else { continue }
-            if loop.mayLeave(at: clock()) {
+            if isToldToGo, loop.mayLeave(at: clock()) {
                 log.write("told to go; no lease is held and nothing runs", at: clock())
                 loop.disarm()
                 exit(0)
             }
-            log.write("told to go, and stays: a lease is held or groups run; stop the groups first", at: clock())
+            var request = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
+            // Rounded up, so that the look at the lease's end comes just after it and not just before.
+            _ = poll(&request, 1, Int32(clamping: (pause.nanoseconds + 999_999) / 1_000_000))
+            guard request.revents != 0, holdfast_take_signal(signals) == SIGTERM else { continue }
+            isToldToGo = true
+            if !loop.mayLeave(at: clock()) {
+                log.write("told to go: leaves once no lease is held and nothing runs", at: clock())
+            }
         }
     }
 

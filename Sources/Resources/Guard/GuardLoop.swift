@@ -78,7 +78,13 @@ struct GuardLoop {
             self.complained = now
             self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
-        return .milliseconds(2)
+        return Self.pause(killingFor: now.since(self.began ?? now))
+    }
+
+    /// What dies does so within milliseconds. What does not (a process that hangs in the kernel) is looked at more and more
+    /// seldom, so that a guard with real-time priority leaves the machine the time to help it die.
+    static func pause(killingFor time: Span) -> Span {
+        max(.milliseconds(2), min(.milliseconds(100), time / 10))
     }
 
     /// Rule L12: w + ε ≤ G. Where the watchdog's timeout is longer than the grace, as most devices count whole seconds, the
