@@ -79,8 +79,8 @@ extension ClusterState {
     ) {
         self.events.append(
             ClusterEvent(
-                index: index, wallMilliseconds: self.wallMilliseconds, sentence: sentence, rule: rule, group: group,
-                node: node))
+                index: index, wallMilliseconds: self.wallMilliseconds,
+                sentence: ForeignText.line(sentence, limit: 1000), rule: rule, group: group, node: node))
         if self.events.count > Self.eventsMaximum { self.events.removeFirst(self.events.count - Self.eventsMaximum) }
     }
 

@@ -81,7 +81,7 @@ public struct GroupFailure: Equatable, Sendable {
     /// All fields.
     public init(resource: ResourceName, reason: String, isFatal: Bool) {
         self.resource = resource
-        self.reason = reason
+        self.reason = ForeignText.line(reason, limit: 600)
         self.isFatal = isFatal
     }
 }

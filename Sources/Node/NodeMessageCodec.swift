@@ -146,16 +146,17 @@ extension NodeSummary {
             isGuarded: try reader.bool(),
             groups: try reader.list { (reader) throws(CodecError) in
                 Group(
-                    name: try reader.group(), epoch: try reader.epoch(), phase: try reader.string(),
+                    name: try reader.group(), epoch: try reader.epoch(), phase: ForeignText.line(try reader.string()),
                     resources: try reader.list { (reader) throws(CodecError) in
                         Resource(
-                            name: ResourceName(try reader.string()), state: try reader.string(),
-                            reason: try reader.string(), checkedAge: try reader.span())
+                            name: ResourceName(try reader.string()), state: ForeignText.line(try reader.string()),
+                            reason: ForeignText.line(try reader.string(), limit: 600), checkedAge: try reader.span())
                     })
             },
             volumes: try reader.list { (reader) throws(CodecError) in
                 Volume(
-                    name: VolumeName(try reader.string()), role: try reader.string(), epoch: try reader.epoch(),
+                    name: VolumeName(try reader.string()), role: ForeignText.line(try reader.string()),
+                    epoch: try reader.epoch(),
                     dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
                     sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),
                     peers: try reader.list { (reader) throws(CodecError) in

@@ -52,6 +52,44 @@ import Testing
         #expect(bench.record(service) == nil)
     }
 
+    @Test func `a check that hangs during the start is given up and asked again`() async throws {
+        let bench = try Workbench()
+        let asked = bench.directory + "/asked"
+        var service = bench.resource(
+            "db", "exec",
+            ["command": "sleep 1000", "check": "test -e \(asked) || { touch \(asked); exec sleep 1000; }"])
+        service.monitorTimeout = .milliseconds(200)
+        #expect(await bench.call(.start, service) == .success)
+        #expect(Files.exists(asked))
+    }
+
+    @Test(.timeLimit(.minutes(5)))
+    func `what a lost main process leaves behind does not get the whole time of a stop`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource(
+            "db", "exec", ["command": "(trap '' TERM; while true; do sleep 0.1; done) & while true; do sleep 1; done"])
+        #expect(await bench.call(.start, service) == .success)
+        kill(try #require(bench.record(service)).pid, SIGKILL)
+        _ = await bench.exits.first()
+        #expect(await bench.call(.stop, service, timeout: .seconds(3600)) == .success)
+        #expect(try !bench.cgroup(service).isPopulated())
+    }
+
+    @Test func `a check that prints much, or controls, gives one short line`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": "sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        for print in ["head -c 60000 /dev/zero | tr '\\0' x", "printf '\\033[2Jx\\r\\nlast\\033[H\\r\\n'"] {
+            let checked = bench.resource("db", "exec", ["command": "sleep 1000", "check": "\(print); exit 1"])
+            guard case .failed(let reason, _) = await bench.call(.monitor, checked) else {
+                Issue.record("the check did not fail")
+                return
+            }
+            #expect(reason.count < 300 && reason.unicodeScalars.allSatisfy { $0.value >= 32 }, "\(reason)")
+            #expect(reason.hasSuffix("…") || reason.hasSuffix("last\\x1b[H"), "\(reason)")
+        }
+    }
+
     @Test func `a check that hangs is killed with what it started`() async throws {
         let bench = try Workbench()
         let service = bench.resource("db", "exec", ["command": "sleep 1000"])

@@ -63,10 +63,43 @@ import Testing
         return bench
     }
 
+    @Test func `two groups may have a resource of one name, and stop only their own`() async throws {
+        let bench = try self.bench(
+            agent: """
+                pid=$OCF_RESKEY_run/$OCF_RESOURCE_INSTANCE.pid
+                case $1 in
+                start) [ -e $pid ] || { setsid sleep 1000 >/dev/null 2>&1 & echo $! >$pid; } ;;
+                stop) [ -e $pid ] && kill $(cat $pid) && rm $pid ;;
+                monitor) [ -e $pid ] && kill -0 $(cat $pid) || exit 7 ;;
+                esac
+                exit 0
+
+                """)
+        let resource = bench.resource("app", "ocf:test:agent", ["run": bench.directory])
+        #expect(await bench.call(.start, resource, group: "col-e") == .success)
+        #expect(await bench.call(.probe, resource, group: "col-f") == .notRunning)
+        #expect(await bench.call(.start, resource, group: "col-f") == .success)
+        #expect(bench.cgroup(resource, group: "col-f").processes().count == 1)
+        #expect(await bench.call(.stop, resource, group: "col-f") == .success)
+        #expect(await bench.call(.monitor, resource, group: "col-e") == .success)
+        #expect(
+            OCFAgent.instance(GroupName("a-b"), ResourceName("c"))
+                != OCFAgent.instance(GroupName("a"), ResourceName("b-c")))
+    }
+
+    @Test func `an agent cannot rewrite the screen of who looks`() async throws {
+        let bench = try self.bench(
+            agent: "printf 'ocf-exit-reason:\\033[2Jall is well\\r\\n' >&2; exit 1\n")
+        let resource = bench.resource("web", "ocf:test:agent", [:])
+        #expect(
+            await bench.call(.start, resource)
+                == .failed(reason: "agent start: \\x1b[2Jall is well", recovery: .soft))
+    }
+
     @Test func `exit codes say where the action may be tried again`() async throws {
         let bench = try self.bench(agent: "echo noise >&2\necho 'ocf-exit-reason:told so' >&2\nexit $OCF_RESKEY_code\n")
         let classes: [Int: AgentOutcome.Recovery] = [
-            1: .soft, 2: .hard, 3: .hard, 4: .hard, 5: .hard, 6: .fatal, 7: .soft, 9: .soft, 77: .soft,
+            1: .soft, 2: .hard, 3: .hard, 4: .hard, 5: .hard, 6: .hard, 7: .soft, 9: .soft, 77: .soft,
         ]
         for (code, recovery) in classes.sorted(by: { $0.key < $1.key }) {
             let resource = bench.resource("web", "ocf:test:agent", ["code": "\(code)"])
@@ -93,7 +126,7 @@ import Testing
         let seen = try #require(Files.text(file)).split(separator: "\n")
         for line in [
             "OCF_CHECK_LEVEL=10", "OCF_RESKEY_CRM_meta_timeout=20000", "OCF_RESKEY_CRM_meta_interval=5000",
-            "OCF_RESOURCE_INSTANCE=web", "OCF_RESOURCE_TYPE=agent", "OCF_RESOURCE_PROVIDER=test", "LC_ALL=C",
+            "OCF_RESOURCE_INSTANCE=orders_web", "OCF_RESOURCE_TYPE=agent", "OCF_RESOURCE_PROVIDER=test", "LC_ALL=C",
             "OCF_ROOT=\(bench.environment.ocfRoot)", "OCF_RA_VERSION_MAJOR=1",
         ] {
             #expect(seen.contains(Substring(line)), "\(line) is missing")

@@ -21,6 +21,7 @@ final class DriverLog: Sendable {
     }
 
     private static let linesMaximum = 4000
+    private static let lengthMaximum = 2000
     private let state = WaitingLock(State())
 
     /// Starts the writing thread.
@@ -45,6 +46,7 @@ final class DriverLog: Sendable {
 
     /// Writes one line soon.
     func write(_ level: Level, _ text: String) {
+        let text = ForeignText.line(text, limit: Self.lengthMaximum)
         let line = "\(Self.stamp(MachineClock.wallMilliseconds)) \(level.rawValue): \(text)\n"
         self.state.change { state in
             if state.lines.count < Self.linesMaximum { state.lines.append(line) } else { state.dropped += 1 }

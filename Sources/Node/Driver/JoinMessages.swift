@@ -35,7 +35,8 @@ struct JoinQuestion: Equatable, Sendable {
         self.secret = try reader.data()
         self.request = try reader.string()
         self.about = JoiningNode(
-            name: try reader.string(), site: try reader.string(), address: try reader.string(),
+            name: ForeignText.line(try reader.string()), site: ForeignText.line(try reader.string()),
+            address: ForeignText.line(try reader.string()),
             isWitness: try reader.bool())
         try reader.finish()
     }
@@ -94,7 +95,7 @@ enum JoinAnswer: Equatable, Sendable {
                             node: NodeID(try reader.uint32()), name: try reader.string(),
                             address: try reader.string())
                     }))
-        case 2: self = .refused(try reader.string())
+        case 2: self = .refused(ForeignText.line(try reader.string(), limit: 600))
         default: throw .invalid(field: "join answer", offset: reader.offset)
         }
         try reader.finish()

@@ -213,7 +213,7 @@ final class VolumeServerHandle: Sendable {
         guard let file = FileHandle(forReadingAtPath: path), let size = try? file.seekToEnd() else { return nil }
         try? file.seek(toOffset: size > 2048 ? size - 2048 : 0)
         let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
-        return text.split(separator: "\n").last.map(String.init)
+        return ForeignText.lastLines(text)
     }
 
     private func launch(_ launch: VolumeServerLaunch, _ cgroup: ControlGroup) -> Int32 {

@@ -150,7 +150,7 @@ public final class AgentRunner: Sendable {
             call: call, environment: self.environment, records: self.records, watcher: self.watcher,
             spawner: self.spawner,
             cancel: pending.cancel, deadline: self.environment.clock() + call.timeout)
-        return self.agent(call.resource.agent).run(context)
+        return self.agent(call.resource.agent).run(context).asOneLine
     }
 
     private func agent(_ name: String) -> any ResourceAgent {

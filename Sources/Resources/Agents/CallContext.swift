@@ -25,11 +25,9 @@ struct CommandResult {
     var errors: String
 
     var succeeded: Bool { self.end == .exited(0) }
-    /// The last line of its errors, or of its output, or how it ended.
+    /// How it ended, with the last line of its errors, or of its output.
     var reason: String {
-        let lines = (self.output + "\n" + self.errors).split(separator: "\n")
-        let last = lines.last { !$0.allSatisfy(\.isWhitespace) }
-        return last.map { "\(self.end): \($0)" } ?? self.end.description
+        ForeignText.lastLines(self.output + "\n" + self.errors).map { "\(self.end): \($0)" } ?? self.end.description
     }
 }
 

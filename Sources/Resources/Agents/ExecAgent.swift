@@ -6,6 +6,8 @@ import Glibc
 struct ExecAgent: ResourceAgent {
     /// Without a check, a service that lives this long counts as started.
     private static let settling = Span.milliseconds(100)
+    /// How long the rest of a service whose main process is gone may take to end by itself.
+    private static let remnantPatience = Span.seconds(3)
     /// Left over from a stop's time for the kill.
     private static func killReserve(_ timeout: Span) -> Span { min(.seconds(2), timeout / 5) }
 
@@ -100,7 +102,9 @@ struct ExecAgent: ResourceAgent {
             if try context.wait(until: context.environment.clock() + pause, for: process.descriptor) {
                 throw self.early(process, context)
             }
-            if try self.runCheck(check, user: user, context).succeeded { return }
+            // One check that hangs (a service that accepts and does not answer yet) must not use up the whole start.
+            let limit = context.call.resource.monitorTimeout
+            if try self.runCheck(check, user: user, context, timeout: limit).succeeded { return }
             pause = min(pause * 2 + .milliseconds(10), .milliseconds(100))
         }
     }
@@ -116,8 +120,11 @@ struct ExecAgent: ResourceAgent {
     func stop(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         context.watcher.expectEnd(context.key)
         let clock = context.environment.clock
-        let graceful = clock() + context.left(reserve: Self.killReserve(context.call.timeout))
         let record = context.records.service(context.call.group, context.call.resource.name)
+        var patience = context.left(reserve: Self.killReserve(context.call.timeout))
+        // What lost its main process is broken already: what is left of it gets a moment, not the whole time of a stop.
+        if record?.identity.isAlive != true { patience = min(patience, Self.remnantPatience) }
+        let graceful = clock() + patience
         if let record, record.identity.isAlive { try self.askToStop(record, until: graceful, context) }
         if !context.cgroup.waitUntilEmpty(until: min(graceful, clock() + .milliseconds(100)), clock: clock) {
             self.insist(record, until: graceful, context)
@@ -185,11 +192,11 @@ struct ExecAgent: ResourceAgent {
     }
 
     private func runCheck(
-        _ check: String, user: UserIdentity?, _ context: CallContext
+        _ check: String, user: UserIdentity?, _ context: CallContext, timeout: Span? = nil
     ) throws(CallInterruption) -> CommandResult {
         try context.run(
             ["/bin/sh", "-c", check], environment: self.environment(context, user: user),
-            directory: context.parameter("directory"), user: user)
+            directory: context.parameter("directory"), user: user, timeout: timeout)
     }
 
     private func user(_ context: CallContext) throws(CallInterruption) -> UserIdentity? {

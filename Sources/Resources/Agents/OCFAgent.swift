@@ -77,11 +77,11 @@ struct OCFAgent: ResourceAgent {
         return self.classify(result, action: action, recurring: interval.map { $0 > .zero } ?? false)
     }
 
-    /// The recovery classes as Pacemaker's code has them, not as its table prints them.
+    /// The recovery classes as Pacemaker's code has them, not as its table prints them, but for 6.
     private func classify(_ result: CommandResult, action: String, recurring: Bool) -> AgentOutcome {
         let prefix = "ocf-exit-reason:"
-        let said = result.errors.split(separator: "\n").last { $0.hasPrefix(prefix) }.map {
-            String($0.dropFirst(prefix.count))
+        let said = ForeignText.lines(result.errors).last { $0.hasPrefix(prefix) }.map {
+            ForeignText.line($0.dropFirst(prefix.count))
         }
         guard case .exited(let code) = result.end else {
             return .failed(reason: "\(self.type) \(action) \(result.end)", recovery: .soft)
@@ -94,9 +94,10 @@ struct OCFAgent: ResourceAgent {
             return action == "monitor" ? .notRunning : .failed(reason: reason, recovery: .soft)
         case 8: return action == "monitor" ? .success : .failed(reason: reason, recovery: .soft)
         case 190, 191: return .degraded(reason: reason)
-        case 2, 4, 5: return .failed(reason: reason, recovery: .hard)
+        // 6 says that no node could do better, but agents also say it of what differs from node to node, such as the name
+        // of an interface: another node is asked before the group is given up.
+        case 2, 4, 5, 6: return .failed(reason: reason, recovery: .hard)
         case 3: return recurring ? .success : .failed(reason: reason, recovery: .hard)
-        case 6: return .failed(reason: reason, recovery: .fatal)
         default: return .failed(reason: reason, recovery: .soft)
         }
     }
@@ -116,6 +117,10 @@ struct OCFAgent: ResourceAgent {
         }
     }
 
+    /// What the agent calls the resource. Agents name files, sockets and containers after it, so it is unique in the
+    /// cluster, and must never change. (OCF API 1.1) No name holds a `_`, so no two pairs of names are written alike.
+    static func instance(_ group: GroupName, _ resource: ResourceName) -> String { "\(group)_\(resource)" }
+
     private func environment(_ action: String, interval: Span?, _ context: CallContext) -> [String: String] {
         let resource = context.call.resource
         var variables = CallContext.toolEnvironment
@@ -125,7 +130,7 @@ struct OCFAgent: ResourceAgent {
         variables["OCF_ROOT"] = context.environment.ocfRoot
         variables["OCF_RA_VERSION_MAJOR"] = "1"
         variables["OCF_RA_VERSION_MINOR"] = "1"
-        variables["OCF_RESOURCE_INSTANCE"] = resource.name.rawValue
+        variables["OCF_RESOURCE_INSTANCE"] = Self.instance(context.call.group, resource.name)
         variables["OCF_RESOURCE_TYPE"] = self.type
         variables["OCF_RESOURCE_PROVIDER"] = self.provider
         variables["OCF_EXIT_REASON_PREFIX"] = "ocf-exit-reason:"
@@ -161,7 +166,9 @@ struct OCFAgent: ResourceAgent {
                 let address = InterfaceAddress(text, bare: true)
             {
                 let cidr = text.contains("/") ? text : "\(text)/\(address.prefix)"
-                try context.records.write(.addresses, holding([cidr, "*"]))
+                // A label of the interface, `eth0:1`, is part of the parameter, not of the interface's name.
+                let interface = context.parameter("nic").flatMap { $0.split(separator: ":").first.map(String.init) }
+                try context.records.write(.addresses, holding([cidr, interface ?? "*"]))
             }
             if self.type == "Filesystem", let directory = context.parameter("directory") {
                 try context.records.write(

@@ -45,3 +45,18 @@ struct UnknownAgent: ResourceAgent {
     func monitor(_ context: CallContext) -> AgentOutcome { self.outcome }
     func probe(_ context: CallContext) -> AgentOutcome { .notRunning }
 }
+
+extension AgentOutcome {
+    /// A reason bounds its own quotations; this bounds the whole of it, whatever it quotes.
+    private static let reasonMaximum = 600
+
+    /// The same with a reason that can be shown and stored anywhere.
+    var asOneLine: AgentOutcome {
+        switch self {
+        case .degraded(let reason): .degraded(reason: ForeignText.line(reason, limit: Self.reasonMaximum))
+        case .failed(let reason, let recovery):
+            .failed(reason: ForeignText.line(reason, limit: Self.reasonMaximum), recovery: recovery)
+        case .success, .notRunning, .timedOut: self
+        }
+    }
+}

@@ -1,3 +1,4 @@
+import Basis
 import Glibc
 
 /// What a service prints. It writes into the file itself, so that the log goes on when the daemon does not.
@@ -24,12 +25,8 @@ struct ServiceLog {
         truncate(self.path, 0)
     }
 
-    /// The last line that is not blank, at most 300 characters.
-    var lastLine: String? {
-        guard let tail = self.tail(2048) else { return nil }
-        let line = tail.split(separator: "\n").last { !$0.allSatisfy(\.isWhitespace) }
-        return line.map { String($0.prefix(300)) }
-    }
+    /// The last line that is not blank, bounded and without control characters.
+    var lastLine: String? { self.tail(2048).flatMap { ForeignText.lastLines($0) } }
 
     private var size: off_t {
         var info = stat()
