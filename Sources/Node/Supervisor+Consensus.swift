@@ -45,6 +45,7 @@ extension Supervisor {
         _ raft: inout Raft.Effects, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         for note in raft.notes { effects.append(.note(note)) }
+        if !raft.violations.isEmpty { self.accuse(raft.violations, at: now, into: &effects) }
         for outbound in raft.messagesNow {
             self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
         }
@@ -62,7 +63,7 @@ extension Supervisor {
     }
 
     private mutating func apply(_ entry: Entry, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard entry.mark.index > self.state.appliedIndex else { return }
+        guard entry.mark.index > self.state.appliedIndex, self.unreadable == nil else { return }
         self.appliedTerm = entry.mark.term
         switch entry.payload {
         case .empty:
@@ -75,7 +76,7 @@ extension Supervisor {
         case .command(let bytes):
             let command: LogCommand
             do { command = try LogCommand(decoding: bytes) } catch {
-                preconditionFailure("entry \(entry.mark) cannot be decoded (\(error)): is this node too old?")
+                return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
             }
             let outcome = self.state.apply(command, at: entry.mark.index)
             self.derive()
@@ -105,7 +106,7 @@ extension Supervisor {
         do {
             self.state = try ClusterState(decoding: snapshot.data)
         } catch {
-            preconditionFailure("snapshot \(snapshot.mark) cannot be decoded (\(error)): is this node too old?")
+            return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }
         self.derive()
         self.appliedTerm = snapshot.mark.term
@@ -119,7 +120,7 @@ extension Supervisor {
     private mutating func compactIfLong(at now: Tick, into effects: inout [SupervisorEffect]) {
         let applied = self.state.appliedIndex
         let due = self.consensus.snapshotIndex.rawValue + self.consensus.settings.entriesBetweenSnapshots
-        guard applied.rawValue >= due else { return }
+        guard self.unreadable == nil, applied.rawValue >= due else { return }
         let snapshot = Snapshot(
             mark: LogMark(term: self.appliedTerm, index: applied), membership: self.appliedMembership,
             membershipIndex: self.appliedMembershipIndex, data: self.state.encoded)
@@ -170,6 +171,8 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         if via == sender { self.reachability.heard(via, at: now) }
+        if case .raft = message, self.isDistrusted(sender, startCounter) { return }
+        self.presentStart = startCounter
         if self.isRolledBack(sender, startCounter, at: now) {
             switch message {
             case .raft, .renewed, .voterReport:

@@ -9,7 +9,7 @@ extension Supervisor {
     private static let replanInterval = Span.milliseconds(1000)
 
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let leadership = self.leadership, self.consensus.outline.isLeader,
+        guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
             self.state.appliedIndex >= leadership.index, now >= min(self.planFrom, self.nextPlanAt)
         else { return }
         let detection = self.state.policy.timing.detection
@@ -215,7 +215,7 @@ extension Supervisor {
     mutating func proposeForwarded(
         _ command: LogCommand, from node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let leadership = self.leadership, self.consensus.outline.isLeader,
+        guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
             self.state.appliedIndex >= leadership.index
         else { return }
         if case .admit(let subject, let bootID, _) = command.command, let record = self.state.node(subject),

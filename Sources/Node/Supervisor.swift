@@ -94,9 +94,15 @@ public struct Supervisor: Sendable {
     public var wallMilliseconds: UInt64 = 0
     /// The applied state is surely not older than this daemon's start. (Rule L10)
     public internal(set) var isCaughtUp = false
+    /// Peers that said what no correct peer can say. (`Violation`)
+    public internal(set) var distrusted: [Distrust] = []
+    /// What of the log this release cannot read; nothing after it is applied.
+    public internal(set) var unreadable: String?
     /// The guard's last look.
     public internal(set) var guardSeenAt = Tick.zero
 
+    /// The start counter of the message that is being taken.
+    var presentStart: UInt64 = 0
     var appliedMembership: Membership
     var appliedMembershipIndex: LogIndex
     var appliedTerm = Term.zero

@@ -98,8 +98,6 @@ extension Consensus {
     /// Leader: a peer's durable log agrees up to `match`.
     mutating func accepted(match: LogIndex, by sender: NodeID, into effects: inout Effects) {
         guard let position = self.heardPeer(sender) else { return }
-        precondition(
-            match <= self.log.last.index, "\(sender) holds \(match), which was never sent: \(self.summary)")
         let advanced = match > self.leading.peers[position].match
         if advanced { self.leading.peers[position].match = match }
         let known = self.leading.peers[position].match
@@ -133,10 +131,21 @@ extension Consensus {
             return
         }
         let match = self.leading.peers[position].match
+        if hint.index > previous, case .replicate = self.leading.peers[position].state, previous <= match {
+            // The peer's log begins after `previous`: it agrees with what is committed, and goes on from there.
+            self.leading.peers[position].probe(from: hint.index.next)
+            self.ship(to: position, insist: true, into: &effects)
+            return
+        }
         switch self.leading.peers[position].state {
         case .snapshot: return
         case .replicate: guard previous > match else { return }  // Pitfall L3
         case .probe: guard previous == self.leading.peers[position].next.previous, previous > match else { return }
+        }
+        if hint.index > previous {
+            self.leading.peers[position].probe(from: hint.index.next)
+            self.ship(to: position, insist: true, into: &effects)
+            return
         }
         let reach = min(hint.index, previous.previous)
         let guess = self.log.lastMark(atOrBefore: reach, term: hint.term)?.index ?? self.log.base.index.previous
@@ -251,12 +260,8 @@ extension Consensus {
     mutating func appendRequested(
         previous: LogMark, entries: [Entry], commit: LogIndex, by sender: NodeID, into effects: inout Effects
     ) {
-        if previous.index < self.commitIndex {
-            // An old message; what is committed agrees with every leader's log. (Pitfall L16)
-            self.noteAgreed(self.commitIndex)
-            self.promise(.appendAccepted(match: self.commitIndex), to: sender, into: &effects)
-            return
-        }
+        // An old message is compared like any other: saying that what is committed agrees, without a look, would hide that
+        // it does not. A place before the log's begin cannot be compared; the hint says where it can. (Pitfall L16)
         guard self.log.term(at: previous.index) == previous.term else {
             let reach = min(previous.index, self.log.last.index)
             let hint = self.log.lastMark(atOrBefore: reach, term: previous.term) ?? self.log.base
@@ -266,9 +271,6 @@ extension Consensus {
         for (position, entry) in entries.enumerated() {
             if let term = self.log.term(at: entry.mark.index) {
                 if term == entry.mark.term { continue }
-                precondition(
-                    entry.mark.index > self.commitIndex,
-                    "\(sender) replaces the committed entry \(entry.mark.index): \(self.summary)")
                 effects.notes.append("cuts its log from \(LogMark(term: term, index: entry.mark.index)) on")
                 self.log.truncate(from: entry.mark.index)
                 self.durability.cut(from: entry.mark.index)

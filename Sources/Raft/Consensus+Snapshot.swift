@@ -62,7 +62,8 @@ extension Consensus {
         _ chunk: Message.SnapshotChunk, from sender: NodeID, into effects: inout Effects
     ) {
         if chunk.mark.index <= self.commitIndex {
-            self.promise(.appendAccepted(match: self.commitIndex), to: sender, into: &effects)
+            // What the leader's snapshot covers is committed there too; more was not compared.
+            self.promise(.appendAccepted(match: chunk.mark.index), to: sender, into: &effects)
             return
         }
         if self.log.term(at: chunk.mark.index) == chunk.mark.term {

@@ -138,6 +138,10 @@ public struct Consensus: Sendable {
 
     mutating func receive(_ message: Message, from sender: NodeID, into effects: inout Effects) {
         guard sender != self.id else { return }
+        if let violation = self.violation(in: message, from: sender) {
+            effects.violations.append(.init(node: sender, violation: violation))
+            return
+        }
         if message.term > self.term, !self.adopt(message, from: sender, into: &effects) { return }
         if message.term < self.term, self.answerOld(message, from: sender, into: &effects) { return }
         switch message.body {

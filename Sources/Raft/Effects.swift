@@ -19,6 +19,19 @@ public struct Effects: Sendable {
         }
     }
 
+    /// A peer that broke Raft's rules.
+    public struct Accusation: Equatable, Sendable {
+        /// Who said it.
+        public var node: NodeID
+        /// What is wrong with it.
+        public var violation: Violation
+        /// Combines both parts.
+        public init(node: NodeID, violation: Violation) {
+            self.node = node
+            self.violation = violation
+        }
+    }
+
     /// An input that was refused; nothing of it is in the log.
     public struct Dropped: Equatable, Sendable {
         /// What was asked for.
@@ -57,6 +70,8 @@ public struct Effects: Sendable {
     public var rejectedReads: [UInt64] = []
     /// What was refused.
     public var dropped: [Dropped] = []
+    /// What peers said that they cannot say; those messages were dropped. (`Violation`)
+    public var violations: [Accusation] = []
     /// What happened, for the log.
     public var notes: [String] = []
 
@@ -69,6 +84,7 @@ public struct Effects: Sendable {
         if case .some = self.installed { return false }
         return self.messagesAfterPersist.isEmpty && self.committed.isEmpty && self.reads.isEmpty
             && self.rejectedReads.isEmpty && self.dropped.isEmpty && self.notes.isEmpty
+            && self.violations.isEmpty
     }
 
     /// Forgets everything.
@@ -85,6 +101,7 @@ public struct Effects: Sendable {
         clear(&self.reads)
         clear(&self.rejectedReads)
         clear(&self.dropped)
+        clear(&self.violations)
         clear(&self.notes)
     }
 

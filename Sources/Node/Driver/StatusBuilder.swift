@@ -92,6 +92,10 @@ struct StatusBuilder {
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
+        for distrust in self.view.supervisor.distrusted {
+            found.append("\(self.state.name(of: distrust.node)) is not believed any more: \(distrust.violation)")
+        }
+        if let unreadable = self.view.supervisor.unreadable { found.append("this node: \(unreadable)") }
         for group in groups where ![.running, .stopped].contains(group.state) {
             found.append(
                 "group \(group.name) is \(group.state.rawValue)\(group.reason.isEmpty ? "" : ": \(group.reason)")")

@@ -1,0 +1,56 @@
+import Basis
+import Raft
+
+/// What a peer, or the log, says that cannot be: it costs the message and an alarm, never the daemon.
+extension Supervisor {
+    /// A peer whose consensus messages are no longer listened to.
+    public struct Distrust: Equatable, Sendable {
+        /// The peer.
+        public var node: NodeID
+        /// The start of its log that it concerns: when it starts anew it is listened to again.
+        public var startCounter: UInt64
+        /// What it said.
+        public var violation: Violation
+        /// When.
+        public var at: Tick
+    }
+
+    /// Takes note of what a peer cannot have said; from now on its consensus messages are dropped.
+    mutating func accuse(
+        _ accusations: [Raft.Effects.Accusation], at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        for accusation in accusations {
+            self.distrusted.removeAll { $0.node == accusation.node }
+            self.distrusted.append(
+                Distrust(
+                    node: accusation.node, startCounter: self.presentStart, violation: accusation.violation, at: now))
+            self.distrusted.sort { $0.node < $1.node }
+            effects.append(
+                .note(
+                    "ALARM: \(self.state.name(of: accusation.node)) is not believed any more: "
+                        + "\(accusation.violation); compare the logs of both nodes before restarting either"))
+        }
+    }
+
+    /// Whether consensus messages of this start of a peer are dropped.
+    @inline(__always)  // A call would copy the whole supervisor.
+    mutating func isDistrusted(_ sender: NodeID, _ startCounter: UInt64) -> Bool {
+        if self.distrusted.isEmpty { return false }
+        self.distrusted.removeAll { $0.node == sender && $0.startCounter != startCounter }
+        return self.distrusted.contains { $0.node == sender }
+    }
+
+    /// A committed entry, or a snapshot, that this release cannot read. The node applies nothing from there on and so knows
+    /// of no later life, assignment or configuration; it keeps the log for the others, and leads no more.
+    mutating func stopApplying(
+        _ what: String, _ error: any Error, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard self.unreadable == nil else { return }
+        self.unreadable =
+            "\(what) cannot be read (\(error)): install the release that the other nodes run, then restart this daemon"
+        effects.append(.note("ALARM: \(self.unreadable ?? what)"))
+        if self.consensus.outline.isLeader {
+            self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects)
+        }
+    }
+}
