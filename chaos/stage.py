@@ -49,7 +49,8 @@ class Stage:
                 self.cluster.apply(self.cluster.database_policy(takeover=takeover, size="384MiB"))
             else:
                 self.cluster.apply(self.cluster.service_policy(
-                    takeover=takeover, failback=scenario.policy.get("failback", "false")))
+                    takeover=takeover, failback=scenario.policy.get("failback", "false"),
+                    extra=f"timing: {{ lease: {scenario.policy['lease']} }}\n" if "lease" in scenario.policy else ""))
             self.cluster.wait_running(180)
             self.history = os.path.join(self.lab.directory, "rows")
             self.reference = os.path.join(self.lab.directory, "reference")

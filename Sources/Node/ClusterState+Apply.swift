@@ -59,6 +59,11 @@ extension ClusterState {
         self.policy = policy
         self.policyText = text
         self.policyIndex = index
+        // Rule L5.1: who lives on may go by what was in force before, for as long as it has not applied this.
+        for place in self.nodes.indices {
+            self.nodes[place].longestLease = max(self.nodes[place].longestLease, policy.timing.leaseDuration)
+            self.nodes[place].longestGrace = max(self.nodes[place].longestGrace, policy.timing.leaseGrace)
+        }
         self.groups += policy.groups.filter { self.group($0.name) == nil }.map { group in
             var record = GroupRecord(name: group.name)
             record.since = self.clusterMilliseconds

@@ -106,6 +106,8 @@ extension ClusterState {
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
         record.startCounter = startCounter
+        record.longestLease = self.policy.timing.leaseDuration
+        record.longestGrace = self.policy.timing.leaseGrace
         record.since = self.clusterMilliseconds
         self.nodes[place] = record
         self.note(

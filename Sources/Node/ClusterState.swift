@@ -64,6 +64,10 @@ public struct ClusterState: Equatable, Sendable {
         public var bootID: String
         /// The highest start counter of its log. (Rule E2)
         public var startCounter: UInt64
+        /// The longest D that was in force since this life began: no renewal of it can carry more. (Rule L5.1)
+        public var longestLease = Span.zero
+        /// The longest G that was in force since this life began. (Rule L5.1)
+        public var longestGrace = Span.zero
         /// An operator wants it empty.
         public var isDrained: Bool
         /// Cluster time of the last change of `standing`.

@@ -63,6 +63,8 @@ extension ClusterState.NodeRecord {
         writer.uint64(self.incarnation.rawValue)
         writer.string(self.bootID)
         writer.uint64(self.startCounter)
+        writer.span(self.longestLease)
+        writer.span(self.longestGrace)
         writer.bool(self.isDrained)
         writer.uint64(self.since)
     }
@@ -80,8 +82,8 @@ extension ClusterState.NodeRecord {
         }
         return Self(
             id: id, about: about, standing: standing, incarnation: Incarnation(try reader.uint64()),
-            bootID: try reader.string(), startCounter: try reader.uint64(), isDrained: try reader.bool(),
-            since: try reader.uint64())
+            bootID: try reader.string(), startCounter: try reader.uint64(), longestLease: try reader.span(),
+            longestGrace: try reader.span(), isDrained: try reader.bool(), since: try reader.uint64())
     }
 }
 

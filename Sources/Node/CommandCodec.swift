@@ -26,16 +26,27 @@ extension LogCommand {
         try reader.finish()
     }
 
+    /// Where the type of the command stands in the bytes of an entry.
+    private static let typeOffset = 4 + 4 * 8
+
     /// Whether these bytes of an entry hold a `suspect`, without reading the rest of them.
     static func isSuspicion(_ bytes: [UInt8]) -> Bool {
-        let header = 4 + 4 * 8
-        return bytes.count > header && bytes[header] == Command.suspectType
+        bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.suspectType
+    }
+
+    /// The D of the policy in these bytes of an entry, without reading the rest of them; nil when they hold no `configure`.
+    static func configuredLease(_ bytes: [UInt8]) -> Span? {
+        guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.configureType else { return nil }
+        var reader = ByteReader(Array(bytes[(self.typeOffset + 1)...]))
+        return try? ClusterPolicy.decodeTiming(from: &reader).leaseDuration
     }
 }
 
 extension Command {
     /// The type byte of `suspect`.
     static let suspectType: UInt8 = 4
+    /// The type byte of `configure`.
+    static let configureType: UInt8 = 8
 
     /// Appends a type byte and the fields.
     public func encode(into writer: inout ByteWriter) {
@@ -65,7 +76,7 @@ extension Command {
             writer.suspicion(7, node, incarnation, suspectedAt)
             writer.uint64(fencingBeganAfter.rawValue)
         case .configure(let policy, let text, let expectedIndex):
-            writer.uint8(8)
+            writer.uint8(Self.configureType)
             policy.encode(into: &writer)
             writer.string(text)
             writer.uint64(expectedIndex.rawValue)

@@ -162,16 +162,14 @@ public struct LeaseVoter: Equatable, Sendable {
     }
 
     private let startedAt: Tick
-    private let startDuration: Span
     /// When the latest membership entry was applied; the start, before any was.
     public private(set) var membershipChangedAt: Tick
     private var promises: [Promise] = []
     private var heard: [(node: NodeID, at: Tick)] = []
 
     /// A restarted voter counts as having answered everybody at its start. (Rule L5)
-    public init(startedAt: Tick, duration: Span) {
+    public init(startedAt: Tick) {
         self.startedAt = startedAt
-        self.startDuration = duration
         self.membershipChangedAt = startedAt
     }
 
@@ -224,12 +222,15 @@ public struct LeaseVoter: Equatable, Sendable {
 
     /// The age of the last answer to the node and the D it was given with. To be reported only after the suspicion
     /// is in the durable log. (Rule L5)
-    public func answerAge(of node: NodeID, at now: Tick) -> (age: Span, duration: Span) {
+    ///
+    /// What an earlier life of the daemon answered is forgotten: it counts as answered at the start, with `longest`, the
+    /// longest D that a renewal of this life of the node can have carried. (Rule L5.1)
+    public func answerAge(of node: NodeID, at now: Tick, longest: Span) -> (age: Span, duration: Span) {
         let floor = max(self.startedAt, self.membershipChangedAt)
         guard let promise = self.promises.first(where: { $0.node == node }) else {
-            return (now.since(floor), self.startDuration)
+            return (now.since(floor), longest)
         }
         if promise.at >= floor { return (now.since(promise.at), promise.duration) }
-        return (now.since(floor), max(promise.duration, self.startDuration))
+        return (now.since(floor), max(promise.duration, longest))
     }
 }

@@ -18,6 +18,12 @@ extension ClusterPolicy {
         writer.list(self.groups) { $1.encode(into: &$0) }
     }
 
+    /// Reads the beginning of what `encode` wrote.
+    static func decodeTiming(from reader: inout ByteReader) throws(CodecError) -> Timing {
+        _ = try reader.string()
+        return try Timing.decode(from: &reader)
+    }
+
     static func decode(from reader: inout ByteReader) throws(CodecError) -> ClusterPolicy {
         let name = try reader.string()
         let timing = try Timing.decode(from: &reader)

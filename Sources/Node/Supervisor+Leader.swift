@@ -76,7 +76,8 @@ extension Supervisor {
                 // since a report arrived may be added to the age in it.
                 let isOver = membership.hasMajority { voter in
                     guard let (line, since) = line(of: voter), line.suspectedAt == at else { return false }
-                    return min(line.answerAge + since, settled) >= timing.wait(forLease: line.answerDuration)
+                    return min(line.answerAge + since, settled)
+                        >= timing.wait(forLease: line.answerDuration, grace: record.longestGrace)
                 }
                 // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
                 // The node itself counts as hearing itself: with another voter dead, nobody else is left to say so.

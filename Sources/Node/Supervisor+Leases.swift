@@ -115,14 +115,17 @@ extension Supervisor {
         return nil
     }
 
-    /// Reads the suspicions in entries that are appended but not applied.
+    /// Reads the suspicions, and the lengths of leases, in entries that are appended but not applied.
     mutating func refreshTail() {
         let version = (log: self.consensus.outline.logVersion, applied: self.state.appliedIndex)
         guard version != self.tailVersion else { return }
         self.tailVersion = version
         self.tailSuspicions.removeAll(keepingCapacity: true)
+        self.tailLease = .zero
         for entry in self.consensus.entries(after: self.state.appliedIndex) {
-            guard case .command(let bytes) = entry.payload, LogCommand.isSuspicion(bytes),
+            guard case .command(let bytes) = entry.payload else { continue }
+            if let duration = LogCommand.configuredLease(bytes) { self.tailLease = max(self.tailLease, duration) }
+            guard LogCommand.isSuspicion(bytes),
                 let command = try? LogCommand(decoding: bytes),
                 case .suspect(let node, let incarnation) = command.command
             else { continue }
@@ -156,7 +159,9 @@ extension Supervisor {
             guard record.id != self.identity.node, record.standing != .never, record.standing != .lost else { continue }
             let suspicion = self.suspicion(ofNodeAt: place)
             guard silence > detection || suspicion != nil else { continue }
-            let answer = self.voter.answerAge(of: record.id, at: now)
+            // Rule L5.1: a suspicion in this log has every configuration before it that a renewal can rest on.
+            let answer = self.voter.answerAge(
+                of: record.id, at: now, longest: max(record.longestLease, self.tailLease))
             lines.append(
                 VoterReport.Line(
                     node: record.id, incarnation: record.incarnation, silence: silence, suspectedAt: suspicion,

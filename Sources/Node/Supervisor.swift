@@ -114,6 +114,8 @@ public struct Supervisor: Sendable {
     var leadership: Leadership?
     var reports: [Report] = []
     var tailSuspicions: [(node: NodeID, incarnation: Incarnation, index: LogIndex)] = []
+    /// The longest D of a configuration in the same entries. (Rule L5.1)
+    var tailLease = Span.zero
     var tailVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
     var readID: UInt64 = 0
     var readIndex: LogIndex?
@@ -191,7 +193,7 @@ public struct Supervisor: Sendable {
             self.appliedMembership = Membership(voters: [])
             self.appliedMembershipIndex = .zero
         }
-        self.voter = LeaseVoter(startedAt: now, duration: self.state.policy.timing.leaseDuration)
+        self.voter = LeaseVoter(startedAt: now)
         self.reachability = Reachability(node: identity.node)
         // A read's number must not repeat one of an earlier life of the daemon.
         self.readID = identity.nonce & 0x3F_FFFF_FFFF

@@ -69,9 +69,11 @@ public struct Timing: Equatable, Sendable {
     }
 
     /// T ≥ (D+G)(1+ρ)/(1−ρ): how long others wait after their last answer before a node is `lost`. (Rule L6)
-    public func wait(forLease duration: Span) -> Span {
+    ///
+    /// `grace` is the longest G that the node may still go by; never less than this policy's.
+    public func wait(forLease duration: Span, grace: Span = .zero) -> Span {
         // (1+ρ)/(1−ρ) < 1+3ρ for every ρ below a third.
-        (duration + self.leaseGrace).lengthened(partsPerMillion: 3 * self.clockRateErrorPartsPerMillion)
+        (duration + max(grace, self.leaseGrace)).lengthened(partsPerMillion: 3 * self.clockRateErrorPartsPerMillion)
     }
 
     /// Every relation of rule L13 that does not hold, as sentences; empty when all hold.

@@ -29,6 +29,7 @@ public final class Simulation {
         case linkClosed(VolumeLinks.Link, toOwner: Bool)
         case workload
         case fault
+        case pairOfFaults
         case heal
     }
 
@@ -36,6 +37,8 @@ public final class Simulation {
     var random: SeededRandom
     /// How the log is cut into snapshots, the same on every node; drawn apart, so that it shifts no other draw.
     let consensusSettings: Consensus.Settings
+    /// What pairs of faults are drawn from: they leave the other draws of a seed as they are.
+    var pairs: SeededRandom
     var now: UInt64 = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
@@ -75,6 +78,7 @@ public final class Simulation {
         self.consensusSettings = Consensus.Settings(
             snapshotChunkBytes: 500 + Int(drawn.below(4000)), trailingEntries: drawn.below(60),
             entriesBetweenSnapshots: 15 + drawn.below(150))
+        self.pairs = SeededRandom(seed: options.seed ^ 0x7061_6972)
     }
 
     /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
@@ -96,6 +100,7 @@ public final class Simulation {
         let length = self.options.length.nanoseconds
         let calm = self.options.calm.nanoseconds
         self.queue.add(.fault, at: 20_000_000_000)
+        self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
         self.advance(to: length)
         if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.
@@ -171,6 +176,7 @@ public final class Simulation {
             self.handleVolume(event)
         case .workload: self.stepWorkload()
         case .fault: self.injectFault()
+        case .pairOfFaults: self.injectPair()
         case .heal: self.healNetwork()
         }
     }

@@ -191,6 +191,27 @@ extension Outcome {
         #expect(log.state.group(orders)?.assignment == nil)
     }
 
+    @Test func `a life goes by the longest times since it began, a new one by those in force (rule L5.1)`() throws {
+        let log = Log()
+        func setTimes(lease: Span, grace: Span) {
+            var policy = log.state.policy
+            policy.timing.leaseDuration = lease
+            policy.timing.leaseGrace = grace
+            log.run(.configure(policy, text: "", expectedIndex: log.state.policyIndex))
+        }
+        setTimes(lease: .seconds(10), grace: .seconds(3))
+        setTimes(lease: .seconds(2), grace: .seconds(1))
+        // What was in force before is remembered in a snapshot too: the entries are gone by then.
+        let restored = try ClusterState(decoding: log.state.encoded)
+        #expect(restored.node(tok)?.longestLease == .seconds(10))
+        #expect(restored.node(tok)?.longestGrace == .seconds(3))
+        log.lose(tok)
+        log.run(.admit(tok, bootID: "another boot", startCounter: 2))
+        #expect(log.state.node(tok)?.longestLease == .seconds(2))
+        #expect(log.state.node(tok)?.longestGrace == .seconds(1))
+        #expect(log.state.node(osk)?.longestLease == .seconds(10))
+    }
+
     @Test func `a restarted daemon keeps its life and its groups`() {
         let log = Log()
         log.configure()

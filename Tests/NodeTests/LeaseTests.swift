@@ -39,14 +39,14 @@ private final class Holding {
 /// A voter that can be asked inside an expectation.
 private final class Voting {
     var voter: LeaseVoter
-    init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt, duration: .seconds(2)) }
+    init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt) }
     func receive(_ renewal: Renewal, view: LeaseVoter.View, at now: Tick) -> Bool {
         self.voter.receive(renewal, view: view, at: now)
     }
     func membershipChanged(at now: Tick) { self.voter.membershipChanged(at: now) }
     func silence(of node: NodeID, at now: Tick) -> Span { self.voter.silence(of: node, at: now) }
     func answerAge(of node: NodeID, at now: Tick) -> (age: Span, duration: Span) {
-        self.voter.answerAge(of: node, at: now)
+        self.voter.answerAge(of: node, at: now, longest: .seconds(2))
     }
 }
 

@@ -14,6 +14,7 @@ import Testing
 ///     settle                       waits until everybody is admitted and the group runs
 ///     lead b                       hands leadership over
 ///     move b                       an operator wants the group there
+///     lease N                      an operator makes D so many milliseconds
 ///     wait N                       lets N milliseconds pass
 ///     stop a | start a             the daemon, without a trace elsewhere
 ///     restart a [facts] [blank] [boot=X] [counter=N]    a new daemon; `facts`: what ran may still run; `blank`: an empty log
@@ -70,6 +71,13 @@ private final class TrioWorld {
             return try self.show("leader", node)
         case "move":
             self.trio.step(self.trio.leader ?? node, .client(id: 2, .propose(.move(Trio.orders, to: node))))
+        case "lease":
+            let leader = self.trio.leader ?? node
+            guard let state = self.trio.supervisors[leader]?.state else { return ["nobody"] }
+            var policy = state.policy
+            policy.timing.leaseDuration = .milliseconds(UInt64(words.first ?? "") ?? 1750)
+            let command = Command.configure(policy, text: "", expectedIndex: state.policyIndex)
+            self.trio.step(leader, .client(id: 3, .propose(command)))
         case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
         case "stop": self.trio.stopped.insert(node)
         case "start": self.trio.stopped.remove(node)

@@ -74,7 +74,8 @@ private let withoutMutation = [
         for mutation in Self.mutations {
             func find(_ text: String) { findings.append(Finding(path: mutation.path, line: 1, text: text)) }
             if Repository.read(mutation.path).lines.first?.hasPrefix("# ") != true { find("begin with `# ` and why") }
-            if !safetyRules.contains(mutation.rule) { find("no rule \(mutation.rule)") }
+            // A part of a rule, such as L5.1, belongs to it.
+            if !safetyRules.contains(String(mutation.rule.prefix { $0 != "." })) { find("no rule \(mutation.rule)") }
             if !mutation.name.hasPrefix(mutation.rule + "-") { find("its name must begin with \(mutation.rule)-") }
             let parts = (mutation.fields["test"] ?? "").components(separatedBy: ": ")
             let wanted = parts.dropFirst().joined(separator: ": ")
