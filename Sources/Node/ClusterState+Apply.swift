@@ -10,15 +10,15 @@ public enum Outcome: Equatable, Sendable {
 }
 
 extension ClusterState {
-    /// Applies the command of one entry. Entries must come in order, each once.
-    public mutating func apply(_ entry: LogCommand, at index: LogIndex) -> Outcome {
+    /// Applies the command of one entry. Entries must come in order, each once. `term` is the entry's.
+    public mutating func apply(_ entry: LogCommand, at index: LogIndex, term: Term = .zero) -> Outcome {
         precondition(index > self.appliedIndex, "entry \(index) applied after \(self.appliedIndex)")
         self.appliedIndex = index
         self.clusterMilliseconds = max(self.clusterMilliseconds, entry.clusterMilliseconds)
         self.wallMilliseconds = entry.wallMilliseconds
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain:
-            return self.applyNode(entry.command, at: index)
+            return self.applyNode(entry.command, at: index, term: term)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)
         case .absent, .assign, .release, .stopped, .started, .declareAbsent:

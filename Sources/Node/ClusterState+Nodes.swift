@@ -3,7 +3,7 @@ import Resources
 
 /// Births, lives and deaths of nodes. (Rules L4 to L8, L14, E2, E3, B1)
 extension ClusterState {
-    mutating func applyNode(_ command: Command, at index: LogIndex) -> Outcome {
+    mutating func applyNode(_ command: Command, at index: LogIndex, term: Term) -> Outcome {
         switch command {
         case .bootstrap(let clusterID, let clusterName, let node):
             // Rule B1: only one entry can ever found the cluster.
@@ -29,6 +29,7 @@ extension ClusterState {
             return self.update(node, incarnation, "suspect") { state, record in
                 guard record.standing == .trusted else { return "it is not trusted" }
                 record.standing = .suspected(at: index)
+                record.suspicionTerm = term
                 record.since = state.clusterMilliseconds
                 state.note(
                     "\(record.about.name) is silent: a majority hears nothing from it", rule: "L7", at: index,
@@ -87,6 +88,13 @@ extension ClusterState {
             self.nodes[place].startCounter = startCounter
             return .accepted
         }
+        // Rule E3: another boot id is evidence that the old life ended, not proof: a hypervisor may have left the first
+        // machine paused with its lease. It ends as any other does, and the new one waits for that.
+        if !isOver, bootID != record.bootID {
+            return .refused(
+                reason: "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
+                    + "once that has certainly ended")
+        }
         // Rule E2. A counter below the known one is an older disk, or a request that came late; neither proves
         // that the life that is known has ended. Once it is lost, it has.
         let isRolledBack =
@@ -97,10 +105,6 @@ extension ClusterState {
             return .refused(
                 reason: "\(record.about.name) shows start \(startCounter) of its disk, but start "
                     + "\(record.startCounter) is known: it may come back once its present life is lost")
-        }
-        if !isOver {
-            // Rule E3: a new boot id proves that the old incarnation has ended, without waiting.
-            self.endIncarnation(of: node, how: "it was restarted", rule: "E3", at: index)
         }
         record.standing = .trusted
         record.incarnation = Incarnation(index.rawValue)
@@ -130,12 +134,6 @@ extension ClusterState {
             state.endAssignments(of: node, incarnation: incarnation)
             return nil
         }
-    }
-
-    private mutating func endIncarnation(of node: NodeID, how: String, rule: String, at index: LogIndex) {
-        guard let record = self.node(node) else { return }
-        self.note("\(record.about.name) ended its life: \(how)", rule: rule, at: index, node: node)
-        self.endAssignments(of: node, incarnation: record.incarnation)
     }
 
     private mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {

@@ -58,6 +58,8 @@ public struct ClusterState: Equatable, Sendable {
         public var about: JoiningNode
         /// How it stands.
         public var standing: Standing
+        /// The term of the entry that suspects it, while it is suspected. (Rule L5.2)
+        public var suspicionTerm = Term.zero
         /// Its current life.
         public var incarnation: Incarnation
         /// The boot id of that life.

@@ -60,6 +60,7 @@ extension ClusterState.NodeRecord {
             writer.uint64(at.rawValue)
         case .lost: writer.uint8(3)
         }
+        writer.uint64(self.suspicionTerm.rawValue)
         writer.uint64(self.incarnation.rawValue)
         writer.string(self.bootID)
         writer.uint64(self.startCounter)
@@ -81,7 +82,8 @@ extension ClusterState.NodeRecord {
         default: throw .invalid(field: "standing", offset: reader.offset)
         }
         return Self(
-            id: id, about: about, standing: standing, incarnation: Incarnation(try reader.uint64()),
+            id: id, about: about, standing: standing, suspicionTerm: Term(try reader.uint64()),
+            incarnation: Incarnation(try reader.uint64()),
             bootID: try reader.string(), startCounter: try reader.uint64(), longestLease: try reader.span(),
             longestGrace: try reader.span(), isDrained: try reader.bool(), since: try reader.uint64())
     }

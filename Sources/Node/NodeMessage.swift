@@ -27,6 +27,18 @@ public enum NodeMessage: Equatable, Sendable {
     indirect case summary(NodeSummary)
 }
 
+extension NodeMessage {
+    /// Whether the message rests on something that must be durable before it leaves: once the log's disk has failed, it is
+    /// held back. (Rule L5.2)
+    public var restsOnLog: Bool {
+        switch self {
+        case .raft(let message): if case .timeoutNow = message.body { false } else { true }
+        case .voterReport, .renewed: true
+        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .summary: false
+        }
+    }
+}
+
 /// What one voter hears of the other nodes.
 public struct VoterReport: Equatable, Sendable {
     /// What it hears of one node.
@@ -37,8 +49,9 @@ public struct VoterReport: Equatable, Sendable {
         public var incarnation: Incarnation
         /// How long it has been silent.
         public var silence: Span
-        /// The suspicion that this voter has in its durable log, when it has one. (Rule L5)
-        public var suspectedAt: LogIndex?
+        /// The suspicion that this voter has in its durable log, when it has one: term and index, because another leader
+        /// may use the index of an entry that was cut off again. (Rules L5, L5.2)
+        public var suspectedAt: LogMark?
         /// The age of the last answer, meaningful only with `suspectedAt`.
         public var answerAge: Span
         /// The D of that answer. (Rule L9)

@@ -94,7 +94,10 @@ extension VoterReport.Line {
         writer.node(self.node)
         writer.uint64(self.incarnation.rawValue)
         writer.span(self.silence)
-        writer.optional(self.suspectedAt) { $0.uint64($1.rawValue) }
+        writer.optional(self.suspectedAt) { writer, mark in
+            writer.uint64(mark.term.rawValue)
+            writer.uint64(mark.index.rawValue)
+        }
         writer.span(self.answerAge)
         writer.span(self.answerDuration)
     }
@@ -102,7 +105,9 @@ extension VoterReport.Line {
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
         Self(
             node: try reader.node(), incarnation: Incarnation(try reader.uint64()), silence: try reader.span(),
-            suspectedAt: try reader.optional { (reader) throws(CodecError) in LogIndex(try reader.uint64()) },
+            suspectedAt: try reader.optional { (reader) throws(CodecError) in
+                LogMark(term: Term(try reader.uint64()), index: LogIndex(try reader.uint64()))
+            },
             answerAge: try reader.span(), answerDuration: try reader.span())
     }
 }

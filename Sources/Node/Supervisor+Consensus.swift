@@ -78,7 +78,7 @@ extension Supervisor {
             do { command = try LogCommand(decoding: bytes) } catch {
                 return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
             }
-            let outcome = self.state.apply(command, at: entry.mark.index)
+            let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
             self.derive()
             if case .refused(let reason) = outcome {
                 effects.append(.note("entry \(entry.mark.index) was refused: \(reason)"))

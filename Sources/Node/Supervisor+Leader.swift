@@ -75,14 +75,17 @@ extension Supervisor {
                 // Rule L6: a majority has the suspicion, and the youngest of its answers is older than T. Only time
                 // since a report arrived may be added to the age in it.
                 let isOver = membership.hasMajority { voter in
-                    guard let (line, since) = line(of: voter), line.suspectedAt == at else { return false }
+                    guard let (line, since) = line(of: voter),
+                        line.suspectedAt == LogMark(term: record.suspicionTerm, index: at)
+                    else { return false }
                     return min(line.answerAge + since, settled)
                         >= timing.wait(forLease: line.answerDuration, grace: record.longestGrace)
                 }
                 // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
                 // The node itself counts as hearing itself: with another voter dead, nobody else is left to say so.
                 let isHeard = membership.hasMajority { voter in
-                    if voter == record.id { return true }
+                    // After a reboot it says itself that it is another life.
+                    if voter == record.id, line(of: voter) == nil { return true }
                     guard let (line, since) = line(of: voter) else { return false }
                     return line.silence + since < timing.detection
                 }
@@ -219,17 +222,7 @@ extension Supervisor {
         guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
             self.state.appliedIndex >= leadership.index
         else { return }
-        if case .admit(let subject, let bootID, _) = command.command, let record = self.state.node(subject),
-            record.bootID != bootID, record.standing == .trusted,
-            self.voter.silence(of: subject, at: now) < self.state.policy.timing.renewalInterval * 2,
-            self.voter.lastHeard(subject) != nil
-        {
-            // Rule E3: the old boot still speaks, so this is a second live copy of one identity, or a reboot that is
-            // too fast to be one. It asks again.
-            effects.append(
-                .note(
-                    "refused: \(record.about.name) asks to start a new life while its old one is still heard; "
-                        + "if this goes on, two machines use one identity"))
+        if case .admit(let subject, let bootID, _) = command.command, self.mayStillLive(subject, otherThan: bootID, at: now, into: &effects) {
             return
         }
         var stamped = command
@@ -238,5 +231,24 @@ extension Supervisor {
             self.state.clusterMilliseconds, leadership.clusterMilliseconds + elapsed)
         stamped.wallMilliseconds = self.wallMilliseconds
         _ = self.propose(stamped, at: now, into: &effects)
+    }
+
+    /// Rule E3: whether another life of the node is not over yet. Whoever asks for a new one then asks again.
+    private func mayStillLive(
+        _ node: NodeID, otherThan bootID: String, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        guard let record = self.state.node(node), record.bootID != bootID, record.standing != .never,
+            record.standing != .lost
+        else { return false }
+        let isHeard =
+            self.voter.lastHeard(node) != nil
+            && self.voter.silence(of: node, at: now) < self.state.policy.timing.renewalInterval * 2
+        effects.append(
+            .note(
+                isHeard
+                    ? "refused: \(record.about.name) asks to start a new life while its old one is still heard; "
+                        + "if this goes on, two machines use one identity"
+                    : "\(record.about.name) has started anew; it is let in once its former lease has certainly ended"))
+        return true
     }
 }

@@ -106,11 +106,13 @@ extension Supervisor {
     /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
     /// with it. A `trust` counts only once it is applied.
     @inline(__always)  // As above.
-    private func suspicion(ofNodeAt place: Int) -> LogIndex? {
-        if case .suspected(let at) = self.state.nodes[place].standing { return at }
+    private func suspicion(ofNodeAt place: Int) -> LogMark? {
+        if case .suspected(let at) = self.state.nodes[place].standing {
+            return LogMark(term: self.state.nodes[place].suspicionTerm, index: at)
+        }
         for tail in self.tailSuspicions
         where tail.node == self.state.nodes[place].id && tail.incarnation == self.state.nodes[place].incarnation {
-            return tail.index
+            return tail.mark
         }
         return nil
     }
@@ -129,12 +131,12 @@ extension Supervisor {
                 let command = try? LogCommand(decoding: bytes),
                 case .suspect(let node, let incarnation) = command.command
             else { continue }
-            self.tailSuspicions.append((node, incarnation, entry.mark.index))
+            self.tailSuspicions.append((node, incarnation, entry.mark))
         }
     }
 
     mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.consensus.outline.membership.isVoter(self.identity.node) else { return }
+        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else { return }
         self.refreshTail()
         guard let view = self.view(of: renewal.node) else { return }
         guard self.voter.receive(renewal, view: view, at: now) else { return }
@@ -147,7 +149,10 @@ extension Supervisor {
 
     /// What this voter hears of the others. (Rules L5, L7)
     mutating func reportLines(at now: Tick) -> [VoterReport.Line] {
-        guard self.consensus.outline.membership.isVoter(self.identity.node) else { return [] }
+        // Rule L5.2: what a failed disk does not hold is no promise any more, and cannot be told from one.
+        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else {
+            return []
+        }
         self.refreshTail()
         let detection = self.state.policy.timing.detection
         var lines: [VoterReport.Line] = []
@@ -156,8 +161,14 @@ extension Supervisor {
             guard silence > detection || self.state.nodes[place].standing != .trusted || !self.tailSuspicions.isEmpty
             else { continue }
             let record = self.state.nodes[place]
-            guard record.id != self.identity.node, record.standing != .never, record.standing != .lost else { continue }
-            let suspicion = self.suspicion(ofNodeAt: place)
+            // Of an earlier life of its own machine a voter knows what any other does: it may have answered it just before
+            // it went down. (Rule E3)
+            let isMyLife = record.id == self.identity.node && record.bootID == self.identity.bootID
+            guard !isMyLife, record.standing != .never, record.standing != .lost else { continue }
+            // Rule L5.2: not before the suspicion is durable here.
+            let suspicion = self.suspicion(ofNodeAt: place).flatMap { mark in
+                mark.index <= self.consensus.durableIndex ? mark : nil
+            }
             guard silence > detection || suspicion != nil else { continue }
             // Rule L5.1: a suspicion in this log has every configuration before it that a renewal can rest on.
             let answer = self.voter.answerAge(
@@ -172,7 +183,9 @@ extension Supervisor {
 
     private mutating func reportSilence(at now: Tick, into effects: inout [SupervisorEffect]) {
         // A suspicion that reaches this log is answered at once.
-        let version = (log: self.consensus.outline.logVersion, applied: self.state.appliedIndex)
+        let version = (
+            log: self.consensus.outline.logVersion, applied: self.state.appliedIndex, durable: self.consensus.durableIndex
+        )
         guard now >= self.nextReportAt || version != self.reportedVersion else { return }
         self.reportedVersion = version
         let lines = self.reportLines(at: now)

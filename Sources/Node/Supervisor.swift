@@ -113,7 +113,7 @@ public struct Supervisor: Sendable {
     var nextCall: UInt64 = 1
     var leadership: Leadership?
     var reports: [Report] = []
-    var tailSuspicions: [(node: NodeID, incarnation: Incarnation, index: LogIndex)] = []
+    var tailSuspicions: [(node: NodeID, incarnation: Incarnation, mark: LogMark)] = []
     /// The longest D of a configuration in the same entries. (Rule L5.1)
     var tailLease = Span.zero
     var tailVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
@@ -124,7 +124,7 @@ public struct Supervisor: Sendable {
     var rolledBack: [(node: NodeID, at: Tick)] = []
     var nextAdmitAt = Tick.zero
     var nextReportAt = Tick.zero
-    var reportedVersion: (log: UInt64, applied: LogIndex) = (.max, .zero)
+    var reportedVersion: (log: UInt64, applied: LogIndex, durable: LogIndex) = (.max, .zero, .zero)
     var lastLeader: NodeID?
     var nextSummaryAt = Tick.zero
     /// What was told in the last summary, and when.

@@ -180,12 +180,19 @@ extension Outcome {
         #expect(log.state.node(tok)?.standing == .lost)
     }
 
-    @Test func `a rebooted node ends its old life without waiting (rule E3)`() {
+    @Test func `a rebooted node begins a new life once the old one is lost, and not before (rule E3)`() {
         let log = Log()
         log.configure()
         log.declareAbsent()
         log.assign(tok)
         let old = log.life(tok)
+        #expect(!log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        #expect(log.life(tok) == old)
+        #expect(log.state.group(orders)?.assignment?.node == tok)
+        let suspicion = log.next
+        log.run(.suspect(tok, old))
+        #expect(!log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        log.run(.lost(tok, old, suspectedAt: suspicion))
         #expect(log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
         #expect(log.life(tok) > old)
         #expect(log.state.group(orders)?.assignment == nil)
@@ -242,6 +249,7 @@ extension Outcome {
 
     @Test func `a late repetition of an admission changes nothing (rules E2, E3)`() {
         let log = Log()
+        log.lose(tok)
         log.run(.admit(tok, bootID: "second boot", startCounter: 2))
         let life = log.life(tok)
         #expect(log.run(.admit(tok, bootID: "second boot", startCounter: 2)).isAccepted)

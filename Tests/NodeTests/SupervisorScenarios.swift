@@ -20,9 +20,10 @@ import Testing
 ///     restart a [facts] [blank] [boot=X] [counter=N]    a new daemon; `facts`: what ran may still run; `blank`: an empty log
 ///     cut a b | heal               the link, both ways
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
+///     hold w | release w           the disk of w answers nothing, or again
 ///     guarded a | finds b          the guard looks at the lease; a service of the group runs already
 ///     ask w                        a renewal of node a reaches w: is it answered?
-///     report w b age=N lease=N [suspected]     a report about a, made by hand
+///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     admit a boot=X counter=N     asks the leader for a new life of a
 ///     show standing|running|leader|voters|suspicions|lease|life|runners|volume [NODE]
@@ -83,6 +84,8 @@ private final class TrioWorld {
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
         case "cut": self.trio.cut(node, Self.node(words.last))
+        case "hold": self.trio.held[node] = []
+        case "release": self.trio.release(node)
         case "heal": self.trio.cuts = []
         case "mute":
             let to = Self.node(words[1])
@@ -146,8 +149,11 @@ private final class TrioWorld {
                     duration: .milliseconds(1750), membershipIndex: receiver.consensus.membershipIndex))
         case "report":
             (from, to, via) = (node, Self.node(directive.arguments[1]), node)
-            var suspicion: LogIndex?
-            if directive.arguments.contains("suspected"), case .suspected(let at) = record.standing { suspicion = at }
+            var suspicion: LogMark?
+            if directive.arguments.contains("suspected"), case .suspected(let at) = record.standing {
+                let term = directive.options["term"].flatMap { UInt64($0) }.map { Term($0) }
+                suspicion = LogMark(term: term ?? record.suspicionTerm, index: at)
+            }
             let line = VoterReport.Line(
                 node: a, incarnation: record.incarnation, silence: span("age"), suspectedAt: suspicion,
                 answerAge: span("age"), answerDuration: span("lease"))

@@ -17,6 +17,8 @@ final class Trio {
     var facts: [NodeID: Facts] = [:]
     /// Nodes whose guard does not look at the lease.
     var unguarded: Set<NodeID> = []
+    /// Nodes whose disk does not answer, with what waits for it.
+    var held: [NodeID: [UInt64]] = [:]
     /// Messages for which this holds are lost.
     var isLost: (Envelope) -> Bool = { _ in false }
     /// What each node's volume server was told, in order.
@@ -109,11 +111,24 @@ final class Trio {
         var effects: [SupervisorEffect] = []
         self.supervisors[id]?.step(input, at: self.tick, into: &effects)
         var place = 0
+        var isWaiting = false
         while place < effects.count {
-            self.perform(effects[place], of: id, into: &effects)
+            switch effects[place] {
+            case .persist(let request) where self.held[id] != nil:
+                self.held[id]?.append(request.sequence)
+                isWaiting = true
+            case .send(let envelope, _) where isWaiting && envelope.message.restsOnLog: break
+            default: self.perform(effects[place], of: id, into: &effects)
+            }
             place += 1
         }
         return effects
+    }
+
+    /// The disk answers again, all that waits for it at once.
+    func release(_ id: NodeID) {
+        guard let last = self.held.removeValue(forKey: id)?.last else { return }
+        self.step(id, .persisted(sequence: last))
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {

@@ -168,7 +168,10 @@ final class DaemonLoop: @unchecked Sendable {
         switch effect {
         case .persist(let request): self.persist(request, at: place)
         case .raiseStartCounter(let counter): self.raiseStartCounter(to: counter, at: place)
-        case .send(let envelope, let hop): self.actors.send(envelope, hop)
+        case .send(let envelope, let hop):
+            // What a poisoned daemon says on its way out may hand leadership over, and promise nothing. (Rule L5.2)
+            if self.isPoisoned, envelope.message.restsOnLog { return }
+            self.actors.send(envelope, hop)
         case .lease(let end, let incarnation, let grace):
             self.actors.lease.publish(end: end, incarnation, grace: grace)
         case .facts(let facts):
@@ -222,10 +225,10 @@ final class DaemonLoop: @unchecked Sendable {
         self.actors.logFailed(error)
     }
 
-    /// Consensus messages that rest on something that is not durable must not leave.
+    /// Messages that rest on something that is not durable must not leave. (Rule L5.2)
     private func dropPromises(after place: Int) {
         for later in self.effects.indices where later > place {
-            if case .send(let envelope, _) = self.effects[later], case .raft = envelope.message {
+            if case .send(let envelope, _) = self.effects[later], envelope.message.restsOnLog {
                 self.effects[later] = .note("a message to \(envelope.to) was held back: the log is not durable")
             }
         }
