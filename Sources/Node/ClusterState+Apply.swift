@@ -16,6 +16,13 @@ extension ClusterState {
         self.appliedIndex = index
         self.clusterMilliseconds = max(self.clusterMilliseconds, entry.clusterMilliseconds)
         self.wallMilliseconds = entry.wallMilliseconds
+        // Entries that nobody asked for by message, such as those of the founding, have no number.
+        if entry.sequence != 0,
+            !self.requests.insert(node: entry.origin, nonce: entry.nonce, sequence: entry.sequence)
+        {
+            return .refused(reason: "this request was applied already")
+        }
+        if let objection = self.objection(to: entry.command, from: entry.origin) { return .refused(reason: objection) }
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain:
             return self.applyNode(entry.command, at: index, term: term)

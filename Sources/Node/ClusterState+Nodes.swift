@@ -92,7 +92,8 @@ extension ClusterState {
         // machine paused with its lease. It ends as any other does, and the new one waits for that.
         if !isOver, bootID != record.bootID {
             return .refused(
-                reason: "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
+                reason:
+                    "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
                     + "once that has certainly ended")
         }
         // Rule E2. A counter below the known one is an older disk, or a request that came late; neither proves

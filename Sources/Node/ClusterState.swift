@@ -29,6 +29,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var clusterMilliseconds: UInt64 = 0
     /// Wall clock of the last command, for people.
     public internal(set) var wallMilliseconds: UInt64 = 0
+    /// Requests that were applied, so that none is applied twice.
+    var requests = AppliedRequests()
     /// The last entry applied.
     public internal(set) var appliedIndex = LogIndex.zero
 

@@ -20,6 +20,7 @@ extension ClusterState {
         writer.list(self.events) { $1.encode(into: &$0) }
         writer.uint64(self.clusterMilliseconds)
         writer.uint64(self.wallMilliseconds)
+        self.requests.encode(into: &writer)
         writer.uint64(self.appliedIndex.rawValue)
         return writer.bytes
     }
@@ -43,6 +44,7 @@ extension ClusterState {
         self.events = try reader.list { (reader) throws(CodecError) in try ClusterEvent.decode(from: &reader) }
         self.clusterMilliseconds = try reader.uint64()
         self.wallMilliseconds = try reader.uint64()
+        self.requests = try AppliedRequests.decode(from: &reader)
         self.appliedIndex = LogIndex(try reader.uint64())
         try reader.finish()
     }

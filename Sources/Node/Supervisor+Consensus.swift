@@ -170,7 +170,16 @@ extension Supervisor {
         _ message: NodeMessage, from sender: NodeID, _ startCounter: UInt64, via: NodeID, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        if via == sender { self.reachability.heard(via, at: now) }
+        if via == sender {
+            self.reachability.heard(via, at: now)
+        } else if self.reachability.isGood(sender, at: now) {
+            // Rule L16: a relay speaks only for who is cut off from here; who is not speaks for itself.
+            effects.append(
+                .note(
+                    "refused: \(self.state.name(of: via)) speaks for \(self.state.name(of: sender)), which is heard directly"
+                ))
+            return
+        }
         if case .raft = message, self.isDistrusted(sender, startCounter) { return }
         self.presentStart = startCounter
         if self.isRolledBack(sender, startCounter, at: now) {

@@ -222,7 +222,13 @@ extension Supervisor {
         guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
             self.state.appliedIndex >= leadership.index
         else { return }
-        if case .admit(let subject, let bootID, _) = command.command, self.mayStillLive(subject, otherThan: bootID, at: now, into: &effects) {
+        if let objection = self.objection(to: command, from: node) {
+            effects.append(.note("refused: a command from \(self.state.name(of: node)): \(objection)"))
+            return
+        }
+        if case .admit(let subject, let bootID, _) = command.command,
+            self.mayStillLive(subject, otherThan: bootID, at: now, into: &effects)
+        {
             return
         }
         var stamped = command
@@ -231,6 +237,15 @@ extension Supervisor {
             self.state.clusterMilliseconds, leadership.clusterMilliseconds + elapsed)
         stamped.wallMilliseconds = self.wallMilliseconds
         _ = self.propose(stamped, at: now, into: &effects)
+    }
+
+    /// Why the leader does not propose a command that this node handed over. The link says who that is.
+    private func objection(to command: LogCommand, from node: NodeID) -> String? {
+        guard command.origin == node else { return "it speaks for \(self.state.name(of: command.origin))" }
+        if command.command.authority == .leader, node != self.identity.node {
+            return "only the leader decides that"
+        }
+        return self.state.objection(to: command.command, from: node)
     }
 
     /// Rule E3: whether another life of the node is not over yet. Whoever asks for a new one then asks again.

@@ -136,7 +136,9 @@ extension Supervisor {
     }
 
     mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else { return }
+        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else {
+            return
+        }
         self.refreshTail()
         guard let view = self.view(of: renewal.node) else { return }
         guard self.voter.receive(renewal, view: view, at: now) else { return }
@@ -184,7 +186,8 @@ extension Supervisor {
     private mutating func reportSilence(at now: Tick, into effects: inout [SupervisorEffect]) {
         // A suspicion that reaches this log is answered at once.
         let version = (
-            log: self.consensus.outline.logVersion, applied: self.state.appliedIndex, durable: self.consensus.durableIndex
+            log: self.consensus.outline.logVersion, applied: self.state.appliedIndex,
+            durable: self.consensus.durableIndex
         )
         guard now >= self.nextReportAt || version != self.reportedVersion else { return }
         self.reportedVersion = version

@@ -1,7 +1,8 @@
 import Basis
-import Node
 import Resources
 import Testing
+
+@testable import Node
 
 /// A cluster state fed with commands, one entry each.
 private final class Log {
@@ -20,12 +21,22 @@ private final class Log {
 
     var next: LogIndex { self.state.appliedIndex.next }
 
-    @discardableResult func run(_ command: Command) -> Outcome {
+    /// From who may give it, unless `origin` says otherwise; a request of its own, unless `sequence` does.
+    @discardableResult func run(_ command: Command, from origin: NodeID? = nil, sequence: UInt64? = nil) -> Outcome {
         self.state.apply(
             LogCommand(
-                origin: NodeID(1), nonce: 1, sequence: 1,
+                origin: origin ?? self.rightful(command), nonce: 1, sequence: sequence ?? self.next.rawValue,
                 clusterMilliseconds: self.state.clusterMilliseconds + 1000, wallMilliseconds: 0, command: command),
             at: self.next)
+    }
+
+    private func rightful(_ command: Command) -> NodeID {
+        switch command.authority {
+        case .member, .leader: NodeID(1)
+        case .node(let node): node
+        case .owner(let group, _): self.state.group(group)?.assignment?.node ?? NodeID(1)
+        case .writer(let volume, _): self.state.volume(volume)?.owner ?? NodeID(1)
+        }
     }
 
     func life(_ node: NodeID) -> Incarnation { self.state.node(node)?.incarnation ?? .none }
@@ -441,5 +452,91 @@ extension Outcome {
         let policy = log.state.policy
         #expect(!log.run(.configure(policy, text: "", expectedIndex: .zero)).isAccepted)
         #expect(log.run(.configure(policy, text: "", expectedIndex: log.state.policyIndex)).isAccepted)
+    }
+}
+
+@Suite struct `Who may give a command` {
+    private func running() -> Log {
+        let log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        return log
+    }
+
+    @Test func `the owner alone says that its group runs or has stopped`() {
+        let log = self.running()
+        for stranger in [osk, wit] {
+            #expect(!log.run(.started(orders, log.epoch), from: stranger).isAccepted)
+            #expect(!log.run(.stopped(orders, log.epoch, failure: nil), from: stranger).isAccepted)
+        }
+        #expect(log.run(.started(orders, log.epoch), from: tok).isAccepted)
+        #expect(log.run(.stopped(orders, log.epoch, failure: nil), from: tok).isAccepted)
+    }
+
+    @Test func `who writes to a volume alone changes its set`() {
+        let log = self.running()
+        let version = log.state.volume(data)?.version ?? 0
+        #expect(!log.run(.joins(data, log.epoch, version: version, osk), from: osk).isAccepted)
+        #expect(log.run(.joins(data, log.epoch, version: version, osk), from: tok).isAccepted)
+        #expect(!log.run(.leaves(data, log.epoch, version: version + 1, osk), from: wit).isAccepted)
+    }
+
+    @Test func `a node alone begins its life, and says what it found`() {
+        let log = Log()
+        log.configure()
+        #expect(!log.run(.absent(orders, osk, log.life(osk)), from: tok).isAccepted)
+        log.lose(tok)
+        #expect(!log.run(.admit(tok, bootID: "stolen", startCounter: 9), from: osk).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "second", startCounter: 9), from: tok).isAccepted)
+    }
+
+    @Test func `a witness gives no orders`() {
+        let log = self.running()
+        let policy = log.state.policy
+        for command: Command in [
+            .configure(policy, text: "", expectedIndex: log.state.policyIndex), .want(orders, isRunning: false),
+            .move(orders, to: osk), .drain(tok, isDrained: true), .declareAbsent(orders, statement: "s"),
+            .acceptLoss(data, osk, statement: "s"), .addNode(Log.about("new-1")),
+        ] {
+            #expect(!log.run(command, from: wit).isAccepted, "\(command)")
+        }
+        #expect(log.run(.want(orders, isRunning: false), from: osk).isAccepted)
+    }
+}
+
+@Suite struct `A request is applied once` {
+    @Test func `a late copy does not undo a later command`() {
+        let log = Log()
+        log.configure()
+        #expect(log.run(.want(orders, isRunning: false), sequence: 500).isAccepted)
+        #expect(log.run(.want(orders, isRunning: true), sequence: 501).isAccepted)
+        #expect(!log.run(.want(orders, isRunning: false), sequence: 500).isAccepted)
+        #expect(log.state.group(orders)?.isWanted == true)
+    }
+
+    @Test func `one that was overtaken by others is applied, once`() {
+        let log = Log()
+        log.configure()
+        for number in [900, 700, 1500, 800] as [UInt64] {
+            #expect(log.run(.want(orders, isRunning: true), sequence: number).isAccepted, "\(number)")
+            #expect(!log.run(.want(orders, isRunning: true), sequence: number).isAccepted, "\(number) again")
+        }
+    }
+
+    @Test func `one that is older than all that is remembered counts as applied`() {
+        let log = Log()
+        log.configure()
+        log.run(.want(orders, isRunning: true), sequence: 5000)
+        #expect(!log.run(.want(orders, isRunning: true), sequence: 5000 - 2048).isAccepted)
+        #expect(log.run(.want(orders, isRunning: true), sequence: 5000 - 2047).isAccepted)
+    }
+
+    @Test func `is remembered in a snapshot`() throws {
+        let log = Log()
+        log.configure()
+        log.run(.want(orders, isRunning: false), sequence: 600)
+        log.state = try ClusterState(decoding: log.state.encoded)
+        #expect(!log.run(.want(orders, isRunning: false), sequence: 600).isAccepted)
     }
 }

@@ -25,6 +25,7 @@ import Testing
 ///     ask w                        a renewal of node a reaches w: is it answered?
 ///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
+///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
 ///     show standing|running|leader|voters|suspicions|lease|life|runners|volume [NODE]
 @Suite struct `A cluster in words` {
@@ -97,7 +98,7 @@ private final class TrioWorld {
         case "unmute": self.trio.isLost = { _ in false }
         case "guarded": self.trio.unguarded.remove(node)
         case "finds": self.trio.running[node] = ["db"]
-        case "ask", "report", "hand", "admit": return try self.send(directive, node)
+        case "ask", "report", "hand", "admit", "forge": return try self.send(directive, node)
         case "show": return try self.show(words[0], Self.node(words.last))
         default: throw BadDirective(text: "line \(directive.line): \(directive.command)")
         }
@@ -165,6 +166,25 @@ private final class TrioWorld {
             let envelope = Envelope(
                 from: from, to: Self.node(directive.options["to"]), isRelayed: true, startCounter: 9, message: message)
             return self.deliver(envelope, via: via, to: node)
+        case "forge":
+            let leader = self.trio.leader ?? node
+            let epoch = self.trio.supervisors[leader]?.state.group(Trio.orders)?.epoch ?? .none
+            let command: Command
+            switch directive.arguments[1] {
+            case "stopped": command = .stopped(Trio.orders, epoch, failure: nil)
+            case "lost": command = .suspect(a, record.incarnation)
+            default: command = .want(Trio.orders, isRunning: false)
+            }
+            let origin = directive.options["as"].map { Self.node($0) } ?? node
+            let forged = Envelope(
+                from: directive.options["via"] == nil ? node : origin, to: leader,
+                isRelayed: directive.options["via"] != nil, startCounter: 9,
+                message: .forward(
+                    LogCommand(
+                        origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
+                        command: command)))
+            _ = self.deliver(forged, via: node, to: leader)
+            return []
         default:
             to = self.trio.leader ?? node
             (from, via) = (node, node)
@@ -172,7 +192,8 @@ private final class TrioWorld {
             let command = Command.admit(node, bootID: directive.options["boot"] ?? "boot", startCounter: counter)
             message = .forward(
                 LogCommand(
-                    origin: node, nonce: 1, sequence: 1, clusterMilliseconds: 0, wallMilliseconds: 0, command: command))
+                    origin: node, nonce: 77, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
+                    command: command))
         }
         let envelope = Envelope(from: from, to: to, isRelayed: false, startCounter: 9, message: message)
         let effects = self.deliver(envelope, via: via, to: to)

@@ -141,7 +141,7 @@ final class Transport: Sendable {
             do throws(CodecError) {
                 let envelope = try Envelope(decoding: frame)
                 // A node speaks for itself; for another only when it relays. (Rule L16)
-                guard envelope.from == peer || envelope.isRelayed else {
+                guard envelope.from == peer || (envelope.isRelayed && envelope.to == self.node) else {
                     self.refuse("\(stream.peerName ?? "a node") speaks for \(envelope.from)")
                     break
                 }

@@ -1,0 +1,61 @@
+import Basis
+
+/// Who may give a command. A node speaks for what is its own, and for nothing else.
+enum Authority: Equatable, Sendable {
+    /// A member, for an operator who works on it. A witness, on the smallest machine in a third place, may not.
+    case member
+    /// The leader alone, for itself: it takes these from nobody.
+    case leader
+    /// This node.
+    case node(NodeID)
+    /// The node that the group is assigned to under this epoch.
+    case owner(GroupName, Epoch)
+    /// The node that may write to the volume under this epoch.
+    case writer(VolumeName, Epoch)
+}
+
+extension Command {
+    /// Who may give it.
+    var authority: Authority {
+        switch self {
+        case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent: .member
+        case .suspect, .trust, .lost, .fenced, .assign, .release, .park: .leader
+        case .admit(let node, _, _): .node(node)
+        case .absent(_, let node, _): .node(node)
+        case .stopped(let group, let epoch, _): .owner(group, epoch)
+        case .started(let group, let epoch): .owner(group, epoch)
+        case .forgive(let group, let epoch): .owner(group, epoch)
+        case .leaves(let volume, let epoch, _, _): .writer(volume, epoch)
+        case .joins(let volume, let epoch, _, _): .writer(volume, epoch)
+        case .opens(let volume, let epoch, _, _): .writer(volume, epoch)
+        }
+    }
+}
+
+extension ClusterState {
+    /// Why this node may not give the command; nil if it may, or if the command no longer fits anyway.
+    ///
+    /// What only a leader may say cannot be told from an entry: it never takes such a command from another node.
+    func objection(to command: Command, from origin: NodeID) -> String? {
+        switch command.authority {
+        case .leader: return nil
+        case .member:
+            // Before there is a cluster the founder is no node yet.
+            guard self.clusterID != 0 else { return nil }
+            guard let node = self.node(origin) else { return "there is no node \(origin)" }
+            guard node.about.isWitness else { return nil }
+            return "\(node.about.name) is a witness, which votes and gives no orders; do this on a member"
+        case .node(let node):
+            return node == origin ? nil : "only \(self.name(of: node)) may say so, not \(self.name(of: origin))"
+        case .owner(let group, let epoch):
+            guard let record = self.group(group), record.epoch == epoch, let owner = record.assignment?.node,
+                owner != origin
+            else { return nil }
+            return "only \(self.name(of: owner)), which owns \(group), may say so, not \(self.name(of: origin))"
+        case .writer(let volume, let epoch):
+            guard let record = self.volume(volume), record.epoch == epoch, let owner = record.owner, owner != origin
+            else { return nil }
+            return "only \(self.name(of: owner)), which writes to \(volume), may say so, not \(self.name(of: origin))"
+        }
+    }
+}
