@@ -63,6 +63,7 @@ extension GroupRunner {
                 GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))
             self.isReported = false
             self.restartFrom = nil
+            self.closeWhatOpens()
             if self.resources[place].state == .starting { self.resources[place].state = .stopping }
             return
         }

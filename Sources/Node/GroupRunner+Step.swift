@@ -4,7 +4,7 @@ import Resources
 extension GroupRunner {
     /// What happens to a runner.
     public enum Input: Equatable, Sendable {
-        /// Begin, or go on after `suspend`.
+        /// Begin, or go on after `suspend` with what was wanted before: a stop that began is not taken back.
         case resume
         /// Stop everything in order.
         case stop(GroupFailure?)
@@ -32,13 +32,15 @@ extension GroupRunner {
     public mutating func step(_ input: Input, at now: Tick, into requests: inout [Request]) {
         switch input {
         case .resume:
-            if self.goal == .suspended { self.goal = .up }
+            if self.goal == .suspended { self.goal = self.interrupted }
         case .stop(let failure):
             self.wantDown(failure, into: &requests)
         case .change(let policy):
             self.change(to: policy, at: now, into: &requests)
         case .suspend:
-            guard self.goal != .suspended else { return }
+            // What has stopped stays so: its end is, or will be, asked for. (Rule L11.1)
+            guard self.goal != .suspended, !self.isFinished else { return }
+            self.interrupted = self.goal
             self.goal = .suspended
             self.beginKill(into: &requests)
         case .agentFinished(let id, let outcome):
@@ -51,7 +53,8 @@ extension GroupRunner {
         case .volumeOpened(let volume):
             guard let place = self.place(of: volume), self.resources[place].state == .opening else { return }
             self.resources[place].state = .detached
-            self.beginCall(.start, place, into: &requests)
+            // Rule L12.1: what was opening when the lease ended is closed when it is ready, not used.
+            if self.goal == .up, !self.isKilling { self.beginCall(.start, place, into: &requests) }
         case .volumeClosed(let volume):
             guard let place = self.place(of: volume), self.resources[place].state == .closing else { return }
             self.resources[place].state = .stopped
@@ -166,13 +169,19 @@ extension GroupRunner {
         self.isReported = false
         self.restartFrom = nil
         self.retryAt = .never
-        for place in self.resources.indices where self.resources[place].state == .opening {
-            self.resources[place].state = .detached
-        }
+        self.closeWhatOpens()
         if let call = self.call, self.resources[call.resource].state == .starting, !wasSuspended {
             // A start that is under way is not waited for: its stop copes with a half-started resource.
             requests.append(.cancel(call.id))
             self.call = nil
+        }
+    }
+
+    /// What is being opened is to be closed, as if it were open already.
+    mutating func closeWhatOpens() {
+        for place in self.resources.indices where self.resources[place].state == .opening {
+            self.resources[place].state = .detached
+            self.retryAt = .never
         }
     }
 

@@ -6,7 +6,7 @@ import Resources
 ///
 ///     suspended ── resume ──► up ── stop ──► down ──► finished
 ///         ▲                    │               │
-///         └──── kill ──────────┴───────────────┘      (the lease ended)
+///         └──── kill ──────────┴───────────────┘      (the lease ended; once finished it stays down)
 public struct GroupRunner: Equatable, Sendable {
     /// What is wanted of the group on this node.
     public enum Goal: Equatable, Sendable {
@@ -83,6 +83,8 @@ public struct GroupRunner: Equatable, Sendable {
     public let incarnation: Incarnation
     /// What is wanted.
     public internal(set) var goal = Goal.up
+    /// What was wanted when it was suspended.
+    var interrupted = Goal.up
     /// In start order.
     public internal(set) var resources: [Resource]
 

@@ -158,6 +158,17 @@ extension Supervisor {
         return true
     }
 
+    /// What an earlier life of a node's daemon said about the groups and copies there; the present one says it anew, if it
+    /// is still so. (Rule L11.2)
+    private func isLate(_ command: Command, from sender: NodeID, _ startCounter: UInt64) -> Bool {
+        switch command {
+        case .absent, .started, .stopped, .leaves, .joins, .opens:
+            guard let place = self.state.place(of: sender) else { return false }
+            return startCounter < self.state.nodes[place].startCounter
+        default: return false
+        }
+    }
+
     /// Rule L16: one hop, and only for somebody else's message that was not relayed by another already.
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
@@ -207,6 +218,7 @@ extension Supervisor {
             self.nextPlanAt = now
             self.isUnsettled = true
         case .forward(let command):
+            guard !self.isLate(command.command, from: sender, startCounter) else { return }
             self.proposeForwarded(command, from: sender, at: now, into: &effects)
             self.isUnsettled = true
         case .readRequest(let id):

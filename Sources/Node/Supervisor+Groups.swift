@@ -53,7 +53,7 @@ extension Supervisor {
         for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
             let record = self.state.groups[place]
             guard let assignment = self.unattended(record) else { continue }
-            if assignment.releasing != nil, assignment.isStarted {
+            if assignment.releasing != nil || self.mayHaveRun(record.epoch) {
                 self.stopUnknown(record, at: now, into: &effects)
             } else {
                 self.begin(record, at: now, into: &effects)
@@ -75,14 +75,14 @@ extension Supervisor {
     ) {
         let record = self.state.group(runner.name)
         if !hasLease || self.myIncarnation != runner.incarnation {
-            if runner.goal != .suspended {
+            if runner.goal != .suspended, !runner.isFinished {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
             }
         }
         guard self.isCaughtUp else { return }
         guard self.isMine(runner) else {
             // Its epoch is over: kill what is left, fail what the volume still holds, forget it.
-            if runner.goal != .suspended {
+            if runner.goal != .suspended, !runner.isFinished {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
             }
             if self.runner(named: runner.name)?.isEmpty == true {
@@ -94,7 +94,11 @@ extension Supervisor {
             }
             return
         }
-        guard hasLease, let assignment = record?.assignment else { return }
+        guard let assignment = record?.assignment else { return }
+        guard hasLease, self.stoppedEpochs[runner.name] != runner.epoch else {
+            // Rule L11.1: nothing of an epoch whose end was asked for thaws, resumes or starts, whatever the lease does.
+            return self.repeatReports(runner.name, assignment, at: now, into: &effects)
+        }
         if runner.goal == .suspended, runner.isEmpty {
             // Rule L15: the same life and the same epoch may go on.
             for resource in runner.resources {
@@ -136,6 +140,12 @@ extension Supervisor {
         return assignment
     }
 
+    /// Rule L11.2: whether an earlier daemon of this life may have run this epoch, and may have asked for its end. The
+    /// index that the leader confirmed after this daemon's start was the last that the earlier one can have applied.
+    private func mayHaveRun(_ epoch: Epoch) -> Bool {
+        self.readIndex.map { epoch.index <= $0.rawValue } ?? true
+    }
+
     private mutating func begin(
         _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -146,8 +156,9 @@ extension Supervisor {
         self.stepRunner(record.name, record.epoch, .resume, at: now, into: &effects)
     }
 
-    /// The group was to stop, and an earlier daemon of this life did not say that it has. Only this node can say so, and
-    /// it does not know what still runs: everything is stopped once more, in order. (Rule L11)
+    /// The group is to stop, or an earlier daemon of this life may have asked for its end already. Only this node can say
+    /// that all is stopped, and it does not know what still runs: everything is stopped once more, in order. (Rules L11,
+    /// L11.2)
     private mutating func stopUnknown(
         _ record: ClusterState.GroupRecord, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -218,6 +229,8 @@ extension Supervisor {
         case .reportStarted: self.request(.started(runner.name, runner.epoch), at: now, into: &effects)
         case .reportStopped(let failure):
             self.stoppedEpochs[runner.name] = runner.epoch
+            // Rule L11.2: what is written down no longer says that the group is up, before anybody is told.
+            self.writeFacts(into: &effects)
             self.request(.stopped(runner.name, runner.epoch, failure: failure), at: now, into: &effects)
         case .note(let text): effects.append(.note(text))
         }

@@ -249,6 +249,62 @@ private final class Bench {
         #expect(bench.requests == [.reportStopped(nil)])
     }
 
+    @Test func `what was opening when the lease ended is closed when it is ready, not used (rule L12.1)`() {
+        let volume = VolumeName("data")
+        for isStopped in [false, true] {
+            let bench = Bench(["volume", "exec"])
+            bench.step(.resume)
+            #expect(bench.requests == [.openVolume(volume)])
+            bench.step(.suspend)
+            #expect(bench.requests == [.kill])
+            if isStopped { bench.step(.killed(true)) }
+            bench.step(.volumeOpened(volume))
+            #expect(bench.requests.isEmpty, "no agent is called")
+            bench.step(.killed(true))
+            #expect(bench.runner.isEmpty && bench.call == nil)
+        }
+        let bench = Bench(["volume", "exec"])
+        bench.step(.resume)
+        bench.step(.stop(nil))
+        #expect(bench.requests == [.closeVolume(volume)])
+        bench.step(.volumeOpened(volume))
+        #expect(bench.requests.isEmpty)
+        bench.step(.volumeClosed(volume))
+        #expect(bench.requests == [.reportStopped(nil)])
+    }
+
+    @Test func `a failure while a volume is opened closes it and starts nothing more (rule L12.1)`() {
+        let bench = Bench(["exec", "volume", "exec"], attempts: 0)
+        let volume = VolumeName("data")
+        bench.step(.resume)
+        bench.step(.agentFinished(id: bench.call?.id ?? 0, .success))
+        #expect(bench.requests == [.openVolume(volume)])
+        bench.step(.exited(ResourceName("r0"), reason: "killed by signal 9"))
+        #expect(bench.requests.contains(.closeVolume(volume)))
+        bench.step(.volumeOpened(volume))
+        #expect(bench.requests.isEmpty)
+        bench.step(.volumeClosed(volume))
+        #expect(bench.succeed() == ["stop r0"])
+        #expect(bench.runner.isFinished)
+    }
+
+    @Test func `a stop that began goes on after the lease is back, and what has stopped never runs again (rule L11.1)`()
+    {
+        let bench = Bench(["exec", "exec"])
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.stop(nil))
+        bench.step(.suspend)
+        bench.step(.killed(true))
+        #expect(bench.call == nil && bench.runner.goal == .suspended)
+        bench.step(.resume)
+        #expect(bench.requests == [.reportStopped(nil)])
+        bench.step(.suspend)
+        #expect(bench.requests.isEmpty && bench.runner.isFinished)
+        bench.step(.resume)
+        #expect(bench.requests.isEmpty && bench.runner.isFinished)
+    }
+
     @Test func `kills at the end of the lease and starts again under the same epoch when it is back (rules L12, L15)`()
     {
         let bench = Bench()

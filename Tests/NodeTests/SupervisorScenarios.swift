@@ -22,12 +22,13 @@ import Testing
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
 ///     hold w | release w           the disk of w answers nothing, or again
 ///     guarded a | finds b          the guard looks at the lease; a service of the group runs already
+///     dies a                       the service of the group ends by itself there, again and again, until it is given up
 ///     ask w                        a renewal of node a reaches w: is it answered?
 ///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|voters|suspicions|lease|life|runners|volume [NODE]
+///     show standing|running|leader|voters|suspicions|lease|life|runners|starts|volume [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -97,6 +98,14 @@ private final class TrioWorld {
             }
         case "unmute": self.trio.isLost = { _ in false }
         case "guarded": self.trio.unguarded.remove(node)
+        case "dies":
+            for _ in 0..<20 {
+                guard let runner = self.trio.supervisors[node]?.runners.first, runner.goal == .up else { break }
+                self.trio.running[node]?.remove("db")
+                self.trio.step(
+                    node, .serviceExited(runner.name, ResourceName("db"), runner.epoch, reason: "killed by signal 9"))
+                self.trio.pass(milliseconds: 300)
+            }
         case "finds": self.trio.running[node] = ["db"]
         case "ask", "report", "hand", "admit", "forge": return try self.send(directive, node)
         case "show": return try self.show(words[0], Self.node(words.last))
@@ -235,6 +244,8 @@ private final class TrioWorld {
                 return []
             }
             return ["boot \(me.bootID), start \(me.startCounter)"]
+        case "starts":
+            return ["\(self.trio.calls[node]?.filter { $0.action == .start }.count ?? 0)"]
         case "runners":
             return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
         case "volume":

@@ -69,6 +69,8 @@ final class DaemonLoop: @unchecked Sendable {
     private var nextTick = Tick.zero
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
+    /// What could not be written yet, for want of room.
+    private var unwrittenFacts: Facts?
 
     init(_ supervisor: Supervisor, queue: WaitingLock<[Item]>, actors: Actors, log: DriverLog) {
         self.supervisor = supervisor
@@ -126,6 +128,7 @@ final class DaemonLoop: @unchecked Sendable {
             self.nextPublication = now + Self.publishInterval
             let view = self.view(at: now)
             self.published.change { $0 = view }
+            if let facts = self.unwrittenFacts { self.write(facts) }
         }
     }
 
@@ -174,10 +177,7 @@ final class DaemonLoop: @unchecked Sendable {
             self.actors.send(envelope, hop)
         case .lease(let end, let incarnation, let grace):
             self.actors.lease.publish(end: end, incarnation, grace: grace)
-        case .facts(let facts):
-            do { try self.actors.facts(facts) } catch {
-                self.log.error("what runs here cannot be written down: \(error); a restart of the daemon will stop it")
-            }
+        case .facts(let facts): self.write(facts)
         case .call(let call): self.actors.call(call)
         case .cancel(let id): self.actors.cancel(id)
         case .killGroup(let group): self.actors.killGroup(group)
@@ -187,6 +187,15 @@ final class DaemonLoop: @unchecked Sendable {
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
         case .note(let text):
             if let line = self.notes.admit(text, at: MachineClock.now) { self.log.info(line) }
+        }
+    }
+
+    private func write(_ facts: Facts) {
+        self.unwrittenFacts = nil
+        do { try self.actors.facts(facts) } catch {
+            self.unwrittenFacts = facts
+            let text = "what runs here cannot be written down: \(error); a restart of the daemon will stop it"
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.error(line) }
         }
     }
 

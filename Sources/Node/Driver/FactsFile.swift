@@ -19,7 +19,7 @@ enum FactsFile {
         var groups: [Group]
     }
 
-    /// Replaces the file.
+    /// Replaces the file; when that fails, removes it.
     static func write(_ facts: Facts, to path: String) throws {
         let form = Form(
             bootID: facts.bootID, incarnation: facts.incarnation.rawValue,
@@ -28,7 +28,13 @@ enum FactsFile {
             })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        try encoder.encode(form).write(to: URL(fileURLWithPath: path), options: .atomic)
+        do {
+            try encoder.encode(form).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+            // What the file said is no longer so: the next daemon would adopt what has stopped. (Rule L11.2)
+            try? FileManager.default.removeItem(atPath: path)
+            throw error
+        }
     }
 
     /// What the file says; nil when there is none, or none that can be trusted.
