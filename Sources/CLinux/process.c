@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,6 +23,22 @@
 #ifndef CLONE_INTO_CGROUP
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
+
+static struct rlimit former_limit;
+static int limit_was_raised;
+
+uint64_t holdfast_descriptor_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+}
+
+void holdfast_raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (limit_was_raised || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    former_limit = limit;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) limit_was_raised = 1;
+}
 
 /* Only system calls from here on: other threads may have held locks of the C library at the moment of the fork. */
 static void report(int fd, int stage, int error) {
@@ -54,6 +71,7 @@ static void child(const struct holdfast_spawn_request *request, int join, int re
     report_fd = 3;
     if (syscall(SYS_close_range, 4u, ~0u, 0u) != 0)
         for (int fd = 4; fd < 65536; fd++) close(fd);
+    if (limit_was_raised) setrlimit(RLIMIT_NOFILE, &former_limit);
     setsid();
     umask(022);
     struct sched_param ordinary = {0};

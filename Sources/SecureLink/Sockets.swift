@@ -92,6 +92,30 @@ enum Sockets {
         }
     }
 
+    /// The one way to write a numeric address: what `numericName` says of it. nil when the host is a name.
+    static func canonical(_ host: String) -> String? {
+        guard let bytes = self.bytes(ofNumeric: host) else { return nil }
+        let isMapped = bytes.count == 16 && bytes.prefix(12) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+        let shown = isMapped ? Array(bytes.suffix(4)) : bytes
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        let family = shown.count == 4 ? AF_INET : AF_INET6
+        guard inet_ntop(family, shown, &text, socklen_t(text.count)) != nil else { return nil }
+        return text.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
+    }
+
+    /// What one sender cannot choose freely: an IPv4 address, or the network part of an IPv6 address.
+    static func sourceKey(_ host: String) -> String {
+        guard let bytes = self.bytes(ofNumeric: host), bytes.count == 16 else { return host }
+        return bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":") + "/64"
+    }
+
+    private static func bytes(ofNumeric host: String) -> [UInt8]? {
+        let bare = host.prefix { $0 != "%" }
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET, String(bare), &bytes) == 1 { return Array(bytes.prefix(4)) }
+        return inet_pton(AF_INET6, String(bare), &bytes) == 1 ? bytes : nil
+    }
+
     /// The numeric address of the other end.
     static func peerLabel(_ descriptor: Int32) -> String {
         self.numericName(descriptor, getpeername).map { self.label($0.host, $0.port) } ?? "an unknown peer"

@@ -13,6 +13,8 @@ public final class TLSStream: Sendable {
     private let isShutDown = Atomic(false)
     /// The other end's address, for messages.
     public let peerAddress: String
+    /// The other end's numeric address without its port; empty when the connection is gone.
+    public var peerHost: String { Sockets.numericName(self.descriptor, getpeername)?.host ?? "" }
     /// The node name in the peer's verified certificate; nil if it has none (a joining client).
     public let peerName: String?
     /// The node number in the peer's verified certificate.
@@ -22,20 +24,21 @@ public final class TLSStream: Sendable {
 
     /// Takes ownership of a connected, non-blocking socket and completes the handshake.
     private init(
-        descriptor: Int32, peerAddress: String, context: TLSContext, isServer: Bool, deadline: Tick
+        descriptor: Int32, peerAddress: String, context: TLSContext, isServer: Bool, deadline: Tick,
+        giveUp: (Int32) -> Void
     ) throws(SecureLinkError) {
         var session: TLSSession
         do {
             session = try TLSSession(descriptor: descriptor, context: context, isServer: isServer)
         } catch {
-            close(descriptor)
+            giveUp(descriptor)
             throw error
         }
         do {
             try session.handshake(descriptor: descriptor, peer: peerAddress, deadline: deadline)
         } catch {
             session.free()
-            close(descriptor)
+            giveUp(descriptor)
             throw error
         }
         let peer = session.peer()
@@ -69,7 +72,8 @@ public final class TLSStream: Sendable {
             throw .notConnected(peer: label, reason: systemReason(failure))
         }
         return try TLSStream(
-            descriptor: connected, peerAddress: label, context: context, isServer: false, deadline: deadline)
+            descriptor: connected, peerAddress: label, context: context, isServer: false, deadline: deadline,
+            giveUp: { close($0) })
     }
 
     /// Waits for a connection and completes its handshake. A client that stalls holds up the next for
@@ -81,13 +85,13 @@ public final class TLSStream: Sendable {
     }
 
     /// The server's half of the handshake on a socket from `Listener.acceptRaw`, which it takes over and, on failure,
-    /// closes.
+    /// gives up: `giveUp` must close it.
     public static func handshake(
-        accepted: Int32, context: TLSContext, timeout: Span
+        accepted: Int32, context: TLSContext, timeout: Span, giveUp: (Int32) -> Void = { close($0) }
     ) throws(SecureLinkError) -> TLSStream {
         try TLSStream(
             descriptor: accepted, peerAddress: Sockets.peerLabel(accepted), context: context, isServer: true,
-            deadline: Sockets.now() + timeout)
+            deadline: Sockets.now() + timeout, giveUp: giveUp)
     }
 
     /// Waits for data and returns how much was read: at least one byte, or 0 if the peer closed (or crashed: frames

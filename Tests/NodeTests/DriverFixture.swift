@@ -68,7 +68,7 @@ final class SmallDaemon {
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0) }))
+                join: { joins.serve($0, settle: $1) }))
         DriverThread.start("loop") { loop.run() }
     }
 

@@ -21,8 +21,9 @@ def binary():
 class Cluster:
     """Daemons on every node of `lab`, and questions to them."""
 
-    def __init__(self, lab, name="demo", say=lambda text: None):
+    def __init__(self, lab, name="demo", say=lambda text: None, descriptors=None):
         self.lab, self.name, self.say = lab, name, say
+        self.descriptors = descriptors  # how many each daemon may have, soft and hard; None: as this process
         self.program = binary()
         lab.program_directory = os.path.dirname(self.program)
         self.members = [node.name for node in lab.nodes.values() if node.role == "member"]
@@ -49,7 +50,8 @@ class Cluster:
     def start_daemon(self, name):
         """Starts the daemon of a node that is a member of the cluster, and keeps it started as systemd would."""
         node = self.lab.node(name)
-        loop = 'while true; do "$0" daemon; echo "the daemon ended with $?; it is started again" >&2; sleep 0.1; done'
+        limit = f"ulimit -n {self.descriptors}; " if self.descriptors else ""
+        loop = limit + 'while true; do "$0" daemon; echo "the daemon ended with $?; it is started again" >&2; sleep 0.1; done'
         node.spawn(["bash", "-c", loop, self.program], node.daemon_log)
 
     # Birth

@@ -47,6 +47,12 @@ int holdfast_pipe(int *ends, int nonblocking);
 int holdfast_user_lookup(const char *name, uid_t *user, gid_t *group, gid_t *groups, int capacity, int *count,
                          char *home, int home_capacity);
 
+/* The soft limit of file descriptors of this process; UINT64_MAX when it cannot be told. */
+uint64_t holdfast_descriptor_limit(void);
+/* Raises the soft limit to the hard one. What is spawned afterwards gets back the limit that was: programs that use
+ * select(2) must not be given descriptors beyond 1024 that they did not ask for. */
+void holdfast_raise_descriptor_limit(void);
+
 /* Who connected (SO_PEERCRED). */
 int holdfast_peer_credentials(int socket, pid_t *pid, uid_t *user, gid_t *group);
 #endif

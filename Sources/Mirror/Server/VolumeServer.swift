@@ -14,6 +14,7 @@ public final class VolumeServer: @unchecked Sendable {
     let metadataFile: MetadataFile
     let tls: TLSContext
     let listener: Listener
+    let reception: Reception
     let control: ControlSocket
     let leasePage: UnsafeMutableRawPointer
     let log: @Sendable (String) -> Void
@@ -33,6 +34,8 @@ public final class VolumeServer: @unchecked Sendable {
     var inbound: [NodeID: LinkConnection] = [:]
     var dialling: [NodeID: Int] = [:]
     var diallers = 0
+    /// Diallers for which the system had no thread.
+    var undialled: [NodeID] = []
     var toDeliver: [any BlockCompletionSink] = []
     var isStopping = false
     var exportGeneration = 0
@@ -95,6 +98,11 @@ public final class VolumeServer: @unchecked Sendable {
         do throws(SecureLinkError) {
             self.tls = try TLSContext(identity: options.tls)
             self.listener = try Listener(host: options.listenHost, port: options.listenPort)
+            let threads = self.threads
+            self.reception = Reception(
+                listener: self.listener, context: self.tls, handshakeTimeout: .seconds(5), budget: .ofThisProcess,
+                spawn: { threads.start($0) }, warn: log)
+            self.reception.know(options.peers.map(\.host))
         } catch {
             throw .link(error)
         }
@@ -117,6 +125,7 @@ public final class VolumeServer: @unchecked Sendable {
         _ options: VolumeServerOptions, log: @escaping @Sendable (String) -> Void
     ) throws(VolumeServerError) -> Never {
         signal(SIGPIPE, SIG_IGN)
+        DescriptorBudget.raise()
         let server = try VolumeServer(options, log: log)
         server.start()
         while true { pause() }
@@ -124,13 +133,15 @@ public final class VolumeServer: @unchecked Sendable {
 
     /// Starts all threads and returns.
     public func start() {
-        self.threads.start { self.runSyncs() }
-        self.threads.start { self.runPersists() }
-        self.threads.start { self.runChunks() }
-        self.threads.start { self.runOutbox() }
-        self.threads.start { self.runTicks() }
-        self.threads.start { self.runListener() }
-        self.threads.start { self.control.run { self.perform($0) } }
+        let bodies: [@Sendable () -> Void] = [
+            { self.runSyncs() }, { self.runPersists() }, { self.runChunks() }, { self.runOutbox() },
+            { self.runTicks() }, { self.runListener() }, { self.control.run { self.perform($0) } },
+        ]
+        for body in bodies {
+            // Nothing is served yet: the daemon starts the server anew.
+            let isStarted = self.threads.start(body)
+            precondition(isStarted, "the system has no thread left for the volume server")
+        }
     }
 
     /// Ends the server as a kill would: nothing is flushed and nobody is told. For tests and orderly exits after
@@ -151,7 +162,8 @@ public final class VolumeServer: @unchecked Sendable {
         self.store.release()
     }
 
-    func spawn(_ body: @escaping @Sendable () -> Void) { self.threads.start(body) }
+    /// False, and nothing is started, when the system has no thread left.
+    func spawn(_ body: @escaping @Sendable () -> Void) -> Bool { self.threads.start(body) }
 
     /// A command as if it had come over the control socket.
     public func perform(_ command: VolumeCommand) {

@@ -12,7 +12,14 @@ extension VolumeServer {
         self.diallers += 1
         let number = self.diallers
         self.dialling[node] = number
-        self.spawn { self.runDialler(peer, number) }
+        if !self.spawn({ self.runDialler(peer, number) }) { self.undialled.append(node) }
+    }
+
+    /// Called with the lock, every moment: dials what had to wait for a thread, unless it is no longer wanted.
+    func dialAgain() {
+        let waiting = self.undialled
+        self.undialled = []
+        for node in waiting where self.dialling[node] != nil && !self.isStopping { self.dial(node) }
     }
 
     private func isWanted(_ node: NodeID, _ number: Int) -> Bool {
@@ -77,31 +84,13 @@ extension VolumeServer {
     // MARK: Inbound
 
     func runListener() {
-        while true {
-            do throws(SecureLinkError) {
-                let accepted = try self.listener.acceptRaw()
-                self.spawn { self.admit(accepted) }
-            } catch {
-                self.lock.lock()
-                let isStopping = self.isStopping
-                self.lock.unlock()
-                if isStopping { return }
-                self.log("\(error)")
-                usleep(500_000)
-            }
-        }
-    }
-
-    private func admit(_ descriptor: Int32) {
-        do throws(SecureLinkError) {
-            let stream = try TLSStream.handshake(accepted: descriptor, context: self.tls, timeout: .seconds(5))
+        self.reception.run { stream in
             guard let node = stream.peerNode, self.options.peers.contains(where: { $0.node == node }) else {
-                self.log("\(stream.peerName ?? stream.peerAddress) is no replica of \(self.options.volume); refused")
+                let name = stream.peerName ?? "it"
+                self.reception.refuse(stream.peerHost, "\(name) is no replica of \(self.options.volume)")
                 return stream.shutdown()
             }
             self.runInbound(LinkConnection(stream: stream, peer: node))
-        } catch {
-            self.log("\(error)")
         }
     }
 
@@ -163,7 +152,10 @@ extension VolumeServer {
     private func run(
         _ connection: LinkConnection, _ handle: (Frame, UnsafeRawBufferPointer) throws -> Void
     ) {
-        self.spawn { connection.runWriter() }
+        guard self.spawn({ connection.runWriter() }) else {
+            self.log("link to \(connection.peer): the system has no thread left")
+            return connection.close()
+        }
         do {
             try connection.runReader { frame, payload in
                 try Self.check(frame, payload)

@@ -119,6 +119,7 @@ extension VolumeServer {
             self.lock.lock()
             if self.isStopping { return self.lock.unlock() }
             self.stepLocked(.tick)
+            self.dialAgain()
             // Readers that were held at the end of a lease look at it again.
             if self.readers > 0 { self.lock.broadcast() }
             self.finishStep()

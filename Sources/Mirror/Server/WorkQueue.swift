@@ -36,7 +36,8 @@ final class ThreadGroup: @unchecked Sendable {
     private let lock = ConditionLock()
     private var count = 0
 
-    func start(_ body: @escaping @Sendable () -> Void) {
+    /// False, and nothing is started, when the system has no thread left.
+    func start(_ body: @escaping @Sendable () -> Void) -> Bool {
         self.lock.lock()
         self.count += 1
         self.lock.unlock()
@@ -44,7 +45,8 @@ final class ThreadGroup: @unchecked Sendable {
             body()
             self.leave()
         }
-        precondition(isStarted, "the system has no thread left for the volume server")
+        if !isStarted { self.leave() }
+        return isStarted
     }
 
     private func leave() {

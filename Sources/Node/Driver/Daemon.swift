@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Raft
 import Resources
+import SecureLink
 
 /// `holdfast daemon`: puts the parts together and runs them until it is told to stop.
 ///
@@ -32,6 +33,7 @@ struct Daemon {
     /// Runs until a signal comes.
     static func run(_ options: DaemonOptions) async throws {
         signal(SIGPIPE, SIG_IGN)
+        DescriptorBudget.raise()
         let daemon = try Daemon(options)
         let api = try daemon.start()
         let stopped = daemon.stopped
@@ -132,7 +134,7 @@ struct Daemon {
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0) }))
+                join: { joins.serve($0, settle: $1) }))
         DriverThread.start("supervisor") { loop.run() }
         return Backend(loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run)
     }

@@ -43,22 +43,16 @@ final class JoinServer: Sendable {
         return token
     }
 
-    /// Serves one client without a certificate, on its own thread.
-    func serve(_ stream: TLSStream) {
-        // A client that says nothing must not hold a thread for ever.
-        let isDone = WaitingLock(false)
-        DriverThread.start("join limit") {
-            _ = isDone.wait(atMost: Self.answerTime + .seconds(5)) { $0 ? true : nil }
-            stream.shutdown()
-        }
-        defer { isDone.change { $0 = true } }
+    /// Serves one client without a certificate, on its own thread, whose time is limited by the transport: `settle` asks
+    /// it for more once a good token was shown, and is false when the client was shut out meanwhile.
+    func serve(_ stream: TLSStream, settle: @Sendable () -> Bool) {
         var reader = LinkReader(stream, limit: LinkFrames.joinBytesMaximum)
         guard let frame = try? reader.next() else { return }
         guard let question = try? JoinQuestion(decoding: frame) else {
             self.answer(.refused("the request cannot be read; use the same release on every node"), stream)
             return
         }
-        let answer = self.admit(question)
+        let answer = self.admit(question, settle)
         if case .refused(let reason) = answer {
             self.log.warning("\(question.about.name) at \(stream.peerAddress) may not join: \(reason)")
         }
@@ -71,12 +65,16 @@ final class JoinServer: Sendable {
         try? LinkFrames.write(answer.encoded, to: stream)
     }
 
-    private func admit(_ question: JoinQuestion) -> JoinAnswer {
+    private func admit(_ question: JoinQuestion, _ settle: () -> Bool) -> JoinAnswer {
         do {
             guard try self.tokens.claim(question.secret, at: MachineClock.now) else {
                 return .refused(
                     "the token was used, is more than an hour old, or was made before this machine was rebooted; "
                         + "get a new one with `holdfast token`")
+            }
+            guard settle() else {
+                try self.tokens.release(question.secret)
+                return .refused("the connection was given up; try again")
             }
             let answer = self.issue(question)
             // Void on disk before the answer leaves, or a crash would let it count twice.

@@ -26,6 +26,8 @@ final class PeerLink: Sendable {
         var lastFailure = ""
         var toldFailureAt = Tick.zero
         var isClosed = false
+        /// Its writing thread was started.
+        var isServed = false
     }
 
     /// A dead node fails in turn by silence and by an unreachable address: another reason alone is no news.
@@ -52,10 +54,10 @@ final class PeerLink: Sendable {
         self.state = WaitingLock(State(peer: peer))
     }
 
-    /// Starts the writing thread.
+    /// Starts the writing thread; without one nothing is dialled.
     func start() {
         let name = self.state.withLock { $0.peer.name }
-        DriverThread.start("to \(name)") { self.writeForever() }
+        if DriverThread.start("to \(name)", { self.writeForever() }) { self.state.change { $0.isServed = true } }
     }
 
     var peer: PeerSpec { self.state.withLock { $0.peer } }
@@ -103,17 +105,20 @@ final class PeerLink: Sendable {
         }
         if let stalled {
             self.log.warning("the link to \(self.peer.name) stalls; connecting anew")
-            DriverThread.start("closing") { stalled.shutdown() }
+            if !DriverThread.start("closing", { stalled.shutdown() }) { stalled.shutdown() }
         }
+        if self.state.withLock({ !$0.isServed && !$0.isClosed }) { self.start() }
         let target = self.state.change { state -> PeerSpec? in
-            guard !state.isClosed, state.stream == nil, now >= state.nextAttempt,
+            guard !state.isClosed, state.isServed, state.stream == nil, now >= state.nextAttempt,
                 state.attempts < Self.attemptsMaximum
             else { return nil }
             state.attempts += 1
             state.nextAttempt = now + Self.dialInterval
             return state.peer
         }
-        if let target { DriverThread.start("dialling") { self.dial(target) } }
+        if let target, !DriverThread.start("dialling", { self.dial(target) }) {
+            self.finished(nil, "the system has no thread left", target)
+        }
     }
 
     private func dial(_ peer: PeerSpec) {

@@ -10,18 +10,24 @@ final class Transport: Sendable {
     struct Handlers: Sendable {
         /// A message, and the node that handed it over.
         var receive: @Sendable (Envelope, NodeID) -> Void
-        /// A client without a certificate; the stream is its own.
-        var join: @Sendable (TLSStream) -> Void
+        /// A client without a certificate; the stream is its own until the handler returns. Until the handler calls
+        /// the function it is given, the client has little time and may be pushed out by others.
+        var join: @Sendable (TLSStream, @escaping @Sendable () -> Bool) -> Void
     }
 
     private struct State {
         var links: [PeerLink] = []
         var inbound: [(node: NodeID, stream: TLSStream)] = []
-        var handshakes = 0
-        var refusals: [String] = []
+        /// Clients without a certificate.
+        var applicants = Doorway(places: Transport.applicantsMaximum)
+        var applications: [UInt64: TLSStream] = [:]
     }
 
-    private static let handshakesMaximum = 64
+    /// Clients without a certificate that have not shown a token yet. (Rule N1)
+    private static let applicantsMaximum = 8
+    /// How long each of them has to show one, and how long the rest of a join may take then.
+    private static let applicationTime = Span.seconds(5)
+    private static let joinTime = Span.seconds(20)
     /// Connections from one peer at a time.
     private static let inboundMaximum = 8
     private static let handshakeTimeout = Span.seconds(3)
@@ -30,8 +36,7 @@ final class Transport: Sendable {
     private let node: NodeID
     private let cluster: String
     private let dialling: TLSContext
-    private let accepting: TLSContext
-    private let listener: Listener
+    private let reception: Reception
     private let log: DriverLog
     private let state = WaitingLock(State())
 
@@ -41,18 +46,22 @@ final class Transport: Sendable {
         self.node = file.id
         self.cluster = file.clusterID
         self.dialling = try TLSContext(identity: identity)
-        self.accepting = try TLSContext(identity: identity, clientCertificateOptional: true)
-        self.listener = try Listener(host: place.host, port: place.port)
         self.log = log
+        self.reception = Reception(
+            listener: try Listener(host: place.host, port: place.port),
+            context: try TLSContext(identity: identity, clientCertificateOptional: true),
+            handshakeTimeout: Self.handshakeTimeout, budget: .ofThisProcess,
+            spawn: { DriverThread.start("greeting", $0) }, warn: { log.warning($0) })
     }
 
     /// Starts accepting and dialling.
     func start(_ handlers: Handlers) {
-        DriverThread.start("accepting") { self.acceptForever(handlers) }
+        DriverThread.start("accepting") { self.reception.run { self.greet($0, handlers) } }
         DriverThread.start("links") {
             let never = WaitingLock(false)
             while true {
                 for link in self.state.withLock({ $0.links }) { link.look(at: MachineClock.now) }
+                for stream in self.lateApplications(at: MachineClock.now) { stream.shutdown() }
                 _ = never.wait(atMost: Self.lookInterval) { _ in Bool?.none }
             }
         }
@@ -74,6 +83,7 @@ final class Transport: Sendable {
             state.links += fresh
             return (fresh, gone)
         }
+        self.reception.know(peers.compactMap { HostPort($0.address)?.host })
         for link in gone { link.close() }
         for link in fresh { link.start() }
     }
@@ -84,45 +94,44 @@ final class Transport: Sendable {
         link.send(envelope.encoded, isPerishable: envelope.message.isPerishable)
     }
 
-    private func acceptForever(_ handlers: Handlers) {
-        while true {
-            do throws(SecureLinkError) {
-                let socket = try self.listener.acceptRaw()
-                DriverThread.start("greeting") { self.greet(socket, handlers) }
-                // A flood of clients that never finish their handshake must not take every thread.
-                _ = self.state.wait(atMost: Self.handshakeTimeout) {
-                    $0.handshakes < Self.handshakesMaximum ? true : nil
-                }
-            } catch {
-                if case .listenerClosed = error { return }
-                self.log.error("no connection can be accepted: \(error)")
-                _ = WaitingLock(false).wait(atMost: .milliseconds(200)) { _ in Bool?.none }
-            }
-        }
-    }
-
-    private func greet(_ socket: Int32, _ handlers: Handlers) {
-        self.state.change { $0.handshakes += 1 }
-        let greeted: TLSStream?
-        do throws(SecureLinkError) {
-            greeted = try TLSStream.handshake(
-                accepted: socket, context: self.accepting, timeout: Self.handshakeTimeout)
-        } catch {
-            greeted = nil
-            self.refuse("a client was refused: \(error)")
-        }
-        self.state.change { $0.handshakes -= 1 }
-        guard let stream = greeted else { return }
-        guard let peer = stream.peerNode else {
-            handlers.join(stream)
-            return
-        }
+    private func greet(_ stream: TLSStream, _ handlers: Handlers) {
+        guard let peer = stream.peerNode else { return self.hearApplicant(stream, handlers) }
         guard stream.peerCluster == self.cluster else {
-            self.refuse("\(stream.peerName ?? "a node") at \(stream.peerAddress) belongs to another cluster")
+            self.refuse(stream, "\(stream.peerName ?? "a node") belongs to another cluster")
             stream.shutdown()
             return
         }
         self.receive(stream, from: peer, handlers)
+    }
+
+    // MARK: Clients without a certificate (rule N1)
+
+    private func hearApplicant(_ stream: TLSStream, _ handlers: Handlers) {
+        let now = MachineClock.now
+        let (number, crowdedOut) = self.state.withLock { state -> (UInt64, TLSStream?) in
+            let (number, shownOut) = state.applicants.enter(
+                from: stream.peerHost, isKnown: false, until: now + Self.applicationTime)
+            state.applications[number] = stream
+            return (number, shownOut.flatMap { state.applications.removeValue(forKey: $0) })
+        }
+        if let crowdedOut {
+            self.refuse(crowdedOut, "more clients than \(Self.applicantsMaximum) without a certificate or a token")
+            crowdedOut.shutdown()
+        }
+        handlers.join(stream) {
+            self.state.withLock { $0.applicants.settle(number, until: MachineClock.now + Self.joinTime) }
+        }
+        stream.shutdown()
+        self.state.withLock { state in
+            state.applicants.leave(number)
+            state.applications[number] = nil
+        }
+    }
+
+    private func lateApplications(at now: Tick) -> [TLSStream] {
+        self.state.withLock { state in
+            state.applicants.expire(at: now).compactMap { state.applications.removeValue(forKey: $0) }
+        }
     }
 
     private func receive(_ stream: TLSStream, from peer: NodeID, _ handlers: Handlers) {
@@ -142,12 +151,13 @@ final class Transport: Sendable {
                 let envelope = try Envelope(decoding: frame)
                 // A node speaks for itself; for another only when it relays. (Rule L16)
                 guard envelope.from == peer || (envelope.isRelayed && envelope.to == self.node) else {
-                    self.refuse("\(stream.peerName ?? "a node") speaks for \(envelope.from)")
+                    self.refuse(stream, "\(stream.peerName ?? "a node") speaks for \(envelope.from)")
                     break
                 }
                 handlers.receive(envelope, peer)
             } catch {
                 self.refuse(
+                    stream,
                     "\(stream.peerName ?? "a node") sent something unreadable: \(error); is it another release?")
                 break
             }
@@ -156,16 +166,7 @@ final class Transport: Sendable {
         self.state.change { state in state.inbound.removeAll { $0.stream === stream } }
     }
 
-    /// Says each kind of refusal once in a while, not for every attempt.
-    private func refuse(_ text: String) {
-        let isNews = self.state.change { state -> Bool in
-            if state.refusals.contains(text) { return false }
-            state.refusals.append(text)
-            if state.refusals.count > 32 { state.refusals.removeFirst() }
-            return true
-        }
-        if isNews { self.log.warning(text) }
-    }
+    private func refuse(_ stream: TLSStream, _ text: String) { self.reception.refuse(stream.peerHost, text) }
 }
 
 extension NodeMessage {
