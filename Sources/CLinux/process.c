@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +27,8 @@
 
 static struct rlimit former_limit;
 static int limit_was_raised;
+
+void holdfast_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0ul, 0ul, 0ul); }
 
 uint64_t holdfast_descriptor_limit(void) {
     struct rlimit limit;

@@ -15,14 +15,7 @@ extension ClusterState {
             self.note("\(node.name) founded the cluster \(clusterName)", rule: "B1", at: index)
             return .accepted
         case .addNode(let node):
-            if let twin = self.node(named: node.name) {
-                return twin.about == node && twin.standing == .never
-                    ? .accepted : .refused(reason: "a node named \(node.name) exists already; choose another name")
-            }
-            guard self.clusterID != 0 else { return .refused(reason: "there is no cluster yet") }
-            self.append(node)
-            self.note("\(node.name) joined, at \(node.site)", rule: "B1", at: index)
-            return .accepted
+            return self.join(node, at: index)
         case .admit(let node, let bootID, let startCounter):
             return self.admit(node, bootID: bootID, startCounter: startCounter, at: index)
         case .suspect(let node, let incarnation):
@@ -67,8 +60,10 @@ extension ClusterState {
         }
     }
 
-    private mutating func append(_ node: JoiningNode) {
-        let id = NodeID((self.nodes.map(\.id.rawValue).max() ?? 0) + 1)
+    mutating func append(_ node: JoiningNode) {
+        // An id is never given again: certificates name it.
+        self.nodesEver += 1
+        let id = NodeID(self.nodesEver)
         self.nodes.append(
             NodeRecord(
                 id: id, about: node, standing: .never, incarnation: .none, bootID: "", startCounter: 0,

@@ -19,6 +19,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var policyIndex = LogIndex.zero
     /// Sorted by id.
     public internal(set) var nodes: [NodeRecord] = []
+    /// How many ids were ever given.
+    var nodesEver: UInt32 = 0
     /// Sorted by name.
     public internal(set) var groups: [GroupRecord] = []
     /// Sorted by name.

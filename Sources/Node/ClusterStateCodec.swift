@@ -15,6 +15,7 @@ extension ClusterState {
         writer.string(self.policyText)
         writer.uint64(self.policyIndex.rawValue)
         writer.list(self.nodes) { $1.encode(into: &$0) }
+        writer.uint32(self.nodesEver)
         writer.list(self.groups) { $1.encode(into: &$0) }
         writer.list(self.volumes) { $1.encode(into: &$0) }
         writer.list(self.events) { $1.encode(into: &$0) }
@@ -39,6 +40,10 @@ extension ClusterState {
         self.policyText = try reader.string()
         self.policyIndex = LogIndex(try reader.uint64())
         self.nodes = try reader.list { (reader) throws(CodecError) in try NodeRecord.decode(from: &reader) }
+        self.nodesEver = try reader.uint32()
+        guard self.nodes.allSatisfy({ $0.id.rawValue <= self.nodesEver }), self.nodesEver < .max else {
+            throw .invalid(field: "number of node ids", offset: reader.offset)
+        }
         self.groups = try reader.list { (reader) throws(CodecError) in try GroupRecord.decode(from: &reader) }
         self.volumes = try reader.list { (reader) throws(CodecError) in try VolumeRecord.decode(from: &reader) }
         self.events = try reader.list { (reader) throws(CodecError) in try ClusterEvent.decode(from: &reader) }

@@ -51,25 +51,6 @@ public indirect enum Command: Equatable, Sendable {
     case declareAbsent(GroupName, statement: String)
 }
 
-/// What a node tells about itself when it joins.
-public struct JoiningNode: Equatable, Sendable {
-    /// Its name, unique in the cluster.
-    public var name: String
-    /// Its site.
-    public var site: String
-    /// Where its peers reach it, `HOST:PORT`.
-    public var address: String
-    /// A witness votes but runs nothing.
-    public var isWitness: Bool
-    /// All fields.
-    public init(name: String, site: String, address: String, isWitness: Bool) {
-        self.name = name
-        self.site = site
-        self.address = address
-        self.isWitness = isWitness
-    }
-}
-
 /// Why an owner gave a group up.
 public struct GroupFailure: Equatable, Sendable {
     /// The resource that failed.

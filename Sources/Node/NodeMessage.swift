@@ -123,6 +123,8 @@ public struct NodeSummary: Equatable, Sendable {
     public var appliedIndex: LogIndex
     /// The guard looks at the lease often enough.
     public var isGuarded: Bool
+    /// Milliseconds of its wall clock since 1970, for `status` to name a clock that is wrong; nothing else looks at it.
+    public var wallMilliseconds: UInt64
     /// Its groups.
     public var groups: [Group]
     /// Its volumes.

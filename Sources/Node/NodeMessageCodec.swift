@@ -117,6 +117,7 @@ extension NodeSummary {
         writer.span(self.leaseRemaining)
         writer.uint64(self.appliedIndex.rawValue)
         writer.bool(self.isGuarded)
+        writer.uint64(self.wallMilliseconds)
         writer.list(self.groups) { writer, group in
             writer.string(group.name.rawValue)
             writer.epoch(group.epoch)
@@ -148,7 +149,7 @@ extension NodeSummary {
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeSummary {
         NodeSummary(
             leaseRemaining: try reader.span(), appliedIndex: LogIndex(try reader.uint64()),
-            isGuarded: try reader.bool(),
+            isGuarded: try reader.bool(), wallMilliseconds: try reader.uint64(),
             groups: try reader.list { (reader) throws(CodecError) in
                 Group(
                     name: try reader.group(), epoch: try reader.epoch(), phase: ForeignText.line(try reader.string()),

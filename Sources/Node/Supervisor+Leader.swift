@@ -114,7 +114,8 @@ extension Supervisor {
         if self.demoteRolledBack(membership, at: now, into: &effects) { return }
         if self.isVoting(membership) { return }
         let known = self.state.nodes.map(\.id)
-        var learners = membership.learners
+        // One that joined again before it was ever up has another id now.
+        var learners = membership.learners.filter { known.contains($0) }
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
         let match = self.consensus.matchIndexes
         func isReady(_ node: NodeID) -> Bool {
@@ -141,6 +142,7 @@ extension Supervisor {
         guard membership.learners.isEmpty || (membership.learners.count == 1 && membership.voters.count % 2 == 1) else {
             return false
         }
+        guard membership.voters.count + membership.learners.count == self.state.nodes.count else { return false }
         for place in self.state.nodes.indices {
             let id = self.state.nodes[place].id
             if membership.voters.contains(id) {

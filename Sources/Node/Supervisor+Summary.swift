@@ -38,6 +38,7 @@ extension Supervisor {
         NodeSummary(
             leaseRemaining: self.hasLease(at: now) ? self.holder.end.since(now) : .zero,
             appliedIndex: self.state.appliedIndex, isGuarded: self.isGuarded(at: now),
+            wallMilliseconds: self.wallMilliseconds,
             groups: self.runners.map { runner in
                 NodeSummary.Group(
                     name: runner.name, epoch: runner.epoch, phase: runner.phase,

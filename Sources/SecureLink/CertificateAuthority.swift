@@ -3,7 +3,9 @@ import COpenSSL
 
 /// The cluster's own certificate authority. Whoever has its key can admit nodes; it lives on the node that ran `init`.
 public struct CertificateAuthority: Sendable {
-    private static let validSeconds = 50 * 365 * 24 * 3600
+    /// From 1970 to 9999, the end that RFC 5280 §4.1.2.5 gives to what has none, in seconds from 1970: no clock decides
+    /// who belongs to a cluster.
+    static let forEver = 0...253_402_300_799
 
     /// The certificate that every node trusts.
     public let certificatePEM: String
@@ -33,6 +35,12 @@ public struct CertificateAuthority: Sendable {
 
     /// Makes the authority of a new cluster. The name may hold letters, digits, dot, dash and underscore, up to 64.
     public static func create(clusterName: String) throws(SecureLinkError) -> CertificateAuthority {
+        try self.create(clusterName: clusterName, valid: self.forEver)
+    }
+
+    static func create(
+        clusterName: String, valid: ClosedRange<Int>
+    ) throws(SecureLinkError) -> CertificateAuthority {
         try self.checkName(clusterName, "cluster")
         ERR_clear_error()
         let key = holdfast_generate_p256()
@@ -41,7 +49,7 @@ public struct CertificateAuthority: Sendable {
             X509_free(certificate)
             EVP_PKEY_free(key)
         }
-        guard let key, let certificate, CertificateParts.prepare(certificate, validSeconds: self.validSeconds),
+        guard let key, let certificate, CertificateParts.prepare(certificate, valid: valid),
             CertificateParts.setCommonName(clusterName, of: X509_get_subject_name(certificate)),
             X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) == 1,
             X509_set_pubkey(certificate, key) == 1,
@@ -73,6 +81,12 @@ public struct CertificateAuthority: Sendable {
     public func issue(
         nodeName: String, node: NodeID, clusterID: String, request: String
     ) throws(SecureLinkError) -> String {
+        try self.issue(nodeName: nodeName, node: node, clusterID: clusterID, request: request, valid: Self.forEver)
+    }
+
+    func issue(
+        nodeName: String, node: NodeID, clusterID: String, request: String, valid: ClosedRange<Int>
+    ) throws(SecureLinkError) -> String {
         try Self.checkName(nodeName, "node")
         try Self.checkName(clusterID, "cluster")
         precondition(node.rawValue > 0, "node number 0 is never assigned")
@@ -94,13 +108,14 @@ public struct CertificateAuthority: Sendable {
         guard let authority, let key,
             let text = self.sign(
                 subjectKey, authority: authority, key: key, nodeName: nodeName,
-                uri: NodeURI(cluster: clusterID, node: node))
+                uri: NodeURI(cluster: clusterID, node: node), valid: valid)
         else { throw Self.failure("the certificate of \(nodeName)") }
         return text
     }
 
     private func sign(
-        _ subjectKey: OpaquePointer, authority: OpaquePointer, key: OpaquePointer, nodeName: String, uri: NodeURI
+        _ subjectKey: OpaquePointer, authority: OpaquePointer, key: OpaquePointer, nodeName: String, uri: NodeURI,
+        valid: ClosedRange<Int>
     ) -> String? {
         guard let certificate = X509_new() else { return nil }
         defer { X509_free(certificate) }
@@ -112,7 +127,7 @@ public struct CertificateAuthority: Sendable {
             (NID_subject_key_identifier, "hash"),
             (NID_authority_key_identifier, "keyid:always"),
         ]
-        guard CertificateParts.prepare(certificate, validSeconds: Self.validSeconds),
+        guard CertificateParts.prepare(certificate, valid: valid),
             CertificateParts.setCommonName(nodeName, of: X509_get_subject_name(certificate)),
             X509_set_issuer_name(certificate, X509_get_subject_name(authority)) == 1,
             X509_set_pubkey(certificate, subjectKey) == 1,

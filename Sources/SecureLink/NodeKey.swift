@@ -45,9 +45,6 @@ public struct NodeKey: Sendable {
 
 /// Steps shared by authority and node certificates.
 enum CertificateParts {
-    /// One day, so that a node whose clock is behind accepts a certificate made just now.
-    static let backdatedSeconds = 24 * 3600
-
     static func setCommonName(_ name: String, of subject: OpaquePointer?) -> Bool {
         let bytes = Array(name.utf8)
         return X509_NAME_add_entry_by_NID(
@@ -63,8 +60,9 @@ enum CertificateParts {
         return X509_add_ext(certificate, part, -1) == 1
     }
 
-    /// Sets version 3, a random serial number and the validity.
-    static func prepare(_ certificate: OpaquePointer, validSeconds: Int) -> Bool {
+    /// Sets version 3, a random serial number and the validity: from 1970, in seconds from then. Links do not look at it;
+    /// it is for other programs, and for nodes whose clock is behind.
+    static func prepare(_ certificate: OpaquePointer, valid: ClosedRange<Int>) -> Bool {
         guard var serial = try? SecureRandom.bytes(16) else { return false }
         serial[0] &= 0x7F
         serial[0] |= 0x01
@@ -72,8 +70,8 @@ enum CertificateParts {
         defer { BN_free(number) }
         return X509_set_version(certificate, 2) == 1
             && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != nil
-            && X509_gmtime_adj(X509_getm_notBefore(certificate), -self.backdatedSeconds) != nil
-            && X509_gmtime_adj(X509_getm_notAfter(certificate), validSeconds) != nil
+            && ASN1_TIME_set(X509_getm_notBefore(certificate), valid.lowerBound) != nil
+            && ASN1_TIME_set(X509_getm_notAfter(certificate), valid.upperBound) != nil
     }
 
     /// Letters, digits, dot, dash and underscore, 1 to 64 of them: safe in a certificate, a URI and a path.

@@ -7,6 +7,8 @@ public enum SecureLinkError: Error, Equatable, CustomStringConvertible {
     case unresolved(host: String, port: UInt16, reason: String)
     /// The socket could not be opened for listening.
     case notListening(address: String, reason: String)
+    /// An address at which the other nodes do not find this machine.
+    case notOurs(reason: String)
     /// The listener was closed by this process.
     case listenerClosed
     /// No TCP connection to the peer.
@@ -35,6 +37,8 @@ public enum SecureLinkError: Error, Equatable, CustomStringConvertible {
             "cannot find the address of \(host):\(port): \(reason); check the name, or write the IP address"
         case .notListening(let address, let reason):
             "cannot listen on \(address): \(reason); check that the address belongs to this node and the port is free"
+        case .notOurs(let reason):
+            "\(reason); give the address at which the other nodes reach this machine (`ip address` shows what it has)"
         case .listenerClosed: "the listener was closed"
         case .notConnected(let peer, let reason):
             "cannot connect to \(peer): \(reason); check that the node is up and its port is open in every firewall"

@@ -130,16 +130,32 @@ enum Sockets {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard get(descriptor, address, &length) == 0 else { return nil }
-                var host = [CChar](repeating: 0, count: 128)
-                var service = [CChar](repeating: 0, count: 16)
-                let flags = NI_NUMERICHOST | NI_NUMERICSERV
-                guard getnameinfo(address, length, &host, 128, &service, 16, flags) == 0 else { return nil }
-                let text = host.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
-                let port = service.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
-                let mapped = "::ffff:"
-                return (text.hasPrefix(mapped) ? String(text.dropFirst(mapped.count)) : text, UInt16(port) ?? 0)
+                get(descriptor, address, &length) == 0 ? self.numericName(address, length) : nil
             }
         }
+    }
+
+    /// An address as text.
+    static func numericName(_ address: UnsafePointer<sockaddr>?, _ length: socklen_t) -> (host: String, port: UInt16)? {
+        var host = [CChar](repeating: 0, count: 128)
+        var service = [CChar](repeating: 0, count: 16)
+        let flags = NI_NUMERICHOST | NI_NUMERICSERV
+        guard let address, getnameinfo(address, length, &host, 128, &service, 16, flags) == 0 else { return nil }
+        let text = host.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+        let port = service.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+        let mapped = "::ffff:"
+        return (text.hasPrefix(mapped) ? String(text.dropFirst(mapped.count)) : text, UInt16(port) ?? 0)
+    }
+
+    /// Whether the kernel refuses to bind to a numeric address because no interface has it.
+    static func isForeign(_ host: String) -> Bool {
+        let answer = try? self.eachAddress(host: host, port: 0, passive: true) { address -> Bool? in
+            let descriptor = socket(
+                address.pointee.ai_family, address.pointee.ai_socktype | Int32(SOCK_CLOEXEC.rawValue), 0)
+            guard descriptor >= 0 else { return nil }
+            defer { close(descriptor) }
+            return bind(descriptor, address.pointee.ai_addr, address.pointee.ai_addrlen) != 0 && errno == EADDRNOTAVAIL
+        }
+        return answer ?? false
     }
 }

@@ -99,6 +99,7 @@ public final class TLSContext: Sendable {
         SSL_CTX_set_default_read_buffer_len(handle, 128 * 1024)
         holdfast_SSL_CTX_no_session_cache(handle)
         SSL_CTX_set_num_tickets(handle, 0)
+        holdfast_ignore_dates(handle)
         // A peer that crashed and one that closed look alike to the layers above: frames carry their length.
         holdfast_ignore_unexpected_eof(handle)
         return handle

@@ -122,13 +122,9 @@ struct TLSSession: @unchecked Sendable {
         let verdict = SSL_get_verify_result(self.ssl)
         if verdict != Int(X509_V_OK) {
             let text = String(cString: X509_verify_cert_error_string(verdict))
-            let isTime =
-                verdict == Int(X509_V_ERR_CERT_NOT_YET_VALID) || verdict == Int(X509_V_ERR_CERT_HAS_EXPIRED)
             return .handshakeFailed(
                 peer: peer, reason: "its certificate is not acceptable (\(text))",
-                remedy: isTime
-                    ? "compare the clocks of both nodes"
-                    : "it belongs to another cluster; let it join this one with a fresh token")
+                remedy: "it belongs to another cluster; let it join this one with a fresh token")
         }
         if reasons.contains("did not return a certificate") {
             return .handshakeFailed(

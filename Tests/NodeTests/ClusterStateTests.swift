@@ -16,7 +16,7 @@ private final class Log {
     }
 
     static func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
-        JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
+        JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
     }
 
     var next: LogIndex { self.state.appliedIndex.next }
@@ -104,6 +104,41 @@ extension Outcome {
         let log = Log()
         #expect(!log.run(.bootstrap(clusterID: 2, clusterName: "other", node: Log.about("x"))).isAccepted)
         #expect(log.state.clusterID == 1)
+    }
+
+    @Test func `a node that was never up joins again under another number, one that was up is not replaced (rule N2)`() {
+        let log = Log()
+        var slip = Log.about("new")
+        slip.address = "wrong:1"
+        #expect(log.run(.addNode(slip)).isAccepted)
+        let first = log.state.node(named: "new")?.id
+        #expect(log.run(.addNode(slip)).isAccepted, "a repeated command changes nothing")
+        #expect(log.state.node(named: "new")?.id == first)
+        #expect(log.run(.addNode(Log.about("new"))).isAccepted)
+        let record = log.state.node(named: "new")
+        #expect(record?.about.address == "new:1")
+        #expect(record?.id != first && record?.id.rawValue == log.state.nodes.map(\.id.rawValue).max())
+        #expect(log.state.nodes.filter { $0.about.name == "new" }.count == 1)
+        var moved = Log.about("tok-1")
+        moved.address = "elsewhere:1"
+        #expect(!log.run(.addNode(moved)).isAccepted)
+        var twin = Log.about("other")
+        twin.address = "tok-1:1"
+        #expect(!log.run(.addNode(twin)).isAccepted)
+    }
+
+    @Test func `what a node tells about itself is bounded and fit to be shown (rule N2)`() {
+        let log = Log()
+        let unfit = [
+            JoiningNode(name: "a b", site: "s", address: "h:1", isWitness: false),
+            JoiningNode(name: "", site: "s", address: "h:1", isWitness: false),
+            JoiningNode(name: "x", site: "s\u{1B}[2J", address: "h:1", isWitness: false),
+            JoiningNode(name: "x", site: "s", address: "h h:1", isWitness: false),
+            JoiningNode(name: "x", site: "s", address: "h:0", isWitness: false),
+            JoiningNode(name: "x", site: "s", address: String(repeating: "h", count: 300) + ":1", isWitness: false),
+        ]
+        for node in unfit { #expect(!log.run(.addNode(node)).isAccepted, "\(node)") }
+        #expect(log.run(.addNode(Log.about("x"))).isAccepted)
     }
 
     @Test func `a group first starts only after every eligible member found nothing of it (rule B2)`() {

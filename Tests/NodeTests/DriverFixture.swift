@@ -80,7 +80,7 @@ final class SmallDaemon {
         try Founding.initialize(
             NodeInitOptions(
                 cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:\(QuietPort.take())",
-                role: .member, directory: paths.directory))
+                role: .member, directory: paths.directory), acceptsLoopback: true)
         return paths
     }
 

@@ -72,7 +72,7 @@ struct DriverTests {
 
     @Test func `what is said when joining is read back, and damage is refused`() throws {
         let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", isWitness: true)
-        let question = JoinQuestion(secret: Array(repeating: 7, count: 16), request: "PEM", about: about)
+        let question = JoinQuestion(secret: Array(repeating: 7, count: 16), request: "PEM", about: about, proof: [1, 2])
         #expect(try JoinQuestion(decoding: question.encoded) == question)
         for length in 0..<question.encoded.count {
             #expect(throws: CodecError.self) { try JoinQuestion(decoding: Array(question.encoded[..<length])) }
@@ -98,7 +98,7 @@ struct DriverTests {
             try Founding.initialize(
                 NodeInitOptions(
                     cluster: "prod", name: "tok-1", site: "tokyo", address: "127.0.0.1:1", role: .member,
-                    directory: paths.directory))
+                    directory: paths.directory), acceptsLoopback: true)
         }
         let daemon = try SmallDaemon(paths)
         let view = try await daemon.view { $0.supervisor.state.clusterID != 0 && $0.supervisor.isCaughtUp }
@@ -118,15 +118,17 @@ struct DriverTests {
         let token = try await daemon.backend.createToken().token
         func options(_ name: String) -> NodeJoinOptions {
             NodeJoinOptions(
-                token: token, name: name, site: "osaka", address: "127.0.0.1:1", role: .member,
+                token: token, name: name, site: "osaka", address: "127.0.0.1:\(QuietPort.take())", role: .member,
                 directory: "\(scratch.path)/\(name)")
         }
-        try Founding.join(options("osk-1"))
+        try Founding.join(options("osk-1"), acceptsLoopback: true)
         let file = try NodeFile.read(NodePaths(directory: "\(scratch.path)/osk-1", run: ""))
         #expect(file.id == NodeID(2))
         #expect(file.clusterID == daemon.file.clusterID)
         #expect(file.peers.map(\.name) == ["tok-1"])
-        let failure = #expect(throws: APIFailure.self) { try Founding.join(options("osk-2")) }
+        let failure = #expect(throws: APIFailure.self) {
+            try Founding.join(options("osk-2"), acceptsLoopback: true)
+        }
         #expect(failure?.code == .refused)
         #expect(failure?.message.contains("the token was used") == true)
     }
@@ -143,22 +145,22 @@ struct DriverTests {
         let first = JoinTokens(path: path, bootID: "boot")
         try first.add(used, until: end, at: now)
         try first.add(kept, until: end, at: now)
-        #expect(try first.claim(used, at: now))
-        #expect(try !first.claim(used, at: now), "two machines at once")
+        #expect(try first.claim(used, for: "osk-1", at: now))
+        #expect(try !first.claim(used, for: "osk-1", at: now), "two machines at once")
         try first.release(used)
-        #expect(try first.claim(used, at: now))
+        #expect(try first.claim(used, for: "osk-1", at: now))
         try first.use(used)
 
         let text = try String(contentsOfFile: path, encoding: .utf8)
         #expect(!text.contains("5a5a5a5a") && !text.contains("a5a5a5a5"))
         #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
         let second = JoinTokens(path: path, bootID: "boot")
-        #expect(try !second.claim(used, at: now))
-        #expect(try !second.claim(kept, at: end))
-        #expect(try second.claim(kept, at: now))
-        #expect(try !JoinTokens(path: path, bootID: "another").claim(kept, at: now))
+        #expect(try !second.claim(used, for: "osk-1", at: now))
+        #expect(try !second.claim(kept, for: "osk-1", at: end))
+        #expect(try second.claim(kept, for: "osk-1", at: now))
+        #expect(try !JoinTokens(path: path, bootID: "another").claim(kept, for: "osk-1", at: now))
         try "damaged".write(toFile: path, atomically: true, encoding: .utf8)
-        #expect(try !JoinTokens(path: path, bootID: "boot").claim(kept, at: now))
+        #expect(try !JoinTokens(path: path, bootID: "boot").claim(kept, for: "osk-1", at: now))
     }
 
     @Test func `two daemons that joined replicate what one of them is told`() async throws {
@@ -169,7 +171,8 @@ struct DriverTests {
         try Founding.join(
             NodeJoinOptions(
                 token: try await first.backend.createToken().token, name: "osk-1", site: "osaka",
-                address: "127.0.0.1:\(QuietPort.take())", role: .member, directory: paths.directory))
+                address: "127.0.0.1:\(QuietPort.take())", role: .member, directory: paths.directory),
+            acceptsLoopback: true)
         let second = try SmallDaemon(paths)
         _ = try await second.view { $0.supervisor.isCaughtUp }
         let result = try await second.backend.nodeDrain("tok-1", MutationRequest())

@@ -39,7 +39,7 @@ final class Trio {
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
         ]
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
-            JoiningNode(name: name, site: "s", address: "h:1", isWitness: isWitness)
+            JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
         }
         let policy = Self.policy(volume: volume)
         let commands: [Command] =

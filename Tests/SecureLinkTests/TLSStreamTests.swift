@@ -17,6 +17,19 @@ import Testing
         #expect(try pair.server.receive(3) == [1, 2, 3])
     }
 
+    @Test(arguments: [0...1, 3_000_000_000...4_000_000_000, CertificateAuthority.forEver])
+    func `no clock decides who belongs to a cluster`(valid: ClosedRange<Int>) throws {
+        let cluster = try TestCluster(valid: valid)
+        let pair = try Pair(client: try cluster.context("tok-1", 1), server: try cluster.context("osk-1", 2))
+        #expect(pair.client.peerNode == NodeID(2))
+        #expect(pair.server.peerNode == NodeID(1))
+        let welcoming = try TLSContext(
+            identity: try cluster.identity("wit-1", 3), clientCertificateOptional: true)
+        let joining = try TLSContext.anonymousClient(
+            certificateAuthorityFingerprint: cluster.authority.fingerprint)
+        #expect(try Pair(client: joining, server: welcoming).client.peerNode == NodeID(3))
+    }
+
     @Test func `a certificate of another cluster is refused`() throws {
         let mine = try TestCluster()
         let other = try TestCluster(name: "prod")

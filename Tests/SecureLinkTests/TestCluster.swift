@@ -1,19 +1,24 @@
 import Basis
 import Foundation
-import SecureLink
 import Synchronization
+
+@testable import SecureLink
 
 /// A cluster's certificates in a temporary directory that is removed with it.
 final class TestCluster: Sendable {
     let name: String
     let directory: String
     let authority: CertificateAuthority
+    /// When its certificates are valid, in seconds from 1970; nil: as the product makes them.
+    let valid: ClosedRange<Int>?
 
-    init(name: String = "prod") throws {
+    init(name: String = "prod", valid: ClosedRange<Int>? = nil) throws {
         self.name = name
+        self.valid = valid
         self.directory = NSTemporaryDirectory() + "holdfast-tls-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)
-        self.authority = try CertificateAuthority.create(clusterName: name)
+        self.authority = try CertificateAuthority.create(
+            clusterName: name, valid: valid ?? CertificateAuthority.forEver)
         try self.authority.save(
             certificatePath: self.directory + "/ca.crt", keyPath: self.directory + "/ca.key")
     }
@@ -24,7 +29,7 @@ final class TestCluster: Sendable {
         let key = try NodeKey.create()
         let certificate = try self.authority.issue(
             nodeName: nodeName, node: NodeID(node), clusterID: self.name,
-            request: try key.certificateRequest(nodeName: nodeName))
+            request: try key.certificateRequest(nodeName: nodeName), valid: self.valid ?? CertificateAuthority.forEver)
         let base = self.directory + "/" + nodeName
         try key.save(to: base + ".key")
         try PEMFile.write(certificate, to: base + ".crt", isSecret: false)

@@ -23,6 +23,7 @@ class Cluster:
 
     def __init__(self, lab, name="demo", say=lambda text: None, descriptors=None):
         self.lab, self.name, self.say = lab, name, say
+        self.environments = {}  # what a node's daemon finds in its environment beside the usual, by name
         self.descriptors = descriptors  # how many each daemon may have, soft and hard; None: as this process
         self.program = binary()
         lab.program_directory = os.path.dirname(self.program)
@@ -52,7 +53,7 @@ class Cluster:
         node = self.lab.node(name)
         limit = f"ulimit -n {self.descriptors}; " if self.descriptors else ""
         loop = limit + 'while true; do "$0" daemon; echo "the daemon ended with $?; it is started again" >&2; sleep 0.1; done'
-        node.spawn(["bash", "-c", loop, self.program], node.daemon_log)
+        node.spawn(["bash", "-c", loop, self.program], node.daemon_log, self.environments.get(name, {}))
 
     # Birth
 

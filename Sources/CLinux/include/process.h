@@ -47,6 +47,9 @@ int holdfast_pipe(int *ends, int nonblocking);
 int holdfast_user_lookup(const char *name, uid_t *user, gid_t *group, gid_t *groups, int capacity, int *count,
                          char *home, int home_capacity);
 
+/* Names the calling thread, as `ps -L` shows it: the first 15 bytes. */
+void holdfast_name_thread(const char *name);
+
 /* The soft limit of file descriptors of this process; UINT64_MAX when it cannot be told. */
 uint64_t holdfast_descriptor_limit(void);
 /* Raises the soft limit to the hard one. What is spawned afterwards gets back the limit that was: programs that use

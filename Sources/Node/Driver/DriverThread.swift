@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Threads that block.
@@ -27,8 +28,7 @@ enum DriverThread {
             { pointer in
                 guard let pointer else { return nil }
                 let body = Unmanaged<Body>.fromOpaque(pointer).takeRetainedValue()
-                // The kernel keeps 15 bytes of a name and refuses a longer one.
-                pthread_setname_np(pthread_self(), String(decoding: body.name.utf8.prefix(15), as: UTF8.self))
+                holdfast_name_thread(body.name)
                 body.run()
                 return nil
             }, box.toOpaque())

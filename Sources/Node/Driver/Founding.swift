@@ -8,15 +8,16 @@ enum Founding {
     private static let joinTimeout = Span.seconds(20)
 
     /// Makes the directory the first node of a new cluster. `node.json` is written last: without it nothing counts.
-    static func initialize(_ options: NodeInitOptions) throws {
+    static func initialize(_ options: NodeInitOptions, acceptsLoopback: Bool = false) throws {
         guard options.role == .member else {
             throw DriverError.argument(
                 name: "--role", value: options.role.rawValue, reason: "the first node must be able to run services",
                 remedy: "found the cluster on a member, then join the witness")
         }
-        _ = try HostPort.argument("--address", options.address)
         let paths = NodePaths(directory: options.directory, run: "")
         try NodeFile.requireFresh(paths)
+        let (address, proof) = try self.ownAddress(options.address, acceptsLoopback: acceptsLoopback)
+        proof.close()
         try paths.create()
         let clusterNumber = try self.randomNumber()
         let clusterID = self.hexadecimal(clusterNumber)
@@ -31,11 +32,23 @@ enum Founding {
         try PEMFile.write(certificate, to: paths.certificate, isSecret: false)
         try self.writeFirstEntries(
             paths, clusterNumber, cluster: options.cluster, clusterID: clusterID,
-            JoiningNode(name: options.name, site: options.site, address: options.address, isWitness: false))
+            JoiningNode(name: options.name, site: options.site, address: address, isWitness: false))
         try NodeFile(
             cluster: options.cluster, clusterID: clusterID, node: node.rawValue, name: options.name,
-            site: options.site, address: options.address, role: options.role.rawValue, peers: []
+            site: options.site, address: address, role: options.role.rawValue, peers: []
         ).write(paths)
+    }
+
+    /// The address in its usual form, and a listener there: the proof that it is this machine's. (Rule N2)
+    private static func ownAddress(_ text: String, acceptsLoopback: Bool) throws -> (String, AddressProof) {
+        let place = try HostPort.argument("--address", text).canonical
+        do {
+            return (
+                place.text, try AddressProof(host: place.host, port: place.port, acceptsLoopback: acceptsLoopback)
+            )
+        } catch {
+            throw APIFailure(.refused, "--address \(text): \(error)", remedy: "nothing was changed")
+        }
     }
 
     /// The log of a new cluster: who votes, and what the cluster is.
@@ -64,18 +77,21 @@ enum Founding {
     }
 
     /// Asks a node of a cluster to take this one in.
-    static func join(_ options: NodeJoinOptions) throws {
-        _ = try HostPort.argument("--address", options.address)
+    static func join(_ options: NodeJoinOptions, acceptsLoopback: Bool = false) throws {
         let token = try JoinToken(options.token)
         let paths = NodePaths(directory: options.directory, run: "")
         try NodeFile.requireFresh(paths)
+        let (address, proof) = try self.ownAddress(options.address, acceptsLoopback: acceptsLoopback)
+        DriverThread.start("proof") { proof.serve() }
+        defer { proof.close() }
         try paths.create()
         let key = try NodeKey.create()
         let question = JoinQuestion(
             secret: token.secret, request: try key.certificateRequest(nodeName: options.name),
             about: JoiningNode(
-                name: options.name, site: options.site, address: options.address,
-                isWitness: options.role == .witness))
+                name: options.name, site: options.site, address: address,
+                isWitness: options.role == .witness),
+            proof: proof.secret)
         let welcome = try self.ask(question, token)
         guard try CertificateAuthority.fingerprint(ofPEM: welcome.authority) == token.certificateAuthorityFingerprint
         else {
@@ -88,7 +104,7 @@ enum Founding {
         try PEMFile.write(welcome.authority, to: paths.authority, isSecret: false)
         try NodeFile(
             cluster: welcome.cluster, clusterID: welcome.clusterID, node: welcome.node.rawValue, name: options.name,
-            site: options.site, address: options.address, role: options.role.rawValue,
+            site: options.site, address: address, role: options.role.rawValue,
             peers: welcome.peers.map { NodeFile.Peer(node: $0.node.rawValue, name: $0.name, address: $0.address) }
         ).write(paths)
     }

@@ -2,7 +2,7 @@ import Basis
 
 /// What a machine that wants to join says, in one frame, over a connection that only its token secures. (Rule B1)
 struct JoinQuestion: Equatable, Sendable {
-    private static let mark: UInt32 = 0x316A_6668  // "hfj1"
+    private static let mark: UInt32 = 0x326A_6668  // "hfj2"
 
     /// The secret of its token.
     var secret: [UInt8]
@@ -10,6 +10,8 @@ struct JoinQuestion: Equatable, Sendable {
     var request: String
     /// What it tells about itself.
     var about: JoiningNode
+    /// What whoever connects to its address is told there.
+    var proof: [UInt8]
 
     var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 1024)
@@ -20,13 +22,15 @@ struct JoinQuestion: Equatable, Sendable {
         writer.string(self.about.site)
         writer.string(self.about.address)
         writer.bool(self.about.isWitness)
+        writer.data(self.proof)
         return writer.bytes
     }
 
-    init(secret: [UInt8], request: String, about: JoiningNode) {
+    init(secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8]) {
         self.secret = secret
         self.request = request
         self.about = about
+        self.proof = proof
     }
 
     init(decoding bytes: [UInt8]) throws(CodecError) {
@@ -38,6 +42,7 @@ struct JoinQuestion: Equatable, Sendable {
             name: ForeignText.line(try reader.string()), site: ForeignText.line(try reader.string()),
             address: ForeignText.line(try reader.string()),
             isWitness: try reader.bool())
+        self.proof = try reader.data()
         try reader.finish()
     }
 }

@@ -7,7 +7,8 @@ import SecureLink
 final class JoinServer: Sendable {
     /// How long a token is good for.
     static let validity = Span.seconds(3600)
-    private static let answerTime = Span.seconds(15)
+    private static let answerTime = Span.seconds(12)
+    private static let reachTime = Span.seconds(3)
 
     private let paths: NodePaths
     private let file: NodeFile
@@ -54,7 +55,8 @@ final class JoinServer: Sendable {
         }
         let answer = self.admit(question, settle)
         if case .refused(let reason) = answer {
-            self.log.warning("\(question.about.name) at \(stream.peerAddress) may not join: \(reason)")
+            let name = question.about.problem == nil ? question.about.name : "a machine"
+            self.log.warning("\(name) at \(stream.peerHost) may not join: \(reason)")
         }
         self.answer(answer, stream)
         // Until the client closes: a shutdown at once could overtake the answer.
@@ -66,11 +68,14 @@ final class JoinServer: Sendable {
     }
 
     private func admit(_ question: JoinQuestion, _ settle: () -> Bool) -> JoinAnswer {
+        if let problem = question.about.problem { return .refused(problem) }
+        let name = question.about.name
         do {
-            guard try self.tokens.claim(question.secret, at: MachineClock.now) else {
+            guard try self.tokens.claim(question.secret, for: name, at: MachineClock.now) else {
                 return .refused(
-                    "the token was used, is more than an hour old, or was made before this machine was rebooted; "
-                        + "get a new one with `holdfast token`")
+                    "the token was used (for one node it is good, and that one may try again under its name), is more "
+                        + "than an hour old, or was made before this machine was rebooted; get a new one with "
+                        + "`holdfast token`")
             }
             guard settle() else {
                 try self.tokens.release(question.secret)
@@ -89,25 +94,37 @@ final class JoinServer: Sendable {
         }
     }
 
+    /// Rule N2: everything that can be wrong is looked at, and the certificate signed on trial, before the log hears of
+    /// the node. From then on the token is good for this node alone, whatever becomes of the answer.
     private func issue(_ question: JoinQuestion) -> JoinAnswer {
-        guard HostPort(question.about.address) != nil else {
-            return .refused("its address \(question.about.address) is not HOST:PORT")
-        }
+        let about = question.about
         do {
+            guard let place = HostPort(about.address), place.canonical.text == about.address else {
+                return .refused("its address is not HOST:PORT in its usual form")
+            }
+            guard let before = self.state() else { return .refused("this node is busy; try again") }
+            if let objection = before.objection(toJoining: about) { return .refused(objection) }
             let authority = try CertificateAuthority.load(
                 certificatePath: self.paths.authority, keyPath: self.paths.authorityKey)
-            switch self.propose(.addNode(question.about)) {
+            func sign(_ node: NodeID) throws -> String {
+                try authority.issue(
+                    nodeName: about.name, node: node, clusterID: self.file.clusterID, request: question.request)
+            }
+            _ = try sign(self.file.id)
+            if let reason = self.whyUnreachable(place, question.proof) { return .refused(reason) }
+            try self.tokens.bind(question.secret, to: about.name)
+            switch self.propose(.addNode(about)) {
             case .applied(.accepted, _): break
-            case .applied(.refused(let reason), _): return .refused(reason)
+            case .applied(.refused(let reason), _):
+                try self.tokens.bind(question.secret, to: nil)
+                return .refused(reason)
             case .handedOn, .noQuorum, nil:
                 return .refused("no majority of voters answers, so nobody can join now; see `holdfast status`")
             }
-            guard let state = self.state(), let record = state.node(named: question.about.name) else {
+            guard let state = self.state(), let record = state.node(named: about.name), record.about == about else {
                 return .refused("it was admitted, but this node cannot tell its number yet; try again")
             }
-            let certificate = try authority.issue(
-                nodeName: record.about.name, node: record.id, clusterID: self.file.clusterID,
-                request: question.request)
+            let certificate = try sign(record.id)
             self.log.info("\(record.about.name) joined as \(record.id)")
             return .welcome(
                 JoinAnswer.Welcome(
@@ -118,6 +135,18 @@ final class JoinServer: Sendable {
                     }))
         } catch {
             return .refused("\(error)")
+        }
+    }
+
+    /// Dials the address that the newcomer claims, where its `join` waits for that.
+    private func whyUnreachable(_ place: HostPort, _ proof: [UInt8]) -> String? {
+        do throws(SecureLinkError) {
+            let isRight = try AddressProof.holds(
+                host: place.host, port: place.port, secret: proof, timeout: Self.reachTime)
+            return isRight
+                ? nil : "at \(place.text) answers something else than the machine that wants to join; check the address"
+        } catch {
+            return "\(self.file.name) does not reach it: \(error)"
         }
     }
 

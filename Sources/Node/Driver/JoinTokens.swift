@@ -12,6 +12,8 @@ final class JoinTokens: Sendable {
             var hash: String
             /// Nanoseconds of the boot clock.
             var expires: UInt64
+            /// The only node that it can let in; nil before it was first used.
+            var name: String?
         }
         var version = 1
         var bootID: String
@@ -50,16 +52,30 @@ final class JoinTokens: Sendable {
         }
     }
 
-    /// Whether the secret is good; from then on, until `release` or `use`, it is for nobody else.
-    func claim(_ secret: [UInt8], at now: Tick) throws -> Bool {
+    /// Whether the secret is good for a node of this name; from then on, until `release` or `use`, it is for nobody
+    /// else.
+    func claim(_ secret: [UInt8], for name: String, at now: Tick) throws -> Bool {
         let hash = try Self.hash(secret)
         return self.state.withLock { state in
             // The hash hides where it differs, so the comparison need not.
-            guard state.tokens.contains(where: { $0.hash == hash && $0.expires > now.nanoseconds }),
-                !state.inUse.contains(hash)
+            guard
+                let token = state.tokens.first(where: { $0.hash == hash && $0.expires > now.nanoseconds }),
+                !state.inUse.contains(hash), token.name ?? name == name
             else { return false }
             state.inUse.append(hash)
             return true
+        }
+    }
+
+    /// A claimed secret is about to let this node in: whatever becomes of that, it lets no other one in. Durable on return.
+    func bind(_ secret: [UInt8], to name: String?) throws {
+        let hash = try Self.hash(secret)
+        try self.state.withLock { state in
+            var tokens = state.tokens
+            guard let place = tokens.firstIndex(where: { $0.hash == hash }) else { return }
+            tokens[place].name = name
+            try self.write(tokens)
+            state.tokens = tokens
         }
     }
 

@@ -174,6 +174,16 @@ struct HostPort: Equatable, Sendable {
         self.port = port
     }
 
+    /// The same place with a numeric address in its usual form, or a name in lower case.
+    var canonical: HostPort {
+        var place = self
+        place.host = NodeAddress.canonical(host: self.host)
+        return place
+    }
+
+    /// As it is written.
+    var text: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
+
     /// Takes an argument apart, or says what is wrong with it.
     static func argument(_ name: String, _ text: String) throws(DriverError) -> HostPort {
         guard let value = HostPort(text) else {

@@ -180,6 +180,7 @@ struct StatusBuilder {
                 )
             }
         }
+        found += self.clockWarnings
         let membership = supervisor.consensus.membership
         for node in membership.learners where !membership.voters.contains(node) {
             guard self.state.node(node)?.standing == .trusted else { continue }

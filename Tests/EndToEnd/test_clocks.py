@@ -1,0 +1,75 @@
+"""Wall clocks that are days and decades off decide nothing, and are named.
+
+Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_clocks.py
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+from chaos.lab.cluster import Cluster  # noqa: E402
+from chaos.lab.lab import Lab  # noqa: E402
+from chaos.stage import NODES  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DAY = 86400
+YEAR = 365 * DAY
+
+
+class Clocks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.place = tempfile.mkdtemp(prefix="holdfast-clock-")
+        cls.shim = os.path.join(cls.place, "wrong_clock.so")
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-O1", "-o", cls.shim, os.path.join(HERE, "wrong_clock.c")], check=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        os.unlink(cls.shim)
+        os.rmdir(cls.place)
+
+    def setUp(self):
+        self.lab = Lab("clocks", NODES).up()
+        self.cluster = Cluster(self.lab, name="prod")
+
+    def tearDown(self):
+        self.lab.down()
+
+    def shift(self, name, seconds):
+        self.cluster.environments[name] = {"LD_PRELOAD": self.shim, "WRONG_CLOCK_SECONDS": str(seconds)}
+
+    def test_a_node_whose_clock_is_days_off_joins_comes_back_and_is_named(self):
+        self.shift("osk-1", -3 * DAY)
+        self.shift("wit-1", 51 * YEAR)
+        self.cluster.form()
+        self.cluster.apply(self.cluster.service_policy())
+        self.cluster.wait_running(30)
+        for name in ("osk-1", "wit-1"):
+            self.lab.node(name).power_off()
+            self.cluster.return_node(name)
+            self.cluster.wait_status(None, self.cluster.all_up, 20, f"{name} is back")
+        leader = self.cluster.leader()
+        said = " ".join(self.cluster.status(leader)["warnings"])
+        for name in {"osk-1", "wit-1", "tok-1"} - {leader}:
+            self.assertRegex(said, f"the clock of {name} is .* (behind|ahead of)", said)
+
+    def test_a_cluster_that_boots_with_all_clocks_in_the_past_runs(self):
+        self.cluster.form()
+        self.cluster.apply(self.cluster.service_policy())
+        self.cluster.wait_running(30)
+        for node in self.lab.nodes.values():
+            node.power_off()
+        for name in self.lab.nodes:
+            self.shift(name, -10 * YEAR)
+        for name in self.lab.nodes:
+            self.cluster.return_node(name)
+        self.cluster.wait_running(30)
+        self.assertEqual([text for text in self.cluster.status()["warnings"] if "clock" in text], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
