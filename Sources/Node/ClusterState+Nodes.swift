@@ -50,6 +50,10 @@ extension ClusterState {
             guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
                 return .refused(reason: "there is no node \(node)")
             }
+            if isDrained, self.nodes[place].about.isWitness {
+                return .refused(
+                    reason: "\(self.name(of: node)) is a witness: it runs no group, so there is nothing to drain")
+            }
             self.nodes[place].isDrained = isDrained
             self.note(
                 "\(self.name(of: node)) is \(isDrained ? "drained: its groups move away" : "no longer drained")",

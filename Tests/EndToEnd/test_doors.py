@@ -83,12 +83,17 @@ groups:
                 held = self.descriptors(name, role)
                 print(f"{name} {role}: {held} descriptors")
                 self.assertLess(held, DESCRIPTORS * 3 // 4, f"{role} of {name}")
-        # Somebody with a token is heard in between.
-        token = json.loads(self.cluster.run(owner, "token", "-o", "json").stdout)["token"]
-        refused = self.cluster.run(
-            standby, "join", token, "--name", "x", "--site", "y", "--address", f"{self.lab.subnet}.99:7400",
-            "--directory", "/run/joining", check=False)
-        self.assertIn(f"{self.lab.subnet}.99", refused.stdout + refused.stderr)
+        # Somebody with a token is heard in between, and one with a wrong address before that burns nothing.
+        token = json.loads(self.cluster.run("tok-1", "token", "-o", "json").stdout)["token"]
+        words = ["join", token, "--name", "new-1", "--site", "kobe", "--directory", "/run/joining", "--address"]
+        for wrong in (f"{self.lab.subnet}.99:7400", f"{self.lab.node('tok-1').address}:7400", "localhost:7400"):
+            refused = self.cluster.run("wit-1", *words, wrong, check=False)
+            self.assertEqual(refused.returncode, 6, refused.stderr)
+        self.cluster.run("wit-1", *words, f"{self.stranger}:7401")
+        again = self.cluster.run(
+            "wit-1", "join", token, "--name", "new-2", "--site", "kobe", "--directory", "/run/again", "--address",
+            f"{self.stranger}:7402", check=False)
+        self.assertEqual(again.returncode, 6, again.stderr)
         for flood in self.floods:
             print(flood.communicate(timeout=60)[0].strip())
         after = self.cluster.status()

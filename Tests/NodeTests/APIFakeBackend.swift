@@ -92,10 +92,12 @@ final class FakeBackend: APIBackend {
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("resync \(volume)", request)
     }
-    func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport {
-        try self.record("events after \(after) limit \(limit) wait \(waitSeconds)")
-        let found = self.with { $0.events.filter { $0.index > after }.prefix(limit) }
-        return EventsReport(events: Array(found), nextAfter: found.last?.index ?? after)
+    func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {
+        try self.record("events after \(after) limit \(limit)\(latest ? " latest" : "") wait \(waitSeconds)")
+        let found = self.with { $0.events.filter { $0.index > after } }
+        let page = latest ? found.suffix(limit) : found.prefix(limit)
+        return EventsReport(
+            events: Array(page), nextAfter: page.last?.index ?? after, older: latest ? found.count - page.count : 0)
     }
     func explain(_ group: String) async throws -> ExplainReport {
         ExplainReport(
@@ -129,13 +131,13 @@ extension StatusReport {
         nodes: [
             NodeReport(
                 name: "osk-1", site: "osaka", role: .member, state: .up, incarnation: 12, leaseRemainingSeconds: 1.6,
-                reason: "", sinceMilliseconds: 3_542_400_000),
+                reason: "", sinceSeconds: 3_542_400),
             NodeReport(
                 name: "tok-1", site: "tokyo", role: .member, state: .up, incarnation: 3, lastHeardSeconds: 0.08,
-                isLeader: true, reason: "", sinceMilliseconds: 3_542_400_000),
+                isLeader: true, reason: "", sinceSeconds: 3_542_400),
             NodeReport(
                 name: "wit-1", site: "cloud", role: .witness, state: .up, incarnation: 20, lastHeardSeconds: 0.1,
-                appliedIndexLag: 0, reason: "", sinceMilliseconds: 7_200_000),
+                appliedIndexLag: 0, reason: "", sinceSeconds: 7200),
         ],
         groups: [
             GroupReport(

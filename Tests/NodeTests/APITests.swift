@@ -45,7 +45,10 @@ struct ServedAPI {
             #expect(try await client.plan(PlanRequest()).actions.first?.waitsFor == "the lease of tok-1")
             #expect(try await client.explain("orders").candidates.count == 2)
             #expect(try await client.createToken().token == "hf1-abc")
-            #expect(try await client.events(after: 1199, limit: 5, waitSeconds: 0).events.map(\.index) == [1207])
+            #expect(
+                try await client.events(after: 1199, limit: 5, latest: false, waitSeconds: 0).events.map(\.index) == [
+                    1207
+                ])
             let moved = try await client.groupMove(
                 "orders", MutationRequest(to: "osk-1", expectedIndex: 3, dryRun: true))
             #expect(moved.accepted == false)

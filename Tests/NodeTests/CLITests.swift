@@ -144,6 +144,31 @@ final class RecordedHooks: Sendable {
         #expect(coloured.allSatisfy { !$0.contains("\u{1B}") || $0.contains("\u{1B}[0m") })
     }
 
+    @Test func `a sentence breaks between words where the terminal ends, and nowhere else`() {
+        let text = "group orders is waiting: only tok-1 holds every write, and it should be up"
+        #expect(Style(isOn: false).wrapped(text, indent: "  ") == ["  " + text])
+        for width in 20...90 {
+            let lines = Style(isOn: false, width: width).wrapped(text, indent: "  ")
+            #expect(lines.allSatisfy { $0.count <= width })
+            let words = lines.flatMap { $0.split(separator: " ") }
+            #expect(words == text.split(separator: " "))
+        }
+        let style = Style(isOn: true, width: 30)
+        #expect(style.wrapped(style.paint("Warning:", .warning) + " a b c d e f g h").count == 1)
+    }
+
+    @Test func `a page that does not fit keeps its first lines on the screen`() {
+        let recorded = RecordedConsole()
+        var console = recorded.console(isTerminal: true)
+        console.rows = { 5 }
+        console.showPage((1...8).map { "line \($0)\n" }.joined())
+        let shown = recorded.state.withLock { $0.output }
+        #expect(shown == "\u{1B}[H\u{1B}[Jline 1\nline 2\nline 3\n… 5 more lines: the window is too small\n")
+        recorded.state.withLock { $0.output = "" }
+        console.showPage("one\ntwo\n")
+        #expect(recorded.state.withLock { $0.output } == "\u{1B}[H\u{1B}[Jone\ntwo\n")
+    }
+
     @Test func `set-up commands hand their options to the hooks`() async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
             "hf-\(UUID().uuidString.prefix(8))")

@@ -106,7 +106,8 @@ extension Outcome {
         #expect(log.state.clusterID == 1)
     }
 
-    @Test func `a node that was never up joins again under another number, one that was up is not replaced (rule N2)`() {
+    @Test func `a node that was never up joins again under another number, one that was up is not replaced (rule N2)`()
+    {
         let log = Log()
         var slip = Log.about("new")
         slip.address = "wrong:1"

@@ -1,5 +1,6 @@
 import Basis
 import Foundation
+import Glibc
 import Raft
 import Resources
 import ScenarioKit
@@ -72,7 +73,8 @@ struct DriverTests {
 
     @Test func `what is said when joining is read back, and damage is refused`() throws {
         let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", isWitness: true)
-        let question = JoinQuestion(secret: Array(repeating: 7, count: 16), request: "PEM", about: about, proof: [1, 2])
+        let question = JoinQuestion(
+            secret: Array(repeating: 7, count: 16), request: "PEM", about: about, proof: [1, 2])
         #expect(try JoinQuestion(decoding: question.encoded) == question)
         for length in 0..<question.encoded.count {
             #expect(throws: CodecError.self) { try JoinQuestion(decoding: Array(question.encoded[..<length])) }
@@ -87,6 +89,40 @@ struct DriverTests {
 
     @Test func `a time stamp is the universal time in milliseconds`() {
         #expect(DriverLog.stamp(1_000_000_000_042) == "2001-09-09T01:46:40.042Z")
+    }
+
+    @Test func `the service manager hears that the daemon is ready`() throws {
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/notify"
+        #expect(!ServiceManager.tell("READY=1", at: path))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
+        let listener = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(listener) }
+        let bound = withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(bound == 0)
+        #expect(ServiceManager.tell("READY=1", at: path))
+        var buffer = [UInt8](repeating: 0, count: 64)
+        let count = recv(listener, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        #expect(String(decoding: buffer.prefix(max(0, count)), as: UTF8.self) == "READY=1")
+    }
+
+    @Test func `a clock is named when it is seconds off, and not when it is milliseconds off`() {
+        let now: UInt64 = 1_700_000_000_000
+        func warning(_ milliseconds: UInt64) -> String? {
+            StatusBuilder.warning(name: "osk-1", milliseconds: milliseconds, leader: "tok-1", leaderMilliseconds: now)
+        }
+        #expect(warning(now) == nil)
+        #expect(warning(now + 3000) == nil)
+        #expect(warning(now - 259_200_000)?.hasPrefix("the clock of osk-1 is 3 d behind that of tok-1") == true)
+        #expect(warning(now + 7_200_000)?.contains("is 2 h ahead of that of tok-1") == true)
+        #expect(warning(0) != nil)
+        #expect(warning(.max) != nil)
     }
 
     // MARK: Founding, joining, serving

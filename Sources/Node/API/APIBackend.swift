@@ -25,8 +25,9 @@ public protocol APIBackend: Sendable {
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
-    /// At most `limit` events with an index above `after`; when there are none yet, waits up to `waitSeconds`.
-    func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport
+    /// At most `limit` events with an index above `after`, the first or, with `latest`, the newest; when there are none
+    /// yet, waits up to `waitSeconds`.
+    func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport
     /// Why a group is where it is.
     func explain(_ group: String) async throws -> ExplainReport
     /// A new one-time join token; only on the node that keeps the authority's key.

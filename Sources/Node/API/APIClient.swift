@@ -132,8 +132,10 @@ extension APIClient: APIBackend {
         try await self.post("/v1/volumes/\(volume)/resync", request)
     }
     /// `GET /v1/events`.
-    public func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport {
-        try await self.get("/v1/events?after=\(after)&limit=\(limit)&wait=\(waitSeconds)", waitSeconds: waitSeconds)
+    public func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {
+        try await self.get(
+            "/v1/events?after=\(after)&limit=\(limit)&latest=\(latest ? 1 : 0)&wait=\(waitSeconds)",
+            waitSeconds: waitSeconds)
     }
     /// `GET /v1/groups/GROUP/explain`.
     public func explain(_ group: String) async throws -> ExplainReport {

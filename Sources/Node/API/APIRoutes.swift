@@ -80,13 +80,15 @@ public struct APIRoutes: Sendable {
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0
             let limit = try self.number(request, "limit", Int.init) ?? 100
+            let latest = try self.number(request, "latest", Int.init) ?? 0
             let wait = try self.number(request, "wait", Double.init) ?? 0
             guard (1...10_000).contains(limit), (0...Self.maximumWaitSeconds).contains(wait) else {
                 throw APIFailure(
                     .usage, "limit or wait is out of range",
                     remedy: "use a limit from 1 to 10000 and a wait from 0 to 30 seconds")
             }
-            return try APICoding.encode(try await self.backend.events(after: after, limit: limit, waitSeconds: wait))
+            return try APICoding.encode(
+                try await self.backend.events(after: after, limit: limit, latest: latest != 0, waitSeconds: wait))
         default: throw self.unknown(request)
         }
     }

@@ -50,6 +50,7 @@ public struct HoldfastCommand: AsyncParsableCommand {
         return await CommandEnvironment.$current.withValue(environment) {
             var asJSON = self.asksForJSON(arguments)
             do {
+                try self.checkHelp(arguments)
                 var command = try self.parseAsRoot(arguments)
                 asJSON = (command as? any ConversingCommand).map { $0.output.format == .json } ?? asJSON
                 if var asynchronous = command as? any AsyncParsableCommand {
@@ -61,6 +62,25 @@ public struct HoldfastCommand: AsyncParsableCommand {
             } catch {
                 return self.report(error, arguments: arguments, asJSON: asJSON, console: console)
             }
+        }
+    }
+
+    /// `help` of something that is not there is a mistake, not a general help.
+    private static func checkHelp(_ arguments: [String]) throws {
+        guard arguments.first == "help" else { return }
+        var commands = self.configuration.groupedSubcommands.flatMap(\.subcommands)
+        for word in arguments.dropFirst() where !word.hasPrefix("-") {
+            let known = commands.compactMap { $0.configuration.commandName ?? "\($0)".lowercased() }
+            guard let place = known.firstIndex(of: word) else {
+                throw APIFailure(
+                    .usage, "there is no command `\(word)`",
+                    remedy: Suggestion.remedy(
+                        for: word, among: known.sorted(), otherwise: "see `holdfast help`"))
+            }
+            commands =
+                commands[place].configuration.subcommands
+                + commands[place].configuration.groupedSubcommands
+                .flatMap(\.subcommands)
         }
     }
 

@@ -22,6 +22,11 @@ extension Backend {
             target = best
         }
         let node = try self.node(target, state)
+        if let owner = record.assignment, owner.node == node.id, owner.releasing == nil,
+            record.target == nil || record.target == node.id
+        {
+            return MutationResult(accepted: !request.dryRun, sentence: "\(group) is on \(target) already")
+        }
         return try await self.change(
             .move(record.name, to: node.id), request, state, "\(group) moves to \(target)")
     }
@@ -64,6 +69,11 @@ extension Backend {
             throw APIFailure(
                 .refused, "\(target.about.name) has no vote, so it cannot lead", remedy: "see `holdfast status`")
         }
+        if let target, target.about.isWitness {
+            throw APIFailure(
+                .refused, "\(target.about.name) is a witness, which leads only while no member can",
+                remedy: "name a member; see `holdfast status`")
+        }
         let sentence = target.map { "leadership goes to \($0.about.name)" } ?? "leadership goes to the best other voter"
         if request.dryRun { return MutationResult(accepted: false, sentence: sentence) }
         guard await self.ask(.transferLeadership(to: target?.id)) != .noQuorum else {
@@ -87,6 +97,11 @@ extension Backend {
             throw APIFailure(
                 .refused, "\(volume) is compared where it is \(request.to == nil ? "open" : "kept")",
                 remedy: "run this command on \(wanted ?? "the node that owns it, once it runs")")
+        }
+        if request.to != nil, record.owner == node.id, state.policy.volume(record.name)?.replicas.count ?? 0 > 1 {
+            throw APIFailure(
+                .refused, "\(wanted) owns \(volume): the other copies are compared with the one there",
+                remedy: "leave out --node, or name the node of another copy")
         }
         let sentence = "every block of \(volume) is compared again; progress is in `holdfast volume status \(volume)`"
         if request.dryRun { return MutationResult(accepted: false, sentence: sentence) }

@@ -41,17 +41,21 @@ struct Backend: APIBackend {
         return report
     }
 
-    func events(after: UInt64, limit: Int, waitSeconds: Double) async throws -> EventsReport {
+    func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {
         let end = MachineClock.now + .milliseconds(UInt64(max(0, waitSeconds) * 1000))
         while true {
             let state = try await self.view().supervisor.state
             let found = state.events.filter { $0.index.rawValue > after }
             if !found.isEmpty || MachineClock.now >= end {
-                var page = Array(found.prefix(max(1, limit)))
+                var page = Array(latest ? found.suffix(max(1, limit)) : found.prefix(max(1, limit)))
+                let older = latest ? found.count - page.count : 0
                 // All events of one entry belong to one page: the next begins after its index.
-                if let last = page.last { page += found.dropFirst(page.count).prefix { $0.index == last.index } }
+                if let last = page.last, !latest {
+                    page += found.dropFirst(page.count).prefix { $0.index == last.index }
+                }
                 return EventsReport(
-                    events: page.map { EventReport($0, state) }, nextAfter: page.last?.index.rawValue ?? after)
+                    events: page.map { EventReport($0, state) }, nextAfter: page.last?.index.rawValue ?? after,
+                    older: older)
             }
             try await Task.sleep(nanoseconds: Self.eventPoll.nanoseconds)
         }

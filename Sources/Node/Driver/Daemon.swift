@@ -40,7 +40,8 @@ struct Daemon {
         let sources = daemon.stopOnSignals()
         let server = Task {
             do {
-                try await APIServer(backend: api, socketPath: daemon.paths.socket).run()
+                try await APIServer(backend: api, socketPath: daemon.paths.socket).run(
+                    onRunning: { ServiceManager.tellReady() })
                 stopped.give(nil)
             } catch {
                 stopped.give(error)

@@ -12,6 +12,15 @@ final class DriverLog: Sendable {
         case warning
         /// Something that should work does not.
         case error
+
+        /// What journald takes off the beginning of a line. (sd-daemon(3))
+        var priority: String {
+            switch self {
+            case .info: "<6>"
+            case .warning: "<4>"
+            case .error: "<3>"
+            }
+        }
     }
 
     private struct State {
@@ -23,9 +32,12 @@ final class DriverLog: Sendable {
     private static let linesMaximum = 4000
     private static let lengthMaximum = 2000
     private let state = WaitingLock(State())
+    /// Standard error goes to the journal, which wants to be told how much a line matters.
+    private let isJournal: Bool
 
     /// Starts the writing thread.
-    init() {
+    init(journal: String? = getenv("JOURNAL_STREAM").map { String(cString: $0) }) {
+        self.isJournal = journal.map { Self.isStandardError($0) } ?? false
         let state = self.state
         DriverThread.start("log") {
             while true {
@@ -47,7 +59,8 @@ final class DriverLog: Sendable {
     /// Writes one line soon.
     func write(_ level: Level, _ text: String) {
         let text = ForeignText.line(text, limit: Self.lengthMaximum)
-        let line = "\(Self.stamp(MachineClock.wallMilliseconds)) \(level.rawValue): \(text)\n"
+        let priority = self.isJournal ? level.priority : ""
+        let line = "\(priority)\(Self.stamp(MachineClock.wallMilliseconds)) \(level.rawValue): \(text)\n"
         self.state.change { state in
             if state.lines.count < Self.linesMaximum { state.lines.append(line) } else { state.dropped += 1 }
         }
@@ -59,6 +72,12 @@ final class DriverLog: Sendable {
     func warning(_ text: String) { self.write(.warning, text) }
     /// A line about something broken.
     func error(_ text: String) { self.write(.error, text) }
+
+    /// Whether `DEVICE:INODE` names what standard error leads to. (systemd.exec(5), JOURNAL_STREAM)
+    private static func isStandardError(_ stream: String) -> Bool {
+        var about = stat()
+        return fstat(STDERR_FILENO, &about) == 0 && stream == "\(about.st_dev):\(about.st_ino)"
+    }
 
     /// Waits until everything is written, at most a second.
     func flush() {

@@ -14,8 +14,12 @@ struct Explainer {
             let group = self.status.groups.first(where: { $0.name == name }),
             let observed = self.status.observation.group(record.name)
         else { return nil }
+        let volumes = state.policy.group(record.name)?.volumes ?? []
         let events = state.events.filter { event in
-            event.group == record.name || (event.node != nil && event.node == record.lastOwner && event.group == nil)
+            if let group = event.group { return group == record.name }
+            // What is said of a volume begins with its name.
+            if event.rule.hasPrefix("V") { return volumes.contains { event.sentence.hasPrefix("\($0): ") } }
+            return event.node != nil && event.node == record.lastOwner
         }.suffix(Self.eventsMaximum)
         var reasons: [String] = []
         if let assigned = state.events.last(where: {
@@ -27,7 +31,7 @@ struct Explainer {
         for ban in record.bans {
             reasons.append("\(state.name(of: ban.node)): \(ban.failure.resource) \(ban.failure.reason)")
         }
-        for volume in state.policy.group(record.name)?.volumes ?? [] {
+        for volume in volumes {
             guard let held = state.volume(volume), held.epoch != .none else { continue }
             reasons.append(
                 "every acknowledged write of \(volume) is on \(held.inSync.map { state.name(of: $0) }.joined(separator: ", ")) (V8)"

@@ -7,7 +7,9 @@ extension StatusBuilder {
     private static let differenceMaximum = Span.seconds(3)
 
     var clockWarnings: [String] {
-        guard let leader = self.view.supervisor.consensus.leader, let right = self.wallClock(of: leader) else { return [] }
+        guard let leader = self.view.supervisor.consensus.leader, let right = self.wallClock(of: leader) else {
+            return []
+        }
         return self.state.nodes.compactMap { record in
             guard record.id != leader, let clock = self.wallClock(of: record.id) else { return nil }
             return Self.warning(
@@ -31,7 +33,8 @@ extension StatusBuilder {
         let isBehind = milliseconds < leaderMilliseconds
         let difference = isBehind ? leaderMilliseconds - milliseconds : milliseconds - leaderMilliseconds
         guard difference > self.differenceMaximum.milliseconds else { return nil }
-        return "the clock of \(name) is \(Amounts.age(Double(difference) / 1000)) \(isBehind ? "behind" : "ahead of") that of "
+        return
+            "the clock of \(name) is \(Amounts.age(Double(difference) / 1000)) \(isBehind ? "behind" : "ahead of") that of "
             + "\(leader), the leader: correct it (nothing rests on it but the times that people read)"
     }
 }

@@ -133,9 +133,10 @@ extension StatusBuilder {
         _ node: ClusterState.NodeRecord, _ record: ClusterState.VolumeRecord, _ own: NodeSummary.Volume?,
         _ peer: NodeSummary.Peer?
     ) -> String {
-        let holders = record.inSync.map { self.state.name(of: $0) }.joined(separator: ", ")
-        if node.standing != .trusted { return "it is down; \(holders) holds every write" }
-        if record.owner == nil { return "it lacks writes that \(holders) holds" }
+        let holders = Suggestion.list(record.inSync.map { self.state.name(of: $0) })
+        let ending = record.inSync.count == 1 ? "s" : ""
+        if node.standing != .trusted { return "it is down; \(holders) hold\(ending) every write" }
+        if record.owner == nil { return "it lacks writes that \(holders) hold\(ending)" }
         if own?.role == "failed" { return "its server cannot work; see the log of \(node.about.name)" }
         guard let peer, peer.isConnected else { return "it is not linked with \(holders)" }
         return peer.resyncTotalBytes > 0 ? "resync is under way" : "resync is about to begin"

@@ -101,7 +101,8 @@ struct StatusBuilder {
                 "group \(group.name) is \(group.state.rawValue)\(group.reason.isEmpty ? "" : ": \(group.reason)")")
         }
         for node in nodes where node.state != .up {
-            found.append("node \(node.name) is \(node.state.rawValue)\(node.reason.isEmpty ? "" : ": \(node.reason)")")
+            let how = node.state == .never ? "was never up" : "is \(node.state.rawValue)"
+            found.append("node \(node.name) \(how)\(node.reason.isEmpty ? "" : ": \(node.reason)")")
         }
         for volume in volumes {
             for replica in volume.replicas where !replica.inSync && !replica.reason.isEmpty {
@@ -203,7 +204,6 @@ struct StatusBuilder {
 
     var nodes: [NodeReport] {
         let supervisor = self.view.supervisor
-        let membership = supervisor.consensus.membership
         return self.state.nodes.map { record -> NodeReport in
             let isMe = record.id == self.me
             let summary = self.summary(of: record.id)
@@ -218,7 +218,8 @@ struct StatusBuilder {
             let applied = isMe ? self.state.appliedIndex : summary?.summary.appliedIndex
             let (state, reason) = self.standing(record)
             return NodeReport(
-                name: record.about.name, site: record.about.site, role: self.role(record, membership), state: state,
+                name: record.about.name, site: record.about.site, role: record.about.isWitness ? .witness : .member,
+                state: state,
                 address: record.about.address, incarnation: record.incarnation.rawValue,
                 leaseRemainingSeconds: lease.map { self.seconds($0) },
                 lastHeardSeconds: isMe ? nil : self.lastHeard(record.id).map { self.seconds($0) },
@@ -228,13 +229,8 @@ struct StatusBuilder {
                     return commit > index.rawValue ? commit - index.rawValue : 0
                 },
                 reason: reason,
-                sinceMilliseconds: self.age(since: record.since))
+                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 })
         }.sorted { $0.name < $1.name }
-    }
-
-    private func role(_ record: ClusterState.NodeRecord, _ membership: Membership) -> NodeReport.Role {
-        if record.about.isWitness { return .witness }
-        return membership.voters.count >= 7 && !membership.isVoter(record.id) ? .observer : .member
     }
 
     private func standing(_ record: ClusterState.NodeRecord) -> (NodeReport.State, String) {

@@ -83,9 +83,18 @@ struct FilesystemAgent: ResourceAgent {
         case .exited(1), .exited(2): context.log("e2fsck repaired \(wanted.device): \(check.reason)")
         default:
             throw .hard(
-                "\(wanted.device) has errors that `e2fsck -p` does not repair by itself (\(check.reason)); run "
-                    + "`e2fsck -f \(wanted.device)` and look at what it asks")
+                "\(wanted.device) has errors that `e2fsck -p` does not repair by itself (\(check.reason)); "
+                    + Self.repairAdvice(wanted, context))
         }
+    }
+
+    /// What a person can do: the device of a volume is gone once its group has stopped.
+    private static func repairAdvice(_ wanted: Wanted, _ context: CallContext) -> String {
+        guard let volume = context.parameter("volume") else {
+            return "run `e2fsck -f \(wanted.device)` and look at what it asks"
+        }
+        return "apply a configuration in which the group has the volume \(volume) alone, run `e2fsck -f` on the device "
+            + "that it has then, and apply the old one again (docs/repair.md)"
     }
 
     private func format(_ wanted: Wanted, _ context: CallContext) throws(CallInterruption) {

@@ -34,11 +34,14 @@ public struct EventsReport: Codable, Equatable, Sendable {
     public var events: [EventReport]
     /// What to pass as `after` for the next page.
     public var nextAfter: UInt64
+    /// How many events above the asked `after` are kept and older than the first of these.
+    public var older: Int
     /// All fields.
-    public init(apiVersion: Int = 1, events: [EventReport], nextAfter: UInt64) {
+    public init(apiVersion: Int = 1, events: [EventReport], nextAfter: UInt64, older: Int = 0) {
         self.apiVersion = apiVersion
         self.events = events
         self.nextAfter = nextAfter
+        self.older = older
     }
 }
 

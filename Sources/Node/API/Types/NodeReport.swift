@@ -6,8 +6,6 @@ public struct NodeReport: Codable, Equatable, Sendable {
         case member
         /// Votes and keeps the log, runs nothing.
         case witness
-        /// Runs services, has no vote.
-        case observer
     }
     /// How the log sees a node.
     public enum State: String, Codable, Sendable, CaseIterable {
@@ -44,13 +42,13 @@ public struct NodeReport: Codable, Equatable, Sendable {
     public var appliedIndexLag: UInt64?
     /// Why it is in this state, as a sentence; empty when there is nothing to say.
     public var reason: String
-    /// Milliseconds for which it has been in this state.
-    public var sinceMilliseconds: UInt64?
+    /// Seconds for which it has been in this state.
+    public var sinceSeconds: Double?
     /// All fields.
     public init(
         name: String, site: String, role: Role, state: State, address: String? = nil, incarnation: UInt64,
         leaseRemainingSeconds: Double? = nil, lastHeardSeconds: Double? = nil, isLeader: Bool = false,
-        drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceMilliseconds: UInt64? = nil
+        drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceSeconds: Double? = nil
     ) {
         self.name = name
         self.site = site
@@ -64,6 +62,6 @@ public struct NodeReport: Codable, Equatable, Sendable {
         self.drained = drained
         self.appliedIndexLag = appliedIndexLag
         self.reason = reason
-        self.sinceMilliseconds = sinceMilliseconds
+        self.sinceSeconds = sinceSeconds
     }
 }

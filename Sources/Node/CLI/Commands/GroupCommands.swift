@@ -25,8 +25,14 @@ struct GroupCommand: AsyncParsableCommand {
             try self.confirm(
                 "This stops \(name) on \(owner ?? "no node") and starts it on \(target ?? "the best other node").",
                 self.options)
-            let result = try await client.groupMove(
-                name, MutationRequest(to: target, expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            let request = MutationRequest(
+                to: target, expectedIndex: self.options.index, dryRun: self.options.dryRun)
+            let result: MutationResult
+            do {
+                result = try await client.groupMove(name, request)
+            } catch let failure as APIFailure where failure.code == .refused {
+                throw await self.explained(failure, target, client)
+            }
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
@@ -38,6 +44,32 @@ struct GroupCommand: AsyncParsableCommand {
                 let now = report.groups.first { $0.name == name }?.owner
                 return now == owner ? .notYet("\(name) still runs on \(owner ?? "its node")") : .done
             }
+        }
+
+        /// Says how far the comparison of a copy on the target is, if that is what a move has to wait for.
+        private func explained(_ failure: APIFailure, _ target: String?, _ client: APIClient) async -> APIFailure {
+            var progress = ResyncProgress(console: self.console)
+            var found: [VolumeReport] = []
+            for look in 0..<2 {
+                guard let report = try? await client.status() else { return failure }
+                found = report.volumes.compactMap { volume in
+                    guard failure.message.contains(volume.name) else { return nil }
+                    var volume = volume
+                    volume.replicas.removeAll { $0.node != target || $0.inSync || $0.resyncTotalBytes == 0 }
+                    return volume.replicas.isEmpty ? nil : volume
+                }
+                if found.isEmpty { return failure }
+                let lines = progress.lines(found, at: self.console.milliseconds())
+                if look == 1 {
+                    var failure = failure
+                    failure.details += lines
+                    failure.remedy =
+                        "`holdfast volume wait \(found[0].name)` returns when it is done; move the group then"
+                    return failure
+                }
+                try? await self.console.pause(1200)
+            }
+            return failure
         }
     }
 

@@ -8,8 +8,7 @@ struct IdentityOptions: ParsableArguments {
     @Option(help: "This node's name: lower-case letters, digits and dashes.") var name: String
     @Option(help: "The site it is in, such as a city.") var site: String
     @Option(help: "Where its daemon listens for the others: HOST:PORT, such as 10.0.0.1:7400.") var address: String
-    @Option(help: "What it may do: member, witness (votes only) or observer (no vote).") var role: NodeReport.Role =
-        .member
+    @Option(help: "What it may do: member, or witness (votes, and runs nothing).") var role: NodeReport.Role = .member
 
     func validate() throws {
         for (option, value) in [("--name", self.name), ("--site", self.site)] where !NameSyntax.isValid(value) {
@@ -50,7 +49,7 @@ struct InitCommand: ConversingCommand {
                 "`--cluster \(self.cluster)` cannot be a name; use at most 63 lower-case letters, digits and dashes.")
         }
         guard self.identity.role == .member else {
-            throw ValidationError("The first node must be a member; let witnesses and observers join later.")
+            throw ValidationError("The first node must be a member; let witnesses join later.")
         }
     }
 
@@ -117,7 +116,7 @@ struct TokenCommand: ConversingCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
-        let report = try await self.connection.client.createToken()
+        let report = try await self.token()
         // The hint goes to standard error, so that TOKEN=$(holdfast token) works.
         if self.output.format == .text, self.console.errorIsTerminal {
             self.console.writeError(
@@ -125,6 +124,19 @@ struct TokenCommand: ConversingCommand {
                     + "  holdfast join TOKEN --name NAME --site SITE --address HOST:PORT\n")
         }
         try self.print(report, text: report.token + "\n")
+    }
+
+    /// A daemon that was started a moment ago gets a moment: this is the first command that a new cluster sees.
+    private func token() async throws -> TokenReport {
+        let start = self.console.milliseconds()
+        while true {
+            do {
+                return try await self.connection.client.createToken()
+            } catch let failure as APIFailure where failure.code == .error {
+                guard self.console.milliseconds() - start < 5000 else { throw failure }
+                try await self.console.pause(100)
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ struct StatusCommand: ConversingCommand {
             let report = try await self.connection.client.status()
             let page = StatusText(report: report, style: self.console.style, isVerbose: self.verbose).render()
             if self.watch, self.output.format == .text, self.console.outputIsTerminal {
-                self.console.write("\u{1B}[H\u{1B}[J" + page)
+                self.console.showPage(page)
             } else {
                 try self.print(report, text: page)
             }
@@ -62,36 +62,50 @@ struct ExplainCommand: ConversingCommand {
 /// `holdfast events`.
 struct EventsCommand: ConversingCommand {
     static let configuration = CommandConfiguration(
-        commandName: "events", abstract: "Show what happened, from the log.",
-        discussion: "With -o json every event is one line.")
+        commandName: "events", abstract: "Show what happened last, the newest at the end.",
+        discussion: "With -o json every event is one line. The log keeps the last 500.")
+
+    private static let usualLimit = 20
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
-    @Flag(name: .shortAndLong, help: "Go on showing new events.") var follow = false
+    @Flag(name: .shortAndLong, help: "Show what happens from now on; with --limit that many from before first.")
+    var follow = false
     @Option(help: "Only events with a log index above this.") var after: UInt64 = 0
-    @Option(help: "At most this many events at once.") var limit: Int = 100
+    @Option(help: "The newest so many (default: 20).") var limit: Int?
 
     func validate() throws {
-        guard (1...10_000).contains(self.limit) else {
-            throw ValidationError("`--limit \(self.limit)` is out of range; use 1 to 10000.")
+        guard let limit = self.limit else { return }
+        guard (1...10_000).contains(limit) else {
+            throw ValidationError("`--limit \(limit)` is out of range; use 1 to 10000.")
         }
     }
 
     func run() async throws {
         let client = self.connection.client
-        var after = self.after
-        var wait: Double = 0
-        while true {
-            let page = try await client.events(after: after, limit: self.limit, waitSeconds: wait)
-            for event in page.events {
-                switch self.output.format {
-                case .text: self.console.write(AnswerText.event(event))
-                case .json: self.console.write(String(decoding: try APICoding.encode(event), as: UTF8.self) + "\n")
-                }
-            }
+        let limit = self.limit ?? (self.follow && self.after == 0 ? 0 : Self.usualLimit)
+        let page = try await client.events(after: self.after, limit: max(1, limit), latest: true, waitSeconds: 0)
+        let shown = limit == 0 ? [] : page.events
+        let older = page.older + page.events.count - shown.count
+        if older > 0, !self.follow, self.output.format == .text {
+            self.console.write(
+                "\(Amounts.count(older, "older event")): `holdfast events --limit \(older + shown.count)`\n")
+        }
+        try self.show(shown)
+        var after = max(self.after, page.nextAfter)
+        while self.follow {
+            let page = try await client.events(after: after, limit: 1000, latest: false, waitSeconds: 20)
+            try self.show(page.events)
             after = max(after, page.nextAfter)
-            guard self.follow else { return }
-            wait = 20
+        }
+    }
+
+    private func show(_ events: [EventReport]) throws {
+        for event in events {
+            switch self.output.format {
+            case .text: self.console.write(AnswerText.event(event))
+            case .json: self.console.write(String(decoding: try APICoding.encode(event), as: UTF8.self) + "\n")
+            }
         }
     }
 }

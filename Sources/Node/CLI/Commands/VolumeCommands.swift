@@ -4,7 +4,7 @@ import ArgumentParser
 struct VolumeVerbs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "volume", abstract: "Look at mirrored volumes and compare their copies.",
-        subcommands: [Status.self, Resync.self])
+        subcommands: [Status.self, Wait.self, Resync.self])
 
     /// `holdfast volume status`.
     struct Status: ConversingCommand {
@@ -36,12 +36,59 @@ struct VolumeVerbs: AsyncParsableCommand {
                 if self.output.format == .text, self.console.outputIsTerminal {
                     let bars = progress.lines(volumes, at: self.console.milliseconds())
                     page += bars.isEmpty ? "" : "\n" + bars.joined(separator: "\n") + "\n"
-                    self.console.write("\u{1B}[H\u{1B}[J" + page)
+                    self.console.showPage(page)
                 } else {
                     try self.print(Report(volumes: volumes), text: page)
                 }
                 try await self.console.pause(1000)
             } while true
+        }
+    }
+
+    /// `holdfast volume wait`.
+    struct Wait: ConversingCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Wait until every copy holds every write.",
+            discussion: "The first comparison of new copies may take hours; on a terminal its progress is shown.")
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var connection: ConnectionOptions
+        @Option(help: "Give up after this time (exit code 7), such as 10m.") var timeout = "24h"
+        @Argument(help: "The volume; without it all of them.") var volume: String?
+
+        /// What `-o json` prints.
+        struct Report: Codable {
+            var apiVersion = 1
+            var volumes: [String]
+            var sentence: String
+        }
+
+        func validate() throws {
+            guard let span = Quantities.span(self.timeout), span > .zero else {
+                throw ValidationError("`--timeout \(self.timeout)` is not a length of time; write it like 90s or 10m.")
+            }
+        }
+
+        func run() async throws {
+            let client = self.connection.client
+            let known = try await client.status().volumes.map(\.name)
+            let names = try self.volume.map { [try Names.resolve($0, among: known, kind: "volume")] } ?? known
+            try await Waiting(
+                client: client, console: self.console,
+                timeoutMilliseconds: Quantities.span(self.timeout)?.milliseconds ?? 0, afterIndex: 0
+            ).until("that every copy is in sync", volumes: { $0.volumes.filter { names.contains($0.name) } }) {
+                report in
+                for volume in report.volumes where names.contains(volume.name) {
+                    if let open = volume.replicas.first(where: { !$0.inSync || $0.resyncTotalBytes > 0 }) {
+                        let reason = open.reason.isEmpty ? "" : ": \(open.reason)"
+                        return .notYet("\(volume.name) on \(open.node) is \(VolumeText.standing(open))\(reason)")
+                    }
+                }
+                return .done
+            }
+            let sentence = "Every copy of \(Suggestion.list(names)) holds every write."
+            try self.print(
+                Report(volumes: names, sentence: sentence),
+                text: names.isEmpty ? "There are no volumes.\n" : sentence + "\n")
         }
     }
 

@@ -16,7 +16,7 @@ enum AnswerText {
 
     static func result(_ result: MutationResult, style: Style) -> String {
         var lines = self.changes(result.changes)
-        lines += result.warnings.map { style.paint("Warning:", .warning) + " " + $0 }
+        lines += result.warnings.flatMap { style.wrapped(style.paint("Warning:", .warning) + " " + $0) }
         let suffix =
             result.accepted ? (result.index > 0 ? " (entry \(result.index))" : "") : " (dry run: nothing was changed)"
         lines.append(self.sentence(result.sentence) + suffix + ".")
@@ -32,9 +32,9 @@ enum AnswerText {
     }
 
     static func explain(_ report: ExplainReport, style: Style) -> String {
-        var lines = [self.sentence(report.sentence) + "."]
-        lines += report.reasons.map { "  because \($0)" }
-        if let recovery = report.recovery { lines.append("  \(recovery)") }
+        var lines = style.wrapped(self.sentence(report.sentence) + ".")
+        lines += report.reasons.flatMap { style.wrapped("because \($0)", indent: "  ") }
+        if let recovery = report.recovery { lines += style.wrapped(recovery, indent: "  ") }
         if !report.candidates.isEmpty {
             var table = Table(["NODE", "COULD RUN IT", "REASON"])
             for candidate in report.candidates {

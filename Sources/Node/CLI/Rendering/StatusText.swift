@@ -6,15 +6,15 @@ struct StatusText {
 
     /// The whole page; ends with a line feed.
     func render() -> String {
-        var lines = [self.firstLine]
-        lines += self.report.reasons.map { "  " + self.style.paint($0, .warning) }
+        var lines = self.style.wrapped(self.firstLine)
+        lines += self.report.reasons.flatMap { self.prose($0, .warning, indent: "  ") }
         if self.report.hasQuorum, let bound = self.report.boundSeconds, self.report.survivesFailures > 0 {
             let worst = "at worst within \(Amounts.age(bound)) (all start timeouts used up)"
             let usual = self.report.usualSeconds.map { "usually runs again in about \(Amounts.age($0)), " }
-            lines.append("After a failure every group \(usual ?? "runs again ")\(worst).")
+            lines += self.style.wrapped("After a failure every group \(usual ?? "runs again ")\(worst).")
         }
-        lines += self.report.warnings.map { self.style.paint("Warning:", .warning) + " " + $0 }
-        lines += self.report.notes.map { self.style.paint("Note: \($0)", .quiet) }
+        lines += self.report.warnings.flatMap { self.style.wrapped(self.style.paint("Warning:", .warning) + " " + $0) }
+        lines += self.report.notes.flatMap { self.prose("Note: \($0)", .quiet) }
         lines.append("")
         lines += self.nodes.lines(style: self.style)
         if !self.report.groups.isEmpty { lines += [""] + self.groups.lines(style: self.style) + self.resources }
@@ -25,6 +25,14 @@ struct StatusText {
             lines += ["", "No groups yet. Describe them in cluster.yaml, then run `holdfast apply cluster.yaml`."]
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// A sentence in one colour, each of its lines painted for itself.
+    private func prose(_ text: String, _ tone: Style.Tone, indent: String = "") -> [String] {
+        self.style.wrapped(text, indent: indent).map { line in
+            let blanks = line.prefix { $0 == " " }
+            return blanks + self.style.paint(String(line.dropFirst(blanks.count)), tone)
+        }
     }
 
     /// Answers "am I safe?".
@@ -57,7 +65,7 @@ struct StatusText {
                 .init(text: node.site),
                 .init(text: node.role.rawValue + (node.isLeader ? ", leader" : "")),
                 .init(text: node.state.rawValue + (node.drained ? ", drained" : ""), tone: tone),
-                .init(text: node.sinceMilliseconds.map { Amounts.age(Double($0) / 1000) } ?? ""),
+                .init(text: node.sinceSeconds.map { Amounts.age($0) } ?? ""),
                 .init(text: node.leaseRemainingSeconds.map { Amounts.age($0) } ?? ""),
                 .init(text: node.lastHeardSeconds.map { Amounts.age($0) + " ago" } ?? ""),
                 .init(
@@ -145,7 +153,7 @@ struct VolumeText {
 
     /// `in sync`, `75 % resynced`, `away`, ….
     static func standing(_ replica: ReplicaReport) -> String {
-        if replica.resyncTotalBytes > 0 {
+        if replica.resyncTotalBytes > 0, replica.connected || replica.role == .owner {
             let done = replica.resyncTotalBytes - min(replica.resyncRemainingBytes, replica.resyncTotalBytes)
             return "\(Int(Double(done) / Double(replica.resyncTotalBytes) * 100)) % resynced"
         }
