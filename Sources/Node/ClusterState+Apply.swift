@@ -23,6 +23,8 @@ extension ClusterState {
             return .refused(reason: "this request was applied already")
         }
         if let objection = self.objection(to: entry.command, from: entry.origin) { return .refused(reason: objection) }
+        self.asker = entry.origin
+        defer { self.asker = nil }
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain:
             return self.applyNode(entry.command, at: index, term: term)
@@ -89,6 +91,9 @@ extension ClusterState {
     mutating func note(
         _ sentence: String, rule: String, at index: LogIndex, group: GroupName? = nil, node: NodeID? = nil
     ) {
+        // What a person asked for says where that was: who may ask there is root of that machine.
+        let asked = ["operator", "apply"].contains(rule) ? self.asker.flatMap { self.node($0)?.about.name } : nil
+        let sentence = asked.map { "\(sentence), asked on \($0)" } ?? sentence
         self.events.append(
             ClusterEvent(
                 index: index, wallMilliseconds: self.wallMilliseconds,

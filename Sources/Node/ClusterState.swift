@@ -21,6 +21,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var nodes: [NodeRecord] = []
     /// How many ids were ever given.
     var nodesEver: UInt32 = 0
+    /// While an entry is applied: the node that asked for it.
+    var asker: NodeID?
     /// Sorted by name.
     public internal(set) var groups: [GroupRecord] = []
     /// Sorted by name.

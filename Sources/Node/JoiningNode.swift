@@ -45,12 +45,15 @@ public struct JoiningNode: Equatable, Sendable {
 
 /// Who may join. (Rules B1, N2)
 extension ClusterState {
+    /// It founded the cluster, so it was up.
+    private static let founder = NodeID(1)
+
     /// Why this node may not join now; nil when it may. A node that joined and was never up may join again, also with
     /// another address, site or role: nothing of it counts yet.
     public func objection(toJoining node: JoiningNode) -> String? {
         if let problem = node.problem { return problem }
         guard self.clusterID != 0 else { return "there is no cluster yet" }
-        if let twin = self.node(named: node.name), twin.standing != .never {
+        if let twin = self.node(named: node.name), twin.standing != .never || twin.id == Self.founder {
             return "a node named \(node.name) exists already, and was up; choose another name"
         }
         if let other = self.nodes.first(where: { $0.about.address == node.address && $0.about.name != node.name }) {

@@ -128,6 +128,12 @@ extension Outcome {
         #expect(!log.run(.addNode(twin)).isAccepted)
     }
 
+    @Test func `an event says on which machine somebody asked for it`() {
+        let log = Log()
+        log.run(.drain(osk, isDrained: true))
+        #expect(log.state.events.last?.sentence == "osk-1 is drained: its groups move away, asked on tok-1")
+    }
+
     @Test func `what a node tells about itself is bounded and fit to be shown (rule N2)`() {
         let log = Log()
         let unfit = [

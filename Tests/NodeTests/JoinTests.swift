@@ -1,5 +1,8 @@
 import Basis
 import Foundation
+import Glibc
+import Raft
+import ScenarioKit
 import SecureLink
 import Testing
 
@@ -39,6 +42,27 @@ private struct Newcomer {
         guard let frame = try reader.next() else { return .refused("the node closed the connection") }
         return try JoinAnswer(decoding: frame)
     }
+}
+
+/// A TCP connection on which nothing is ever said.
+private final class QuietConnection {
+    private let descriptor: Int32
+
+    init?(port: UInt16) {
+        self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let connected = withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(self.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if connected != 0 { return nil }
+    }
+
+    deinit { close(self.descriptor) }
 }
 
 @Suite struct `One token lets one node in, and only a sound one (N2)` {
@@ -83,6 +107,25 @@ private struct Newcomer {
         #expect(welcome.node == NodeID(2))
         #expect(self.reason(try newcomer.ask(newcomer.about("osk-2")))?.contains("the token was used") == true)
         #expect(try await self.names(daemon) == ["tok-1", "osk-1"])
+    }
+
+    @Test func `hundreds of connections that say nothing keep nobody from joining (N1)`() async throws {
+        let scratch = try ScratchDirectory()
+        let daemon = try await self.founded(scratch)
+        let newcomer = try Newcomer(try await daemon.backend.createToken().token)
+        let context = try TLSContext.anonymousClient(
+            certificateAuthorityFingerprint: newcomer.token.certificateAuthorityFingerprint)
+        let place = try #require(HostPort(daemon.file.address))
+        let silent = (0..<200).compactMap { _ in QuietConnection(port: place.port) }
+        let streams = try (0..<20).map { _ in
+            try TLSStream.connect(host: place.host, port: place.port, context: context, timeout: .seconds(20))
+        }
+        guard case .welcome = try newcomer.ask(newcomer.about("osk-1")) else {
+            Issue.record("the newcomer was kept out")
+            return
+        }
+        #expect(silent.count == 200)
+        for stream in streams { stream.shutdown() }
     }
 
     @Test func `a token that began to let a node in lets no other one in, across a restart too`() throws {

@@ -73,10 +73,12 @@ final class DriverLog: Sendable {
     /// A line about something broken.
     func error(_ text: String) { self.write(.error, text) }
 
-    /// Whether `DEVICE:INODE` names what standard error leads to. (systemd.exec(5), JOURNAL_STREAM)
+    /// Whether `DEVICE:INODE` names the socket that standard error leads to. (systemd.exec(5), JOURNAL_STREAM)
     private static func isStandardError(_ stream: String) -> Bool {
-        var about = stat()
-        return fstat(STDERR_FILENO, &about) == 0 && stream == "\(about.st_dev):\(about.st_ino)"
+        var target = [CChar](repeating: 0, count: 64)
+        let count = readlink("/proc/self/fd/\(STDERR_FILENO)", &target, target.count)
+        guard count > 0, let inode = stream.split(separator: ":").last else { return false }
+        return String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) == "socket:[\(inode)]"
     }
 
     /// Waits until everything is written, at most a second.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basis
 
 /// `holdfast volume …`.
 struct VolumeVerbs: AsyncParsableCommand {
