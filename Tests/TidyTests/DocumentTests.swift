@@ -4,6 +4,7 @@ import Testing
 /// The rules of docs/protocols.md.
 let safetyRules: [String] =
     (1...16).map { "L\($0)" } + (1...3).map { "E\($0)" } + (1...4).map { "B\($0)" } + (1...8).map { "V\($0)" }
+    + (1...2).map { "N\($0)" }
 
 @Suite struct DocumentTests {
     @Test func `every safety rule is cited where it is kept and where it is tested`() throws {
@@ -46,9 +47,9 @@ let safetyRules: [String] =
 
     /// Rules that no file cites. `L1 to L4`, `L1–L4` and `V1...V3` cite what lies between too.
     private func missing(in files: [Repository.File]) throws -> [String] {
-        let single = try NSRegularExpression(pattern: #"(?<![A-Za-z0-9])([LEBV])(\d{1,2})(?![A-Za-z0-9])"#)
+        let single = try NSRegularExpression(pattern: #"(?<![A-Za-z0-9])([LEBVN])(\d{1,2})(?![A-Za-z0-9])"#)
         let span = try NSRegularExpression(
-            pattern: #"(?<![A-Za-z0-9])([LEBV])(\d{1,2})(?: to |–|\.\.\.|-)[LEBV]?(\d{1,2})(?![A-Za-z0-9])"#)
+            pattern: #"(?<![A-Za-z0-9])([LEBVN])(\d{1,2})(?: to |–|\.\.\.|-)[LEBVN]?(\d{1,2})(?![A-Za-z0-9])"#)
         var cited: Set<String> = []
         for line in files.lazy.flatMap(\.lines) {
             let range = NSRange(line.startIndex..., in: line)
