@@ -30,7 +30,7 @@ extension ClusterState {
             return self.applyNode(entry.command, at: index, term: term)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)
-        case .absent, .assign, .release, .stopped, .started, .declareAbsent:
+        case .absent, .assign, .release, .stopped, .started, .restarted, .declareAbsent:
             return self.applyOwnership(entry.command, at: index)
         case .want, .move, .park, .forgive:
             return self.applyWish(entry.command, at: index)

@@ -48,6 +48,15 @@ extension ClusterState {
                     node: assignment.node)
                 return nil
             }
+        case .restarted(let group, let epoch, let resource, let reason):
+            return self.updateGroup(group) { state, record in
+                guard record.epoch == epoch, let owner = record.assignment?.node else { return "the epoch is over" }
+                let what = resource.map { "\(group)/\($0) \(reason) and" } ?? "\(group) stopped because \(reason), and"
+                state.note(
+                    "\(what) is started again on \(state.name(of: owner))", rule: "restart", at: index, group: group,
+                    node: owner)
+                return nil
+            }
         case .stopped(let group, let epoch, let failure):
             return self.stop(group, epoch, failure, at: index)
         default:

@@ -25,6 +25,7 @@ extension Command {
         case .stopped(let group, let epoch, _): .owner(group, epoch)
         case .started(let group, let epoch): .owner(group, epoch)
         case .forgive(let group, let epoch): .owner(group, epoch)
+        case .restarted(let group, let epoch, _, _): .owner(group, epoch)
         case .leaves(let volume, let epoch, _, _): .writer(volume, epoch)
         case .joins(let volume, let epoch, _, _): .writer(volume, epoch)
         case .opens(let volume, let epoch, _, _): .writer(volume, epoch)

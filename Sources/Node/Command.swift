@@ -43,6 +43,9 @@ public indirect enum Command: Equatable, Sendable {
     case drain(NodeID, isDrained: Bool)
     /// The planner gives the group up.
     case park(GroupName, reason: String)
+    /// The owner restarted a resource in place, and what stands on it; or, without one, the whole group after its lease had
+    /// ended. For the events alone.
+    case restarted(GroupName, Epoch, ResourceName?, reason: String)
     /// The group ran well for its window: its failures no longer count.
     case forgive(GroupName, Epoch)
     /// An operator signs that the volume may start from this replica although writes may be missing. (Rule V8)

@@ -150,6 +150,12 @@ extension Command {
             writer.uint8(21)
             writer.string(group.rawValue)
             writer.epoch(epoch)
+        case .restarted(let group, let epoch, let resource, let reason):
+            writer.uint8(60)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+            writer.optional(resource) { $0.string($1.rawValue) }
+            writer.string(reason)
         case .declareAbsent(let group, let statement):
             writer.uint8(22)
             writer.string(group.rawValue)
@@ -225,6 +231,11 @@ extension Command {
             return .joins(volume, epoch, version: version, node)
         case 19: return .park(try reader.group(), reason: try reader.string())
         case 21: return .forgive(try reader.group(), try reader.epoch())
+        case 60:
+            return .restarted(
+                try reader.group(), try reader.epoch(),
+                try reader.optional { (reader) throws(CodecError) in ResourceName(try reader.string()) },
+                reason: try reader.string())
         case 22: return .declareAbsent(try reader.group(), statement: try reader.string())
         case 23:
             return .opens(

@@ -69,6 +69,7 @@ extension GroupRunner {
         }
         requests.append(
             .note("\(self.name)/\(name) \(reason): restarting it (\(self.failures.count) of \(self.restartAttempts))"))
+        self.restart = Restart(count: self.restart.count + 1, resource: name, reason: reason)
         self.restartFrom = min(place, self.restartFrom ?? place)
         // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it
         // does not spin.

@@ -93,6 +93,13 @@ public struct GroupRunner: Equatable, Sendable {
     /// The resources of a newer configuration, until what they replace is stopped.
     var replacement: [ResourcePolicy]?
     var failures: [Tick] = []
+    /// The latest restart in place: how many there were, of what, and why.
+    struct Restart: Equatable, Sendable {
+        var count = 0
+        var resource = ResourceName("")
+        var reason = ""
+    }
+    var restart = Restart()
     /// How many of the latest failures came within a quarter of a second of a start, one after the other.
     var youngDeaths = 0
     var call: (id: UInt64, resource: Int)?

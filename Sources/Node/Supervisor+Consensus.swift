@@ -80,7 +80,8 @@ extension Supervisor {
             }
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
             self.derive()
-            if case .refused(let reason) = outcome {
+            // What was refused before this daemon began was told then.
+            if case .refused(let reason) = outcome, self.isCaughtUp {
                 effects.append(.note("entry \(entry.mark.index) was refused: \(reason)"))
             }
             self.applied(command, outcome, at: entry.mark.index, now, into: &effects)

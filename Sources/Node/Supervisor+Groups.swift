@@ -107,6 +107,10 @@ extension Supervisor {
                 }
             }
             self.stepRunner(runner.name, runner.epoch, .resume, at: now, into: &effects)
+            if assignment.isStarted {
+                let reason = "the lease of \(self.state.name(of: self.identity.node)) had ended"
+                self.request(.restarted(runner.name, runner.epoch, nil, reason: reason), at: now, into: &effects)
+            }
         }
         if assignment.releasing != nil, runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
@@ -205,6 +209,7 @@ extension Supervisor {
     ) {
         guard let place = self.place(ofRunner: name), epoch == nil || self.runners[place].epoch == epoch else { return }
         let before = self.runners[place].outline
+        let restartsBefore = self.runners[place].restart.count
         var requests: [GroupRunner.Request] = []
         self.runners[place].step(input, at: now, into: &requests)
         // A check that began or passed changes nothing that anything else depends on.
@@ -212,6 +217,12 @@ extension Supervisor {
         guard !requests.isEmpty else { return }
         let runner = self.runners[place]
         for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
+        let restart = runner.restart
+        if restart.count > restartsBefore {
+            self.request(
+                .restarted(runner.name, runner.epoch, restart.resource, reason: restart.reason), at: now, into: &effects
+            )
+        }
     }
 
     private mutating func perform(

@@ -128,6 +128,22 @@ extension Outcome {
         #expect(!log.run(.addNode(twin)).isAccepted)
     }
 
+    @Test func `a restart in place and one after the end of a lease are events`() {
+        let log = Log()
+        log.configure()
+        log.declareAbsent()
+        log.assign(tok)
+        log.run(.restarted(orders, log.epoch, ResourceName("db"), reason: "exited with code 1"))
+        #expect(log.state.events.last?.sentence == "orders/db exited with code 1 and is started again on tok-1")
+        log.run(.restarted(orders, log.epoch, nil, reason: "the lease of tok-1 had ended"))
+        #expect(
+            log.state.events.last?.sentence
+                == "orders stopped because the lease of tok-1 had ended, and is started again on tok-1")
+        let late = log.run(
+            .restarted(orders, Epoch(generation: 0, index: 1), ResourceName("db"), reason: "exited with code 1"))
+        #expect(!late.isAccepted)
+    }
+
     @Test func `an event says on which machine somebody asked for it`() {
         let log = Log()
         log.run(.drain(osk, isDrained: true))
