@@ -2,9 +2,8 @@ import Foundation
 import Testing
 
 /// The rules of docs/protocols.md.
-let safetyRules: [String] =
-    (1...16).map { "L\($0)" } + (1...3).map { "E\($0)" } + (1...4).map { "B\($0)" } + (1...8).map { "V\($0)" }
-    + (1...2).map { "N\($0)" }
+let safetyRules: [String] = [("L", 16), ("E", 3), ("B", 4), ("V", 8), ("N", 2)]
+    .flatMap { (letter: String, count: Int) -> [String] in (1...count).map { "\(letter)\($0)" } }
 
 @Suite struct DocumentTests {
     @Test func `every safety rule is cited where it is kept and where it is tested`() throws {
