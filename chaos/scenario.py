@@ -34,7 +34,7 @@ EXPECTATIONS = {
     "single-owner": ("guard",), "nothing-lost": (), "recovered": ("within", "fault", "by"), "undisturbed": (),
     "moved": (), "stayed": (),
 }
-POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false")}
+POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false"), "main-thread": ("lives", "ends")}
 # word at the head of a line: (least words, most words, the options it knows; None for any)
 HEADS = {
     "workload": (1, 1, ()), "quick": (0, 0, ()), "policy": (0, 0, tuple(POLICIES)), "wan": (1, 1, LINE_KEYS),

@@ -50,7 +50,8 @@ class Stage:
             else:
                 self.cluster.apply(self.cluster.service_policy(
                     takeover=takeover, failback=scenario.policy.get("failback", "false"),
-                    extra=f"timing: {{ lease: {scenario.policy['lease']} }}\n" if "lease" in scenario.policy else ""))
+                    extra=f"timing: {{ lease: {scenario.policy['lease']} }}\n" if "lease" in scenario.policy else "",
+                    headless=scenario.policy.get("main-thread") == "ends"))
             self.cluster.wait_running(180)
             self.history = os.path.join(self.lab.directory, "rows")
             self.reference = os.path.join(self.lab.directory, "reference")

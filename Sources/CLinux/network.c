@@ -11,10 +11,13 @@
 #include <net/if_arp.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip6.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static int prefix_of(const struct sockaddr *mask, int family) {
@@ -72,22 +75,28 @@ struct address_message {
     char attributes[128];
 };
 
-static void attribute(struct address_message *message, int type, const void *data, size_t size) {
-    struct rtattr *entry = (struct rtattr *)((char *)message + NLMSG_ALIGN(message->header.nlmsg_len));
+struct route_message {
+    struct nlmsghdr header;
+    struct rtmsg route;
+    char attributes[128];
+};
+
+static void attribute(struct nlmsghdr *message, int type, const void *data, size_t size) {
+    struct rtattr *entry = (struct rtattr *)((char *)message + NLMSG_ALIGN(message->nlmsg_len));
     entry->rta_type = (unsigned short)type;
     entry->rta_len = (unsigned short)RTA_LENGTH(size);
     memcpy(RTA_DATA(entry), data, size);
-    message->header.nlmsg_len = NLMSG_ALIGN(message->header.nlmsg_len) + RTA_ALIGN(RTA_LENGTH(size));
+    message->nlmsg_len = NLMSG_ALIGN(message->nlmsg_len) + RTA_ALIGN(RTA_LENGTH(size));
 }
 
-static int exchange(struct address_message *message) {
+static int exchange(struct nlmsghdr *message) {
     int link = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (link < 0) return errno;
     struct timeval patience = {2, 0};
     setsockopt(link, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     int error = 0;
-    if (sendto(link, message, message->header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) {
+    if (sendto(link, message, message->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) {
         error = errno;
     } else {
         char buffer[4096] __attribute__((aligned(8)));
@@ -115,15 +124,36 @@ static int change(int type, int flags, const char *interface, int family, const 
     message.address.ifa_prefixlen = (unsigned char)prefix;
     message.address.ifa_flags = type == RTM_NEWADDR && family == AF_INET6 ? IFA_F_NODAD : 0;
     message.address.ifa_index = index;
-    attribute(&message, IFA_LOCAL, bytes, size);
-    attribute(&message, IFA_ADDRESS, bytes, size);
+    attribute(&message.header, IFA_LOCAL, bytes, size);
+    attribute(&message.header, IFA_ADDRESS, bytes, size);
     if (type == RTM_NEWADDR && family == AF_INET && prefix < 31) {
         uint32_t address;
         memcpy(&address, bytes, 4);
         uint32_t broadcast = address | htonl(prefix == 0 ? ~0u : (1u << (32 - prefix)) - 1);
-        attribute(&message, IFA_BROADCAST, &broadcast, 4);
+        attribute(&message.header, IFA_BROADCAST, &broadcast, 4);
     }
-    return exchange(&message);
+    return exchange(&message.header);
+}
+
+int holdfast_connected_route_add(const char *interface, const uint8_t subnet[4], int prefix, const uint8_t source[4]) {
+    unsigned index = if_nametoindex(interface);
+    if (index == 0) return ENODEV;
+    struct route_message message;
+    memset(&message, 0, sizeof message);
+    message.header.nlmsg_len = NLMSG_LENGTH(sizeof message.route);
+    message.header.nlmsg_type = RTM_NEWROUTE;
+    message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    message.header.nlmsg_seq = 1;
+    message.route.rtm_family = AF_INET;
+    message.route.rtm_dst_len = (unsigned char)prefix;
+    message.route.rtm_table = RT_TABLE_MAIN;
+    message.route.rtm_protocol = RTPROT_KERNEL;
+    message.route.rtm_scope = RT_SCOPE_LINK;
+    message.route.rtm_type = RTN_UNICAST;
+    attribute(&message.header, RTA_DST, subnet, 4);
+    attribute(&message.header, RTA_PREFSRC, source, 4);
+    attribute(&message.header, RTA_OIF, &index, sizeof index);
+    return exchange(&message.header);
 }
 
 int holdfast_address_add(const char *interface, int family, const uint8_t *bytes, int prefix) {
@@ -202,15 +232,137 @@ int holdfast_address_announce(const char *interface, int family, const uint8_t *
     return family == AF_INET ? announce4(interface, mac, bytes) : announce6(interface, mac, bytes);
 }
 
-int holdfast_address_flags6(const char *interface, const uint8_t *bytes) {
-    FILE *table = fopen("/proc/thread-self/net/if_inet6", "re");
-    if (table == NULL) return -1;
-    char wanted[33], address[33], name[32];
-    for (int n = 0; n < 16; n++) snprintf(wanted + 2 * n, 3, "%02x", bytes[n]);
-    unsigned index, prefix, scope, flags;
-    int found = -1;
-    while (fscanf(table, "%32s %x %x %x %x %31s", address, &index, &prefix, &scope, &flags, name) == 6)
-        if (strcmp(address, wanted) == 0 && strcmp(name, interface) == 0) found = (int)flags;
-    fclose(table);
+/* Whether some interface of this machine has this hardware address: another one on the same link answers too. */
+static int is_own(const uint8_t *mac) {
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0) return 0;
+    int found = 0;
+    for (struct ifaddrs *item = list; item != NULL && !found; item = item->ifa_next) {
+        if (item->ifa_addr == NULL || item->ifa_addr->sa_family != AF_PACKET) continue;
+        const struct sockaddr_ll *entry = (const struct sockaddr_ll *)item->ifa_addr;
+        found = entry->sll_halen == ETH_ALEN && memcmp(entry->sll_addr, mac, ETH_ALEN) == 0;
+    }
+    freeifaddrs(list);
     return found;
+}
+
+struct arp_packet {
+    struct arphdr header;
+    uint8_t sender_mac[6], sender[4], target_mac[6], target[4];
+} __attribute__((packed));
+
+static ssize_t probe4(const uint8_t *mac, const uint8_t *bytes, uint8_t *packet, uint8_t *everyone) {
+    struct arp_packet probe;
+    memset(&probe, 0, sizeof probe);
+    probe.header.ar_hrd = htons(ARPHRD_ETHER);
+    probe.header.ar_pro = htons(ETH_P_IP);
+    probe.header.ar_hln = ETH_ALEN;
+    probe.header.ar_pln = 4;
+    probe.header.ar_op = htons(ARPOP_REQUEST);
+    memcpy(probe.sender_mac, mac, 6);
+    memcpy(probe.target, bytes, 4);
+    memcpy(packet, &probe, sizeof probe);
+    memset(everyone, 0xff, ETH_ALEN);
+    return sizeof probe;
+}
+
+static int claims4(const uint8_t *packet, ssize_t size, const uint8_t *bytes, uint8_t other[6]) {
+    struct arp_packet answer;
+    if (size < (ssize_t)sizeof answer) return 0;
+    memcpy(&answer, packet, sizeof answer);
+    if (answer.header.ar_pro != htons(ETH_P_IP) || answer.header.ar_hln != ETH_ALEN || answer.header.ar_pln != 4
+        || memcmp(answer.sender, bytes, 4) != 0)
+        return 0;
+    memcpy(other, answer.sender_mac, 6);
+    return 1;
+}
+
+struct solicitation {
+    struct ip6_hdr header;
+    struct nd_neighbor_solicit body;
+} __attribute__((packed));
+
+static ssize_t probe6(const uint8_t *bytes, uint8_t *packet, uint8_t *everyone) {
+    struct solicitation probe;
+    memset(&probe, 0, sizeof probe);
+    probe.header.ip6_flow = htonl(6u << 28);
+    probe.header.ip6_plen = htons(sizeof probe.body);
+    probe.header.ip6_nxt = IPPROTO_ICMPV6;
+    probe.header.ip6_hlim = 255;
+    inet_pton(AF_INET6, "ff02::1:ff00:0", &probe.header.ip6_dst);
+    memcpy((uint8_t *)&probe.header.ip6_dst + 13, bytes + 13, 3);
+    probe.body.nd_ns_type = ND_NEIGHBOR_SOLICIT;
+    memcpy(&probe.body.nd_ns_target, bytes, 16);
+    uint32_t sum = IPPROTO_ICMPV6 + sizeof probe.body;
+    const uint8_t *parts[3] = {(const uint8_t *)&probe.header.ip6_src, (const uint8_t *)&probe.header.ip6_dst,
+                               (const uint8_t *)&probe.body};
+    size_t sizes[3] = {16, 16, sizeof probe.body};
+    for (int part = 0; part < 3; part++)
+        for (size_t n = 0; n + 1 < sizes[part]; n += 2) sum += (uint32_t)parts[part][n] << 8 | parts[part][n + 1];
+    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    probe.body.nd_ns_cksum = htons((uint16_t)~sum);
+    memcpy(packet, &probe, sizeof probe);
+    everyone[0] = everyone[1] = 0x33;
+    memcpy(everyone + 2, (const uint8_t *)&probe.header.ip6_dst + 12, 4);
+    return sizeof probe;
+}
+
+static int claims6(const uint8_t *packet, ssize_t size, const uint8_t *bytes, const struct sockaddr_ll *from,
+                   uint8_t other[6]) {
+    struct {
+        struct ip6_hdr header;
+        struct nd_neighbor_advert body;
+    } __attribute__((packed)) answer;
+    if (size < (ssize_t)sizeof answer) return 0;
+    memcpy(&answer, packet, sizeof answer);
+    if (answer.header.ip6_nxt != IPPROTO_ICMPV6 || answer.body.nd_na_type != ND_NEIGHBOR_ADVERT
+        || memcmp(&answer.body.nd_na_target, bytes, 16) != 0)
+        return 0;
+    memcpy(other, from->sll_addr, 6);
+    return 1;
+}
+
+static int64_t now_milliseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int holdfast_address_conflict(const char *interface, int family, const uint8_t *bytes, int milliseconds,
+                              uint8_t other[6]) {
+    struct ifreq request;
+    int error = interface_request(interface, SIOCGIFHWADDR, &request);
+    if (error != 0) return -error;
+    if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) return -ENOTSUP;
+    unsigned short protocol = htons(family == AF_INET ? ETH_P_ARP : ETH_P_IPV6);
+    struct sockaddr_ll link_address = {
+        .sll_family = AF_PACKET, .sll_protocol = protocol, .sll_ifindex = (int)if_nametoindex(interface),
+        .sll_halen = ETH_ALEN};
+    int link = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, protocol);
+    if (link < 0) return -errno;
+    int result = 0;
+    uint8_t packet[256];
+    if (bind(link, (struct sockaddr *)&link_address, sizeof link_address) != 0) result = -errno;
+    const uint8_t *mac = (const uint8_t *)request.ifr_hwaddr.sa_data;
+    ssize_t size = family == AF_INET ? probe4(mac, bytes, packet, link_address.sll_addr)
+                                     : probe6(bytes, packet, link_address.sll_addr);
+    if (result == 0
+        && sendto(link, packet, (size_t)size, 0, (struct sockaddr *)&link_address, sizeof link_address) < 0)
+        result = -errno;
+    int64_t until = now_milliseconds() + milliseconds;
+    while (result == 0) {
+        int64_t left = until - now_milliseconds();
+        if (left <= 0) break;
+        struct pollfd waiting = {.fd = link, .events = POLLIN};
+        if (poll(&waiting, 1, (int)left) <= 0) continue;
+        struct sockaddr_ll from;
+        socklen_t length = sizeof from;
+        size = recvfrom(link, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&from, &length);
+        if (size < 0 || from.sll_pkttype == PACKET_OUTGOING) continue;
+        int claims = family == AF_INET ? claims4(packet, size, bytes, other)
+                                       : claims6(packet, size, bytes, &from, other);
+        if (claims && !is_own(other)) result = 1;
+    }
+    close(link);
+    return result;
 }

@@ -34,6 +34,8 @@ extension ClusterState {
             return self.applyOwnership(entry.command, at: index)
         case .want, .move, .park, .forgive:
             return self.applyWish(entry.command, at: index)
+        case .remains, .confirmStopped:
+            return self.applyRemains(entry.command, at: index)
         case .leaves, .joins, .opens, .acceptLoss:
             return self.applyVolume(entry.command, at: index)
         }

@@ -106,6 +106,8 @@ extension ClusterState {
                 reason: "\(record.about.name) shows start \(startCounter) of its disk, but start "
                     + "\(record.startCounter) is known: it may come back once its present life is lost")
         }
+        // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
+        self.forgetRemains(of: node)
         record.standing = .trusted
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
@@ -132,6 +134,7 @@ extension ClusterState {
             record.since = state.clusterMilliseconds
             state.note("\(record.about.name) is lost: \(how)", rule: rule, at: index, node: node)
             state.endAssignments(of: node, incarnation: incarnation)
+            if rule == "L14" { state.forgetRemains(of: node) }
             return nil
         }
     }

@@ -2,8 +2,11 @@ import Basis
 import Resources
 
 extension ClusterState {
-    /// The replicated state in the planner's words.
-    public var observation: Observation {
+    /// The replicated state in the planner's words, as of its last command.
+    public var observation: Observation { self.observation(at: self.clusterMilliseconds) }
+
+    /// The same at a later instant of cluster time: what was told then may not be fresh any more.
+    public func observation(at milliseconds: UInt64) -> Observation {
         Observation(
             nodes: self.nodes.map { record in
                 Observation.Node(
@@ -11,10 +14,10 @@ extension ClusterState {
                     standing: record.observedStanding, isDrained: record.isDrained,
                     admittedAt: record.incarnation.rawValue)
             },
-            groups: self.groups.map { self.observe($0) })
+            groups: self.groups.map { self.observe($0, at: milliseconds) })
     }
 
-    private func observe(_ record: GroupRecord) -> Observation.Group {
+    private func observe(_ record: GroupRecord, at milliseconds: UInt64) -> Observation.Group {
         var group = Observation.Group(name: record.name)
         let policy = self.policy.group(record.name)
         group.isWanted = record.isWanted
@@ -25,6 +28,9 @@ extension ClusterState {
         group.unreported = policy.map { self.unreported(record, $0) } ?? []
         group.bans = record.bans.map {
             .init(node: self.name(of: $0.node), reason: "failed: \($0.failure.resource) \($0.failure.reason)")
+        }
+        group.remains = self.blockingRemains(of: record, at: milliseconds).map {
+            .init(node: self.name(of: $0.node), reason: $0.remains.reason)
         }
         group.parked = record.parked
         group.target = record.target.map { self.name(of: $0) }

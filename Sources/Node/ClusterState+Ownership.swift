@@ -110,6 +110,9 @@ extension ClusterState {
                 else { return "\(state.name(of: assignment.node)) still owns it" }
                 record.wasCleanlyStopped = false
             }
+            if !isTakeover, let left = state.blockingRemains(of: record, at: state.clusterMilliseconds) {
+                return "\(state.name(of: left.node)) \(left.remains.reason)"
+            }
             if let objection = state.birthObjection(record, policy) { return objection }
             for volume in policy.volumes {
                 if let objection = state.dataObjection(volume, on: node) { return objection }

@@ -126,6 +126,8 @@ public struct ClusterState: Equatable, Sendable {
         public var target: NodeID?
         /// Cluster times of its moves, within the policy's window.
         public var moves: [UInt64] = []
+        /// What is left of it on nodes that must not run it, as they say; sorted by node. (Rules L11.5, L12.3)
+        public var remains: [RemainsRecord] = []
         /// Cluster time of the last change.
         public var since: UInt64 = 0
 

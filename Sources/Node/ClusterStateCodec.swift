@@ -118,6 +118,12 @@ extension ClusterState.GroupRecord {
         writer.optional(self.parked) { $0.string($1) }
         writer.optional(self.target) { $0.node($1) }
         writer.list(self.moves) { $0.uint64($1) }
+        writer.list(self.remains) { writer, left in
+            writer.node(left.node)
+            left.remains.encode(into: &writer)
+            writer.uint64(left.since)
+            writer.uint64(left.heardAt)
+        }
         writer.uint64(self.since)
     }
 
@@ -141,6 +147,11 @@ extension ClusterState.GroupRecord {
         record.parked = try reader.optional { (reader) throws(CodecError) in try reader.string() }
         record.target = try reader.optional { (reader) throws(CodecError) in try reader.node() }
         record.moves = try reader.list { (reader) throws(CodecError) in try reader.uint64() }
+        record.remains = try reader.list { (reader) throws(CodecError) in
+            ClusterState.RemainsRecord(
+                node: try reader.node(), remains: try GroupRemains.decode(from: &reader), since: try reader.uint64(),
+                heardAt: try reader.uint64())
+        }
         record.since = try reader.uint64()
         return record
     }

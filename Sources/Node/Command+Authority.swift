@@ -18,10 +18,12 @@ extension Command {
     /// Who may give it.
     var authority: Authority {
         switch self {
-        case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent: .member
+        case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped:
+            .member
         case .suspect, .trust, .lost, .fenced, .assign, .release, .park: .leader
         case .admit(let node, _, _): .node(node)
         case .absent(_, let node, _): .node(node)
+        case .remains(_, let node, _, _): .node(node)
         case .stopped(let group, let epoch, _): .owner(group, epoch)
         case .started(let group, let epoch): .owner(group, epoch)
         case .forgive(let group, let epoch): .owner(group, epoch)

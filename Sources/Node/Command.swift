@@ -52,6 +52,10 @@ public indirect enum Command: Equatable, Sendable {
     case acceptLoss(VolumeName, NodeID, statement: String)
     /// An operator signs that nothing of the group runs on members that have not reported. (Rule B2)
     case declareAbsent(GroupName, statement: String)
+    /// A node could not take down what is left of a group on it; nil once nothing is. (Rules L11.5, L12.3)
+    case remains(GroupName, NodeID, Incarnation, GroupRemains?)
+    /// An operator signs that nothing of the group is left on a node that says so. (Rule L11.5)
+    case confirmStopped(GroupName, NodeID, statement: String)
 }
 
 /// Why an owner gave a group up.

@@ -161,6 +161,24 @@ extension Command {
             writer.string(group.rawValue)
             writer.string(statement)
         default:
+            self.encodeRemains(into: &writer)
+        }
+    }
+
+    private func encodeRemains(into writer: inout ByteWriter) {
+        switch self {
+        case .remains(let group, let node, let incarnation, let remains):
+            writer.uint8(90)
+            writer.string(group.rawValue)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+            writer.optional(remains) { $1.encode(into: &$0) }
+        case .confirmStopped(let group, let node, let statement):
+            writer.uint8(91)
+            writer.string(group.rawValue)
+            writer.node(node)
+            writer.string(statement)
+        default:
             preconditionFailure("a command without an encoding: \(self)")
         }
     }
@@ -237,12 +255,31 @@ extension Command {
                 try reader.optional { (reader) throws(CodecError) in ResourceName(try reader.string()) },
                 reason: try reader.string())
         case 22: return .declareAbsent(try reader.group(), statement: try reader.string())
+        case 90:
+            return .remains(
+                try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
+                try reader.optional { (reader) throws(CodecError) in try GroupRemains.decode(from: &reader) })
+        case 91: return .confirmStopped(try reader.group(), try reader.node(), statement: try reader.string())
         case 23:
             return .opens(
                 VolumeName(try reader.string()), try reader.epoch(), version: try reader.uint64(),
                 inSync: try reader.list { (reader) throws(CodecError) in try reader.node() })
         default: throw .invalid(field: "command type \(type)", offset: reader.offset)
         }
+    }
+}
+
+extension GroupRemains {
+    func encode(into writer: inout ByteWriter) {
+        writer.uint8(self.kind.rawValue)
+        writer.string(self.reason)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupRemains {
+        guard let kind = Kind(rawValue: try reader.uint8()) else {
+            throw .invalid(field: "kind of remains", offset: reader.offset)
+        }
+        return GroupRemains(kind: kind, reason: try reader.string())
     }
 }
 

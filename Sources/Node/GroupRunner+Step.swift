@@ -235,6 +235,9 @@ extension GroupRunner {
         let place = call.resource
         let isStart = self.resources[place].state == .starting
         switch outcome {
+        case .degraded(let reason) where !isStart:
+            // It runs, if badly: the opposite of stopped.
+            self.actionFailed(place, isStart, reason, .soft, at: now, into: &requests)
         case .success, .degraded:
             if isStart { self.nowRunning(place, outcome, at: now) } else { self.nowStopped(place) }
         case .notRunning:

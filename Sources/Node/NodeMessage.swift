@@ -129,6 +129,18 @@ public struct NodeSummary: Equatable, Sendable {
     public var groups: [Group]
     /// Its volumes.
     public var volumes: [Volume]
+    /// What it could not take down of groups that must not run there.
+    public var remains: [Remains]
+    /// How long its guard has been killing what does not die; zero when nothing is left.
+    public var guardKillsFor: Span
+
+    /// What is left of one group.
+    public struct Remains: Equatable, Sendable {
+        /// The group.
+        public var group: GroupName
+        /// What, and why.
+        public var remains: GroupRemains
+    }
 }
 
 /// A message with its way through the cluster.

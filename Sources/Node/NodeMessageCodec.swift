@@ -144,6 +144,11 @@ extension NodeSummary {
                 writer.uint64(peer.resyncTotalBytes)
             }
         }
+        writer.list(self.remains) { writer, left in
+            writer.string(left.group.rawValue)
+            left.remains.encode(into: &writer)
+        }
+        writer.span(self.guardKillsFor)
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeSummary {
@@ -170,6 +175,9 @@ extension NodeSummary {
                             node: try reader.node(), isConnected: try reader.bool(),
                             resyncRemainingBytes: try reader.uint64(), resyncTotalBytes: try reader.uint64())
                     })
-            })
+            },
+            remains: try reader.list { (reader) throws(CodecError) in
+                Remains(group: try reader.group(), remains: try GroupRemains.decode(from: &reader))
+            }, guardKillsFor: try reader.span())
     }
 }

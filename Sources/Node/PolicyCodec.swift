@@ -70,6 +70,7 @@ extension GroupPolicy {
         writer.span(self.restartWindow)
         writer.uint32(UInt32(clamping: self.maximumMoves))
         writer.span(self.moveWindow)
+        writer.span(self.undeadWait)
         writer.list(self.resources) { writer, resource in
             writer.string(resource.name.rawValue)
             writer.string(resource.agent)
@@ -81,23 +82,29 @@ extension GroupPolicy {
             writer.span(resource.stopTimeout)
             writer.span(resource.monitorInterval)
             writer.span(resource.monitorTimeout)
+            writer.bool(resource.isDeclaredKillable)
         }
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupPolicy {
-        GroupPolicy(
+        var policy = GroupPolicy(
             name: try reader.group(), nodes: try reader.list { (reader) throws(CodecError) in try reader.string() },
             takeover: try reader.bool() ? .immediate : .afterLease, failback: try reader.bool(),
             restartAttempts: Int(try reader.uint32()), restartWindow: try reader.span(),
             maximumMoves: Int(try reader.uint32()), moveWindow: try reader.span(),
-            resources: try reader.list { (reader) throws(CodecError) in
-                ResourcePolicy(
-                    name: ResourceName(try reader.string()), agent: try reader.string(),
-                    parameters: try reader.list { (reader) throws(CodecError) in
-                        ResourcePolicy.Parameter(try reader.string(), try reader.string())
-                    },
-                    startTimeout: try reader.span(), stopTimeout: try reader.span(),
-                    monitorInterval: try reader.span(), monitorTimeout: try reader.span())
-            })
+            resources: [])
+        policy.undeadWait = try reader.span()
+        policy.resources = try reader.list { (reader) throws(CodecError) in
+            var resource = ResourcePolicy(
+                name: ResourceName(try reader.string()), agent: try reader.string(),
+                parameters: try reader.list { (reader) throws(CodecError) in
+                    ResourcePolicy.Parameter(try reader.string(), try reader.string())
+                },
+                startTimeout: try reader.span(), stopTimeout: try reader.span(),
+                monitorInterval: try reader.span(), monitorTimeout: try reader.span())
+            resource.isDeclaredKillable = try reader.bool()
+            return resource
+        }
+        return policy
     }
 }

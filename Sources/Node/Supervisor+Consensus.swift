@@ -95,6 +95,7 @@ extension Supervisor {
         if outcome == .accepted {
             switch entry.command {
             case .admit(let node, _, _): self.voter.admitted(node, at: now)
+            case .confirmStopped(let group, let node, _): self.confirmedStopped(group, on: node, into: &effects)
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _), .opens(let volume, _, _, _):
                 self.inSyncChanged(volume, into: &effects)
             default: break

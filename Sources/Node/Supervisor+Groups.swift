@@ -139,7 +139,7 @@ extension Supervisor {
     private func unattended(_ record: ClusterState.GroupRecord) -> ClusterState.GroupRecord.Assignment? {
         guard let assignment = record.assignment, assignment.node == self.identity.node,
             assignment.incarnation == self.myIncarnation, self.stoppedEpochs[record.name] != record.epoch,
-            self.place(ofRunner: record.name) == nil
+            self.place(ofRunner: record.name) == nil, !self.isRemaining(record.name)
         else { return nil }
         return assignment
     }
@@ -314,7 +314,8 @@ extension Supervisor {
 
     private mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let me = self.me, !me.about.isWitness else { return }
-        for record in self.state.groups where record.epoch == .none && !record.absentOn.contains(me.id) {
+        for record in self.state.groups
+        where record.epoch == .none && !record.absentOn.contains(me.id) && !self.isRemaining(record.name) {
             guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else {
                 continue
             }

@@ -180,7 +180,10 @@ extension Supervisor {
     // MARK: Plan
 
     private mutating func decidePlan(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let plan = Planner.plan(policy: self.state.policy, observation: self.state.observation)
+        // Cluster time stands still between commands, and a report that was not repeated must be seen to grow old.
+        let elapsed = self.leadership.map { $0.clusterMilliseconds + now.since($0.since).milliseconds } ?? 0
+        let observation = self.state.observation(at: max(self.state.clusterMilliseconds, elapsed))
+        let plan = Planner.plan(policy: self.state.policy, observation: observation)
         self.isPlanEmpty = plan.actions.isEmpty
         for action in plan.actions {
             guard let record = self.state.group(action.group) else { continue }

@@ -220,7 +220,8 @@ extension Supervisor {
         self.settleCatchUp(at: now, into: &effects)
         guard !self.isAdmitted, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
-        guard self.runners.allSatisfy(\.isEmpty) || (me.bootID == self.identity.bootID && me.standing != .lost) else {
+        let isAllOver = self.runners.allSatisfy(\.isEmpty) && self.remaining.isEmpty
+        guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost) else {
             return
         }
         self.nextAdmitAt = now + .milliseconds(250)

@@ -61,6 +61,7 @@ extension Supervisor {
                             resyncRemainingBytes: peer.resyncRemainingBytes,
                             resyncTotalBytes: peer.resyncTotalBytes)
                     })
-            })
+            }, remains: self.remaining.map { .init(group: $0.group, remains: $0.remains) },
+            guardKillsFor: self.guardKillsSince == .zero ? .zero : now.since(self.guardKillsSince))
     }
 }

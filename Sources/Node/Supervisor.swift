@@ -138,6 +138,11 @@ public struct Supervisor: Sendable {
     var nextHandoverAt = Tick.zero
     var hadReportLines = false
     var absentProbes: [AbsentProbe] = []
+    /// What is left here of groups that must not run here, sorted by group. (Rules L11.5, L12.3)
+    var remaining: [Remaining] = []
+    var nextRemainsLook = Tick.zero
+    /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
+    var guardKillsSince = Tick.zero
     var adoptable: Facts?
     var stoppedEpochs: [GroupName: Epoch] = [:]
     var lastFacts: Facts?
@@ -230,12 +235,16 @@ public struct Supervisor: Sendable {
         case .agentFinished(let id, let outcome): self.agentFinished(id, outcome, at: now, into: &effects)
         case .serviceExited(let group, let resource, let epoch, let reason):
             self.stepRunner(group, epoch, .exited(resource, reason: reason), at: now, into: &effects)
+        case .groupRemains(let group, let remains): self.groupRemains(group, remains, at: now)
         case .groupKilled(let group, let isDead):
             self.stepRunner(group, nil, .killed(isDead), at: now, into: &effects)
         case .volume(let name, let event): self.volumeEvent(name, event, at: now, into: &effects)
         case .volumeConnected(let name): self.volumeConnection(name, isUp: true, at: now, into: &effects)
         case .volumeDisconnected(let name): self.volumeConnection(name, isUp: false, at: now, into: &effects)
         case .client(let id, let request): self.client(id, request, at: now, into: &effects)
+        case .guardKills(let since):
+            self.guardKillsSince = since
+            self.runnersVersion += 1
         case .guardSeen(let tick):
             let wasGuarded = self.isGuarded(at: now)
             self.guardSeenAt = max(self.guardSeenAt, tick)
@@ -278,6 +287,7 @@ public struct Supervisor: Sendable {
         self.settlePeers(into: &effects)
         self.settleLeases(at: now, into: &effects)
         self.settleLinks(at: now, into: &effects)
+        self.settleRemains(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
         self.settleGroups(at: now, into: &effects)
         self.settleServers(into: &effects)
@@ -291,6 +301,7 @@ public struct Supervisor: Sendable {
         let shared = min(self.holder.deadline, self.reachability.deadline, self.nextSummaryAt)
         var next = self.nextReportAt
         if self.wasLeaseValid { next = min(next, self.holder.end) }
+        if !self.remaining.isEmpty { next = min(next, now + .milliseconds(500)) }
         for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
         let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))
         var occasion = min(next, early)

@@ -21,6 +21,8 @@ public enum SupervisorInput: Equatable, Sendable {
     indirect case serviceExited(GroupName, ResourceName, Epoch, reason: String)
     /// A `killGroup` ended; false means that something still lives.
     case groupKilled(GroupName, isDead: Bool)
+    /// What a kill left of a group; nil when nothing is left any more. Told before `groupKilled`, and when it changes.
+    indirect case groupRemains(GroupName, GroupRemains?)
     /// A volume server spoke.
     indirect case volume(VolumeName, VolumeEvent)
     /// A volume server's control connection came up: it is a new process, or the daemon is.
@@ -31,6 +33,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case client(id: UInt64, ClientRequest)
     /// The guard's last look at the lease, on the boot clock. (Rule L12)
     case guardSeen(Tick)
+    /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
+    case guardKills(since: Tick)
 }
 
 extension SupervisorInput {
@@ -76,6 +80,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     case cancel(UInt64)
     /// Kill everything of a group; answered by `groupKilled`.
     case killGroup(GroupName)
+    /// An operator answers for what a group's agents could not stop here: forget that they were started. (Rule L11.5)
+    case forgetStarted(GroupName)
     /// Tell a volume server.
     indirect case volume(VolumeName, VolumeCommand)
     /// These volume servers, and no others, should run.

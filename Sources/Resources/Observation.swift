@@ -69,6 +69,8 @@ public struct Observation: Equatable, Sendable {
         public var bans: [Ban]
         /// Nodes that lack the data: a volume's in-sync set does not hold them. (Rule V8)
         public var withoutData: [Ban]
+        /// A node that must not run it, where something of it is left all the same. (Rules L11.5, L12.3)
+        public var remains: Ban?
         /// Why it is parked, if it is.
         public var parked: String?
         /// Where an operator wants it next.
@@ -87,6 +89,7 @@ public struct Observation: Equatable, Sendable {
             self.unreported = []
             self.bans = []
             self.withoutData = []
+            self.remains = nil
             self.parked = nil
             self.target = nil
             self.recentMoves = 0

@@ -166,6 +166,10 @@ public struct GroupPolicy: Equatable, Sendable {
     public var maximumMoves: Int
     /// The window in which moves are counted.
     public var moveWindow: Span
+    /// How long it waits at most for what a node that lost it cannot kill, while that node says so. (Rule L12.3)
+    public var undeadWait = GroupPolicy.standardUndeadWait
+    /// The default of `undeadWait`: a process that hangs in the kernel does nothing of its own any more.
+    public static let standardUndeadWait = Span.seconds(60)
     /// In start order; stopped in reverse.
     public var resources: [ResourcePolicy]
 
@@ -209,6 +213,8 @@ public struct ResourcePolicy: Equatable, Sendable {
     public var monitorInterval: Span
     /// The time a check may take before it counts as failed.
     public var monitorTimeout: Span
+    /// The operator says that a kill ends all of it, though its agent may keep more than processes. (`killable: true`)
+    public var isDeclaredKillable = false
 
     /// A key and its value.
     public struct Parameter: Equatable, Sendable {

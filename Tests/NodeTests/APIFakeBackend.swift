@@ -80,6 +80,9 @@ final class FakeBackend: APIBackend {
     func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("stop \(group)", request)
     }
+    func groupConfirmStopped(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("confirm-stopped \(group) on \(request.to ?? "?"): \(request.statement ?? "?")", request)
+    }
     func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("drain \(node)", request)
     }

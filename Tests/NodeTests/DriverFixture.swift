@@ -56,7 +56,8 @@ final class SmallDaemon {
                 },
                 raiseStartCounter: { try store.raiseStartCounter(to: $0) },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
-                call: { _ in }, cancel: { _ in }, killGroup: { _ in }, volume: { _, _ in }, volumeServers: { _ in },
+                call: { _ in }, cancel: { _ in }, killGroup: { _ in }, forgetStarted: { _ in }, volume: { _, _ in },
+                volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log)
         self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)

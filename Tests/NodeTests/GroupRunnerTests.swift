@@ -223,6 +223,15 @@ private final class Bench {
         #expect(bench.requests == [.reportStopped(nil)])
     }
 
+    @Test func `a stop that leaves it running, if badly, is a stop that failed (rule L11)`() {
+        let bench = Bench(["exec"])
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.stop(nil))
+        bench.step(.agentFinished(id: bench.call?.id ?? 0, .degraded(reason: "agent stop: still running")))
+        #expect(bench.requests.contains(.kill) && !bench.requests.contains(.reportStopped(nil)))
+    }
+
     @Test func `is not empty while a start is in progress (rule L11)`() {
         let bench = Bench(["exec"])
         bench.step(.resume)

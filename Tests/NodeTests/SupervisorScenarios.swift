@@ -21,6 +21,8 @@ import Testing
 ///     cut a b | heal               the link, both ways
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
 ///     hold w | release w           the disk of w answers nothing, or again
+///     undying a unkilled|unstopped | ends a      what runs on a survives every kill, or its agents cannot stop it
+///     confirm a                    an operator signs that nothing of the group is left on a
 ///     guarded a | finds b          the guard looks at the lease; a service of the group runs already
 ///     dies a                       the service of the group ends by itself there, again and again, until it is given up
 ///     ask w                        a renewal of node a reaches w: is it answered?
@@ -28,7 +30,7 @@ import Testing
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|voters|suspicions|lease|life|runners|starts|volume [NODE]
+///     show standing|running|leader|voters|suspicions|lease|life|runners|starts|volume|remains|plan [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -96,6 +98,15 @@ private final class TrioWorld {
                 before(envelope)
                     || envelope.from == node && envelope.to == to && Self.kind(envelope.message) == words[2]
             }
+        case "undying":
+            let kind: GroupRemains.Kind = words.contains("unkilled") ? .unkilled : .unstopped
+            self.trio.undying[node] = GroupRemains(
+                kind: kind, reason: kind == .unkilled ? "could not kill processes [444]" : "could not stop db (exit 1)")
+        case "ends": self.trio.undying[node] = nil
+        case "confirm":
+            let command = Command.confirmStopped(Trio.orders, node, statement: "its cable is out")
+            self.trio.step(self.trio.leader ?? node, .client(id: 3, .propose(command)))
+            self.trio.pass(milliseconds: 100)
         case "unmute": self.trio.isLost = { _ in false }
         case "guarded": self.trio.unguarded.remove(node)
         case "dies":
@@ -246,6 +257,13 @@ private final class TrioWorld {
             return ["boot \(me.bootID), start \(me.startCounter)"]
         case "starts":
             return ["\(self.trio.calls[node]?.filter { $0.action == .start }.count ?? 0)"]
+        case "remains":
+            let record = self.trio.supervisors[self.trio.leader ?? node]?.state.group(Trio.orders)
+            let lines = (record?.remains ?? []).map { "\(Self.name($0.node)) \($0.remains.reason)" }
+            return lines.isEmpty ? ["nothing is left anywhere"] : lines
+        case "plan":
+            guard let state = self.trio.supervisors[self.trio.leader ?? node]?.state else { return [] }
+            return Planner.plan(policy: state.policy, observation: state.observation).actions.map(\.sentence)
         case "runners":
             return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
         case "volume":

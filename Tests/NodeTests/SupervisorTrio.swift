@@ -19,6 +19,10 @@ final class Trio {
     var unguarded: Set<NodeID> = []
     /// Nodes whose disk does not answer, with what waits for it.
     var held: [NodeID: [UInt64]] = [:]
+    /// What cannot be taken down of the group on a node.
+    var undying: [NodeID: GroupRemains] = [:]
+    /// The groups whose started resources each node was told to forget.
+    var forgotten: [NodeID: [GroupName]] = [:]
     /// Messages for which this holds are lost.
     var isLost: (Envelope) -> Bool = { _ in false }
     /// What each node's volume server was told, in order.
@@ -150,8 +154,13 @@ final class Trio {
             }
             self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick, into: &effects)
         case .killGroup(let group):
-            self.running[id] = []
-            self.supervisors[id]?.step(.groupKilled(group, isDead: true), at: self.tick, into: &effects)
+            let left = self.undying[id]
+            if left == nil { self.running[id] = [] }
+            self.supervisors[id]?.step(.groupRemains(group, left), at: self.tick, into: &effects)
+            self.supervisors[id]?.step(.groupKilled(group, isDead: left == nil), at: self.tick, into: &effects)
+        case .forgetStarted(let group):
+            self.forgotten[id, default: []].append(group)
+            self.undying[id] = nil
         case .volume(let name, let command):
             self.volumeCommands[id, default: []].append(command)
             let event: VolumeEvent

@@ -27,14 +27,52 @@ final class TestNetwork: Sendable {
     deinit { _ = try? Workbench.tool("ip", "netns", "del", self.name) }
 
     @discardableResult
-    func ip(_ arguments: String...) throws -> String {
-        try Workbench.tool(["ip", "-n", self.name] + arguments)
-    }
+    func ip(_ arguments: String...) throws -> String { try self.ip(arguments) }
+
+    @discardableResult
+    func ip(_ arguments: [String]) throws -> String { try Workbench.tool(["ip", "-n", self.name] + arguments) }
 
     func addresses() throws -> String { try self.ip("-o", "addr", "show") }
 }
 
 @Suite(.enabled(if: RealMachine.isAvailable)) struct `The address agent` {
+    @Test func `an address that goes does not take the way to its subnet with it`() async throws {
+        let network = try TestNetwork()
+        let bench = try Workbench(threadSetup: network.setup)
+        let address = bench.resource("ip", "address", ["address": "10.9.0.88/24"])
+        #expect(await bench.call(.start, address) == .success)
+        // As an agent does that gives the node another source address.
+        try network.ip("route", "replace", "10.9.0.0/24", "dev", "left", "proto", "kernel", "src", "10.9.0.88")
+        #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
+        let routes = try network.ip("route", "show")
+        #expect(routes.contains("10.9.0.0/24 dev left proto kernel scope link src 10.9.0.1"), "\(routes)")
+    }
+
+    @Test(arguments: ["10.9.0.100/24", "fd09::100/64"])
+    func `another machine with the address is told of, and no longer once it lets go`(_ cidr: String) async throws {
+        let network = try TestNetwork()
+        let other = try TestNetwork()
+        try network.ip("link", "set", "right", "name", "far", "netns", other.name)
+        try other.ip("link", "set", "far", "up")
+        let bench = try Workbench(threadSetup: network.setup)
+        let address = bench.resource("ip", "address", ["address": cidr])
+        #expect(await bench.call(.start, address) == .success)
+        #expect(await bench.call(.monitor, address) == .success)
+        try other.ip(["addr", "add", cidr, "dev", "far"] + (cidr.contains(":") ? ["nodad"] : []))
+        guard case .degraded(let reason) = await bench.call(.monitor, address) else {
+            Issue.record("nobody noticed")
+            return
+        }
+        let hardware = try other.ip("-o", "link", "show", "far")
+        let mac = reason.split(separator: " ").first { $0.contains(":") && $0.hasSuffix(",") }.map {
+            String($0.dropLast())
+        }
+        #expect(hardware.contains(mac ?? "no hardware address"), "\(reason)")
+        try other.ip("addr", "del", cidr, "dev", "far")
+        #expect(await bench.call(.monitor, address) == .success)
+        #expect(await bench.call(.stop, address) == .success)
+    }
+
     @Test(arguments: ["10.9.0.100/24", "fd09::100/64"])
     func `an address is added where its subnet is, found, and removed`(_ cidr: String) async throws {
         let network = try TestNetwork()

@@ -52,6 +52,18 @@ import Testing
         #expect(bench.record(service) == nil)
     }
 
+    @Test func `a log that grows is cut while its service runs, and its end is kept`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource(
+            "db", "exec", ["command": "head -c 7000000 /dev/zero | tr '\\0' x; echo; echo the end; exec sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        let log = ServiceLog(bench.directory + "/services/orders.db.log")
+        let kept = log.path + ".1"
+        let isKept = { [log, ServiceLog(kept)].contains { $0.lastLine == "the end" } }
+        while !Files.exists(kept) || log.sizeBytes > ServiceLog.limitBytes || !isKept() { await Task.yield() }
+        #expect(ServiceLog(kept).sizeBytes <= ServiceLog.keptBytes)
+    }
+
     @Test func `a check that hangs during the start is given up and asked again`() async throws {
         let bench = try Workbench()
         let asked = bench.directory + "/asked"

@@ -136,6 +136,28 @@ private final class SteppedGuard {
         }
     }
 
+    @Test func `what does not die is told through the lease page, until it does (rule L12)`() throws {
+        let bench = try Workbench()
+        // A cgroup whose processes no kill reaches.
+        let events = bench.directory + "/undying/groups/cgroup.events"
+        try Files.replace(events, "populated 1\n")
+        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
+        defer { munmap(lease, 4096) }
+        func undead() -> UInt64 { holdfast_lease_load(lease, HOLDFAST_LEASE_SLOT_UNDEAD) }
+        var loop = GuardLoop(
+            runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
+            log: { _ in })
+        for milliseconds: UInt64 in [1000, 1500, 1999] {
+            _ = loop.look(at: Tick(nanoseconds: milliseconds * 1_000_000))
+        }
+        #expect(loop.phase == .killing && undead() == 0)
+        _ = loop.look(at: Tick(nanoseconds: 2_000_000_000))
+        #expect(undead() == 1_000_000_000)
+        try Files.replace(events, "populated 0\n")
+        _ = loop.look(at: Tick(nanoseconds: 2_100_000_000))
+        #expect(loop.phase == .idle && undead() == 0)
+    }
+
     @Test func `what does not die is looked at more and more seldom`() {
         let pauses = [0, 15, 100, 500, 1000, 60_000].map { GuardLoop.pause(killingFor: .milliseconds($0)) }
         #expect(pauses.map(\.milliseconds) == [2, 2, 10, 50, 100, 100])

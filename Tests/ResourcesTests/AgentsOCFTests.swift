@@ -146,6 +146,39 @@ import Testing
         #expect(try !bench.cgroup(resource).isPopulated())
     }
 
+    @Test func `what a start leaves running, and its agent, write into the resource's log for as long as they live`()
+        async throws
+    {
+        let bench = try self.bench(
+            agent: """
+                case $1 in start)
+                    echo "INFO: all is well" >&2
+                    (i=0; while true; do echo "line $i" || exit 1; i=$((i+1)); sleep 0.02; done) & ;;
+                esac
+                exit 0
+
+                """)
+        let resource = bench.resource("web", "ocf:test:agent", [:])
+        #expect(await bench.call(.start, resource) == .success)
+        let log = bench.directory + "/services/orders.web.log"
+        while Files.text(log)?.contains("line 10\n") != true {
+            let isAlive = try bench.cgroup(resource).isPopulated()
+            #expect(isAlive, "it ended when its start did")
+            guard isAlive else { return }
+            await Task.yield()
+        }
+        #expect(Files.text(log)?.contains("INFO: all is well") == true)
+        #expect(await bench.call(.stop, resource) == .success)
+    }
+
+    @Test func `the last lines of an agent that gives no reason are the reason`() async throws {
+        let bench = try self.bench(agent: "echo one; echo cause >&2; echo three; echo exit >&2; exit 1\n")
+        let resource = bench.resource("web", "ocf:test:agent", [:])
+        #expect(
+            await bench.call(.start, resource)
+                == .failed(reason: "agent start: it failed (cause | three | exit)", recovery: .soft))
+    }
+
     @Test func `an agent that hangs is killed with its children`() async throws {
         let bench = try self.bench(agent: "setsid sleep 1000 &\nsleep 1000\n")
         let resource = bench.resource("web", "ocf:test:agent", [:])

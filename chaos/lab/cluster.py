@@ -204,8 +204,9 @@ class Cluster:
 
     # Configurations
 
-    def service_policy(self, takeover="after-lease", failback="false", extra=""):
-        """One group with nothing but a heartbeat."""
+    def service_policy(self, takeover="after-lease", failback="false", extra="", headless=False):
+        """One group with nothing but a heartbeat; headless, its main thread ends and another goes on."""
+        thread = " 5 headless" if headless else ""
         return f"""cluster: {self.name}
 {extra}groups:
   {self.group}:
@@ -214,7 +215,7 @@ class Cluster:
     failback: {failback}
     moves: {{ maximum: 1000, window: 1h }}
     resources:
-      - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}" }}
+      - {{ name: pulse, agent: exec, command: "{self.heartbeat} {self.pulses}{thread}" }}
 """
 
     def backing(self, name):

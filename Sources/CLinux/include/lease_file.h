@@ -5,6 +5,7 @@
  *   offset 8   incarnation that holds it
  *   offset 16  grace: readers must be dead or closed within this after the end
  *   offset 24  guard heartbeat: the boot clock at the guard's last look; the daemon starts nothing when it is stale
+ *   offset 40  since when the guard has been killing what does not die; 0 when nothing is left
  */
 #ifndef HOLDFAST_CLINUX_LEASE_FILE_H
 #define HOLDFAST_CLINUX_LEASE_FILE_H
@@ -33,4 +34,5 @@ static inline void holdfast_lease_store(void *page, int slot, uint64_t value) {
 #define HOLDFAST_LEASE_SLOT_INCARNATION 1
 #define HOLDFAST_LEASE_SLOT_GRACE 2
 #define HOLDFAST_LEASE_SLOT_GUARD 3
+#define HOLDFAST_LEASE_SLOT_UNDEAD 5
 #endif

@@ -21,10 +21,16 @@ int holdfast_interface_up(const char *interface);
 int holdfast_address_add(const char *interface, int family, const uint8_t *bytes, int prefix);
 /* Removes an address; EADDRNOTAVAIL when it is not there, ENODEV when the interface is not. */
 int holdfast_address_remove(const char *interface, int family, const uint8_t *bytes, int prefix);
+/* Adds the route to an interface's own IPv4 subnet that the kernel makes of an address, with that address as its preferred
+ * source. EEXIST when there is such a route. */
+int holdfast_connected_route_add(const char *interface, const uint8_t subnet[4], int prefix, const uint8_t source[4]);
 /* Broadcasts a gratuitous ARP request and reply (RFC 5227 §3), or an unsolicited neighbour advertisement with the
  * override flag (RFC 4861 §7.2.6). ENOTSUP on interfaces without hardware addresses. */
 int holdfast_address_announce(const char *interface, int family, const uint8_t *bytes);
-/* Flags of an IPv6 address (IFA_F_*), or -1 when it is not there. */
-int holdfast_address_flags6(const char *interface, const uint8_t *bytes);
-#define HOLDFAST_ADDRESS_DAD_FAILED 0x08
+/* Asks the link of an interface who else has an address, by an ARP probe (RFC 5227 §2.1.1) or the neighbour solicitation of
+ * duplicate address detection (RFC 4862 §5.4.2), and listens for so long. 1 when another machine answered, with its
+ * hardware address in `other`; 0 when none did; ENOTSUP on interfaces without hardware addresses, or another errno value,
+ * as a negative number. */
+int holdfast_address_conflict(const char *interface, int family, const uint8_t *bytes, int milliseconds,
+                              uint8_t other[6]);
 #endif

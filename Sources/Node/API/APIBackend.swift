@@ -17,6 +17,9 @@ public protocol APIBackend: Sendable {
     func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult
     /// Stops a group until `groupStart`.
     func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Signs, with `request.statement`, that nothing of a group is left on the node `request.to`, which said that it cannot
+    /// stop it.
+    func groupConfirmStopped(_ group: String, _ request: MutationRequest) async throws -> MutationResult
     /// Moves every group away from a node and keeps them away.
     func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Lets groups come to a drained node again.

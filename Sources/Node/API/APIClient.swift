@@ -115,6 +115,10 @@ extension APIClient: APIBackend {
     public func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/groups/\(group)/stop", request)
     }
+    /// `POST /v1/groups/GROUP/confirm-stopped`.
+    public func groupConfirmStopped(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/groups/\(group)/confirm-stopped", request)
+    }
     /// `POST /v1/nodes/NODE/drain`.
     public func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/drain", request)

@@ -110,6 +110,8 @@ public struct APIRoutes: Sendable {
         case ("groups", "move"): result = try await self.backend.groupMove(name, self.mutation(request))
         case ("groups", "start"): result = try await self.backend.groupStart(name, self.mutation(request))
         case ("groups", "stop"): result = try await self.backend.groupStop(name, self.mutation(request))
+        case ("groups", "confirm-stopped"):
+            result = try await self.backend.groupConfirmStopped(name, self.mutation(request))
         case ("nodes", "drain"): result = try await self.backend.nodeDrain(name, self.mutation(request))
         case ("nodes", "undrain"): result = try await self.backend.nodeUndrain(name, self.mutation(request))
         case ("volumes", "resync"): result = try await self.backend.volumeResync(name, self.mutation(request))

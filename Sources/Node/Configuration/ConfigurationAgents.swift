@@ -22,7 +22,7 @@ extension ConfigurationReading {
             if let known, !known.contains(entry.key) {
                 self.problem(
                     entry.place, path, "the agent `\(agent)` has no such parameter",
-                    Suggestion.remedy(for: entry.key, among: known + Self.reservedKeys, otherwise: "remove it"))
+                    Suggestion.remedy(for: entry.key, among: known + Self.commonKeys, otherwise: "remove it"))
                 continue
             }
             if agent == "exec", entry.key == "environment" {

@@ -4,13 +4,17 @@ import Resources
 /// Groups and their resources.
 extension ConfigurationReading {
     /// Keys of a resource that are not parameters of its agent.
-    static let reservedKeys = ["name", "agent", "startTimeout", "stopTimeout", "checkInterval", "checkTimeout"]
+    static let reservedKeys = [
+        "name", "agent", "startTimeout", "stopTimeout", "checkInterval", "checkTimeout", "killable",
+    ]
+    /// Those that a resource of any agent may have.
+    static let commonKeys = reservedKeys.filter { $0 != "killable" }
 
     mutating func readGroup(_ entry: DocumentTree.Entry) -> GroupPolicy {
         let path = "groups.\(entry.key)"
         self.checkName(entry.key, entry.place, path: path)
         var group = GroupPolicy(name: GroupName(entry.key), nodes: [], resources: [])
-        let known = ["nodes", "takeover", "failback", "restart", "moves", "resources"]
+        let known = ["nodes", "takeover", "failback", "restart", "moves", "undeadWait", "resources"]
         let example = "\(entry.key): { nodes: [a, b], resources: [...] }"
         guard let fields = self.fields(entry.value, path: path, known: known, example: example) else { return group }
         self.note(path, entry.place)
@@ -38,6 +42,7 @@ extension ConfigurationReading {
             group.maximumMoves = self.number(moves, "maximum", in: 0...1000, example: 6) ?? group.maximumMoves
             group.moveWindow = self.span(moves, "window", example: "1h") ?? group.moveWindow
         }
+        group.undeadWait = self.span(fields, "undeadWait", example: "60s", zero: true) ?? group.undeadWait
         group.resources = self.readResources(fields)
         return group
     }
@@ -129,7 +134,19 @@ extension ConfigurationReading {
         resource.monitorTimeout = self.span(fields, "checkTimeout", example: "20s") ?? resource.monitorTimeout
         guard let agent = self.requiredText(fields, "agent", example: "exec") else { return resource }
         resource.agent = agent
+        resource.isDeclaredKillable = self.readKillable(fields, agent: agent)
         resource.parameters = self.readParameters(fields, agent: agent)
         return resource
+    }
+
+    /// Only an OCF agent can keep what a kill does not end. (Rule L11)
+    private mutating func readKillable(_ fields: Fields, agent: String) -> Bool {
+        guard fields.value("killable") != nil, let isKillable = self.truth(fields, "killable") else { return false }
+        guard agent.hasPrefix("ocf:") else {
+            self.problem(
+                at: fields.path("killable"), "a kill always ends a resource of the agent `\(agent)`", "remove the key")
+            return false
+        }
+        return isKillable
     }
 }

@@ -50,8 +50,11 @@ public enum ConfigurationWriter {
             "    failback: \(group.failback)",
             "    restart: { attempts: \(group.restartAttempts), window: \(Quantities.text(group.restartWindow)) }",
             "    moves: { maximum: \(group.maximumMoves), window: \(Quantities.text(group.moveWindow)) }",
-            "    resources:",
         ]
+        if group.undeadWait != GroupPolicy.standardUndeadWait {
+            lines.append("    undeadWait: \(Quantities.text(group.undeadWait))")
+        }
+        lines.append("    resources:")
         for resource in group.resources { lines += self.resource(resource) }
         return lines
     }
@@ -70,6 +73,7 @@ public enum ConfigurationWriter {
                 lines.append("          \(parameter.key.dropFirst(prefix.count)): \(self.scalar(parameter.value))")
             }
         }
+        if resource.isDeclaredKillable { lines.append("        killable: true") }
         return lines + [
             "        startTimeout: \(Quantities.text(resource.startTimeout))",
             "        stopTimeout: \(Quantities.text(resource.stopTimeout))",

@@ -137,6 +137,7 @@ public enum PolicyDifference {
         compare("restart attempts", "\(old.restartAttempts)", "\(new.restartAttempts)")
         compare("restart window", Quantities.text(old.restartWindow), Quantities.text(new.restartWindow))
         compare("maximum moves", "\(old.maximumMoves)", "\(new.maximumMoves)")
+        compare("undeadWait", Quantities.text(old.undeadWait), Quantities.text(new.undeadWait))
         compare("moves window", Quantities.text(old.moveWindow), Quantities.text(new.moveWindow))
         found += self.each(old.resources, new.resources, kind: "resource", name: { $0.name.rawValue }) {
             self.resource($0, $1)
@@ -166,6 +167,7 @@ public enum PolicyDifference {
         for key in Set((old.parameters + new.parameters).map(\.key)).sorted() {
             compare(key, old.parameter(key), new.parameter(key))
         }
+        compare("killable", "\(old.isDeclaredKillable)", "\(new.isDeclaredKillable)")
         compare("startTimeout", Quantities.text(old.startTimeout), Quantities.text(new.startTimeout))
         compare("stopTimeout", Quantities.text(old.stopTimeout), Quantities.text(new.stopTimeout))
         compare("checkInterval", Quantities.text(old.monitorInterval), Quantities.text(new.monitorInterval))

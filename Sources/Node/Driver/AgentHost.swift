@@ -4,6 +4,8 @@ import Resources
 /// The agents of this node, as the loop uses them: every call and every kill runs on a thread of its own.
 final class AgentHost: Sendable {
     private static let killTime = Span.seconds(5)
+    /// What is not dead by then is told at once: the others must hear of it before they start the group. (Rule L12.3)
+    private static let firstKillTime = Span.milliseconds(300)
 
     private let runner: AgentRunner
     private let log: DriverLog
@@ -39,19 +41,30 @@ final class AgentHost: Sendable {
         }
         guard isNew else { return }
         DriverThread.start("killing") {
-            let isDead = self.runner.killGroup(group, deadline: MachineClock.now + Self.killTime)
+            var remains = self.runner.endGroup(group, deadline: MachineClock.now + Self.firstKillTime)
+            if let remains { queue.change { $0.append(.input(.groupRemains(group, remains))) } }
+            if remains?.kind == .unkilled {
+                remains = self.runner.endGroup(group, deadline: MachineClock.now + Self.killTime)
+            }
             self.killing.change { killing in killing.removeAll { $0 == group } }
-            queue.change { $0.append(.input(.groupKilled(group, isDead: isDead))) }
+            queue.change { [remains] in
+                $0.append(.input(.groupRemains(group, remains)))
+                $0.append(.input(.groupKilled(group, isDead: remains == nil)))
+            }
         }
     }
 
+    /// An operator answers for what the group's agents could not stop here.
+    func forgetStarted(_ group: GroupName) { self.runner.forgetStarted(group) }
+
     // MARK: Start of the daemon (rule L10)
 
-    /// Takes up the watch over what an earlier daemon left under a valid lease, and kills the rest.
-    func adopt(_ facts: Facts) {
+    /// Takes up the watch over what an earlier daemon left under a valid lease, and ends the rest.
+    func adopt(_ facts: Facts, _ queue: WaitingLock<[DaemonLoop.Item]>) {
+        var leftovers: [GroupName] = []
         for group in self.runner.groupsPresent() {
             guard let known = facts.groups.first(where: { $0.name == group }), known.isUp else {
-                self.killUntilDead(group)
+                leftovers.append(group)
                 continue
             }
             for service in self.runner.facts(for: group).services where service.epoch == known.epoch {
@@ -60,18 +73,23 @@ final class AgentHost: Sendable {
                     startTime: service.startTime)
             }
         }
+        self.end(leftovers, queue)
     }
 
-    /// Kills whatever is left of every group.
-    func killEverything() {
-        for group in self.runner.groupsPresent() { self.killUntilDead(group) }
-    }
+    /// Ends whatever is left of every group.
+    func endEverything(_ queue: WaitingLock<[DaemonLoop.Item]>) { self.end(self.runner.groupsPresent(), queue) }
 
-    /// Nothing may be claimed, let alone started, while something of an earlier life runs.
-    private func killUntilDead(_ group: GroupName) {
-        self.log.warning("\(group) was left over from an earlier life and is not adopted: killing it")
-        while !self.runner.killGroup(group, deadline: MachineClock.now + Self.killTime) {
-            self.log.error("\(group) does not die; this daemon waits for it. Look at its processes, or reboot")
+    /// What has not ended in time is the first thing that the loop hears: nothing of the group is started, and no new life
+    /// claimed, while something of an earlier one is here. It is not waited for: an agent's stop may take minutes, and this
+    /// node has a vote. (Rules L11.5, L12.3)
+    private func end(_ groups: [GroupName], _ queue: WaitingLock<[DaemonLoop.Item]>) {
+        guard !groups.isEmpty else { return }
+        self.log.warning("left over from an earlier life and not adopted, so ended: \(groups)")
+        for group in groups { self.kill(group, queue) }
+        _ = self.killing.wait(atMost: Self.killTime) { $0.isEmpty ? true : nil }
+        for group in self.killing.withLock({ $0 }) {
+            let remains = GroupRemains(kind: .unstopped, reason: "has not ended what an earlier daemon left")
+            queue.change { $0.append(.input(.groupRemains(group, remains))) }
         }
     }
 }

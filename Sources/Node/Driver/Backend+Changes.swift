@@ -47,6 +47,20 @@ extension Backend {
             "\(group) stays stopped until `holdfast group start \(group)`")
     }
 
+    func groupConfirmStopped(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        let state = try await self.checked(request)
+        let record = try self.group(group, state)
+        guard let to = request.to, let statement = request.statement, !statement.isEmpty else {
+            throw APIFailure(
+                .usage, "a node and a statement are missing",
+                remedy: "write `holdfast group confirm-stopped \(group) --on NODE --statement TEXT`")
+        }
+        let node = try self.node(to, state)
+        return try await self.change(
+            .confirmStopped(record.name, node.id, statement: statement), request, state,
+            "nothing of \(group) is left on \(to), says an operator")
+    }
+
     func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         let state = try await self.checked(request)
         let record = try self.node(node, state)

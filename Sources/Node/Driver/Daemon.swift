@@ -169,7 +169,7 @@ struct Daemon {
             facts: { try FactsFile.write($0, to: factsPath) },
             call: { agents.call($0, queue) },
             cancel: { agents.cancel($0) },
-            killGroup: { agents.kill($0, queue) },
+            killGroup: { agents.kill($0, queue) }, forgetStarted: { agents.forgetStarted($0) },
             volume: { volumes.send($0, $1) },
             volumeServers: {
                 volumes.keep($0)
@@ -205,12 +205,12 @@ struct Daemon {
         if let facts = FactsFile.read(self.paths.facts), facts.bootID == bootID, facts.incarnation != .none,
             facts.incarnation == lease.incarnation, lease.end > MachineClock.now
         {
-            agents.adopt(facts)
+            agents.adopt(facts, self.queue)
             return facts
         }
         // The guard must not take an end that another life left for a lease of this one.
         lease.publish(end: .zero, .none, grace: .zero)
-        agents.killEverything()
+        agents.endEverything(self.queue)
         unlink(self.paths.facts)
         return nil
     }

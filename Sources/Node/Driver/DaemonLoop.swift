@@ -41,6 +41,7 @@ final class DaemonLoop: @unchecked Sendable {
         var call: (AgentCall) -> Void
         var cancel: (UInt64) -> Void
         var killGroup: (GroupName) -> Void
+        var forgetStarted: (GroupName) -> Void
         var volume: (VolumeName, VolumeCommand) -> Void
         var volumeServers: ([VolumeServerSpec]) -> Void
         var peers: ([PeerSpec]) -> Void
@@ -65,6 +66,7 @@ final class DaemonLoop: @unchecked Sendable {
     private var nextClient: UInt64 = 1
     private var isPoisoned = false
     private var guardSeen = Tick.zero
+    private var undeadSince = Tick.zero
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
     private var nextPublication = Tick.zero
@@ -119,6 +121,11 @@ final class DaemonLoop: @unchecked Sendable {
         if seen != self.guardSeen {
             self.guardSeen = seen
             self.step(.guardSeen(seen))
+        }
+        let undeadSince = self.actors.lease.undeadSince
+        if undeadSince != self.undeadSince {
+            self.undeadSince = undeadSince
+            self.step(.guardKills(since: undeadSince))
         }
         self.step(.tick)
         let now = MachineClock.now
@@ -181,6 +188,7 @@ final class DaemonLoop: @unchecked Sendable {
         case .call(let call): self.actors.call(call)
         case .cancel(let id): self.actors.cancel(id)
         case .killGroup(let group): self.actors.killGroup(group)
+        case .forgetStarted(let group): self.actors.forgetStarted(group)
         case .volume(let name, let command): self.actors.volume(name, command)
         case .volumeServers(let specs): self.actors.volumeServers(specs)
         case .peers(let peers): self.actors.peers(peers)

@@ -31,6 +31,7 @@ struct Explainer {
         for ban in record.bans {
             reasons.append("\(state.name(of: ban.node)): \(ban.failure.resource) \(ban.failure.reason)")
         }
+        for (node, left) in self.remains(name) { reasons.append("\(node) \(left)") }
         for volume in volumes {
             guard let held = state.volume(volume), held.epoch != .none else { continue }
             reasons.append(
@@ -41,6 +42,13 @@ struct Explainer {
             group: name, sentence: self.sentence(group), reasons: reasons,
             candidates: self.candidates(observed), events: events.map { EventReport($0, state) },
             nextStep: self.next(group), recovery: self.status.recoverySentence(record.name))
+    }
+
+    /// Nodes that could not take down what is left of a group there, with what they say.
+    private func remains(_ group: String) -> [(String, String)] {
+        (self.status.state.group(GroupName(group))?.remains ?? []).map {
+            (self.status.state.name(of: $0.node), $0.remains.reason)
+        }
     }
 
     private func sentence(_ group: GroupReport) -> String {
@@ -69,7 +77,11 @@ struct Explainer {
     }
 
     private func next(_ group: GroupReport) -> String? {
-        switch group.state {
+        if [.waiting, .stopping].contains(group.state), let left = self.remains(group.name).first {
+            return "repair what \(left.0) could not take down, or turn it off; then "
+                + "`holdfast group confirm-stopped \(group.name) --on \(left.0) --statement TEXT`"
+        }
+        return switch group.state {
         case .parked, .failed: "repair the cause, then `holdfast group start \(group.name)`"
         case .stopped: "`holdfast group start \(group.name)`"
         case .waiting: self.status.hasQuorum ? nil : "bring a majority of the nodes back"

@@ -23,6 +23,9 @@ final class LeasePage: @unchecked Sendable {
     /// When the guard last looked.
     var guardSeen: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_GUARD)) }
 
+    /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
+    var undeadSince: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_UNDEAD)) }
+
     /// Publishes a lease; the end comes last.
     func publish(end: Tick, _ incarnation: Incarnation, grace: Span) {
         holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_GRACE, grace.nanoseconds)

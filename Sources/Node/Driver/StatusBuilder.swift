@@ -91,6 +91,7 @@ struct StatusBuilder {
             let age = self.view.leaderSeenAt.map { "for \(Quantities.text(self.rounded(self.now.since($0))))" } ?? "yet"
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
+        found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
         for distrust in self.view.supervisor.distrusted {
             found.append("\(self.state.name(of: distrust.node)) is not believed any more: \(distrust.violation)")
@@ -269,5 +270,5 @@ struct StatusBuilder {
     }
 
     func seconds(_ span: Span) -> Double { Double(span.milliseconds) / 1000 }
-    private func rounded(_ span: Span) -> Span { .seconds(max(1, span.milliseconds / 1000)) }
+    func rounded(_ span: Span) -> Span { .seconds(max(1, span.milliseconds / 1000)) }
 }

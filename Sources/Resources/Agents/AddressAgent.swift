@@ -7,6 +7,9 @@ struct AddressAgent: ResourceAgent {
     /// After the first announcement, which comes at once: packets get lost, and switches learn late.
     private static let repetitions: [UInt64] = [100, 400, 500, 1000, 2000]
 
+    /// How long a check listens for another machine that has the address.
+    private static let listening = Span.milliseconds(100)
+
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let (address, text) = try self.address(context)
         let interface = try self.interface(address, context)
@@ -78,16 +81,25 @@ struct AddressAgent: ResourceAgent {
         let (address, text) = try self.address(context)
         let interface = try self.interface(address, context)
         guard address.interfaces.contains(interface) else { return .notRunning }
-        if address.family == AF_INET6 {
-            let flags = holdfast_address_flags6(interface, address.bytes)
-            if flags >= 0, flags & HOLDFAST_ADDRESS_DAD_FAILED != 0 {
-                throw .soft("another machine on the link of \(interface) has \(text) too")
-            }
-        }
         guard holdfast_interface_up(interface) == 1 else {
             throw .hard("the interface \(interface) is down or has no carrier")
         }
+        // The address is put up without duplicate address detection, which would cost a takeover a second: whether another
+        // machine has it too is asked at every check.
+        if let other = self.conflict(address, on: interface) {
+            return .degraded(
+                reason: "another machine on the link of \(interface), \(other), has \(text) too: take it away there")
+        }
         return .success
+    }
+
+    /// The hardware address of another machine that has the address too; nil when none answers.
+    private func conflict(_ address: InterfaceAddress, on interface: String) -> String? {
+        var other = [UInt8](repeating: 0, count: 6)
+        let found = holdfast_address_conflict(
+            interface, address.family, address.bytes, Int32(clamping: Self.listening.milliseconds), &other)
+        guard found == 1 else { return nil }
+        return other.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
     }
 
     func probe(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {

@@ -41,6 +41,10 @@ public struct AgentEnvironment: Sendable {
     public var groupsCgroup: ControlGroup { ControlGroup(self.cgroupRoot).child("groups") }
     /// The cgroup of one group.
     public func cgroup(of group: GroupName) -> ControlGroup { self.groupsCgroup.child(group.rawValue) }
+    /// The cgroup of a stop that follows a kill; nothing of a service is ever in it.
+    func stopsCgroup(of group: GroupName, _ resource: ResourceName) -> ControlGroup {
+        ControlGroup(self.cgroupRoot).child("stops").child(group.rawValue).child(resource.rawValue)
+    }
     /// The cgroup of one resource.
     public func cgroup(of group: GroupName, _ resource: ResourceName) -> ControlGroup {
         self.cgroup(of: group).child(resource.rawValue)

@@ -14,13 +14,15 @@ public struct GroupFacts: Equatable, Sendable {
     public var mounts: [String]
     /// Its attached block devices.
     public var devices: [String]
+    /// Its resources that were started, and that only their agents' stop ends for certain, sorted.
+    public var unstopped: [String]
     /// Starts that are running or waiting to.
     public var startsInProgress: Int
 
     /// Nothing of the group is here. The daemon adds that its volumes are closed.
     public var isAbsent: Bool {
         self.processes.isEmpty && self.addresses.isEmpty && self.mounts.isEmpty && self.devices.isEmpty
-            && self.startsInProgress == 0
+            && self.unstopped.isEmpty && self.startsInProgress == 0
     }
 }
 
@@ -46,6 +48,7 @@ extension AgentRunner {
                 .filter { !table.mounted(at: $0).isEmpty },
             devices: self.records.holdings(.devices, of: group).filter { VolumeAttachment($0)?.isAttached == true }
                 .compactMap { $0.words.dropFirst(2).first },
+            unstopped: self.records.started(of: group).filter { !$0.policy.isKillable }.map(\.resource).sorted(),
             startsInProgress: starts)
     }
 
@@ -53,6 +56,7 @@ extension AgentRunner {
     public func groupsPresent() -> [GroupName] {
         var names = Set(self.records.services().map(\.group))
         for kind in RunRecords.Kind.allCases { names.formUnion(self.records.holdings(kind).map(\.group)) }
+        names.formUnion(self.records.started().map(\.group))
         for cgroup in self.environment.groupsCgroup.children where (try? cgroup.isPopulated()) != false {
             let name = String(cgroup.path.split(separator: "/").last ?? "")
             names.insert(name.removingPercentEncoding ?? name)
@@ -60,14 +64,20 @@ extension AgentRunner {
         return names.filter { !$0.isEmpty }.sorted().map { GroupName($0) }
     }
 
-    /// Ends everything of a group by force: calls, addresses, processes, mounts, devices. Blocks until it is done, at
-    /// most until `deadline`; true when nothing is left. Starts are refused meanwhile. (Rules L11, L12)
+    /// Whether `endGroup` leaves nothing.
     public func killGroup(_ group: GroupName, deadline: Tick) -> Bool {
+        self.endGroup(group, deadline: deadline) == nil
+    }
+
+    /// Ends everything of a group by force: calls, addresses, processes, mounts, devices; then what a kill does not end, by
+    /// its agent's stop. Blocks until it is done, the kill at most until `deadline`, the stops for as long as theirs may
+    /// take; nil when nothing is left, else what. Starts are refused meanwhile. (Rules L11, L12)
+    public func endGroup(_ group: GroupName, deadline: Tick) -> GroupRemains? {
         let answer = Answer()
         WorkerThread.start {
             self.environment.threadSetup()
-            let dead = self.killHere(group, deadline: deadline)
-            answer.value.withLock { $0 = dead }
+            let remains = self.killHere(group, deadline: deadline)
+            answer.value.withLock { $0 = remains }
             answer.done.signal()
         }
         answer.done.wait()
@@ -75,11 +85,11 @@ extension AgentRunner {
     }
 
     private final class Answer: Sendable {
-        let value = Mutex(false)
+        let value = Mutex<GroupRemains?>(nil)
         let done = DispatchSemaphore(value: 0)
     }
 
-    private func killHere(_ group: GroupName, deadline: Tick) -> Bool {
+    private func killHere(_ group: GroupName, deadline: Tick) -> GroupRemains? {
         let began = self.environment.clock()
         self.withState { state in
             state.sealed[group, default: 0] += 1
@@ -104,22 +114,45 @@ extension AgentRunner {
             if !dead, self.environment.clock() >= deadline { break }
             if empty, !dead { usleep(1000) }
         }
-        let addresses = self.dropAddresses(of: group)
-        let rest = self.releaseHoldings(of: group)
+        var left: [String] = []
+        if !dead {
+            let processes = cgroup.processes()
+            left.append(
+                processes.isEmpty ? "a call of an agent that does not end" : "processes \(processes.prefix(20))")
+        }
+        if !self.dropAddresses(of: group) { left.append("an address") }
+        // A stop finds the mounts that it was started with, unless they stand on a volume: a frozen one answers nothing.
+        if !self.records.holdings(.devices, of: group).isEmpty { _ = self.releaseHoldings(of: group) }
+        let unstopped = dead ? self.stopAfterKill(group) : nil
+        if !self.releaseHoldings(of: group) { left.append("a mount or a device") }
         if dead {
             for record in self.records.services() where record.group == group.rawValue {
                 self.records.removeService(group, ResourceName(record.resource))
             }
             cgroup.remove()
         }
+        return self.remains(of: group, unkilled: left, unstopped: unstopped, since: began)
+    }
+
+    /// The result of a kill, said in the log too.
+    private func remains(
+        of group: GroupName, unkilled left: [String], unstopped: String?, since began: Tick
+    ) -> GroupRemains? {
         let took = self.environment.clock().since(began)
-        let result = dead && addresses && rest
-        self.environment.log(
-            result
-                ? "\(group): killed in \(took)"
-                : "\(group): not dead after \(took): processes \(cgroup.processes()), addresses gone \(addresses), "
-                    + "mounts and devices gone \(rest)")
-        return result
+        var words: [String] = []
+        if !left.isEmpty { words.append("could not kill \(left.joined(separator: ", "))") }
+        if let unstopped { words.append("could not stop \(unstopped)") }
+        guard !words.isEmpty else {
+            self.withState { $0.saidRemains[group] = nil }
+            self.environment.log("\(group): killed in \(took)")
+            return nil
+        }
+        let reason = words.joined(separator: ", and ")
+        // It is tried again and again, and said when it changes.
+        if self.withState({ $0.saidRemains.updateValue(reason, forKey: group) }) != reason {
+            self.environment.log("\(group): not ended after \(took), and tried again: \(reason)")
+        }
+        return GroupRemains(kind: unstopped == nil ? .unkilled : .unstopped, reason: reason)
     }
 
     private func hasRunningCalls(_ group: GroupName) -> Bool {

@@ -25,6 +25,11 @@ public final class AgentRunner: Sendable {
         var lanes: [ExitWatcher.Key: Lane] = [:]
         /// Groups that are being killed: nothing may run in them.
         var sealed: [GroupName: Int] = [:]
+        /// What was said last of a group that does not end.
+        var saidRemains: [GroupName: String] = [:]
+        var failedStops: [ExitWatcher.Key: FailedStop] = [:]
+        /// Numbers the stops that follow a kill, from the top of the range down.
+        var stopsAfterKill: UInt64 = 0
         var onExit: ExitHandler?
     }
 
@@ -36,6 +41,7 @@ public final class AgentRunner: Sendable {
     let records: RunRecords
     let watcher: ExitWatcher
     private let spawner: ServiceSpawner
+    private let logs: ServiceLogKeeper
     private let shared: Shared
 
     /// A runner for this node. Starts no thread before the first call.
@@ -45,9 +51,11 @@ public final class AgentRunner: Sendable {
         self.environment = environment
         self.records = RunRecords(directory: environment.runDirectory)
         self.spawner = ServiceSpawner(setup: environment.threadSetup)
+        self.logs = ServiceLogKeeper(runDirectory: environment.runDirectory)
         self.watcher = ExitWatcher { key, epoch, end in
             environment.log("\(key.group)/\(key.resource): the service \(end)")
-            shared.state.withLock { $0.onExit }?(key.group, key.resource, epoch, end.description)
+            shared.state.withLock { $0.onExit }?(
+                key.group, key.resource, epoch, end.description + environment.spaceHint)
         }
     }
 
@@ -120,6 +128,7 @@ public final class AgentRunner: Sendable {
             close(descriptor)
             return false
         }
+        self.logs.start()
         self.watcher.watch(
             ExitWatcher.Key(group: group, resource: resource), epoch: epoch, descriptor: descriptor)
         return true
@@ -146,10 +155,15 @@ public final class AgentRunner: Sendable {
         if pending.cancel.isCancelled || sealed {
             return .failed(reason: "cancelled before it began", recovery: .soft)
         }
+        return self.perform(call, cancel: pending.cancel)
+    }
+
+    /// Runs an agent on this thread.
+    func perform(_ call: AgentCall, cancel: CancelSignal, isAfterKill: Bool = false) -> AgentOutcome {
         let context = CallContext(
             call: call, environment: self.environment, records: self.records, watcher: self.watcher,
-            spawner: self.spawner,
-            cancel: pending.cancel, deadline: self.environment.clock() + call.timeout)
+            spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
+            isAfterKill: isAfterKill)
         return self.agent(call.resource.agent).run(context).asOneLine
     }
 

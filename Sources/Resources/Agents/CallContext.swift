@@ -38,12 +38,24 @@ struct CallContext: Sendable {
     let records: RunRecords
     let watcher: ExitWatcher
     let spawner: ServiceSpawner
+    let logs: ServiceLogKeeper
     let cancel: CancelSignal
     let deadline: Tick
+    /// It follows a kill. The guard may still be killing all that it finds in the groups' cgroups.
+    var isAfterKill = false
 
     var key: ExitWatcher.Key { ExitWatcher.Key(group: self.call.group, resource: self.call.resource.name) }
-    var cgroup: ControlGroup { self.environment.cgroup(of: self.call.group, self.call.resource.name) }
+    var cgroup: ControlGroup {
+        self.isAfterKill
+            ? self.environment.stopsCgroup(of: self.call.group, self.call.resource.name)
+            : self.environment.cgroup(of: self.call.group, self.call.resource.name)
+    }
     var label: String { "\(self.call.group)/\(self.call.resource.name)" }
+
+    /// What the resource and its agent print.
+    var ownLog: ServiceLog {
+        ServiceLog(self.records.serviceLog(self.call.group, self.call.resource.name))
+    }
 
     func log(_ text: String) { self.environment.log("\(self.label): \(text)") }
     func parameter(_ key: String) -> String? { self.call.resource.parameter(key) }
@@ -94,11 +106,12 @@ struct CallContext: Sendable {
         case daemon
     }
 
-    /// Runs a command to its end. A command that outlives `timeout` (or the call) is killed with all it started, and
-    /// the call ends as timed out.
+    /// Runs a command to its end. With `log` it writes there, and so does what it leaves behind, which would otherwise
+    /// lose the other end of its output with the call. A command that outlives `timeout` (or the call) is killed with all
+    /// it started, and the call ends as timed out.
     func run(
         _ arguments: [String], environment: [String: String] = CallContext.toolEnvironment, directory: String? = nil,
-        user: UserIdentity? = nil, place: Place = .call, timeout: Span? = nil
+        user: UserIdentity? = nil, place: Place = .call, log: ServiceLog? = nil, timeout: Span? = nil
     ) throws(CallInterruption) -> CommandResult {
         try self.check()
         var own: ControlGroup?
@@ -111,7 +124,7 @@ struct CallContext: Sendable {
         let request = SpawnRequest(
             arguments: arguments, environment: environment, directory: directory, user: user, cgroup: own)
         var command: RunningCommand
-        do { command = try RunningCommand(request) } catch { throw .soft(error) }
+        do { command = try RunningCommand(request, log: log) } catch { throw .soft(error) }
         let ending = command.collect(until: until, cancel: self.cancel, clock: self.environment.clock)
         let keep = place == .callKeepingChildren && ending == .finished
         let kept = keep && own.map { $0.move(to: self.cgroup) } ?? false
@@ -147,10 +160,28 @@ struct RunningCommand {
     private var pipes: [Int32]
     private var collected: [[UInt8]] = [[], []]
     private var end: ProcessEnd?
+    /// Where it writes, and how much was in it before; nil when it writes into the pipes.
+    private var log: (file: ServiceLog, before: off_t)?
     /// Output beyond this is dropped from the front.
     private static let limit = 64 * 1024
 
-    init(_ request: SpawnRequest) throws(AgentError) {
+    /// Starts a command that writes into a log.
+    private init(_ request: SpawnRequest, into log: ServiceLog) throws(AgentError) {
+        let descriptor = try log.open()
+        defer { Glibc.close(descriptor) }
+        var request = request
+        request.output = descriptor
+        request.error = descriptor
+        self.pipes = []
+        self.log = (log, log.sizeBytes)
+        self.process = try Spawn.start(request)
+    }
+
+    init(_ request: SpawnRequest, log: ServiceLog? = nil) throws(AgentError) {
+        if let log {
+            self = try RunningCommand(request, into: log)
+            return
+        }
         var output: [Int32] = [-1, -1]
         var errors: [Int32] = [-1, -1]
         var code = holdfast_pipe(&output, 0)
@@ -220,7 +251,12 @@ struct RunningCommand {
     }
 
     var result: CommandResult {
-        CommandResult(
+        if let log = self.log {
+            let written = log.file.written(since: log.before, limit: Self.limit)
+            return CommandResult(
+                end: self.end ?? .unknown, output: "", errors: String(decoding: written, as: UTF8.self))
+        }
+        return CommandResult(
             end: self.end ?? .unknown, output: String(decoding: self.collected[0], as: UTF8.self),
             errors: String(decoding: self.collected[1], as: UTF8.self))
     }

@@ -53,10 +53,10 @@ struct ExecAgent: ResourceAgent {
     private func launch(
         _ command: String, user: UserIdentity?, _ context: CallContext
     ) throws(CallInterruption) -> SpawnedProcess {
-        let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
         do throws(AgentError) {
             try context.cgroup.create()
-            let descriptor = try log.open()
+            context.logs.start()
+            let descriptor = try context.ownLog.open()
             defer { close(descriptor) }
             let process = try context.spawner.start(
                 SpawnRequest(
@@ -111,10 +111,11 @@ struct ExecAgent: ResourceAgent {
 
     private func early(_ process: SpawnedProcess, _ context: CallContext) -> CallInterruption {
         let end = Spawn.reap(process.descriptor) ?? .unknown
-        let log = context.records.serviceLog(context.call.group, context.call.resource.name)
-        let last = ServiceLog(log).lastLine.map { ": \($0)" } ?? ""
+        let last = context.ownLog.lastLine.map { ": \($0)" } ?? ""
         let hint = end == .exited(0) ? "; the command must stay in the foreground" : ""
-        return .soft("the command \(end) while it was starting\(last)\(hint) (its output is in \(log))")
+        let space = context.environment.spaceHint
+        return .soft(
+            "the command \(end) while it was starting\(last)\(hint)\(space) (its output is in \(context.ownLog.path))")
     }
 
     func stop(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
@@ -171,7 +172,6 @@ struct ExecAgent: ResourceAgent {
     func monitor(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let found = try self.probe(context)
         guard found == .success else { return found }
-        ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name)).bound()
         guard let check = context.parameter("check") else { return .success }
         let result = try self.runCheck(check, user: try self.user(context), context)
         if result.succeeded { return .success }

@@ -20,7 +20,12 @@ struct OCFAgent: ResourceAgent {
 
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         try self.noteHoldings(context)
-        return try self.outcome(of: "start", interval: nil, place: .callKeepingChildren, context)
+        let outcome = try self.outcome(of: "start", interval: nil, place: .callKeepingChildren, context)
+        if outcome == .success, var record = context.records.started(context.call.group, context.call.resource.name) {
+            record.hasStarted = true
+            do { try context.records.write(record) } catch { throw .soft(error) }
+        }
+        return outcome
     }
 
     func stop(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
@@ -42,6 +47,7 @@ struct OCFAgent: ResourceAgent {
             throw .hard("\(self.type) says stopped, but the address \(holding.words[0]) is still here")
         }
         for kind in RunRecords.Kind.allCases { context.records.remove(kind, context.call.group, name) }
+        context.records.removeStarted(context.call.group, name)
         context.cgroup.remove()
         return .success
     }
@@ -64,16 +70,35 @@ struct OCFAgent: ResourceAgent {
         of action: String, interval: Span?, place: CallContext.Place, _ context: CallContext
     ) throws(CallInterruption) -> AgentOutcome {
         let path = self.path(context)
+        let started = context.records.started(context.call.group, context.call.resource.name)
         guard access(path, X_OK) == 0 else {
-            if action == "stop", errno == ENOENT { return .success }
+            // What was never asked to start needs no agent to be stopped. What was cannot be stopped without it.
+            if action == "stop", errno == ENOENT, started == nil { return .success }
             throw .hard(
                 "there is no agent \(path): install the package that has it (resource-agents), or correct `agent`")
         }
-        do { try Files.makeDirectory("/run/resource-agents") } catch { throw .soft(error) }
+        do {
+            try Files.makeDirectory("/run/resource-agents")
+            // From here on only its stop, or a kill that surely ends it, makes it certain that nothing of it is here.
+            if action == "start" {
+                var record = StartedRecord(context.call, at: context.environment.clock())
+                record.hasStarted = started?.hasStarted ?? false
+                try context.records.write(record)
+            }
+        } catch {
+            throw .soft("\(error)")
+        }
+        // What is started writes into the log for as long as it lives, and so does its agent. A check says nothing worth
+        // keeping while it passes.
+        let isCheck = action == "monitor"
+        if !isCheck { context.logs.start() }
         let result = try context.run(
-            [path, action], environment: self.environment(action, interval: interval, context), place: place)
+            [path, action], environment: self.environment(action, interval: interval, context), place: place,
+            log: isCheck ? nil : context.ownLog)
+        if isCheck, interval != .zero, !result.succeeded { context.ownLog.append(result.output + result.errors) }
         // A probe asks what runs, and a node without the software runs nothing.
         if interval == .zero, result.end == .exited(5) { return .notRunning }
+        if action == "stop", result.end == .exited(5), started?.hasStarted != true { return .success }
         return self.classify(result, action: action, recurring: interval.map { $0 > .zero } ?? false)
     }
 
@@ -86,14 +111,17 @@ struct OCFAgent: ResourceAgent {
         guard case .exited(let code) = result.end else {
             return .failed(reason: "\(self.type) \(action) \(result.end)", recovery: .soft)
         }
-        let reason = "\(self.type) \(action): " + (said ?? "\(Self.meaning(code)) (\(result.reason))")
+        // Without a reason of the agent's own, its last lines: the cause is seldom in the very last one.
+        let last = ForeignText.lastLines(result.output + "\n" + result.errors, count: 3)
+        let reason = "\(self.type) \(action): " + (said ?? "\(Self.meaning(code)) (\(last ?? result.reason))")
         switch code {
         case 0: return .success
         case 7:
             if action == "stop" { return .success }
             return action == "monitor" ? .notRunning : .failed(reason: reason, recovery: .soft)
         case 8: return action == "monitor" ? .success : .failed(reason: reason, recovery: .soft)
-        case 190, 191: return .degraded(reason: reason)
+        // Running, if badly: the opposite of stopped.
+        case 190, 191: return action == "stop" ? .failed(reason: reason, recovery: .soft) : .degraded(reason: reason)
         // 6 says that no node could do better, but agents also say it of what differs from node to node, such as the name
         // of an interface: another node is asked before the group is given up.
         case 2, 4, 5, 6: return .failed(reason: reason, recovery: .hard)

@@ -26,7 +26,7 @@ public struct ServiceRecord: Equatable, Sendable, Codable {
 struct RunRecords: Sendable {
     let directory: String
 
-    private static func stem(_ group: GroupName, _ resource: ResourceName) -> String {
+    static func stem(_ group: GroupName, _ resource: ResourceName) -> String {
         Files.component(group.rawValue) + "." + Files.component(resource.rawValue)
     }
 

@@ -227,8 +227,7 @@ struct VolumeAgent: ResourceAgent {
                 }
                 if !ended { return process }
                 if clock() >= patience {
-                    let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
-                    throw .soft("nbdfuse ended: \(log.lastLine ?? "without a word")")
+                    throw .soft("nbdfuse ended: \(context.ownLog.lastLine ?? "without a word")")
                 }
                 try context.pause(.milliseconds(50))
                 context.watcher.abandon(process.descriptor)
@@ -241,11 +240,11 @@ struct VolumeAgent: ResourceAgent {
     }
 
     private func startFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
-        let log = ServiceLog(context.records.serviceLog(context.call.group, context.call.resource.name))
         do {
             try Files.makeDirectory(paths.fuse)
             try context.cgroup.create()
-            let descriptor = try log.open()
+            context.logs.start()
+            let descriptor = try context.ownLog.open()
             defer { close(descriptor) }
             let process = try context.spawner.start(
                 SpawnRequest(

@@ -36,6 +36,8 @@ struct GuardLoop {
         self.lease = lease
         self.watchdog = watchdog
         self.log = log
+        // What a guard before this one left there.
+        holdfast_lease_store(lease, HOLDFAST_LEASE_SLOT_UNDEAD, 0)
     }
 
     /// One look. Returns how long the next one may be put off, at most 20 ms.
@@ -44,7 +46,7 @@ struct GuardLoop {
         let end = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END))
         if now < end {
             if let began = self.began { self.log("a lease is valid again, \(now.since(began)) after killing began") }
-            self.began = nil
+            self.settled()
             self.complained = nil
             self.phase = .leased
             self.patWhileLeased(until: end, at: now)
@@ -53,7 +55,7 @@ struct GuardLoop {
         let left = self.remains()
         if left.isEmpty {
             if let began = self.began { self.log("everything is dead, \(now.since(began)) after killing began") }
-            self.began = nil
+            self.settled()
             self.complained = nil
             self.phase = .idle
             self.watchdog?.pat()
@@ -69,13 +71,15 @@ struct GuardLoop {
         let settled = self.remains()
         if settled.isEmpty {
             self.log("everything is dead, at once")
-            self.began = nil
+            self.settled()
             self.phase = .idle
             self.watchdog?.pat()
             return .milliseconds(20)
         }
         if let since = self.complained ?? self.began, now.since(since) >= .seconds(1) {
             self.complained = now
+            // The daemon, if it lives, tells the other nodes. (Rule L12.3)
+            holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, self.began?.nanoseconds ?? 0)
             self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
         return Self.pause(killingFor: now.since(self.began ?? now))
@@ -85,6 +89,13 @@ struct GuardLoop {
     /// seldom, so that a guard with real-time priority leaves the machine the time to help it die.
     static func pause(killingFor time: Span) -> Span {
         max(.milliseconds(2), min(.milliseconds(100), time / 10))
+    }
+
+    /// Nothing is being killed any more.
+    private mutating func settled() {
+        guard self.began != nil else { return }
+        self.began = nil
+        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, 0)
     }
 
     /// Rule L12: w + ε ≤ G. Where the watchdog's timeout is longer than the grace, as most devices count whole seconds, the

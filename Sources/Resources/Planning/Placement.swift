@@ -11,6 +11,13 @@ enum Placement {
                 .wait(group.name),
                 reason: "\(group.unreported.joined(separator: ", ")) must first report that nothing of it runs there")
         }
+        // Rules L11.5, L12.3.
+        if let left = group.remains {
+            return .init(
+                .wait(group.name),
+                reason: "\(left.node) \(left.reason); when that is over, or the machine is off, say so with "
+                    + "`holdfast group confirm-stopped \(group.name) --on \(left.node) --statement TEXT`")
+        }
         let eligibility = Eligibility(group, policy, observation)
         if let target = group.target, eligibility.candidates.contains(target) {
             return .init(

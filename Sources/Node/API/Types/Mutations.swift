@@ -32,15 +32,21 @@ public struct PlanRequest: Codable, Equatable, Sendable {
 
 /// The body of every other request that changes something.
 public struct MutationRequest: Codable, Equatable, Sendable {
-    /// The target node of a move or a transfer of leadership; the replica to compare for a resync.
+    /// The target node of a move or a transfer of leadership; the replica to compare for a resync; the node that a
+    /// statement is about.
     public var to: String?
+    /// What an operator signs, where something is signed.
+    public var statement: String?
     /// Refuse with `conflict` unless the configuration in force has this log index.
     public var expectedIndex: UInt64?
     /// Say what would happen, but change nothing.
     public var dryRun: Bool
     /// All fields.
-    public init(to: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false) {
+    public init(
+        to: String? = nil, statement: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false
+    ) {
         self.to = to
+        self.statement = statement
         self.expectedIndex = expectedIndex
         self.dryRun = dryRun
     }

@@ -4,7 +4,7 @@ import ArgumentParser
 struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group", abstract: "Move, start and stop groups.",
-        subcommands: [Move.self, Start.self, Stop.self])
+        subcommands: [Move.self, Start.self, Stop.self, ConfirmStopped.self])
 
     /// `holdfast group move`.
     struct Move: ConversingCommand {
