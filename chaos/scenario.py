@@ -34,7 +34,7 @@ EXPECTATIONS = {
     "single-owner": ("guard",), "nothing-lost": (), "recovered": ("within", "fault", "by"), "undisturbed": (),
     "moved": (), "stayed": (),
 }
-POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false"), "main-thread": ("lives", "ends")}
+POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false"), "main-thread": ("lives", "ends"), "lease": ()}
 # word at the head of a line: (least words, most words, the options it knows; None for any)
 HEADS = {
     "workload": (1, 1, ()), "quick": (0, 0, ()), "policy": (0, 0, tuple(POLICIES)), "wan": (1, 1, LINE_KEYS),
@@ -118,7 +118,9 @@ class Scenario:
             self.quick = True
         elif words[0] == "policy":
             for key, value in options.items():
-                if value not in POLICIES[key]:
+                if key == "lease":
+                    seconds(value)
+                elif value not in POLICIES[key]:
                     raise ValueError(f"{key} is {' or '.join(POLICIES[key])}")
             self.policy.update(options)
         elif words[0] == "wan":
