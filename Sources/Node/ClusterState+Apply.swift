@@ -30,7 +30,7 @@ extension ClusterState {
             return self.applyNode(entry.command, at: index, term: term)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)
-        case .absent, .assign, .release, .stopped, .started, .restarted, .declareAbsent:
+        case .absent, .found, .assign, .release, .stopped, .started, .restarted, .dropped, .declareAbsent:
             return self.applyOwnership(entry.command, at: index)
         case .want, .move, .park, .forgive:
             return self.applyWish(entry.command, at: index)
@@ -67,6 +67,16 @@ extension ClusterState {
                         + "\(self.name(of: assignment.node)); stop it first with `holdfast group stop \(group.name)`")
             }
         }
+        // Rule C3: what is removed while it runs is stopped as it was started.
+        for position in self.groups.indices {
+            let name = self.groups[position].name
+            if policy.group(name) != nil {
+                self.groups[position].removedPolicy = nil
+            } else if let last = self.policy.group(name) {
+                self.groups[position].removedPolicy = last
+            }
+        }
+        let before = self.policy
         self.policy = policy
         self.policyText = text
         self.policyIndex = index
@@ -81,13 +91,20 @@ extension ClusterState {
             return record
         }
         // A group that runs is kept until its owner has stopped it; a configuration change forgives failures.
-        self.groups.removeAll { policy.group($0.name) == nil && $0.assignment == nil }
+        self.forgetRemovedGroups()
         for position in self.groups.indices { self.groups[position].bans.removeAll() }
         self.groups.sort { $0.name < $1.name }
+        self.beginSearches(before: before, at: index)
+        self.reclaim()
         self.volumes += policy.volumes.filter { self.volume($0.name) == nil }.map { VolumeRecord(name: $0.name) }
         self.volumes.sort { $0.name < $1.name }
         self.note("the configuration was changed", rule: "apply", at: index)
         return .accepted
+    }
+
+    /// A group that runs is kept until its owner has stopped it, or has certainly ended. (Rule C3)
+    mutating func forgetRemovedGroups() {
+        self.groups.removeAll { self.policy.group($0.name) == nil && $0.assignment == nil }
     }
 
     mutating func note(

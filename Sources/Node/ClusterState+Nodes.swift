@@ -145,12 +145,15 @@ extension ClusterState {
                 assignment.incarnation == incarnation
             else { continue }
             self.groups[place].assignment = nil
+            self.groups[place].awaited = []
             self.groups[place].wasCleanlyStopped = false
             self.groups[place].since = self.clusterMilliseconds
             for volume in self.volumes.indices where self.volumes[volume].epoch == self.groups[place].epoch {
                 self.volumes[volume].owner = nil
             }
         }
+        self.endHoldings { $0.node == node && $0.incarnation == incarnation }
+        self.forgetRemovedGroups()
     }
 
     private mutating func update(

@@ -14,10 +14,17 @@ extension ClusterState {
                     standing: record.observedStanding, isDrained: record.isDrained,
                     admittedAt: record.incarnation.rawValue)
             },
-            groups: self.groups.map { self.observe($0, at: milliseconds) })
+            groups: self.observedGroups(at: milliseconds))
     }
 
-    private func observe(_ record: GroupRecord, at milliseconds: UInt64) -> Observation.Group {
+    private func observedGroups(at milliseconds: UInt64) -> [Observation.Group] {
+        // Groups that run where they are to be ask nobody for anything.
+        let isAsked = self.groups.contains { $0.assignment == nil || !$0.awaited.isEmpty || $0.target != nil }
+        let index = ClaimIndex(isAsked ? self.holdings : [])
+        return self.groups.map { self.observe($0, index, at: milliseconds) }
+    }
+
+    private func observe(_ record: GroupRecord, _ index: ClaimIndex, at milliseconds: UInt64) -> Observation.Group {
         var group = Observation.Group(name: record.name)
         let policy = self.policy.group(record.name)
         group.isWanted = record.isWanted
@@ -26,6 +33,10 @@ extension ClusterState {
         group.epochIndex = record.epoch.index
         group.lastOwner = record.lastOwner.map { self.name(of: $0) }
         group.unreported = policy.map { self.unreported(record, $0) } ?? []
+        if let policy, record.assignment == nil || !record.awaited.isEmpty {
+            group.awaits = self.holder(against: record, policy, index).map(self.sentence)
+        }
+        group.findings = record.findings.map { .init(node: self.name(of: $0.node), reason: $0.clause) }
         group.bans = record.bans.map {
             .init(node: self.name(of: $0.node), reason: "failed: \($0.failure.resource) \($0.failure.reason)")
         }
@@ -39,6 +50,11 @@ extension ClusterState {
             group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
             for name in policy.nodes {
                 guard let node = self.node(named: name) else { continue }
+                if record.assignment == nil || record.target != nil,
+                    let holder = self.holder(against: record, policy, on: node.id, index)
+                {
+                    group.occupied.append(.init(node: name, reason: "has no room: \(self.sentence(holder))"))
+                }
                 for volume in policy.volumes {
                     if let objection = self.dataObjection(volume, on: node.id) {
                         group.withoutData.append(.init(node: name, reason: objection))

@@ -5,22 +5,8 @@ import Resources
 extension ClusterState {
     mutating func applyOwnership(_ command: Command, at index: LogIndex) -> Outcome {
         switch command {
-        case .absent(let group, let node, let incarnation):
-            return self.updateGroup(group) { state, record in
-                guard state.node(node)?.incarnation == incarnation else { return "that was another life of the node" }
-                guard record.epoch == .none else { return "it was born already" }
-                if !record.absentOn.contains(node) {
-                    record.absentOn.append(node)
-                    record.absentOn.sort()
-                }
-                return nil
-            }
-        case .declareAbsent(let group, let statement):
-            return self.updateGroup(group) { state, record in
-                record.isDeclaredAbsent = true
-                state.note("an operator signed: \(statement)", rule: "B2", at: index, group: group)
-                return nil
-            }
+        case .absent, .found, .declareAbsent:
+            return self.applySearch(command, at: index)
         case .assign(let group, let node, let incarnation, let replacing, let isTakeover, let reason):
             return self.assign(group, node, incarnation, replacing, isTakeover, reason, at: index)
         case .release(let group, let epoch, let target, let reason):
@@ -59,6 +45,8 @@ extension ClusterState {
             }
         case .stopped(let group, let epoch, let failure):
             return self.stop(group, epoch, failure, at: index)
+        case .dropped(let group, let epoch, let version):
+            return self.applyDropped(group, epoch, version)
         default:
             preconditionFailure("not about ownership: \(command)")
         }
@@ -67,11 +55,20 @@ extension ClusterState {
     private mutating func stop(
         _ group: GroupName, _ epoch: Epoch, _ failure: GroupFailure?, at index: LogIndex
     ) -> Outcome {
-        self.updateGroup(group) { state, record in
+        if self.holdings.contains(where: { $0.group == group && $0.epoch == epoch }),
+            self.group(group)?.epoch != epoch || self.group(group)?.assignment == nil
+        {
+            // Rule B5.1: an owner that was taken over from has stopped at last.
+            self.endHoldings { $0.group == group && $0.epoch == epoch }
+            return .accepted
+        }
+        return self.updateGroup(group) { state, record in
             // Rule L11: refused unless the group still has that epoch.
             guard record.epoch == epoch, let assignment = record.assignment else { return "the epoch is over" }
             let name = state.name(of: assignment.node)
             record.assignment = nil
+            record.awaited = []
+            state.endHoldings { $0.group == group && $0.epoch == epoch }
             record.wasCleanlyStopped = true
             record.since = state.clusterMilliseconds
             if let failure {
@@ -79,7 +76,7 @@ extension ClusterState {
                     record.parked = "\(failure.resource) \(failure.reason) on \(name), which no node can cure"
                 }
                 record.bans.removeAll { $0.node == assignment.node }
-                record.bans.append(.init(node: assignment.node, failure: failure))
+                record.bans.append(.init(node: assignment.node, failure: failure, since: state.clusterMilliseconds))
                 state.note(
                     "\(group) gave up on \(name): \(failure.resource) \(failure.reason)", rule: "restart", at: index,
                     group: group, node: assignment.node)
@@ -114,6 +111,7 @@ extension ClusterState {
                 return "\(state.name(of: left.node)) \(left.remains.reason)"
             }
             if let objection = state.birthObjection(record, policy) { return objection }
+            if let objection = state.claimObjection(record, policy, on: node) { return objection }
             for volume in policy.volumes {
                 if let objection = state.dataObjection(volume, on: node) { return objection }
             }
@@ -131,6 +129,8 @@ extension ClusterState {
             record.epoch = epoch
             record.assignment = .init(node: node, incarnation: incarnation, isStarted: false, releasing: nil)
             record.lastOwner = node
+            record.awaited = []
+            state.hold(policy, epoch, node, incarnation)
             record.wasCleanlyStopped = false
             record.target = nil
             record.since = state.clusterMilliseconds
@@ -138,22 +138,6 @@ extension ClusterState {
                 "\(group) is assigned to \(state.name(of: node)): \(reason)", rule: isTakeover ? "immediate" : "plan",
                 at: index, group: group, node: node)
             return nil
-        }
-    }
-
-    /// Rule B2: why a group that never ran must not start yet.
-    private func birthObjection(_ record: GroupRecord, _ policy: GroupPolicy) -> String? {
-        guard record.epoch == .none else { return nil }
-        let missing = self.unreported(record, policy)
-        return missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) has not reported that nothing of it runs"
-    }
-
-    /// Members of the group's list that have not reported `absent`. (Rule B2)
-    public func unreported(_ record: GroupRecord, _ policy: GroupPolicy) -> [String] {
-        if record.epoch != .none || record.isDeclaredAbsent { return [] }
-        return policy.nodes.filter { name in
-            guard let node = self.node(named: name), !node.about.isWitness else { return false }
-            return !record.absentOn.contains(node.id)
         }
     }
 

@@ -8,6 +8,7 @@ extension ClusterState {
         case .want(let group, let isRunning):
             return self.updateGroup(group) { state, record in
                 record.isWanted = isRunning
+                record.wishedAt = index
                 record.target = nil
                 if isRunning {
                     record.parked = nil
@@ -38,24 +39,33 @@ extension ClusterState {
                     return "it is on \(name) already"
                 }
                 record.target = node
+                record.wishedAt = index
                 record.bans.removeAll { $0.node == node }
                 record.parked = nil
                 state.note(
                     "an operator moves \(group) to \(name)", rule: "operator", at: index, group: group, node: node)
                 return nil
             }
-        case .park(let group, let reason):
+        case .park(let group, let epoch, let seenAt, let reason):
             return self.updateGroup(group) { state, record in
+                guard record.epoch == epoch else { return "the epoch is over" }
+                // A plan that is older than what an operator asked for, or than the configuration, takes nothing back.
+                guard record.wishedAt <= seenAt, state.policyIndex <= seenAt else { return "it is wanted anew" }
                 guard record.assignment == nil, record.parked == nil else { return "it is not waiting" }
                 record.parked = reason
                 record.since = state.clusterMilliseconds
                 state.note("\(group) is parked: \(reason)", rule: "NoFlap", at: index, group: group)
                 return nil
             }
-        case .forgive(let group, let epoch):
-            return self.updateGroup(group) { _, record in
-                guard record.epoch == epoch, record.assignment != nil else { return "the epoch is over" }
-                record.bans.removeAll()
+        case .forgive(let group, let node, let since):
+            return self.updateGroup(group) { state, record in
+                guard let place = record.bans.firstIndex(where: { $0.node == node && $0.since == since }) else {
+                    return "that failure counts no longer"
+                }
+                record.bans.remove(at: place)
+                state.note(
+                    "\(group) may run on \(state.name(of: node)) again: its failure there is long ago", rule: "restart",
+                    at: index, group: group, node: node)
                 return nil
             }
         default:

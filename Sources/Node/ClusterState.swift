@@ -27,6 +27,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var groups: [GroupRecord] = []
     /// Sorted by name.
     public internal(set) var volumes: [VolumeRecord] = []
+    /// What assignments may still hold, sorted by group, then epoch. (Rule B5)
+    public internal(set) var holdings: [Holding] = []
     /// The latest events, oldest first; at most `Self.eventsMaximum`.
     public internal(set) var events: [ClusterEvent] = []
     /// Cluster time of the last command.
@@ -101,6 +103,8 @@ public struct ClusterState: Equatable, Sendable {
             public var node: NodeID
             /// What happened.
             public var failure: GroupFailure
+            /// Cluster time of it; the ban ends when the group's window for restarts has passed since.
+            public var since: UInt64
         }
         /// Its name.
         public var name: GroupName
@@ -114,10 +118,17 @@ public struct ClusterState: Equatable, Sendable {
         public var lastOwner: NodeID?
         /// The last owner confirmed a clean stop, so every in-sync copy is equal. (Rule V7)
         public var wasCleanlyStopped = false
+        /// The entry since which it is searched for; answers to an earlier search do not count. (Rule B2)
+        public var searchedSince = LogIndex.zero
         /// Members that found nothing of it, or were signed for. (Rule B2)
         public var absentOn: [NodeID] = []
-        /// An operator signed for the members that have not reported. (Rule B2)
-        public var isDeclaredAbsent = false
+        /// What other members met instead; one for each, sorted by node. (Rule B2)
+        public var findings: [Finding] = []
+        /// What a changed configuration of a running group adds and somebody else may still hold: it waits for that, and
+        /// runs without the resources from there on. Sorted. (Rule B5)
+        public var awaited: [Claim] = []
+        /// The entry of an operator's latest wish.
+        public var wishedAt = LogIndex.zero
         /// Where it failed.
         public var bans: [Ban] = []
         /// Why it is parked, if it is.
@@ -130,8 +141,56 @@ public struct ClusterState: Equatable, Sendable {
         public var remains: [RemainsRecord] = []
         /// Cluster time of the last change.
         public var since: UInt64 = 0
+        /// What it was when it was removed from the configuration: its owner stops it by that. (Rule C3)
+        public var removedPolicy: GroupPolicy?
 
         init(name: GroupName) { self.name = name }
+    }
+
+    /// What a member's search for a group that never ran met that was no clean "not running". (Rule B2)
+    public struct Finding: Equatable, Sendable {
+        /// The member.
+        public var node: NodeID
+        /// The resource that it looked for.
+        public var resource: ResourceName
+        /// It runs there already; else it could not be found out.
+        public var isRunning: Bool
+        /// What the agent said, in one bounded line; may be empty.
+        public var reason: String
+        /// All fields.
+        public init(node: NodeID, resource: ResourceName, isRunning: Bool, reason: String) {
+            self.node = node
+            self.resource = resource
+            self.isRunning = isRunning
+            self.reason = ForeignText.line(reason)
+        }
+
+        /// A clause after the node's name.
+        public var clause: String {
+            let tail = self.reason.isEmpty ? "" : " (\(self.reason))"
+            return self.isRunning
+                ? "runs \(self.resource) already, outside of Holdfast\(tail)"
+                : "cannot tell whether \(self.resource) runs there\(tail)"
+        }
+    }
+
+    /// What one assignment may still hold: from `assign` to the owner's word that it has stopped or dropped it, or the end
+    /// of that life. Sorted by group, then epoch. (Rules B5, B5.1)
+    public struct Holding: Equatable, Sendable {
+        /// The group.
+        public var group: GroupName
+        /// The epoch of the assignment.
+        public var epoch: Epoch
+        /// The owner.
+        public var node: NodeID
+        /// The owner's life.
+        public var incarnation: Incarnation
+        /// Sorted.
+        public var claims: [Claim]
+        /// Those of them that the configuration no longer has: held until the owner says that it dropped them. Sorted.
+        public var surplus: [Claim] = []
+        /// Grows with each configuration and each claim that is added, so that an older word of the owner is refused.
+        public var version: UInt64 = 0
     }
 
     /// One volume's in-sync set.
@@ -165,6 +224,10 @@ public struct ClusterState: Equatable, Sendable {
     /// The record of a group.
     public func group(_ name: GroupName) -> GroupRecord? {
         self.groups.place(of: name, by: \.name).map { self.groups[$0] }
+    }
+    /// What a group is: as configured, or, until its owner has stopped it, as it was when it was removed. (Rule C3)
+    public func policy(of record: GroupRecord) -> GroupPolicy? {
+        self.policy.group(record.name) ?? record.removedPolicy
     }
     /// The record of a volume.
     public func volume(_ name: VolumeName) -> VolumeRecord? {

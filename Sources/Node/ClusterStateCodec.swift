@@ -18,6 +18,7 @@ extension ClusterState {
         writer.uint32(self.nodesEver)
         writer.list(self.groups) { $1.encode(into: &$0) }
         writer.list(self.volumes) { $1.encode(into: &$0) }
+        writer.list(self.holdings) { $1.encode(into: &$0) }
         writer.list(self.events) { $1.encode(into: &$0) }
         writer.uint64(self.clusterMilliseconds)
         writer.uint64(self.wallMilliseconds)
@@ -46,6 +47,7 @@ extension ClusterState {
         }
         self.groups = try reader.list { (reader) throws(CodecError) in try GroupRecord.decode(from: &reader) }
         self.volumes = try reader.list { (reader) throws(CodecError) in try VolumeRecord.decode(from: &reader) }
+        self.holdings = try reader.list { (reader) throws(CodecError) in try Holding.decode(from: &reader) }
         self.events = try reader.list { (reader) throws(CodecError) in try ClusterEvent.decode(from: &reader) }
         self.clusterMilliseconds = try reader.uint64()
         self.wallMilliseconds = try reader.uint64()
@@ -109,11 +111,15 @@ extension ClusterState.GroupRecord {
         writer.epoch(self.epoch)
         writer.optional(self.lastOwner) { $0.node($1) }
         writer.bool(self.wasCleanlyStopped)
+        writer.uint64(self.searchedSince.rawValue)
         writer.list(self.absentOn) { $0.node($1) }
-        writer.bool(self.isDeclaredAbsent)
+        writer.list(self.findings) { $1.encode(into: &$0) }
+        writer.list(self.awaited) { $1.encode(into: &$0) }
+        writer.uint64(self.wishedAt.rawValue)
         writer.list(self.bans) { writer, ban in
             writer.node(ban.node)
             ban.failure.encode(into: &writer)
+            writer.uint64(ban.since)
         }
         writer.optional(self.parked) { $0.string($1) }
         writer.optional(self.target) { $0.node($1) }
@@ -125,6 +131,7 @@ extension ClusterState.GroupRecord {
             writer.uint64(left.heardAt)
         }
         writer.uint64(self.since)
+        writer.optional(self.removedPolicy) { $1.encode(into: &$0) }
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
@@ -139,10 +146,16 @@ extension ClusterState.GroupRecord {
         record.epoch = try reader.epoch()
         record.lastOwner = try reader.optional { (reader) throws(CodecError) in try reader.node() }
         record.wasCleanlyStopped = try reader.bool()
+        record.searchedSince = LogIndex(try reader.uint64())
         record.absentOn = try reader.list { (reader) throws(CodecError) in try reader.node() }
-        record.isDeclaredAbsent = try reader.bool()
+        record.findings = try reader.list { (reader) throws(CodecError) in
+            try ClusterState.Finding.decode(from: &reader)
+        }
+        record.awaited = try reader.list { (reader) throws(CodecError) in try Claim.decode(from: &reader) }
+        record.wishedAt = LogIndex(try reader.uint64())
         record.bans = try reader.list { (reader) throws(CodecError) in
-            Ban(node: try reader.node(), failure: try GroupFailure.decode(from: &reader))
+            Ban(
+                node: try reader.node(), failure: try GroupFailure.decode(from: &reader), since: try reader.uint64())
         }
         record.parked = try reader.optional { (reader) throws(CodecError) in try reader.string() }
         record.target = try reader.optional { (reader) throws(CodecError) in try reader.node() }
@@ -153,6 +166,9 @@ extension ClusterState.GroupRecord {
                 heardAt: try reader.uint64())
         }
         record.since = try reader.uint64()
+        record.removedPolicy = try reader.optional { (reader) throws(CodecError) in
+            try GroupPolicy.decode(from: &reader)
+        }
         return record
     }
 }
@@ -175,6 +191,41 @@ extension ClusterState.VolumeRecord {
         record.former = try reader.list { (reader) throws(CodecError) in try reader.node() }
         record.version = try reader.uint64()
         return record
+    }
+}
+
+extension ClusterState.Holding {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.string(self.group.rawValue)
+        writer.epoch(self.epoch)
+        writer.node(self.node)
+        writer.uint64(self.incarnation.rawValue)
+        writer.list(self.claims) { $1.encode(into: &$0) }
+        writer.list(self.surplus) { $1.encode(into: &$0) }
+        writer.uint64(self.version)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        Self(
+            group: try reader.group(), epoch: try reader.epoch(), node: try reader.node(),
+            incarnation: Incarnation(try reader.uint64()),
+            claims: try reader.list { (reader) throws(CodecError) in try Claim.decode(from: &reader) },
+            surplus: try reader.list { (reader) throws(CodecError) in try Claim.decode(from: &reader) },
+            version: try reader.uint64())
+    }
+}
+
+extension Claim {
+    fileprivate func encode(into writer: inout ByteWriter) {
+        writer.uint8(self.kind.rawValue)
+        writer.string(self.text)
+    }
+
+    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Claim {
+        guard let kind = Kind(rawValue: try reader.uint8()) else {
+            throw .invalid(field: "kind of a claim", offset: reader.offset)
+        }
+        return Claim(kind, try reader.string())
     }
 }
 

@@ -20,13 +20,14 @@ extension Command {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped:
             .member
-        case .suspect, .trust, .lost, .fenced, .assign, .release, .park: .leader
+        case .suspect, .trust, .lost, .fenced, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
-        case .absent(_, let node, _): .node(node)
+        case .absent(_, let node, _, _): .node(node)
+        case .found(_, let finding, _, _): .node(finding.node)
         case .remains(_, let node, _, _): .node(node)
         case .stopped(let group, let epoch, _): .owner(group, epoch)
         case .started(let group, let epoch): .owner(group, epoch)
-        case .forgive(let group, let epoch): .owner(group, epoch)
+        case .dropped(let group, let epoch, _): .owner(group, epoch)
         case .restarted(let group, let epoch, _, _): .owner(group, epoch)
         case .leaves(let volume, let epoch, _, _): .writer(volume, epoch)
         case .joins(let volume, let epoch, _, _): .writer(volume, epoch)
@@ -51,7 +52,8 @@ extension ClusterState {
         case .node(let node):
             return node == origin ? nil : "only \(self.name(of: node)) may say so, not \(self.name(of: origin))"
         case .owner(let group, let epoch):
-            guard let record = self.group(group), record.epoch == epoch, let owner = record.assignment?.node,
+            // An owner that was taken over from still speaks for what it may hold. (Rule B5.1)
+            guard let owner = self.holdings.first(where: { $0.group == group && $0.epoch == epoch })?.node,
                 owner != origin
             else { return nil }
             return "only \(self.name(of: owner)), which owns \(group), may say so, not \(self.name(of: origin))"

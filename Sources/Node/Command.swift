@@ -19,8 +19,11 @@ public indirect enum Command: Equatable, Sendable {
     case fenced(NodeID, Incarnation, suspectedAt: LogIndex, fencingBeganAfter: LogIndex)
     /// A new policy, if the current one is still that of `expectedIndex`.
     case configure(ClusterPolicy, text: String, expectedIndex: LogIndex)
-    /// A member found nothing of the group running. (Rule B2)
-    case absent(GroupName, NodeID, Incarnation)
+    /// A member found nothing of the group running. `since` names the search, so that an answer to an earlier one does not
+    /// count. (Rule B2)
+    case absent(GroupName, NodeID, Incarnation, since: LogIndex)
+    /// A member found something of the group running, or could not find out. (Rule B2)
+    case found(GroupName, ClusterState.Finding, Incarnation, since: LogIndex)
     /// Make the node the owner; the entry's index becomes the epoch.
     case assign(GroupName, NodeID, Incarnation, replacing: Epoch, isTakeover: Bool, reason: String)
     /// Tell the owner to stop the group.
@@ -29,6 +32,8 @@ public indirect enum Command: Equatable, Sendable {
     case stopped(GroupName, Epoch, failure: GroupFailure?)
     /// Every resource of the group runs.
     case started(GroupName, Epoch)
+    /// The owner has stopped what a changed configuration no longer has. `version` is that of its holding. (Rule B5)
+    case dropped(GroupName, Epoch, version: UInt64)
     /// The owner goes on without a replica. (Rules V3, V4)
     case leaves(VolumeName, Epoch, version: UInt64, NodeID)
     /// A replica holds everything again. (Rules V3, V4, V5)
@@ -41,17 +46,17 @@ public indirect enum Command: Equatable, Sendable {
     case move(GroupName, to: NodeID)
     /// An operator wants the node empty, or usable again.
     case drain(NodeID, isDrained: Bool)
-    /// The planner gives the group up.
-    case park(GroupName, reason: String)
+    /// The planner gives the group up. It saw the state as of `seenAt`: what an operator asked for since counts more.
+    case park(GroupName, Epoch, seenAt: LogIndex, reason: String)
+    /// The failure on this node is as long ago as the group's window for restarts: it bans the node no longer.
+    case forgive(GroupName, NodeID, since: UInt64)
     /// The owner restarted a resource in place, and what stands on it; or, without one, the whole group after its lease had
     /// ended. For the events alone.
     case restarted(GroupName, Epoch, ResourceName?, reason: String)
-    /// The group ran well for its window: its failures no longer count.
-    case forgive(GroupName, Epoch)
     /// An operator signs that the volume may start from this replica although writes may be missing. (Rule V8)
     case acceptLoss(VolumeName, NodeID, statement: String)
-    /// An operator signs that nothing of the group runs on members that have not reported. (Rule B2)
-    case declareAbsent(GroupName, statement: String)
+    /// An operator signs that nothing of the group runs on these members, which have not reported it. (Rule B2)
+    case declareAbsent(GroupName, nodes: [NodeID], since: LogIndex, statement: String)
     /// A node could not take down what is left of a group on it; nil once nothing is. (Rules L11.5, L12.3)
     case remains(GroupName, NodeID, Incarnation, GroupRemains?)
     /// An operator signs that nothing of the group is left on a node that says so. (Rule L11.5)

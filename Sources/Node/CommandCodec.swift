@@ -104,11 +104,18 @@ extension Command {
 
     private func encodeOwnership(into writer: inout ByteWriter) {
         switch self {
-        case .absent(let group, let node, let incarnation):
+        case .absent(let group, let node, let incarnation, let since):
             writer.uint8(9)
             writer.string(group.rawValue)
             writer.node(node)
             writer.uint64(incarnation.rawValue)
+            writer.uint64(since.rawValue)
+        case .found(let group, let finding, let incarnation, let since):
+            writer.uint8(70)
+            writer.string(group.rawValue)
+            finding.encode(into: &writer)
+            writer.uint64(incarnation.rawValue)
+            writer.uint64(since.rawValue)
         case .assign(let group, let node, let incarnation, let replacing, let isTakeover, let reason):
             writer.uint8(10)
             writer.string(group.rawValue)
@@ -128,6 +135,11 @@ extension Command {
             writer.string(group.rawValue)
             writer.epoch(epoch)
             writer.optional(failure) { $1.encode(into: &$0) }
+        case .dropped(let group, let epoch, let version):
+            writer.uint8(71)
+            writer.string(group.rawValue)
+            writer.epoch(epoch)
+            writer.uint64(version)
         case .started(let group, let epoch):
             writer.uint8(13)
             writer.string(group.rawValue)
@@ -142,23 +154,35 @@ extension Command {
             writer.epoch(epoch)
             writer.uint64(version)
             writer.list(inSync) { $0.node($1) }
-        case .park(let group, let reason):
+        default:
+            self.encodePlanning(into: &writer)
+        }
+    }
+
+    private func encodePlanning(into writer: inout ByteWriter) {
+        switch self {
+        case .park(let group, let epoch, let seenAt, let reason):
             writer.uint8(19)
             writer.string(group.rawValue)
+            writer.epoch(epoch)
+            writer.uint64(seenAt.rawValue)
             writer.string(reason)
-        case .forgive(let group, let epoch):
+        case .forgive(let group, let node, let since):
             writer.uint8(21)
             writer.string(group.rawValue)
-            writer.epoch(epoch)
+            writer.node(node)
+            writer.uint64(since)
         case .restarted(let group, let epoch, let resource, let reason):
             writer.uint8(60)
             writer.string(group.rawValue)
             writer.epoch(epoch)
             writer.optional(resource) { $0.string($1.rawValue) }
             writer.string(reason)
-        case .declareAbsent(let group, let statement):
+        case .declareAbsent(let group, let nodes, let since, let statement):
             writer.uint8(22)
             writer.string(group.rawValue)
+            writer.list(nodes) { $0.node($1) }
+            writer.uint64(since.rawValue)
             writer.string(statement)
         default:
             self.encodeRemains(into: &writer)
@@ -224,7 +248,14 @@ extension Command {
         _ type: UInt8, from reader: inout ByteReader
     ) throws(CodecError) -> Command {
         switch type {
-        case 9: return .absent(try reader.group(), try reader.node(), Incarnation(try reader.uint64()))
+        case 9:
+            return .absent(
+                try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
+                since: LogIndex(try reader.uint64()))
+        case 70:
+            return .found(
+                try reader.group(), try ClusterState.Finding.decode(from: &reader),
+                Incarnation(try reader.uint64()), since: LogIndex(try reader.uint64()))
         case 10:
             return .assign(
                 try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
@@ -240,6 +271,7 @@ extension Command {
                 failure: try reader.optional { (reader) throws(CodecError) in
                     try GroupFailure.decode(from: &reader)
                 })
+        case 71: return .dropped(try reader.group(), try reader.epoch(), version: try reader.uint64())
         case 13: return .started(try reader.group(), try reader.epoch())
         case 14:
             let (volume, epoch, version, node) = try reader.setChange()
@@ -247,14 +279,11 @@ extension Command {
         case 18:
             let (volume, epoch, version, node) = try reader.setChange()
             return .joins(volume, epoch, version: version, node)
-        case 19: return .park(try reader.group(), reason: try reader.string())
-        case 21: return .forgive(try reader.group(), try reader.epoch())
         case 60:
             return .restarted(
                 try reader.group(), try reader.epoch(),
                 try reader.optional { (reader) throws(CodecError) in ResourceName(try reader.string()) },
                 reason: try reader.string())
-        case 22: return .declareAbsent(try reader.group(), statement: try reader.string())
         case 90:
             return .remains(
                 try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
@@ -264,6 +293,22 @@ extension Command {
             return .opens(
                 VolumeName(try reader.string()), try reader.epoch(), version: try reader.uint64(),
                 inSync: try reader.list { (reader) throws(CodecError) in try reader.node() })
+        default: return try self.decodePlanning(type, from: &reader)
+        }
+    }
+
+    private static func decodePlanning(_ type: UInt8, from reader: inout ByteReader) throws(CodecError) -> Command {
+        switch type {
+        case 19:
+            return .park(
+                try reader.group(), try reader.epoch(), seenAt: LogIndex(try reader.uint64()),
+                reason: try reader.string())
+        case 21: return .forgive(try reader.group(), try reader.node(), since: try reader.uint64())
+        case 22:
+            return .declareAbsent(
+                try reader.group(),
+                nodes: try reader.list { (reader) throws(CodecError) in try reader.node() },
+                since: LogIndex(try reader.uint64()), statement: try reader.string())
         default: throw .invalid(field: "command type \(type)", offset: reader.offset)
         }
     }
@@ -280,6 +325,21 @@ extension GroupRemains {
             throw .invalid(field: "kind of remains", offset: reader.offset)
         }
         return GroupRemains(kind: kind, reason: try reader.string())
+    }
+}
+
+extension ClusterState.Finding {
+    func encode(into writer: inout ByteWriter) {
+        writer.node(self.node)
+        writer.string(self.resource.rawValue)
+        writer.bool(self.isRunning)
+        writer.string(self.reason)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+        Self(
+            node: try reader.node(), resource: ResourceName(try reader.string()), isRunning: try reader.bool(),
+            reason: try reader.string())
     }
 }
 

@@ -162,6 +162,9 @@ public struct GroupRunner: Equatable, Sendable {
             && self.resources.allSatisfy { $0.state == .stopped || $0.state == .detached }
     }
 
+    /// A new configuration has not replaced all of the old yet.
+    var isChanging: Bool { self.replacement != nil || self.restartFrom != nil }
+
     /// How it stands, as far as others decide from it.
     struct Outline: Equatable {
         var goal: Goal

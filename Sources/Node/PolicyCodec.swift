@@ -61,7 +61,7 @@ extension Timing {
 }
 
 extension GroupPolicy {
-    fileprivate func encode(into writer: inout ByteWriter) {
+    func encode(into writer: inout ByteWriter) {
         writer.string(self.name.rawValue)
         writer.list(self.nodes) { $0.string($1) }
         writer.bool(self.takeover == .immediate)
@@ -86,7 +86,7 @@ extension GroupPolicy {
         }
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupPolicy {
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupPolicy {
         var policy = GroupPolicy(
             name: try reader.group(), nodes: try reader.list { (reader) throws(CodecError) in try reader.string() },
             takeover: try reader.bool() ? .immediate : .afterLease, failback: try reader.bool(),

@@ -98,7 +98,7 @@ extension Command {
         case (.assign(let left, _, _, _, _, _), .assign(let right, _, _, _, _, _)): left == right
         case (.release(let left, let leftEpoch, _, _), .release(let right, let rightEpoch, _, _)):
             left == right && leftEpoch == rightEpoch
-        case (.park(let left, _), .park(let right, _)): left == right
+        case (.park(let left, _, _, _), .park(let right, _, _, _)): left == right
         case (.stopped(let left, let leftEpoch, _), .stopped(let right, let rightEpoch, _)):
             left == right && leftEpoch == rightEpoch
         default: self == other

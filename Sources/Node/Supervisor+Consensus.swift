@@ -164,7 +164,7 @@ extension Supervisor {
     /// is still so. (Rule L11.2)
     private func isLate(_ command: Command, from sender: NodeID, _ startCounter: UInt64) -> Bool {
         switch command {
-        case .absent, .started, .stopped, .leaves, .joins, .opens:
+        case .absent, .found, .started, .stopped, .dropped, .leaves, .joins, .opens:
             guard let place = self.state.place(of: sender) else { return false }
             return startCounter < self.state.nodes[place].startCounter
         default: return false

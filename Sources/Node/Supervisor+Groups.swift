@@ -3,14 +3,6 @@ import Mirror
 import Raft
 import Resources
 
-/// A member's search for a group that was never started anywhere. (Rule B2)
-struct AbsentProbe: Equatable, Sendable {
-    var group: GroupName
-    var incarnation: Incarnation
-    var waiting: [UInt64]
-    var found: String?
-}
-
 /// What runs on this node.
 extension Supervisor {
     /// Starts, stops, suspends and resumes runners so that they agree with the applied state and the lease.
@@ -25,6 +17,7 @@ extension Supervisor {
             self.nextSettle = now + .milliseconds(200)
             for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
             if key.hasLease, key.isCaughtUp, key.isGuarded { self.startOwned(at: now, into: &effects) }
+            if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
             self.settledAt = key
             self.settledAt.runnersVersion = self.runnersVersion
             self.areGroupsCalm = self.lookCalm()
@@ -45,6 +38,7 @@ extension Supervisor {
             return record.epoch == runner.epoch && assignment.isStarted && assignment.releasing == nil
         }
         return areStarted && !self.state.groups.contains { $0.epoch == .none }
+            && !self.state.holdings.contains { self.isToReport($0) }
     }
 
     /// Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent, and a
@@ -107,15 +101,19 @@ extension Supervisor {
                 }
             }
             self.stepRunner(runner.name, runner.epoch, .resume, at: now, into: &effects)
-            if assignment.isStarted {
+            if assignment.isStarted, self.runner(named: runner.name)?.goal == .up {
                 let reason = "the lease of \(self.state.name(of: self.identity.node)) had ended"
                 self.request(.restarted(runner.name, runner.epoch, nil, reason: reason), at: now, into: &effects)
             }
         }
         if assignment.releasing != nil, runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
-        } else if runner.goal == .up, let policy = self.state.policy.group(runner.name), !runner.agrees(with: policy) {
-            self.stepRunner(runner.name, runner.epoch, .change(policy), at: now, into: &effects)
+        } else if runner.goal == .up, let record, let wanted = self.state.policy.group(runner.name) {
+            // Rule B5: what is new in it runs once nobody else may hold it.
+            let policy = self.state.granted(wanted, record)
+            if !runner.agrees(with: policy) {
+                self.stepRunner(runner.name, runner.epoch, .change(policy), at: now, into: &effects)
+            }
         }
         self.repeatReports(runner.name, assignment, at: now, into: &effects)
     }
@@ -175,7 +173,8 @@ extension Supervisor {
 
     /// A new runner of the assignment, with everything stopped.
     private mutating func runner(for record: ClusterState.GroupRecord) -> GroupRunner? {
-        guard let policy = self.state.policy.group(record.name), let assignment = record.assignment else { return nil }
+        guard let whole = self.state.policy(of: record), let assignment = record.assignment else { return nil }
+        let policy = self.state.granted(whole, record)
         defer { self.nextCall += 1 << 32 }
         return GroupRunner(
             policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
@@ -250,10 +249,7 @@ extension Supervisor {
     mutating func agentFinished(
         _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        if let place = self.absentProbes.firstIndex(where: { $0.waiting.contains(id) }) {
-            self.probed(place, id, outcome, at: now, into: &effects)
-            return
-        }
+        if self.searched(id, outcome, at: now, into: &effects) { return }
         guard let place = self.runners.indices.first(where: { self.runners[$0].awaits(id) }) else { return }
         let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
         self.stepRunner(name, epoch, .agentFinished(id: id, outcome), at: now, into: &effects)
@@ -272,21 +268,31 @@ extension Supervisor {
     private mutating func settleAdoption(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let facts = self.adoptable, self.state.appliedIndex != .zero else { return }
         self.adoptable = nil
+        var outdated: [GroupName] = []
         for group in facts.groups {
-            guard group.isUp, let policy = self.state.policy.group(group.name), self.holder.end > now else {
+            guard group.isUp, let whole = self.state.group(group.name).flatMap({ self.state.policy(of: $0) }),
+                self.holder.end > now
+            else {
                 effects.append(.killGroup(group.name))
                 continue
             }
+            let policy = self.state.group(group.name).map { self.state.granted(whole, $0) } ?? whole
             var runner = GroupRunner(
                 policy: policy, epoch: group.epoch, incarnation: facts.incarnation, firstCall: self.nextCall)
             self.nextCall += 1 << 32
             runner.adopt(at: now)
             self.runners.append(runner)
+            guard group.resources == policy.resources.digest else {
+                // It runs under an earlier configuration, which nobody here knows: all of it goes, and it starts anew.
+                outdated.append(group.name)
+                continue
+            }
             effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
         }
         self.runners.sort { $0.name < $1.name }
         self.runnersVersion += 1
         self.wasLeaseValid = self.hasLease(at: now)
+        for name in outdated { self.stepRunner(name, nil, .suspend, at: now, into: &effects) }
     }
 
     private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
@@ -299,7 +305,11 @@ extension Supervisor {
         }
         let facts = Facts(
             bootID: self.identity.bootID, incarnation: self.myIncarnation,
-            groups: self.runners.map { .init(name: $0.name, epoch: $0.epoch, isUp: $0.isUp) })
+            groups: self.runners.map { runner in
+                .init(
+                    name: runner.name, epoch: runner.epoch, isUp: runner.isUp,
+                    resources: runner.resources.map(\.policy).digest)
+            })
         guard facts != self.lastFacts else { return }
         if self.runners.isEmpty, self.lastFacts == nil || self.lastFacts?.groups.isEmpty == true,
             facts.incarnation == self.lastFacts?.incarnation
@@ -308,50 +318,5 @@ extension Supervisor {
         }
         self.lastFacts = facts
         effects.append(.facts(facts))
-    }
-
-    // MARK: First start (rule B2)
-
-    private mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let me = self.me, !me.about.isWitness else { return }
-        for record in self.state.groups
-        where record.epoch == .none && !record.absentOn.contains(me.id) && !self.isRemaining(record.name) {
-            guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else {
-                continue
-            }
-            if let probe = self.absentProbes.first(where: { $0.group == record.name }) {
-                if probe.incarnation == me.incarnation, !probe.waiting.isEmpty || probe.found != nil { continue }
-                if probe.incarnation == me.incarnation {
-                    self.request(.absent(record.name, me.id, me.incarnation), at: now, into: &effects)
-                    continue
-                }
-                self.absentProbes.removeAll { $0.group == record.name }
-            }
-            var probe = AbsentProbe(group: record.name, incarnation: me.incarnation, waiting: [])
-            for resource in policy.resources {
-                let call = AgentCall(
-                    id: self.nextCall, group: record.name, epoch: .none, resource: resource, action: .probe,
-                    timeout: resource.monitorTimeout)
-                self.nextCall += 1
-                probe.waiting.append(call.id)
-                effects.append(.call(call))
-            }
-            self.absentProbes.append(probe)
-        }
-    }
-
-    private mutating func probed(
-        _ place: Int, _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
-    ) {
-        self.absentProbes[place].waiting.removeAll { $0 == id }
-        switch outcome {
-        case .notRunning, .failed, .timedOut: break
-        case .success, .degraded:
-            self.absentProbes[place].found = "a resource runs already"
-            effects.append(
-                .note(
-                    "\(self.absentProbes[place].group) runs here already, outside of Holdfast: stop it, then "
-                        + "restart this daemon, or sign with `holdfast group start --declare-absent`"))
-        }
     }
 }

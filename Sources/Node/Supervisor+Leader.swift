@@ -36,6 +36,7 @@ extension Supervisor {
         if isNew || now >= self.nextReplanAt {
             self.plannedAt = self.state.appliedIndex
             self.nextReplanAt = now + Self.replanInterval
+            self.endBans(at: now, into: &effects)
             if isNew || !self.isPlanEmpty { self.decidePlan(at: now, into: &effects) }
             self.leaveDrainedLeadership(at: now, into: &effects)
         }
@@ -202,11 +203,33 @@ extension Supervisor {
                         reason: action.reason),
                     at: now, into: &effects)
             case .park(let group):
-                self.request(.park(group, reason: action.reason), at: now, into: &effects)
+                self.request(
+                    .park(group, record.epoch, seenAt: self.state.appliedIndex, reason: action.reason), at: now,
+                    into: &effects)
             case .wait:
                 continue
             }
         }
+    }
+
+    /// A failure bans its node for the group's window for restarts, by cluster time.
+    private mutating func endBans(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.state.groups.contains(where: { !$0.bans.isEmpty }) else { return }
+        let cluster = self.clusterTime(at: now)
+        for record in self.state.groups where !record.bans.isEmpty {
+            guard let policy = self.state.policy.group(record.name) else { continue }
+            for ban in record.bans where ban.since + policy.restartWindow.milliseconds <= cluster {
+                self.request(.forgive(record.name, ban.node, since: ban.since), at: now, into: &effects)
+            }
+        }
+    }
+
+    /// Milliseconds of cluster time while this node leads: it advances with its boot clock and never goes back.
+    private func clusterTime(at now: Tick) -> UInt64 {
+        guard let leadership = self.leadership else { return self.state.clusterMilliseconds }
+        return max(
+            self.state.clusterMilliseconds,
+            leadership.clusterMilliseconds + now.since(leadership.since).milliseconds)
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {

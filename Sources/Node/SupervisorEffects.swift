@@ -131,11 +131,14 @@ public struct Facts: Equatable, Sendable {
         public var epoch: Epoch
         /// It was up completely: only then is it adopted.
         public var isUp: Bool
-        /// Both fields.
-        public init(name: GroupName, epoch: Epoch, isUp: Bool) {
+        /// A digest of the resources as they were started; under another configuration they are not taken for these.
+        public var resources: UInt64
+        /// All fields.
+        public init(name: GroupName, epoch: Epoch, isUp: Bool, resources: UInt64) {
             self.name = name
             self.epoch = epoch
             self.isUp = isUp
+            self.resources = resources
         }
     }
     /// The boot that they belong to.

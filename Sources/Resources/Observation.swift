@@ -65,6 +65,12 @@ public struct Observation: Equatable, Sendable {
         public var lastOwner: String?
         /// Members that have not reported yet that nothing of it runs there; empty once it was born. (Rule B2)
         public var unreported: [String]
+        /// Why it must wait for another group wherever it starts; nil when nobody holds what it wants. (Rule B5)
+        public var awaits: String?
+        /// Nodes where another group holds a directory that it wants. (Rule B5)
+        public var occupied: [Ban]
+        /// What those of them that have looked met instead. (Rule B2)
+        public var findings: [Ban]
         /// Nodes where it failed.
         public var bans: [Ban]
         /// Nodes that lack the data: a volume's in-sync set does not hold them. (Rule V8)
@@ -87,6 +93,9 @@ public struct Observation: Equatable, Sendable {
             self.epochIndex = 0
             self.lastOwner = nil
             self.unreported = []
+            self.findings = []
+            self.awaits = nil
+            self.occupied = []
             self.bans = []
             self.withoutData = []
             self.remains = nil

@@ -116,6 +116,7 @@ struct Checkers {
     /// and starts begun included. A paused machine runs nothing; its guard is the first to be scheduled afterwards.
     @inline(__always)
     private mutating func checkSingleOwner(_ node: SimulatedNode, in simulation: Simulation) {
+        if simulation.options.hasEdits { simulation.checkClaims(of: node) }
         let bit = UInt64(1) << UInt64(node.id.rawValue)
         if node.isOwning { self.owning |= bit } else { self.owning &= ~bit }
         // Whatever changes what runs on a node is followed by a look at it.
@@ -179,6 +180,7 @@ extension Simulation {
                         + "\(record.map { String(describing: $0) } ?? "no record")")
             }
         }
+        self.checkEdited(leader)
         for node in leader.state.nodes where node.standing != .trusted {
             self.fail("BoundedRecovery: \(node.about.name) is \(node.standing) although all are well")
         }

@@ -29,6 +29,7 @@ extension Simulation {
         self.found()
         for node in self.nodes { self.powerOn(node, isFirst: true) }
         self.queue.add(.workload, at: 1_000_000_000)
+        if self.options.hasEdits { self.queue.add(.edit, at: 15_000_000_000) }
     }
 
     /// The first node's log: membership, bootstrap, the other nodes, and the policy.
@@ -68,7 +69,7 @@ extension Simulation {
                 place == 0
                     ? .bootstrap(clusterID: 1, clusterName: "simulated", node: about) : .addNode(about))
         }
-        commands.append(.configure(policy, text: "", expectedIndex: .zero))
+        commands.append(.configure(self.edited(policy), text: "", expectedIndex: .zero))
         let first = NodeID(1)
         var entries = [
             Entry(

@@ -31,6 +31,7 @@ public final class Simulation {
         case fault
         case pairOfFaults
         case heal
+        case edit
     }
 
     let options: SimulationOptions
@@ -46,6 +47,7 @@ public final class Simulation {
     var links = VolumeLinks()
     var checkers = Checkers()
     var workload = Workload()
+    var edits: Edits
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
@@ -72,6 +74,7 @@ public final class Simulation {
     public init(options: SimulationOptions) {
         self.options = options
         self.random = SeededRandom(seed: options.seed)
+        self.edits = Edits(seed: options.seed)
         var drawn = SeededRandom(seed: options.seed ^ 0x736E_6170_7368_6F74)
         // A run of half an hour has some 400 entries: most are to see several snapshots, some of them sent to a node
         // that was away, in several pieces.
@@ -178,6 +181,7 @@ public final class Simulation {
         case .fault: self.injectFault()
         case .pairOfFaults: self.injectPair()
         case .heal: self.healNetwork()
+        case .edit: self.edit()
         }
     }
 

@@ -10,6 +10,8 @@ public struct SimulationOptions: Sendable {
     public var calm = Span.seconds(90)
     /// Faults happen.
     public var hasFaults = true
+    /// An operator edits the configuration all the time.
+    public var hasEdits = false
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.

@@ -10,6 +10,7 @@ struct SimulateArguments {
     private var minutes: UInt64 = 30
     private var nodes: Int?
     private var hasFaults = true
+    private var hasEdits = false
     private var isVerbose = false
     private var sabotage = ""
     private var isTwice = false
@@ -41,6 +42,7 @@ struct SimulateArguments {
             case "--hours": self.minutes = length(flag, minutesEach: 60)
             case "--nodes": self.nodes = Int(number(flag))
             case "--calm": self.hasFaults = false
+            case "--edits": self.hasEdits = true
             case "--verbose": self.isVerbose = true
             case "--twice": self.isTwice = true
             case "--sabotage": self.sabotage = value(flag)
@@ -55,7 +57,7 @@ struct SimulateArguments {
                 """
                 simulate: \(text)
                 usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
-                                [--twice] [--verbose] [--sabotage RULE]\n
+                                [--edits] [--twice] [--verbose] [--sabotage RULE]\n
                 """.utf8))
         exit(2)
     }
@@ -106,6 +108,7 @@ struct SimulateArguments {
     private func simulate(_ seed: UInt64) -> SimulationResult {
         var options = SimulationOptions(seed: seed, length: .seconds(self.minutes * 60))
         options.hasFaults = self.hasFaults
+        options.hasEdits = self.hasEdits
         options.nodes = self.nodes
         options.sabotage = self.sabotage
         options.isVerbose = self.isVerbose

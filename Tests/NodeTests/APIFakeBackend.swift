@@ -77,6 +77,9 @@ final class FakeBackend: APIBackend {
     func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("start \(group)", request)
     }
+    func groupDeclareAbsent(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("declare-absent \(group) \(request.statement ?? "unsigned")", request)
+    }
     func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("stop \(group)", request)
     }

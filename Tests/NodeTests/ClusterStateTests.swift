@@ -5,7 +5,7 @@ import Testing
 @testable import Node
 
 /// A cluster state fed with commands, one entry each.
-private final class Log {
+final class StateLog {
     var state = ClusterState()
 
     init(members: [String] = ["tok-1", "osk-1"], witness: Bool = true) {
@@ -34,14 +34,20 @@ private final class Log {
         switch command.authority {
         case .member, .leader: NodeID(1)
         case .node(let node): node
-        case .owner(let group, _): self.state.group(group)?.assignment?.node ?? NodeID(1)
+        case .owner(let group, let epoch):
+            self.state.holdings.first { $0.group == group && $0.epoch == epoch }?.node ?? NodeID(1)
         case .writer(let volume, _): self.state.volume(volume)?.owner ?? NodeID(1)
         }
     }
 
     func life(_ node: NodeID) -> Incarnation { self.state.node(node)?.incarnation ?? .none }
 
-    func configure(takeover: Takeover = .afterLease, holders: [String] = ["tok-1", "osk-1"]) {
+    func configure(
+        takeover: Takeover = .afterLease, holders: [String] = ["tok-1", "osk-1"], mount: String? = nil
+    ) {
+        let fs = mount.map {
+            [ResourcePolicy(name: ResourceName("fs"), agent: "filesystem", parameters: [.init("mount", $0)])]
+        }
         let replicas = holders.map { VolumePolicy.Replica(node: $0, backing: "/b", address: "h:2") }
         let policy = ClusterPolicy(
             name: "prod", volumes: [VolumePolicy(name: data, sizeBytes: 4096, replicas: replicas)],
@@ -51,13 +57,20 @@ private final class Log {
                     resources: [
                         ResourcePolicy(
                             name: ResourceName("disk"), agent: "volume", parameters: [.init("volume", "data")])
-                    ])
+                    ] + (fs ?? []))
             ])
         self.run(.configure(policy, text: "", expectedIndex: self.state.policyIndex))
     }
 
+    /// The search that is going on.
+    var search: LogIndex { self.state.group(orders)?.searchedSince ?? .zero }
+
+    @discardableResult func absent(_ node: NodeID) -> Outcome {
+        self.run(.absent(orders, node, self.life(node), since: self.search))
+    }
+
     func declareAbsent() {
-        for node in [tok, osk] { self.run(.absent(orders, node, self.life(node))) }
+        for node in [tok, osk] { self.absent(node) }
     }
 
     @discardableResult func assign(_ node: NodeID, isTakeover: Bool = false) -> Outcome {
@@ -74,6 +87,8 @@ private final class Log {
         return self.run(.lost(node, self.life(node), suspectedAt: at))
     }
 }
+
+private typealias Log = StateLog
 
 private let orders = GroupName("orders")
 private let data = VolumeName("data")
@@ -168,16 +183,18 @@ extension Outcome {
         let log = Log()
         log.configure()
         #expect(!log.assign(tok).isAccepted)
-        log.run(.absent(orders, tok, log.life(tok)))
+        log.absent(tok)
         #expect(!log.assign(tok).isAccepted)
-        log.run(.absent(orders, osk, log.life(osk)))
+        log.absent(osk)
         #expect(log.assign(tok).isAccepted)
     }
 
     @Test func `an operator can sign for members that have not reported (rule B2)`() {
         let log = Log()
         log.configure()
-        log.run(.declareAbsent(orders, statement: "osk-1 is new"))
+        log.run(.declareAbsent(orders, nodes: [osk], since: log.search, statement: "osk-1 is new"))
+        #expect(!log.assign(tok).isAccepted, "nobody signed for tok-1")
+        log.absent(tok)
         #expect(log.assign(tok).isAccepted)
     }
 
@@ -422,7 +439,9 @@ extension Outcome {
     private func reopened() -> Log {
         let log = Log(members: ["tok-1", "osk-1", "nag-1"], witness: false)
         log.configure(holders: ["tok-1", "osk-1", "nag-1"])
-        log.run(.declareAbsent(orders, statement: "a new cluster"))
+        log.run(
+            .declareAbsent(
+                orders, nodes: log.state.nodes.map(\.id), since: log.search, statement: "a new cluster"))
         log.assign(tok)
         for node in [osk, nag] { log.run(.joins(data, log.epoch, version: self.version(log), node)) }
         log.lose(tok)
@@ -543,7 +562,7 @@ extension Outcome {
     @Test func `a node alone begins its life, and says what it found`() {
         let log = Log()
         log.configure()
-        #expect(!log.run(.absent(orders, osk, log.life(osk)), from: tok).isAccepted)
+        #expect(!log.run(.absent(orders, osk, log.life(osk), since: log.search), from: tok).isAccepted)
         log.lose(tok)
         #expect(!log.run(.admit(tok, bootID: "stolen", startCounter: 9), from: osk).isAccepted)
         #expect(log.run(.admit(tok, bootID: "second", startCounter: 9), from: tok).isAccepted)
@@ -554,47 +573,12 @@ extension Outcome {
         let policy = log.state.policy
         for command: Command in [
             .configure(policy, text: "", expectedIndex: log.state.policyIndex), .want(orders, isRunning: false),
-            .move(orders, to: osk), .drain(tok, isDrained: true), .declareAbsent(orders, statement: "s"),
+            .move(orders, to: osk), .drain(tok, isDrained: true),
+            .declareAbsent(orders, nodes: [tok], since: log.search, statement: "s"),
             .acceptLoss(data, osk, statement: "s"), .addNode(Log.about("new-1")),
         ] {
             #expect(!log.run(command, from: wit).isAccepted, "\(command)")
         }
         #expect(log.run(.want(orders, isRunning: false), from: osk).isAccepted)
-    }
-}
-
-@Suite struct `A request is applied once` {
-    @Test func `a late copy does not undo a later command`() {
-        let log = Log()
-        log.configure()
-        #expect(log.run(.want(orders, isRunning: false), sequence: 500).isAccepted)
-        #expect(log.run(.want(orders, isRunning: true), sequence: 501).isAccepted)
-        #expect(!log.run(.want(orders, isRunning: false), sequence: 500).isAccepted)
-        #expect(log.state.group(orders)?.isWanted == true)
-    }
-
-    @Test func `one that was overtaken by others is applied, once`() {
-        let log = Log()
-        log.configure()
-        for number in [900, 700, 1500, 800] as [UInt64] {
-            #expect(log.run(.want(orders, isRunning: true), sequence: number).isAccepted, "\(number)")
-            #expect(!log.run(.want(orders, isRunning: true), sequence: number).isAccepted, "\(number) again")
-        }
-    }
-
-    @Test func `one that is older than all that is remembered counts as applied`() {
-        let log = Log()
-        log.configure()
-        log.run(.want(orders, isRunning: true), sequence: 5000)
-        #expect(!log.run(.want(orders, isRunning: true), sequence: 5000 - 2048).isAccepted)
-        #expect(log.run(.want(orders, isRunning: true), sequence: 5000 - 2047).isAccepted)
-    }
-
-    @Test func `is remembered in a snapshot`() throws {
-        let log = Log()
-        log.configure()
-        log.run(.want(orders, isRunning: false), sequence: 600)
-        log.state = try ClusterState(decoding: log.state.encoded)
-        #expect(!log.run(.want(orders, isRunning: false), sequence: 600).isAccepted)
     }
 }

@@ -10,7 +10,8 @@ import Testing
 
 /// Plays `Scenarios/supervisor_*.txt`: three nodes a, b and w (the witness) in virtual time, and a group that a or b runs.
 ///
-///     trio [volume] [voters=a] [unguarded] [five]    begins anew; `five`: c and d have joined, and do not vote yet
+///     trio [volume] [voters=a] [unguarded] [five] [window=8s]    begins anew; `window`: for restarts;
+///                                  `five`: c and d have joined, and do not vote yet
 ///     settle                       waits until everybody is admitted and the group runs
 ///     lead b                       hands leadership over
 ///     move b                       an operator wants the group there
@@ -24,13 +25,19 @@ import Testing
 ///     undying a unkilled|unstopped | ends a      what runs on a survives every kill, or its agents cannot stop it
 ///     confirm a                    an operator signs that nothing of the group is left on a
 ///     guarded a | finds b          the guard looks at the lease; a service of the group runs already
+///     loses b                      that service is gone
+///     probes b clean|failed|hangs|degraded     what a search there is answered
+///     sign b WORDS                 an operator signs that nothing of the group runs there
+///     configure [GROUP] [GROUP.command=X] [GROUP.address=X] [GROUP.mount=X]     the groups in force
+///     slow a | quick a             stops of a go on until they are let through
 ///     dies a                       the service of the group ends by itself there, again and again, until it is given up
 ///     ask w                        a renewal of node a reaches w: is it answered?
 ///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|voters|suspicions|lease|life|runners|starts|volume|remains|plan [NODE]
+///     show standing|running|leader|voters|suspicions|lease|life [NODE]
+///     show groups|runners|starts|searches|volume|findings|remains|plan [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -65,7 +72,8 @@ private final class TrioWorld {
             let voters = directive.options["voters"]?.split(separator: ",").map { Self.node(String($0)) }
             self.trio = try Trio(
                 voters: voters ?? Trio.ids, volume: words.contains("volume"),
-                others: words.contains("five") ? ["c", "d"] : [])
+                others: words.contains("five") ? ["c", "d"] : [],
+                restartWindow: directive.options["window"].flatMap { UInt64($0.dropLast()) }.map { .seconds($0) })
             if words.contains("unguarded") { self.trio.unguarded = Set(Trio.ids) }
         case "settle":
             guard self.trio.settle() else { return ["does not come to rest"] }
@@ -108,6 +116,17 @@ private final class TrioWorld {
             self.trio.step(self.trio.leader ?? node, .client(id: 3, .propose(command)))
             self.trio.pass(milliseconds: 100)
         case "unmute": self.trio.isLost = { _ in false }
+        case "ask", "report", "hand", "admit", "forge": return try self.send(directive, node)
+        case "show": return try self.show(words[0], Self.node(words.last))
+        default: try self.arrange(directive, node)
+        }
+        return []
+    }
+
+    /// What a node finds, and what operators want of groups.
+    private func arrange(_ directive: ScenarioFile.Directive, _ node: NodeID) throws {
+        let words = directive.arguments
+        switch directive.command {
         case "guarded": self.trio.unguarded.remove(node)
         case "dies":
             for _ in 0..<20 {
@@ -118,11 +137,50 @@ private final class TrioWorld {
                 self.trio.pass(milliseconds: 300)
             }
         case "finds": self.trio.running[node] = ["db"]
-        case "ask", "report", "hand", "admit", "forge": return try self.send(directive, node)
-        case "show": return try self.show(words[0], Self.node(words.last))
+        case "loses": self.trio.running[node] = []
+        case "probes":
+            let answers: [String: AgentOutcome] = [
+                "failed": .failed(reason: "cannot connect", recovery: .soft), "hangs": .timedOut,
+                "degraded": .degraded(reason: "it is slow"),
+            ]
+            self.trio.probes[node] = answers[words[1]]
+        case "sign":
+            let leader = self.trio.leader ?? node
+            let since = self.trio.supervisors[leader]?.state.group(Trio.orders)?.searchedSince ?? .zero
+            let words = directive.arguments.dropFirst().joined(separator: " ")
+            self.trio.step(
+                leader,
+                .client(
+                    id: 3, .propose(.declareAbsent(Trio.orders, nodes: [node], since: since, statement: words))))
+        case "configure": self.configure(directive)
+        case "slow": self.trio.slow.insert(node)
+        case "quick": self.trio.letThrough(node)
         default: throw BadDirective(text: "line \(directive.line): \(directive.command)")
         }
-        return []
+    }
+
+    /// Groups of a directory, a command and an address, as far as they are given.
+    private func configure(_ directive: ScenarioFile.Directive) {
+        let leader = self.trio.leader ?? NodeID(1)
+        guard let state = self.trio.supervisors[leader]?.state else { return }
+        let groups = directive.arguments.map { name in
+            func resource(_ what: String, _ agent: String, _ key: String) -> ResourcePolicy? {
+                directive.options["\(name).\(key)"].map {
+                    ResourcePolicy(name: ResourceName(what), agent: agent, parameters: [.init(key, $0)])
+                }
+            }
+            let given = [
+                resource("fs", "filesystem", "mount"), resource("db", "exec", "command"),
+                resource("ip", "address", "address"),
+            ].compactMap { $0 }
+            let nodes = directive.options["\(name).nodes"]?.split(separator: ",").map(String.init)
+            return GroupPolicy(
+                name: GroupName(name), nodes: nodes ?? ["a", "b"],
+                resources: given.isEmpty ? [ResourcePolicy(name: ResourceName("db"), agent: "exec")] : given)
+        }
+        let policy = ClusterPolicy(name: "prod", timing: state.policy.timing, groups: groups)
+        self.trio.step(
+            leader, .client(id: 4, .propose(.configure(policy, text: "", expectedIndex: state.policyIndex))))
     }
 
     static func kind(_ message: NodeMessage) -> String {
@@ -261,9 +319,17 @@ private final class TrioWorld {
             let record = self.trio.supervisors[self.trio.leader ?? node]?.state.group(Trio.orders)
             let lines = (record?.remains ?? []).map { "\(Self.name($0.node)) \($0.remains.reason)" }
             return lines.isEmpty ? ["nothing is left anywhere"] : lines
+        case "searches":
+            return ["\(self.trio.calls[node]?.filter { $0.action == .probe }.count ?? 0)"]
+        case "findings":
+            let findings = supervisor?.state.group(Trio.orders)?.findings ?? []
+            return findings.isEmpty ? ["none"] : findings.map { "\(Self.name($0.node)) \($0.clause)" }
         case "plan":
-            guard let state = self.trio.supervisors[self.trio.leader ?? node]?.state else { return [] }
-            return Planner.plan(policy: state.policy, observation: state.observation).actions.map(\.sentence)
+            guard let state = (supervisor ?? self.trio.supervisors[self.trio.leader ?? node])?.state else { return [] }
+            let actions = Planner.plan(policy: state.policy, observation: state.observation).actions
+            return actions.isEmpty ? ["nothing to do"] : actions.map(\.sentence)
+        case "groups":
+            return ["\(supervisor?.state.groups.map(\.name.rawValue) ?? [])"]
         case "runners":
             return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
         case "volume":

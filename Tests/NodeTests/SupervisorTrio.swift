@@ -25,6 +25,11 @@ final class Trio {
     var forgotten: [NodeID: [GroupName]] = [:]
     /// Messages for which this holds are lost.
     var isLost: (Envelope) -> Bool = { _ in false }
+    /// What a search of a node is answered, instead of what runs.
+    var probes: [NodeID: AgentOutcome] = [:]
+    /// Nodes where a stop goes on until it is let through; and what was held there.
+    var slow: Set<NodeID> = []
+    private var heldStops: [(node: NodeID, call: AgentCall)] = []
     /// What each node's volume server was told, in order.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
@@ -36,7 +41,9 @@ final class Trio {
     /// `voters` vote from the start; the others have joined as nodes and are to be promoted.
     /// With `volume` the group stands on a mirrored volume of a and b.
     /// `others` are joined too, as members 4 and up.
-    init(voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = []) throws {
+    init(
+        voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = [], restartWindow: Span? = nil
+    ) throws {
         self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
             Entry(
@@ -45,7 +52,8 @@ final class Trio {
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
             JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
         }
-        let policy = Self.policy(volume: volume)
+        var policy = Self.policy(volume: volume)
+        if let restartWindow { policy.groups[0].restartWindow = restartWindow }
         let commands: [Command] =
             [
                 .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
@@ -144,18 +152,15 @@ final class Trio {
         case .facts(let facts): self.facts[id] = facts
         case .call(let call):
             self.calls[id, default: []].append(call)
-            var outcome = AgentOutcome.success
-            let name = call.resource.name.rawValue
-            switch call.action {
-            case .start: self.running[id, default: []].insert(name)
-            case .stop: self.running[id]?.remove(name)
-            case .monitor, .probe:
-                if self.running[id]?.contains(name) != true { outcome = .notRunning }
+            if call.action == .stop, self.slow.contains(id) {
+                self.heldStops.append((id, call))
+            } else {
+                self.answer(call, of: id, into: &effects)
             }
-            self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick, into: &effects)
         case .killGroup(let group):
+            self.heldStops.removeAll { $0.node == id && $0.call.group == group }
             let left = self.undying[id]
-            if left == nil { self.running[id] = [] }
+            if left == nil { self.running[id] = self.running[id]?.filter { !Self.belongs($0, to: group) } }
             self.supervisors[id]?.step(.groupRemains(group, left), at: self.tick, into: &effects)
             self.supervisors[id]?.step(.groupKilled(group, isDead: left == nil), at: self.tick, into: &effects)
         case .forgetStarted(let group):
@@ -172,6 +177,44 @@ final class Trio {
             self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
         case .note(let text): self.notes.append("\(id): \(text)")
         default: return
+        }
+    }
+
+    private func answer(_ call: AgentCall, of id: NodeID, into effects: inout [SupervisorEffect]) {
+        var outcome = AgentOutcome.success
+        let name = Self.name(call.group, call.resource.name)
+        switch call.action {
+        case .start: self.running[id, default: []].insert(name)
+        case .stop: self.running[id]?.remove(name)
+        case .monitor, .probe:
+            if self.running[id]?.contains(name) != true { outcome = .notRunning }
+            if call.action == .probe, let answer = self.probes[id] { outcome = answer }
+        }
+        self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick, into: &effects)
+    }
+
+    /// A resource of `orders` goes by its own name.
+    private static func name(_ group: GroupName, _ resource: ResourceName) -> String {
+        group == Self.orders ? resource.rawValue : "\(group)/\(resource)"
+    }
+
+    private static func belongs(_ name: String, to group: GroupName) -> Bool {
+        group == Self.orders ? !name.contains("/") : name.hasPrefix("\(group)/")
+    }
+
+    /// Lets the stops of a node through.
+    func letThrough(_ id: NodeID) {
+        self.slow.remove(id)
+        let calls = self.heldStops.filter { $0.node == id }
+        self.heldStops.removeAll { $0.node == id }
+        for entry in calls {
+            var effects: [SupervisorEffect] = []
+            self.answer(entry.call, of: id, into: &effects)
+            var place = 0
+            while place < effects.count {
+                self.perform(effects[place], of: id, into: &effects)
+                place += 1
+            }
         }
     }
 

@@ -11,6 +11,9 @@ import Testing
 ///           [target=B] [moves=N] [maximum=N] [unreported=A,B] [unlisted]
 ///     ban GROUP NODE words…        it failed there
 ///     lacks GROUP NODE words…      no usable copy of the data there
+///     found GROUP NODE words…      what a search there met
+///     occupied GROUP NODE words…   another group holds a directory there
+///     awaits GROUP words…          another group holds what it wants
 ///     parked GROUP words…
 ///     plan
 @Suite struct `The planner` {
@@ -40,6 +43,9 @@ private struct PlannerWorld {
         case "group": try self.addGroup(directive)
         case "ban": try self.change(words) { $0.bans.append(.init(node: words[1], reason: $1)) }
         case "lacks": try self.change(words) { $0.withoutData.append(.init(node: words[1], reason: $1)) }
+        case "found": try self.change(words) { $0.findings.append(.init(node: words[1], reason: $1)) }
+        case "occupied": try self.change(words) { $0.occupied.append(.init(node: words[1], reason: $1)) }
+        case "awaits": try self.change([words[0], ""] + words.dropFirst()) { $0.awaits = $1 }
         case "parked": try self.change([words[0], ""] + words.dropFirst()) { $0.parked = $1 }
         case "plan":
             let plan = Planner.plan(

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The rules of docs/protocols.md.
-let safetyRules: [String] = [("L", 16), ("E", 3), ("B", 4), ("V", 8), ("N", 2)]
+let safetyRules: [String] = [("L", 16), ("E", 3), ("B", 5), ("V", 8), ("N", 2)]
     .flatMap { (letter: String, count: Int) -> [String] in (1...count).map { "\(letter)\($0)" } }
 
 @Suite struct DocumentTests {

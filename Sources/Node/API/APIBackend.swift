@@ -15,6 +15,9 @@ public protocol APIBackend: Sendable {
     func groupMove(_ group: String, _ request: MutationRequest) async throws -> MutationResult
     /// Lets a stopped, parked or failed group run again.
     func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Takes an operator's word that nothing of a group that never ran runs where that is not proven, and lets it run. A dry
+    /// run names the nodes, and what they met; else `request.statement` is required. (Rule B2)
+    func groupDeclareAbsent(_ group: String, _ request: MutationRequest) async throws -> MutationResult
     /// Stops a group until `groupStart`.
     func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult
     /// Signs, with `request.statement`, that nothing of a group is left on the node `request.to`, which said that it cannot

@@ -111,6 +111,10 @@ extension APIClient: APIBackend {
     public func groupStart(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/groups/\(group)/start", request)
     }
+    /// `POST /v1/groups/GROUP/declare-absent`.
+    public func groupDeclareAbsent(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/groups/\(group)/declare-absent", request)
+    }
     /// `POST /v1/groups/GROUP/stop`.
     public func groupStop(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/groups/\(group)/stop", request)

@@ -109,6 +109,8 @@ public struct APIRoutes: Sendable {
         switch (kind, verb) {
         case ("groups", "move"): result = try await self.backend.groupMove(name, self.mutation(request))
         case ("groups", "start"): result = try await self.backend.groupStart(name, self.mutation(request))
+        case ("groups", "declare-absent"):
+            result = try await self.backend.groupDeclareAbsent(name, self.mutation(request))
         case ("groups", "stop"): result = try await self.backend.groupStop(name, self.mutation(request))
         case ("groups", "confirm-stopped"):
             result = try await self.backend.groupConfirmStopped(name, self.mutation(request))

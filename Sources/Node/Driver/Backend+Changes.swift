@@ -126,7 +126,7 @@ extension Backend {
     // MARK: Shared
 
     /// The state, if the caller's idea of the configuration is the one in force.
-    private func checked(_ request: MutationRequest) async throws -> ClusterState {
+    func checked(_ request: MutationRequest) async throws -> ClusterState {
         let state = try await self.view().supervisor.state
         if let expected = request.expectedIndex, LogIndex(expected) != state.policyIndex {
             throw self.conflict(LogIndex(expected), state)
@@ -134,7 +134,7 @@ extension Backend {
         return state
     }
 
-    private func group(_ name: String, _ state: ClusterState) throws -> ClusterState.GroupRecord {
+    func group(_ name: String, _ state: ClusterState) throws -> ClusterState.GroupRecord {
         guard let record = state.group(GroupName(name)) else { throw self.unknownGroup(name, state) }
         return record
     }

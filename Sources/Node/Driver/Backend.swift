@@ -105,7 +105,10 @@ struct Backend: APIBackend {
                 unborn.append(group.name)
             }
         }
-        for group in unborn { _ = apply(.declareAbsent(group, statement: "forecast")) }
+        for group in unborn {
+            let since = fork.group(group)?.searchedSince ?? .zero
+            _ = apply(.declareAbsent(group, nodes: fork.nodes.map(\.id), since: since, statement: "forecast"))
+        }
         return self.restarts(policy, state) + self.actions(policy, fork.observation, unborn: unborn)
     }
 

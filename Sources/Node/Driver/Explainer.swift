@@ -29,7 +29,9 @@ struct Explainer {
         }
         if let action = self.status.planned(record.name) { reasons.append("the planner would \(action.sentence)") }
         for ban in record.bans {
-            reasons.append("\(state.name(of: ban.node)): \(ban.failure.resource) \(ban.failure.reason)")
+            reasons.append(
+                "\(state.name(of: ban.node)): \(ban.failure.resource) \(ban.failure.reason)\(self.end(of: ban, record))"
+            )
         }
         for (node, left) in self.remains(name) { reasons.append("\(node) \(left)") }
         for volume in volumes {
@@ -65,6 +67,11 @@ struct Explainer {
         guard let policy = self.status.state.policy.group(group.name) else { return [] }
         let eligibility = Eligibility(group, policy, self.status.observation)
         return policy.nodes.map { name in
+            if group.unreported.contains(name) {
+                let found = group.findings.first { $0.node == name }?.reason
+                return .init(
+                    node: name, eligible: false, reason: found ?? "has not reported that nothing of it runs there (B2)")
+            }
             if let place = eligibility.candidates.firstIndex(of: name) {
                 return .init(
                     node: name, eligible: true,
@@ -74,6 +81,16 @@ struct Explainer {
                 node: name, eligible: false,
                 reason: eligibility.excluded.first { $0.node == name }?.reason ?? "may not run it")
         }
+    }
+
+    /// Until when a failure bans its node.
+    private func end(of ban: ClusterState.GroupRecord.Ban, _ record: ClusterState.GroupRecord) -> String {
+        guard let window = self.status.state.policy.group(record.name)?.restartWindow,
+            let age = self.status.age(since: ban.since)
+        else { return "" }
+        let left = window.milliseconds - min(window.milliseconds, age)
+        return
+            "; it may run there again in \(Amounts.age(Double(left) / 1000)), or after `holdfast group start \(record.name)`"
     }
 
     private func next(_ group: GroupReport) -> String? {

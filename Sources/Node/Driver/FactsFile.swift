@@ -12,8 +12,9 @@ enum FactsFile {
             var generation: UInt32
             var index: UInt64
             var isUp: Bool
+            var resources: UInt64
         }
-        var version = 1
+        var version = 2
         var bootID: String
         var incarnation: UInt64
         var groups: [Group]
@@ -24,7 +25,9 @@ enum FactsFile {
         let form = Form(
             bootID: facts.bootID, incarnation: facts.incarnation.rawValue,
             groups: facts.groups.map {
-                .init(name: $0.name.rawValue, generation: $0.epoch.generation, index: $0.epoch.index, isUp: $0.isUp)
+                .init(
+                    name: $0.name.rawValue, generation: $0.epoch.generation, index: $0.epoch.index, isUp: $0.isUp,
+                    resources: $0.resources)
             })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
@@ -40,13 +43,14 @@ enum FactsFile {
     /// What the file says; nil when there is none, or none that can be trusted.
     static func read(_ path: String) -> Facts? {
         guard let data = FileManager.default.contents(atPath: path),
-            let form = try? JSONDecoder().decode(Form.self, from: data), form.version == 1
+            let form = try? JSONDecoder().decode(Form.self, from: data), form.version == 2
         else { return nil }
         return Facts(
             bootID: form.bootID, incarnation: Incarnation(form.incarnation),
             groups: form.groups.map {
                 .init(
-                    name: GroupName($0.name), epoch: Epoch(generation: $0.generation, index: $0.index), isUp: $0.isUp)
+                    name: GroupName($0.name), epoch: Epoch(generation: $0.generation, index: $0.index), isUp: $0.isUp,
+                    resources: $0.resources)
             })
     }
 }

@@ -51,6 +51,9 @@ extension StatusBuilder {
             let isMoving = record.isWanted && self.state.policy.group(record.name) != nil
             return (isMoving ? .moving : .stopping, releasing)
         }
+        if let awaits = self.observation.group(record.name)?.awaits, !record.awaited.isEmpty {
+            return (.starting, "a part of it waits: \(awaits)")
+        }
         let worry = told?.resources.first { !$0.reason.isEmpty }.map { "\($0.name): \($0.reason)" } ?? ""
         switch told?.phase {
         case "killing", "suspended": return (.waiting, "\(owner) holds no lease, so nothing may run there (L12)")

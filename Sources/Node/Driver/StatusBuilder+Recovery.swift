@@ -55,6 +55,7 @@ extension StatusBuilder {
     /// How long this group is away when its owner dies, and what that is made of.
     func recoverySentence(_ name: GroupName) -> String? {
         guard let recovery = self.recoveries.first(where: { $0.group == name }) else { return nil }
+        if let objection = self.successionObjection(name) { return objection }
         let wait = Amounts.age(self.seconds(recovery.wait))
         let why =
             recovery.isImmediate
@@ -68,6 +69,19 @@ extension StatusBuilder {
         }
         return "if its owner dies it usually runs again in about \(Amounts.age(self.seconds(usual))): \(why), "
             + "then \(Amounts.age(self.seconds(start))) as its last start took; \(limit)"
+    }
+
+    /// Why nobody could take the group over now: what bans, drains or lacks data promises nothing.
+    private func successionObjection(_ name: GroupName) -> String? {
+        guard let policy = self.state.policy.group(name), let observed = self.observation.group(name),
+            let owner = observed.owner
+        else { return nil }
+        let eligibility = Eligibility(observed, policy, self.observation)
+        guard eligibility.candidates.allSatisfy({ $0 == owner }) else { return nil }
+        let others = eligibility.excluded.filter { $0.node != owner }.map { "\($0.node) \($0.reason)" }
+        return others.isEmpty
+            ? "if its owner dies it waits for it: no other node is in its list"
+            : "if its owner dies it waits: \(others.joined(separator: "; "))"
     }
 
     // MARK: Watchdog

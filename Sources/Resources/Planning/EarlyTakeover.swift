@@ -8,6 +8,7 @@ enum EarlyTakeover {
         _ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation, owner: String
     ) -> Plan.Action? {
         guard policy.takeover == .immediate, observation.node(owner)?.standing == .suspected else { return nil }
+        guard group.awaits == nil else { return nil }
         let eligibility = Eligibility(group, policy, observation)
         guard let best = eligibility.candidates.first(where: { $0 != owner }) else { return nil }
         if group.recentMoves >= policy.maximumMoves { return nil }

@@ -59,6 +59,7 @@ public struct Eligibility {
         }
         if node.isDrained { return .other("is drained") }
         if let lack = group.withoutData.first(where: { $0.node == name }) { return .other(lack.reason) }
+        if let place = group.occupied.first(where: { $0.node == name }) { return .other(place.reason) }
         if let ban = group.bans.first(where: { $0.node == name }) { return .failedThere(ban.reason) }
         return nil
     }

@@ -5,11 +5,11 @@ enum Placement {
     static func decide(
         _ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation
     ) -> Plan.Action {
+        // Rule B5, and B5.2: the search for something foreign begins after that.
+        if let awaits = group.awaits { return .init(.wait(group.name), reason: awaits) }
         // Rule B2.
         if group.epochIndex == 0, !group.unreported.isEmpty {
-            return .init(
-                .wait(group.name),
-                reason: "\(group.unreported.joined(separator: ", ")) must first report that nothing of it runs there")
+            return .init(.wait(group.name), reason: Search.reason(group, observation))
         }
         // Rules L11.5, L12.3.
         if let left = group.remains {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 
 /// `holdfast group …`.
 struct GroupCommand: AsyncParsableCommand {
@@ -81,19 +82,50 @@ struct GroupCommand: AsyncParsableCommand {
         @OptionGroup var options: MutationOptions
         @OptionGroup var waiting: WaitOptions
         @Argument(help: "The group.") var group: String
+        @Flag(
+            help: "Sign that nothing of a group that never ran runs where that is not proven; shows first what is not.")
+        var declareAbsent = false
+        @Option(help: "What you sign with --declare-absent, in your words; with --yes nothing is asked.")
+        var statement: String?
 
         func run() async throws {
             let client = self.connection.client
             let name = try Names.resolve(
                 self.group, among: try await client.status().groups.map(\.name), kind: "group")
-            let result = try await client.groupStart(
-                name, MutationRequest(expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            let result =
+                self.declareAbsent
+                ? try await self.sign(name, client)
+                : try await client.groupStart(
+                    name, MutationRequest(expectedIndex: self.options.index, dryRun: self.options.dryRun))
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
             try await Waiting(
                 client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
                 afterIndex: result.index
             ).until("the start of \(name)") { Waiting.group(name, .running, owner: nil, in: $0) }
+        }
+
+        /// Shows what is not proven, and takes the operator's word: typed, or with `--yes` and `--statement`.
+        private func sign(_ name: String, _ client: APIClient) async throws -> MutationResult {
+            let shown = try await client.groupDeclareAbsent(
+                name, MutationRequest(expectedIndex: self.options.index, dryRun: true))
+            if self.options.dryRun { return shown }
+            var signed = self.statement
+            if !self.options.yes || signed == nil {
+                let remedy = "look there, then give --yes and --statement \"WHAT YOU SAW\""
+                guard self.console.isInteractive else {
+                    throw APIFailure(.refused, "\(shown.sentence); nobody has signed", remedy: remedy)
+                }
+                let wanted = "nothing of \(name) runs there"
+                self.console.writeError(
+                    "\(shown.sentence).\nIf it does, it will run twice. Look there; then type `\(wanted)`: ")
+                guard self.console.readAnswer()?.trimmingCharacters(in: .whitespaces) == wanted else {
+                    throw APIFailure(.error, "nothing was changed", remedy: "type the sentence as it stands there")
+                }
+                signed = signed ?? wanted
+            }
+            return try await client.groupDeclareAbsent(
+                name, MutationRequest(statement: signed, expectedIndex: self.options.index))
         }
     }
 

@@ -1,0 +1,142 @@
+import Basis
+import Resources
+
+/// A member's search for a group that was never started anywhere. (Rule B2)
+struct AbsentProbe: Equatable, Sendable {
+    /// One resource that is looked for.
+    struct Question: Equatable, Sendable {
+        var call: UInt64
+        var resource: ResourcePolicy
+    }
+    var group: GroupName
+    /// The entry that the search is about.
+    var since: LogIndex
+    var incarnation: Incarnation
+    /// What is not answered yet.
+    var waiting: [Question] = []
+    /// What this round met that was no clean "not running".
+    var finding: ClusterState.Finding?
+    /// When a round that met something is followed by the next.
+    var againAt = Tick.zero
+    /// When the others were last told of what was met.
+    var toldAt: Tick?
+}
+
+/// The search for groups that were never started: only a clean "not running" of every resource counts as absent. (Rule B2)
+extension Supervisor {
+    /// What was met is looked for again after this.
+    private static let searchPause = Span.seconds(3)
+    /// A finding whose words alone change is told no more often than this.
+    private static let wordsPause = Span.seconds(60)
+
+    mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let me = self.me, !me.about.isWitness else { return }
+        self.endOldSearches(me, into: &effects)
+        for record in self.state.groups
+        where record.epoch == .none && !record.absentOn.contains(me.id) && !self.isRemaining(record.name) {
+            guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else {
+                continue
+            }
+            let place: Int
+            if let known = self.absentProbes.firstIndex(where: { $0.group == record.name }) {
+                place = known
+                guard self.absentProbes[known].waiting.isEmpty else { continue }
+                guard let finding = self.absentProbes[known].finding else {
+                    self.request(
+                        .absent(record.name, me.id, me.incarnation, since: record.searchedSince), at: now,
+                        into: &effects)
+                    continue
+                }
+                self.tell(finding, of: record, known, at: now, into: &effects)
+                guard now >= self.absentProbes[known].againAt else { continue }
+            } else {
+                // Rule B5.2: what is looked for may be another group's until that has stopped.
+                guard self.state.holder(against: record, policy) == nil else { continue }
+                place = self.absentProbes.count
+                self.absentProbes.append(
+                    AbsentProbe(group: record.name, since: record.searchedSince, incarnation: me.incarnation))
+            }
+            self.search(policy, place, into: &effects)
+        }
+    }
+
+    /// Searches of an earlier configuration or life, and of groups that are gone or were born.
+    private mutating func endOldSearches(_ me: ClusterState.NodeRecord, into effects: inout [SupervisorEffect]) {
+        for place in self.absentProbes.indices.reversed() {
+            let probe = self.absentProbes[place]
+            if let record = self.state.group(probe.group), record.epoch == .none, probe.since == record.searchedSince,
+                probe.incarnation == me.incarnation
+            {
+                continue
+            }
+            for question in probe.waiting { effects.append(.cancel(question.call)) }
+            self.absentProbes.remove(at: place)
+        }
+    }
+
+    private mutating func search(_ policy: GroupPolicy, _ place: Int, into effects: inout [SupervisorEffect]) {
+        self.absentProbes[place].finding = nil
+        for resource in policy.resources {
+            let call = AgentCall(
+                id: self.nextCall, group: policy.name, epoch: .none, resource: resource, action: .probe,
+                timeout: resource.monitorTimeout)
+            self.nextCall += 1
+            self.absentProbes[place].waiting.append(.init(call: call.id, resource: resource))
+            effects.append(.call(call))
+        }
+    }
+
+    /// Takes the answer of a search; false when the call was none of it.
+    mutating func searched(
+        _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        for place in self.absentProbes.indices {
+            guard let order = self.absentProbes[place].waiting.firstIndex(where: { $0.call == id }) else { continue }
+            let resource = self.absentProbes[place].waiting.remove(at: order).resource
+            if let met = self.finding(resource, outcome) {
+                // What runs says more than what cannot be found out.
+                let before = self.absentProbes[place].finding
+                if before.map({ !$0.isRunning && met.isRunning }) ?? true { self.absentProbes[place].finding = met }
+            }
+            if self.absentProbes[place].waiting.isEmpty, let finding = self.absentProbes[place].finding {
+                self.absentProbes[place].againAt = now + Self.searchPause
+                if let record = self.state.group(self.absentProbes[place].group), record.epoch == .none {
+                    self.tell(finding, of: record, place, at: now, into: &effects)
+                }
+            }
+            return true
+        }
+        return false
+    }
+
+    /// Rule B2: a search that failed or did not answer has not found that nothing runs.
+    private func finding(_ resource: ResourcePolicy, _ outcome: AgentOutcome) -> ClusterState.Finding? {
+        func met(_ isRunning: Bool, _ reason: String) -> ClusterState.Finding {
+            ClusterState.Finding(
+                node: self.identity.node, resource: resource.name, isRunning: isRunning, reason: reason)
+        }
+        switch outcome {
+        case .notRunning: return nil
+        case .success: return met(true, "")
+        case .degraded(let reason): return met(true, reason)
+        case .failed(let reason, _): return met(false, reason)
+        case .timedOut: return met(false, "no answer within \(resource.monitorTimeout)")
+        }
+    }
+
+    /// Tells the log what was met, if it does not know: `status` and `explain` say it on every node.
+    private mutating func tell(
+        _ finding: ClusterState.Finding, of record: ClusterState.GroupRecord, _ place: Int, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        if let known = record.findings.first(where: { $0.node == finding.node }) {
+            if known == finding { return }
+            let isSame = known.resource == finding.resource && known.isRunning == finding.isRunning
+            if isSame, let told = self.absentProbes[place].toldAt, now.since(told) < Self.wordsPause { return }
+        }
+        self.absentProbes[place].toldAt = now
+        self.request(
+            .found(record.name, finding, self.absentProbes[place].incarnation, since: record.searchedSince), at: now,
+            into: &effects)
+    }
+}
