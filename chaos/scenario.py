@@ -28,11 +28,12 @@ FAULTS = {
     "undrain": (1, 1, ()), "change": (0, 0, ("count",)),
     "disk-full": (1, 1, ()), "disk-freed": (1, 1, ()), "disk-fails": (1, 1, ()), "disk-repaired": (1, 1, ()),
     "disk-hangs": (1, 1, ()), "disk-answers": (1, 1, ()),
+    "copy-log": (1, 1, ()), "lose-log": (1, 1, ()), "restore-log": (1, 1, ()),
 }
 EXPECTATIONS = {
     # name: the options it knows
     "single-owner": ("guard",), "nothing-lost": (), "recovered": ("within", "fault", "by"), "undisturbed": (),
-    "moved": (), "stayed": (),
+    "moved": (), "stayed": (), "whole": ("within",),
 }
 POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false"), "main-thread": ("lives", "ends"), "lease": ()}
 # word at the head of a line: (least words, most words, the options it knows; None for any)

@@ -1,5 +1,6 @@
 """A cluster on which scenarios are played: performs their faults, then settles and checks."""
 import os
+import shutil
 import signal
 import time
 
@@ -136,6 +137,8 @@ class Stage:
             return instant
         if name.startswith("disk-"):
             return self.act_on_disk(name, node)
+        if name.endswith("-log"):
+            return self.act_on_log(name, node)
         return self.act_on_processes(name, node, words[1:])
 
     def act_on_disk(self, name, node):
@@ -147,6 +150,22 @@ class Stage:
         else:
             {"disk-fails": disk.fail, "disk-repaired": disk.repair, "disk-hangs": disk.hang,
              "disk-answers": disk.answer}[name]()
+        return instant
+
+    def act_on_log(self, name, node):
+        """Copies the log directory of a node, loses it, or brings the copy back; the daemon does not see it coming."""
+        log, copy = os.path.join(node.state, "log"), os.path.join(node.state, "log.copy")
+        instant = clock()
+        node.signal("daemon", signal.SIGSTOP)
+        if name == "copy-log":
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(log, copy)
+            node.signal("daemon", signal.SIGCONT)
+            return instant
+        shutil.rmtree(log)
+        if name == "restore-log":
+            shutil.copytree(copy, log)
+        node.signal("daemon", signal.SIGKILL)
         return instant
 
     def act_on_processes(self, name, node, words):
@@ -264,6 +283,12 @@ class Stage:
                 stalls = checkers.read_stalls(self.reference)
                 node = checkers.check_never_stopped(runs, began, ended, stalls)
                 said.append(f"never stopped on {node}")
+            elif name == "whole":
+                within = float(options.get("within", "20s").removesuffix("s"))
+                self.cluster.wait_status(
+                    None, lambda status: status["survivesFailures"] >= 1 and self.cluster.all_up(status), within,
+                    "every node is up and votes: any one may fail")
+                said.append("whole again")
             elif name in ("moved", "stayed"):
                 owner = self.cluster.owner()
                 if (owner != owner_before) != (name == "moved"):

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 /// Births, lives and deaths of nodes. (Rules L4 to L8, L14, E2, E3, B1)
@@ -16,8 +17,8 @@ extension ClusterState {
             return .accepted
         case .addNode(let node):
             return self.join(node, at: index)
-        case .admit(let node, let bootID, let startCounter):
-            return self.admit(node, bootID: bootID, startCounter: startCounter, at: index)
+        case .admit(let node, let bootID, let mark):
+            return self.admit(node, bootID: bootID, mark: mark, at: index)
         case .suspect(let node, let incarnation):
             return self.update(node, incarnation, "suspect") { state, record in
                 guard record.standing == .trusted else { return "it is not trusted" }
@@ -70,57 +71,67 @@ extension ClusterState {
         let id = NodeID(self.nodesEver)
         self.nodes.append(
             NodeRecord(
-                id: id, about: node, standing: .never, incarnation: .none, bootID: "", startCounter: 0,
-                isDrained: false, since: self.clusterMilliseconds))
+                id: id, about: node, standing: .never, incarnation: .none, bootID: "", mark: .none,
+                directoryAdmittedAt: .zero, isDrained: false, since: self.clusterMilliseconds))
     }
 
     private mutating func admit(
-        _ node: NodeID, bootID: String, startCounter: UInt64, at index: LogIndex
+        _ node: NodeID, bootID: String, mark: StartMark, at index: LogIndex
     ) -> Outcome {
         guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
             return .refused(reason: "there is no node \(node)")
         }
         var record = self.nodes[place]
         let isOver = record.standing == .never || record.standing == .lost
-        if record.bootID == bootID, !isOver, startCounter >= record.startCounter {
+        let isOther = record.standing != .never && mark.directory != record.mark.directory
+        // Rule E2.7: what is known of a log is never lowered, by a late request or by a copy that was brought back.
+        if record.standing != .never, !isOther, mark != record.mark, !record.mark.isBefore(mark) {
+            return .refused(
+                reason:
+                    "\(record.about.name) shows \(mark) of its log, but \(record.mark) is known: its log was rolled "
+                    + "back, or the request came late")
+        }
+        if record.bootID == bootID, !isOver, !isOther {
             // The same life: only its daemon was restarted.
-            self.nodes[place].startCounter = startCounter
+            self.nodes[place].mark = mark
             return .accepted
         }
         // Rule E3: another boot id is evidence that the old life ended, not proof: a hypervisor may have left the first
         // machine paused with its lease. It ends as any other does, and the new one waits for that.
-        if !isOver, bootID != record.bootID {
+        if !isOver, bootID != record.bootID, !isOther {
+            if record.mark.isBefore(mark) {
+                // Rule E2.5: only the start of the log is let in: without it no voter could report, and nobody be lost,
+                // after all machines have restarted.
+                self.nodes[place].mark = mark
+                return .accepted
+            }
             return .refused(
                 reason:
                     "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
                     + "once that has certainly ended")
         }
-        // Rule E2. A counter below the known one is an older disk, or a request that came late; neither proves
-        // that the life that is known has ended. Once it is lost, it has.
-        let isRolledBack =
-            record.standing != .never
-            && (startCounter < record.startCounter
-                || (startCounter == record.startCounter && bootID != record.bootID))
-        if isRolledBack, !isOver {
+        // Rule E2.6: another log directory does not prove that the life that is known has ended. Once it is lost, it has.
+        if isOther, !isOver {
             return .refused(
-                reason: "\(record.about.name) shows start \(startCounter) of its disk, but start "
-                    + "\(record.startCounter) is known: it may come back once its present life is lost")
+                reason: "\(record.about.name) has another log (\(mark.directory)) than the one that is known "
+                    + "(\(record.mark.directory)): it may come back once its present life is lost")
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
         record.standing = .trusted
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
-        record.startCounter = startCounter
+        if record.mark.directory != mark.directory { record.directoryAdmittedAt = index }
+        record.mark = mark
         record.longestLease = self.policy.timing.leaseDuration
         record.longestGrace = self.policy.timing.leaseGrace
         record.since = self.clusterMilliseconds
         self.nodes[place] = record
         self.note(
-            isRolledBack
-                ? "\(record.about.name) is back with an older disk and starts a new life (E2)"
+            isOther
+                ? "\(record.about.name) is back with a new log and starts a new life (E2)"
                 : "\(record.about.name) is up",
-            rule: isRolledBack ? "E2" : "L8", at: index, node: node)
+            rule: isOther ? "E2" : "L8", at: index, node: node)
         return .accepted
     }
 

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 /// Everything the cluster agrees on: what applying the log produces, the same on every node.
@@ -72,8 +73,10 @@ public struct ClusterState: Equatable, Sendable {
         public var incarnation: Incarnation
         /// The boot id of that life.
         public var bootID: String
-        /// The highest start counter of its log. (Rule E2)
-        public var startCounter: UInt64
+        /// The latest start of its log that was admitted. (Rule E2)
+        public var mark: StartMark
+        /// The entry that let its log directory in. (Rule E2.6)
+        public var directoryAdmittedAt: LogIndex
         /// The longest D that was in force since this life began: no renewal of it can carry more. (Rule L5.1)
         public var longestLease = Span.zero
         /// The longest G that was in force since this life began. (Rule L5.1)

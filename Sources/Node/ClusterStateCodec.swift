@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 extension ClusterState {
@@ -72,7 +73,8 @@ extension ClusterState.NodeRecord {
         writer.uint64(self.suspicionTerm.rawValue)
         writer.uint64(self.incarnation.rawValue)
         writer.string(self.bootID)
-        writer.uint64(self.startCounter)
+        self.mark.encode(into: &writer)
+        writer.uint64(self.directoryAdmittedAt.rawValue)
         writer.span(self.longestLease)
         writer.span(self.longestGrace)
         writer.bool(self.isDrained)
@@ -93,7 +95,8 @@ extension ClusterState.NodeRecord {
         return Self(
             id: id, about: about, standing: standing, suspicionTerm: Term(try reader.uint64()),
             incarnation: Incarnation(try reader.uint64()),
-            bootID: try reader.string(), startCounter: try reader.uint64(), longestLease: try reader.span(),
+            bootID: try reader.string(), mark: try StartMark.decode(from: &reader),
+            directoryAdmittedAt: LogIndex(try reader.uint64()), longestLease: try reader.span(),
             longestGrace: try reader.span(), isDrained: try reader.bool(), since: try reader.uint64())
     }
 }

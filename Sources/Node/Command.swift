@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 /// What is replicated: each case is one kind of log entry. Applied by `ClusterState.apply`, which may refuse it.
@@ -8,7 +9,7 @@ public indirect enum Command: Equatable, Sendable {
     /// A node that presented a valid token; it gets the next id.
     case addNode(JoiningNode)
     /// A node starts a life: first join, return after a reboot (rule E3), or restart of its daemon.
-    case admit(NodeID, bootID: String, startCounter: UInt64)
+    case admit(NodeID, bootID: String, mark: StartMark)
     /// Voters that have this entry answer the node's renewals no more. (Rule L4)
     case suspect(NodeID, Incarnation)
     /// Lifts an open suspicion. (Rule L4)

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 extension LogCommand {
@@ -59,11 +60,11 @@ extension Command {
         case .addNode(let node):
             writer.uint8(2)
             node.encode(into: &writer)
-        case .admit(let node, let bootID, let startCounter):
+        case .admit(let node, let bootID, let mark):
             writer.uint8(3)
             writer.node(node)
             writer.string(bootID)
-            writer.uint64(startCounter)
+            mark.encode(into: &writer)
         case .suspect(let node, let incarnation):
             writer.uint8(Self.suspectType)
             writer.node(node)
@@ -217,7 +218,7 @@ extension Command {
                 node: try JoiningNode.decode(from: &reader))
         case 2: return .addNode(try JoiningNode.decode(from: &reader))
         case 3:
-            return .admit(try reader.node(), bootID: try reader.string(), startCounter: try reader.uint64())
+            return .admit(try reader.node(), bootID: try reader.string(), mark: try StartMark.decode(from: &reader))
         case Self.suspectType: return .suspect(try reader.node(), Incarnation(try reader.uint64()))
         case 5:
             let (node, incarnation, at) = try reader.suspicion()

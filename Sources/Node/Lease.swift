@@ -188,14 +188,20 @@ public struct LeaseVoter: Equatable, Sendable {
         self.heard.append((node, now))
     }
 
-    /// Notes a renewal, and says whether it may be answered. The caller then echoes it.
-    public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
+    /// Notes that a node is heard; false when it is another life of it. (Rule E2.5: a voter that does not answer yet hears)
+    @discardableResult public mutating func hear(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
         guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID else { return false }
         if let place = self.heard.firstIndex(where: { $0.node == renewal.node }) {
             self.heard[place].at = now
         } else {
             self.heard.append((renewal.node, now))
         }
+        return true
+    }
+
+    /// Notes a renewal, and says whether it may be answered. The caller then echoes it.
+    public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
+        guard self.hear(renewal, view: view, at: now) else { return false }
         // Rule L8: only the admitted incarnation, under a membership not older than this voter's.
         guard !view.isLost, renewal.membershipIndex >= view.membershipIndex else { return false }
         // Rule L4: a suspicion in the durable log is the promise not to answer.

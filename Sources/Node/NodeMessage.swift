@@ -23,6 +23,10 @@ public enum NodeMessage: Equatable, Sendable {
     case readAnswer(id: UInt64, index: LogIndex)
     /// Asks the leader to hand leadership over.
     case transferRequest(to: NodeID?)
+    /// Do you remember the start of your log that I noted last? (Rule E2.1)
+    indirect case challenge(NotedMark, nonce: UInt64)
+    /// The answer to a challenge: whether this log remembers it, and the entry that let this log's directory in, if one did.
+    case echo(nonce: UInt64, remembers: Bool, admittedAt: LogIndex?)
     /// How a node stands, for `status`; nothing is decided from it.
     indirect case summary(NodeSummary)
 }
@@ -34,7 +38,7 @@ extension NodeMessage {
         switch self {
         case .raft(let message): if case .timeoutNow = message.body { false } else { true }
         case .voterReport, .renewed: true
-        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .summary: false
+        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary: false
         }
     }
 }
@@ -151,17 +155,17 @@ public struct Envelope: Equatable, Sendable {
     public var to: NodeID
     /// It went, or goes, through a third node; never through two. (Rule L16)
     public var isRelayed: Bool
-    /// The sender's start counter. (Rule E2)
-    public var startCounter: UInt64
+    /// The start of the sender's log. (Rule E2)
+    public var mark: StartMark
     /// The message.
     public var message: NodeMessage
 
     /// All fields.
-    public init(from: NodeID, to: NodeID, isRelayed: Bool, startCounter: UInt64, message: NodeMessage) {
+    public init(from: NodeID, to: NodeID, isRelayed: Bool, mark: StartMark, message: NodeMessage) {
         self.from = from
         self.to = to
         self.isRelayed = isRelayed
-        self.startCounter = startCounter
+        self.mark = mark
         self.message = message
     }
 }

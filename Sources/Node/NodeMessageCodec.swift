@@ -9,7 +9,7 @@ extension Envelope {
         writer.node(self.from)
         writer.node(self.to)
         writer.bool(self.isRelayed)
-        writer.uint64(self.startCounter)
+        self.mark.encode(into: &writer)
         self.message.encode(into: &writer)
         return writer.bytes
     }
@@ -20,7 +20,7 @@ extension Envelope {
         self.from = try reader.node()
         self.to = try reader.node()
         self.isRelayed = try reader.bool()
-        self.startCounter = try reader.uint64()
+        self.mark = try StartMark.decode(from: &reader)
         self.message = try NodeMessage.decode(from: &reader)
         try reader.finish()
     }
@@ -61,6 +61,17 @@ extension NodeMessage {
         case .summary(let summary):
             writer.uint8(10)
             summary.encode(into: &writer)
+        case .challenge(let noted, let nonce):
+            writer.uint8(20)
+            writer.node(noted.node)
+            noted.mark.encode(into: &writer)
+            writer.uint64(noted.admittedAt.rawValue)
+            writer.uint64(nonce)
+        case .echo(let nonce, let remembers, let admittedAt):
+            writer.uint8(21)
+            writer.uint64(nonce)
+            writer.bool(remembers)
+            writer.optional(admittedAt) { $0.uint64($1.rawValue) }
         }
     }
 
@@ -84,6 +95,15 @@ extension NodeMessage {
         case 9:
             return .transferRequest(to: try reader.optional { (reader) throws(CodecError) in try reader.node() })
         case 10: return .summary(try NodeSummary.decode(from: &reader))
+        case 20:
+            return .challenge(
+                NotedMark(
+                    node: try reader.node(), mark: try StartMark.decode(from: &reader),
+                    admittedAt: LogIndex(try reader.uint64())), nonce: try reader.uint64())
+        case 21:
+            return .echo(
+                nonce: try reader.uint64(), remembers: try reader.bool(),
+                admittedAt: try reader.optional { (reader) throws(CodecError) in LogIndex(try reader.uint64()) })
         default: throw .invalid(field: "message type", offset: reader.offset)
         }
     }

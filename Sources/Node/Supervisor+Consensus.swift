@@ -94,7 +94,9 @@ extension Supervisor {
     ) {
         if outcome == .accepted {
             switch entry.command {
-            case .admit(let node, _, _): self.voter.admitted(node, at: now)
+            case .admit(let node, let bootID, _):
+                // Not when only a new start of its log was let in.
+                if self.state.node(node)?.bootID == bootID { self.voter.admitted(node, at: now) }
             case .confirmStopped(let group, let node, _): self.confirmedStopped(group, on: node, into: &effects)
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _), .opens(let volume, _, _, _):
                 self.inSyncChanged(volume, into: &effects)
@@ -149,24 +151,13 @@ extension Supervisor {
         self.isUnsettled = true
     }
 
-    /// Rule E2: a voter whose disk was rolled back has forgotten what it promised. Neither its votes nor its answers to
-    /// renewals count until it rejoined as a learner, which the leader sees to once its known life is lost.
-    private mutating func isRolledBack(_ sender: NodeID, _ startCounter: UInt64, at now: Tick) -> Bool {
-        guard let place = self.state.place(of: sender), startCounter < self.state.nodes[place].startCounter,
-            self.consensus.outline.membership.isVoter(sender)
-        else { return false }
-        self.rolledBack.removeAll { $0.node == sender }
-        self.rolledBack.append((sender, now))
-        return true
-    }
-
     /// What an earlier life of a node's daemon said about the groups and copies there; the present one says it anew, if it
     /// is still so. (Rule L11.2)
-    private func isLate(_ command: Command, from sender: NodeID, _ startCounter: UInt64) -> Bool {
+    private func isLate(_ command: Command, from sender: NodeID, _ mark: StartMark) -> Bool {
         switch command {
         case .absent, .found, .started, .stopped, .dropped, .leaves, .joins, .opens:
             guard let place = self.state.place(of: sender) else { return false }
-            return startCounter < self.state.nodes[place].startCounter
+            return mark.isBefore(self.state.nodes[place].mark)
         default: return false
         }
     }
@@ -180,7 +171,7 @@ extension Supervisor {
     }
 
     mutating func receive(
-        _ message: NodeMessage, from sender: NodeID, _ startCounter: UInt64, via: NodeID, at now: Tick,
+        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
         if via == sender {
@@ -193,16 +184,9 @@ extension Supervisor {
                 ))
             return
         }
-        if case .raft = message, self.isDistrusted(sender, startCounter) { return }
-        self.presentStart = startCounter
-        if self.isRolledBack(sender, startCounter, at: now) {
-            switch message {
-            case .raft, .renewed, .voterReport:
-                self.isUnsettled = true
-                return
-            default: break
-            }
-        }
+        guard self.counts(message, from: sender, mark, via: via, at: now, into: &effects) else { return }
+        if case .raft = message, self.isDistrusted(sender, mark) { return }
+        self.presentMark = mark
         switch message {
         case .ping(let hears, let reaches):
             if via == sender { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
@@ -220,7 +204,7 @@ extension Supervisor {
             self.nextPlanAt = now
             self.isUnsettled = true
         case .forward(let command):
-            guard !self.isLate(command.command, from: sender, startCounter) else { return }
+            guard !self.isLate(command.command, from: sender, mark) else { return }
             self.proposeForwarded(command, from: sender, at: now, into: &effects)
             self.isUnsettled = true
         case .readRequest(let id):
@@ -235,6 +219,11 @@ extension Supervisor {
                 self.isUnsettled = true
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
+        case .challenge(let noted, let nonce):
+            self.challenged(noted, nonce: nonce, by: sender, at: now, into: &effects)
+        case .echo(let nonce, let remembers, let admittedAt):
+            self.echoed(
+                nonce, remembers: remembers, admittedAt: admittedAt, by: sender, mark, at: now, into: &effects)
         case .summary(let summary):
             if let place = self.summaries.firstIndex(where: { $0.node == sender }) {
                 self.summaries[place] = (sender, now, summary)

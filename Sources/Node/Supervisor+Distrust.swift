@@ -8,7 +8,7 @@ extension Supervisor {
         /// The peer.
         public var node: NodeID
         /// The start of its log that it concerns: when it starts anew it is listened to again.
-        public var startCounter: UInt64
+        public var mark: StartMark
         /// What it said.
         public var violation: Violation
         /// When.
@@ -23,7 +23,7 @@ extension Supervisor {
             self.distrusted.removeAll { $0.node == accusation.node }
             self.distrusted.append(
                 Distrust(
-                    node: accusation.node, startCounter: self.presentStart, violation: accusation.violation, at: now))
+                    node: accusation.node, mark: self.presentMark, violation: accusation.violation, at: now))
             self.distrusted.sort { $0.node < $1.node }
             effects.append(
                 .note(
@@ -34,9 +34,9 @@ extension Supervisor {
 
     /// Whether consensus messages of this start of a peer are dropped.
     @inline(__always)  // A call would copy the whole supervisor.
-    mutating func isDistrusted(_ sender: NodeID, _ startCounter: UInt64) -> Bool {
+    mutating func isDistrusted(_ sender: NodeID, _ mark: StartMark) -> Bool {
         if self.distrusted.isEmpty { return false }
-        self.distrusted.removeAll { $0.node == sender && $0.startCounter != startCounter }
+        self.distrusted.removeAll { $0.node == sender && $0.mark != mark }
         return self.distrusted.contains { $0.node == sender }
     }
 

@@ -45,7 +45,7 @@ extension Supervisor {
     // MARK: Silence
 
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.isSomebodySilent || self.isSomebodySuspected else { return }
+        guard self.isSomebodySilent || self.isSomebodySuspected || self.isSomebodyForgetful else { return }
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
         // Rule L5: a voter reports before it has applied the last membership entry, and a new one was never asked. So
@@ -69,7 +69,8 @@ extension Supervisor {
                 let isSilent = membership.hasMajority { voter in
                     line(of: voter).map { min($0.line.silence, settled) > timing.detection } ?? false
                 }
-                if isSilent {
+                // Rule E2.6: who has forgotten what it promised is taken out although it is heard.
+                if isSilent || self.isForgetful(record.id, at: now) {
                     self.request(.suspect(record.id, record.incarnation), at: now, into: &effects)
                 }
             case .suspected(let at):
@@ -90,7 +91,7 @@ extension Supervisor {
                     guard let (line, since) = line(of: voter) else { return false }
                     return line.silence + since < timing.detection
                 }
-                if isHeard {
+                if isHeard, !self.isForgetful(record.id, at: now) {
                     self.request(.trust(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
                 } else if isOver {
                     self.request(.lost(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
@@ -102,6 +103,7 @@ extension Supervisor {
     /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
+        if self.hasEvidence(against: record.id) { return true }
         return self.reports.contains { report in report.lines.contains { $0.node == record.id } }
     }
 
@@ -112,7 +114,7 @@ extension Supervisor {
     private mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
         let membership = self.consensus.outline.membership
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
-        if self.demoteRolledBack(membership, at: now, into: &effects) { return }
+        if self.demoteForgetful(membership, at: now, into: &effects) { return }
         if self.isVoting(membership) { return }
         let known = self.state.nodes.map(\.id)
         // One that joined again before it was ever up has another id now.
@@ -120,7 +122,10 @@ extension Supervisor {
         for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
         let match = self.consensus.matchIndexes
         func isReady(_ node: NodeID) -> Bool {
-            guard let record = self.state.node(node), record.standing == .trusted else { return false }
+            // Rule E2.6: it follows with the very log that was admitted.
+            guard let record = self.state.node(node), record.standing == .trusted,
+                node == self.identity.node || self.seenMark(of: node)?.directory == record.mark.directory
+            else { return false }
             guard let index = match.first(where: { $0.0 == node })?.1 else { return false }
             return index.rawValue + 50 >= self.consensus.outline.last.index.rawValue
         }
@@ -155,22 +160,21 @@ extension Supervisor {
         return true
     }
 
-    /// Rule E2: a voter whose disk was rolled back, and whose known life is lost, becomes a learner: as one it gets the
-    /// log anew, is admitted, and is given its vote back like any other.
-    private mutating func demoteRolledBack(
+    /// Rule E2.6: a voter that has forgotten, and whose known life is lost, becomes a learner: as one it gets the log anew,
+    /// is admitted under its new directory, and is given its vote back like any other.
+    private mutating func demoteForgetful(
         _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        guard !self.rolledBack.isEmpty else { return false }
-        self.rolledBack.removeAll { now.since($0.at) > .seconds(1) }
-        let found = self.rolledBack.map(\.node).sorted().first { node in
-            membership.voters.contains(node) && self.state.node(node)?.standing == .lost
+        guard self.isSomebodyForgetful else { return false }
+        let found = membership.voters.first { node in
+            self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
         }
         guard let found else { return false }
         let voters = membership.voters.filter { $0 != found }
         let witnesses = membership.witnesses.filter { $0 != found }
         guard witnesses.count < voters.count else { return false }
         effects.append(
-            .note("\(self.state.name(of: found)) came back with an older disk: it learns the log anew (E2)"))
+            .note("\(self.state.name(of: found)) has lost its log: it learns the log anew, without a vote (E2.6)"))
         self.consensusStep(
             .changeMembership(
                 Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
@@ -254,8 +258,8 @@ extension Supervisor {
             effects.append(.note("refused: a command from \(self.state.name(of: node)): \(objection)"))
             return
         }
-        if case .admit(let subject, let bootID, _) = command.command,
-            self.mayStillLive(subject, otherThan: bootID, at: now, into: &effects)
+        if case .admit(let subject, let bootID, let mark) = command.command,
+            self.mayStillLive(subject, otherThan: bootID, mark, at: now, into: &effects)
         {
             return
         }
@@ -278,7 +282,8 @@ extension Supervisor {
 
     /// Rule E3: whether another life of the node is not over yet. Whoever asks for a new one then asks again.
     private func mayStillLive(
-        _ node: NodeID, otherThan bootID: String, at now: Tick, into effects: inout [SupervisorEffect]
+        _ node: NodeID, otherThan bootID: String, _ mark: StartMark, at now: Tick,
+        into effects: inout [SupervisorEffect]
     ) -> Bool {
         guard let record = self.state.node(node), record.bootID != bootID, record.standing != .never,
             record.standing != .lost
@@ -286,6 +291,8 @@ extension Supervisor {
         let isHeard =
             self.voter.lastHeard(node) != nil
             && self.voter.silence(of: node, at: now) < self.state.policy.timing.renewalInterval * 2
+        // The later start of the same log is let in without a new life. (Rule E2.5)
+        if !isHeard, record.mark.isBefore(mark) { return false }
         effects.append(
             .note(
                 isHeard

@@ -28,7 +28,7 @@ extension Supervisor {
                 .send(
                     Envelope(
                         from: self.identity.node, to: peer, isRelayed: false,
-                        startCounter: self.identity.startCounter, message: message),
+                        mark: self.identity.memory.present, message: message),
                     to: peer))
         }
     }
@@ -141,6 +141,11 @@ extension Supervisor {
         }
         self.refreshTail()
         guard let view = self.view(of: renewal.node) else { return }
+        // Rule E2.5: who asks may not know this start yet, and this voter may have forgotten a suspicion.
+        guard self.isMarkAdmitted else {
+            self.voter.hear(renewal, view: view, at: now)
+            return
+        }
         guard self.voter.receive(renewal, view: view, at: now) else { return }
         if renewal.node == self.identity.node {
             self.renewed(renewal, by: self.identity.node, at: now, into: &effects)
@@ -167,10 +172,11 @@ extension Supervisor {
             // it went down. (Rule E3)
             let isMyLife = record.id == self.identity.node && record.bootID == self.identity.bootID
             guard !isMyLife, record.standing != .never, record.standing != .lost else { continue }
-            // Rule L5.2: not before the suspicion is durable here.
+            // Rule L5.2: not before the suspicion is durable here. Rule E2.5: nor before the log has admitted this start
+            // of its own.
             let suspicion = self.suspicion(ofNodeAt: place).flatMap { mark in
                 mark.index <= self.consensus.durableIndex ? mark : nil
-            }
+            }.flatMap { self.isMarkAdmitted ? $0 : nil }
             guard silence > detection || suspicion != nil else { continue }
             // Rule L5.1: a suspicion in this log has every configuration before it that a renewal can rest on.
             let answer = self.voter.answerAge(
@@ -225,18 +231,11 @@ extension Supervisor {
             return
         }
         self.nextAdmitAt = now + .milliseconds(250)
-        // Rule E2: a disk that was rolled back must pass what the log knows of it, but only as a learner: as a voter it
-        // would hide that it forgot what it promised.
-        if me.standing != .never, me.bootID != self.identity.bootID,
-            me.startCounter >= self.identity.startCounter
-        {
-            if !self.consensus.outline.membership.isVoter(self.identity.node) {
-                effects.append(.raiseStartCounter(to: me.startCounter + 1))
-            }
-            return
-        }
+        // Rule E2.6: another log directory is let in only when the known life is over, and while it has no vote.
+        let isOther = me.mark != .none && me.mark.directory != self.identity.memory.directory
+        if isOther, me.standing != .lost || self.consensus.outline.membership.isVoter(self.identity.node) { return }
         self.request(
-            .admit(self.identity.node, bootID: self.identity.bootID, startCounter: self.identity.startCounter),
+            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.identity.memory.present),
             at: now, into: &effects)
     }
 

@@ -15,15 +15,15 @@ public struct Supervisor: Sendable {
         public var node: NodeID
         /// This boot of the machine.
         public var bootID: String
-        /// How often the log was opened. (Rule E2)
-        public var startCounter: UInt64
+        /// Which log it has, and the starts of it. (Rule E2)
+        public var memory: LogMemory
         /// Random, for this life of the daemon. (Rule L2)
         public var nonce: UInt64
         /// All fields.
-        public init(node: NodeID, bootID: String, startCounter: UInt64, nonce: UInt64) {
+        public init(node: NodeID, bootID: String, memory: LogMemory, nonce: UInt64) {
             self.node = node
             self.bootID = bootID
-            self.startCounter = startCounter
+            self.memory = memory
             self.nonce = nonce
         }
     }
@@ -101,8 +101,18 @@ public struct Supervisor: Sendable {
     /// The guard's last look.
     public internal(set) var guardSeenAt = Tick.zero
 
-    /// The start counter of the message that is being taken.
-    var presentStart: UInt64 = 0
+    /// The mark of the message that is being taken.
+    var presentMark = StartMark.none
+    /// What this node knows of the logs of those that talk to it. (Rule E2.1)
+    var acquaintances: [Acquaintance] = []
+    var nextChallenge: UInt64 = 0
+    /// Which of consensus' marks are counted.
+    var countedVersion: UInt64 = 0
+    var notedAppliedIndex: LogIndex?
+    /// This node's log is not the one that others hold promises of; it counts nowhere before it is let in. (Rule E2.2)
+    public internal(set) var isStranger = false
+    /// This log was rolled back: it is kept aside, and this life of the daemon takes part in nothing more. (Rule E2.2)
+    public internal(set) var hasForgotten = false
     var appliedMembership: Membership
     var appliedMembershipIndex: LogIndex
     var appliedTerm = Term.zero
@@ -120,8 +130,6 @@ public struct Supervisor: Sendable {
     var readID: UInt64 = 0
     var readIndex: LogIndex?
     var nextReadAt = Tick.zero
-    /// Voters that showed an older disk than the log knows, and when. (Rule E2)
-    var rolledBack: [(node: NodeID, at: Tick)] = []
     var nextAdmitAt = Tick.zero
     var nextReportAt = Tick.zero
     var reportedVersion: (log: UInt64, applied: LogIndex, durable: LogIndex) = (.max, .zero, .zero)
@@ -165,6 +173,8 @@ public struct Supervisor: Sendable {
     var myIncarnation = Incarnation.none
     /// This very life of the daemon is the admitted one.
     public private(set) var isAdmitted = false
+    /// The log has let in this very start of this node's log, whatever became of its life. (Rule E2.5)
+    private(set) var isMarkAdmitted = false
     var nextMembershipAt = Tick.zero
     var nextReplanAt = Tick.zero
     var plannedAt = LogIndex.zero
@@ -202,6 +212,10 @@ public struct Supervisor: Sendable {
         self.reachability = Reachability(node: identity.node)
         // A read's number must not repeat one of an earlier life of the daemon.
         self.readID = identity.nonce & 0x3F_FFFF_FFFF
+        self.nextChallenge = identity.nonce
+        self.acquaintances = self.consensus.notedMarks.filter { $0.node != identity.node }.map {
+            Acquaintance(node: $0.node, counted: $0.mark)
+        }
         self.derive()
         if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
         self.deadline = now
@@ -211,6 +225,7 @@ public struct Supervisor: Sendable {
     public mutating func step(
         _ input: SupervisorInput, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        if self.hasForgotten { return }
         switch input {
         case .receive(let envelopes, let via):
             var envelopes = envelopes
@@ -218,6 +233,7 @@ public struct Supervisor: Sendable {
             return
         case .persisted(let sequence):
             self.consensusStep(.persisted(sequence: sequence), at: now, into: &effects)
+            self.marksPersisted(at: now, into: &effects)
             self.settleIfNeeded(at: now, into: &effects)
             return
         case .tick:
@@ -226,9 +242,6 @@ public struct Supervisor: Sendable {
                 self.settleIfNeeded(at: now, into: &effects)
                 return
             }
-        case .startCounterRaised(let counter):
-            self.identity.startCounter = max(self.identity.startCounter, counter)
-            self.derive()
         case .diskFailed:
             effects.append(.note("the log's disk failed: this node gives up leadership and its lease"))
             self.consensusStep(.diskFailed, at: now, into: &effects)
@@ -258,15 +271,17 @@ public struct Supervisor: Sendable {
     public mutating func receive(
         _ envelopes: inout [Envelope], via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        if self.hasForgotten { return }
         for place in envelopes.indices {
             guard envelopes[place].to == self.identity.node else {
                 self.relay(envelopes[place], via: via, at: now, into: &effects)
                 continue
             }
-            let (sender, startCounter) = (envelopes[place].from, envelopes[place].startCounter)
+            let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
-            self.receive(message, from: sender, startCounter, via: via, at: now, into: &effects)
+            self.receive(message, from: sender, mark, via: via, at: now, into: &effects)
+            if self.hasForgotten { return }
         }
         self.settleIfNeeded(at: now, into: &effects)
     }
@@ -282,9 +297,12 @@ public struct Supervisor: Sendable {
 
     /// Everything that depends on time or on the applied state. Each part is idle when nothing is due.
     private mutating func settle(at now: Tick, into effects: inout [SupervisorEffect]) {
+        if self.hasForgotten { return }
         // What a part below changes in the log, the parts above see after the next message.
         self.isUnsettled = false
         self.settlePeers(into: &effects)
+        self.settleMarks(at: now, into: &effects)
+        if self.hasForgotten { return }
         self.settleLeases(at: now, into: &effects)
         self.settleLinks(at: now, into: &effects)
         self.settleRemains(at: now, into: &effects)
@@ -334,12 +352,13 @@ public struct Supervisor: Sendable {
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {
         self.isAdmitted = false
+        self.isMarkAdmitted = self.me?.mark == self.identity.memory.present
         guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
             self.myIncarnation = .none
             return
         }
         self.myIncarnation = me.incarnation
-        self.isAdmitted = me.startCounter == self.identity.startCounter
+        self.isAdmitted = self.isMarkAdmitted
     }
 
     /// This node's record, once it has joined.
@@ -361,7 +380,7 @@ public struct Supervisor: Sendable {
             .send(
                 Envelope(
                     from: self.identity.node, to: node, isRelayed: hop != node,
-                    startCounter: self.identity.startCounter, message: message),
+                    mark: self.identity.memory.present, message: message),
                 to: hop))
     }
 }

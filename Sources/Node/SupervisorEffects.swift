@@ -11,8 +11,6 @@ public enum SupervisorInput: Equatable, Sendable {
     case receive([Envelope], via: NodeID)
     /// Everything up to this request is durable.
     case persisted(sequence: UInt64)
-    /// The log's start counter is this now.
-    case startCounterRaised(to: UInt64)
     /// The disk failed for good: hand over what can be handed over.
     case diskFailed
     /// An agent call ended.
@@ -66,8 +64,9 @@ public enum ClientReply: Equatable, Sendable {
 public enum SupervisorEffect: Equatable, Sendable {
     /// Make durable, then step `persisted`.
     indirect case persist(PersistRequest)
-    /// Make the log's start counter this, durably, then step `startCounterRaised`. (Rule E2)
-    case raiseStartCounter(to: UInt64)
+    /// The log was rolled back: keep its directory aside under another name, end this daemon, and start one with a new
+    /// directory. Nothing more is done for this one. (Rule E2.2)
+    case forget(reason: String)
     /// Send towards the envelope's receiver, through this next hop.
     case send(Envelope, to: NodeID)
     /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)

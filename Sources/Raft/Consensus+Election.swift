@@ -118,7 +118,7 @@ extension Consensus {
         }
     }
 
-    /// Grants on an up-to-date log and no live leader, and changes nothing here. (Thesis §9.6; pitfalls E4 to E6)
+    /// Grants on an up-to-date log and no live leader, and changes nothing here. (Rule C5; thesis §9.6; pitfalls E4 to E6)
     mutating func preVoteRequested(_ requested: Term, last: LogMark, by sender: NodeID, into effects: inout Effects) {
         let granted = requested > self.term && last >= self.log.last && !self.hearsLeader
         self.send(.preVoteResponse(requested: requested, granted: granted), to: sender, into: &effects)
@@ -131,7 +131,7 @@ extension Consensus {
         self.note(granted, by: sender, in: campaign, into: &effects)
     }
 
-    /// Votes once per term, for a log at least as up-to-date as its own. (Raft §5.2, §5.4.1)
+    /// Votes once per term, for a log at least as up-to-date as its own. (Rule C1; Raft §5.2, §5.4.1)
     mutating func voteRequested(last: LogMark, transfer: Bool, by sender: NodeID, into effects: inout Effects) {
         let free = self.votedFor == nil && self.leader == nil && (transfer || !self.hearsLeader)
         guard self.votedFor == sender || free, last >= self.log.last else {

@@ -1,7 +1,7 @@
 import Basis
 
 extension Consensus {
-    /// Finds the index a read must wait for, by a heartbeat round that a majority of voters answers. (Thesis §6.4)
+    /// Finds the index a read must wait for, by a heartbeat round that a majority of voters answers. (Rule C6; thesis §6.4)
     mutating func readIndex(_ id: UInt64, into effects: inout Effects) {
         if case .leader = self.state {
             self.readAsked(id, by: self.id, into: &effects)

@@ -161,7 +161,7 @@ extension Consensus {
         return position
     }
 
-    /// Leader: commits what a majority holds, if it is of this term. (Raft §5.4.2; pitfalls E1, L11)
+    /// Leader: commits what a majority holds, if it is of this term. (Rule C2; Raft §5.4.2; pitfalls E1, L11)
     mutating func advanceCommit(into effects: inout Effects) -> Bool {
         guard case .leader = self.state else { return false }
         let durable = self.durability.last
@@ -256,7 +256,7 @@ extension Consensus {
         self.state = .follower(follower)
     }
 
-    /// Follower: entries of the leader of this term. (Raft §5.3, Figure 2)
+    /// Follower: entries of the leader of this term. (Rule C3; Raft §5.3, Figure 2)
     mutating func appendRequested(
         previous: LogMark, entries: [Entry], commit: LogIndex, by sender: NodeID, into effects: inout Effects
     ) {

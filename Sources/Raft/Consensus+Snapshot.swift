@@ -57,7 +57,7 @@ extension Consensus {
         self.sendChunk(to: position, into: &effects)
     }
 
-    /// Follower: a part of the leader's snapshot.
+    /// Follower: a part of the leader's snapshot. (Rule C4)
     mutating func chunkReceived(
         _ chunk: Message.SnapshotChunk, from sender: NodeID, into effects: inout Effects
     ) {

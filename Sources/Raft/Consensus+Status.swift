@@ -170,9 +170,17 @@ extension Consensus {
 
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.
     mutating func finish(into effects: inout Effects) {
-        if !self.diskHasFailed, self.durability.isBehind(self.log.last.index, term: self.term, vote: self.votedFor) {
-            let hardState = HardState(term: self.term, votedFor: self.votedFor, commit: self.commitIndex)
-            if let request = self.durability.request(log: self.log, hardState: hardState) { effects.add(request) }
+        if !self.diskHasFailed,
+            self.durability.isBehind(
+                self.log.last.index, term: self.term, vote: self.votedFor, noted: self.notedVersion)
+        {
+            let hardState = HardState(
+                term: self.term, votedFor: self.votedFor, commit: self.commitIndex, noted: self.noted)
+            if let request = self.durability.request(
+                log: self.log, hardState: hardState, notedVersion: self.notedVersion)
+            {
+                effects.add(request)
+            }
         }
         if !effects.messagesAfterPersist.isEmpty, effects.persist == nil, !self.durability.isPending {
             effects.messagesNow += effects.messagesAfterPersist

@@ -37,6 +37,10 @@ public struct Consensus: Sendable {
         case readIndex(id: UInt64)
         /// The state machine made this snapshot; the log before it may go. Its membership is filled in here.
         case compact(Snapshot)
+        /// Write down which start of a node's log its promises come from; they count once this is durable. (Rule E2.1)
+        case note(NotedMark)
+        /// The log of this node, which has no vote, was opened anew or is another one.
+        case startedAnew(NodeID)
         /// The disk of this node failed: hand over, and take no part from here on.
         case diskFailed
     }
@@ -49,6 +53,10 @@ public struct Consensus: Sendable {
     /// The latest term seen.
     public internal(set) var term: Term
     var votedFor: NodeID?
+    /// Sorted by node. (Rule E2.1)
+    var noted: [NotedMark]
+    /// Grows with each change of `noted`.
+    public internal(set) var notedVersion: UInt64 = 0
     var log: Log
     var snapshot: Snapshot?
     /// The highest index known to be committed.
@@ -84,6 +92,7 @@ public struct Consensus: Sendable {
         for entry in restored.entries where entry.mark.index > self.log.base.index { self.log.append(entry) }
         self.term = max(restored.hardState.term, self.log.last.term)
         self.votedFor = restored.hardState.term == self.term ? restored.hardState.votedFor : nil
+        self.noted = restored.hardState.noted
         // A crash can tear the entries off a hard state that was being written with them. Nothing of that write was
         // acknowledged, and the commit index is a hint that the leader repeats: the lower value is safe. (Pitfall L5)
         self.commitIndex = max(min(restored.hardState.commit, self.log.last.index), self.log.base.index)
@@ -117,6 +126,8 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target): self.transferLeadership(to: target, into: &effects)
         case .readIndex(let id): self.readIndex(id, into: &effects)
         case .compact(let snapshot): self.compact(snapshot, into: &effects)
+        case .note(let mark): self.note(mark)
+        case .startedAnew(let node): self.startedAnew(node)
         case .diskFailed: self.failDisk(into: &effects)
         }
         self.finish(into: &effects)
@@ -198,7 +209,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .diskFailed: break
+        case .tick, .receive, .persisted, .compact, .note, .startedAnew, .diskFailed: break
         }
     }
 }

@@ -16,6 +16,8 @@ struct Durability: Sendable {
     private(set) var requested: LogIndex
     /// The hard state as of the latest request.
     private(set) var hardState: HardState
+    /// Which marks it holds. (Rule E2.1)
+    private(set) var notedVersion: UInt64 = 0
     /// The latest sequence handed out.
     private(set) var issued: UInt64 = 0
     /// The latest sequence confirmed.
@@ -24,7 +26,7 @@ struct Durability: Sendable {
     var snapshot: Snapshot?
     private var pending: [Pending] = []
     private var head = 0
-    /// The latest request that holds a change of term or vote.
+    /// The latest request that holds a change of term, vote or marks.
     private var promise: UInt64 = 0
 
     init(last: LogIndex, hardState: HardState) {
@@ -35,7 +37,7 @@ struct Durability: Sendable {
 
     /// Something was handed out that is not confirmed.
     var isPending: Bool { self.issued > self.confirmed }
-    /// A term or a vote was handed out that is not confirmed.
+    /// A term, a vote or a mark was handed out that is not confirmed.
     var isPromisePending: Bool { self.promise > self.confirmed }
 
     /// The log was cut from `index` on.
@@ -56,14 +58,17 @@ struct Durability: Sendable {
     }
 
     /// Whether anything needs to be made durable. A newer commit index alone does not: it only travels along.
-    func isBehind(_ last: LogIndex, term: Term, vote: NodeID?) -> Bool {
+    func isBehind(_ last: LogIndex, term: Term, vote: NodeID?, noted: UInt64) -> Bool {
         if case .some = self.snapshot { return true }
         return last > self.requested || term != self.hardState.term || vote != self.hardState.votedFor
+            || noted != self.notedVersion
     }
 
     /// The next request, or nil when nothing needs to be made durable.
-    mutating func request(log: Log, hardState: HardState) -> PersistRequest? {
-        let promises = hardState.term != self.hardState.term || hardState.votedFor != self.hardState.votedFor
+    mutating func request(log: Log, hardState: HardState, notedVersion: UInt64) -> PersistRequest? {
+        let promises =
+            hardState.term != self.hardState.term || hardState.votedFor != self.hardState.votedFor
+            || notedVersion != self.notedVersion
         let last = log.last.index
         guard last > self.requested || promises || self.snapshot != nil else { return nil }
         self.issued += 1
@@ -74,6 +79,7 @@ struct Durability: Sendable {
         self.pending.append(Pending(sequence: self.issued, last: last, snapshot: self.snapshot))
         if promises { self.promise = self.issued }
         self.hardState = hardState
+        self.notedVersion = notedVersion
         self.requested = last
         self.snapshot = nil
         return request

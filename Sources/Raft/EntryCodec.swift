@@ -85,19 +85,21 @@ extension Membership {
 }
 
 extension HardState {
-    /// Appends term, vote (zero for none) and commit.
+    /// Appends term, vote (zero for none), commit and the marks noted.
     public func encode(into writer: inout ByteWriter) {
         writer.uint64(self.term.rawValue)
         writer.uint32(self.votedFor?.rawValue ?? 0)
         writer.uint64(self.commit.rawValue)
+        writer.list(self.noted) { $1.encode(into: &$0) }
     }
 
-    /// Takes term, vote and commit.
+    /// Takes what `encode` appended.
     public static func decode(from reader: inout ByteReader) throws(CodecError) -> HardState {
         let term = Term(try reader.uint64())
         let vote = try reader.uint32()
         return HardState(
-            term: term, votedFor: vote == 0 ? nil : NodeID(vote), commit: LogIndex(try reader.uint64()))
+            term: term, votedFor: vote == 0 ? nil : NodeID(vote), commit: LogIndex(try reader.uint64()),
+            noted: try reader.list { (reader) throws(CodecError) in try NotedMark.decode(from: &reader) })
     }
 }
 

@@ -1,6 +1,6 @@
 import Basis
 
-/// Majorities over one or two sets of voters. Knows nothing of logs or terms. (Raft §5.4, §6)
+/// Majorities over one or two sets of voters. Knows nothing of logs or terms. (Rule C7; Raft §5.4, §6)
 enum Quorum {
     /// The highest index that a majority of `voters` holds; the highest of all when there are no voters.
     static func committed(_ voters: [NodeID], match: (NodeID) -> LogIndex) -> LogIndex {

@@ -92,11 +92,16 @@ public struct HardState: Equatable, Sendable {
     public var votedFor: NodeID?
     /// A lower bound of the commit index; saves re-learning it, safety does not need it.
     public var commit: LogIndex
+    /// The start of each other node's log that was noted last, sorted by node. (Rule E2.1)
+    public var noted: [NotedMark]
     /// All fields.
-    public init(term: Term = .zero, votedFor: NodeID? = nil, commit: LogIndex = .zero) {
+    public init(
+        term: Term = .zero, votedFor: NodeID? = nil, commit: LogIndex = .zero, noted: [NotedMark] = []
+    ) {
         self.term = term
         self.votedFor = votedFor
         self.commit = commit
+        self.noted = noted
     }
 }
 

@@ -48,6 +48,9 @@ struct Checkers {
             || daemon.supervisor.state.appliedIndex.rawValue != self.seen[place].appliedUpTo
             || daemon.supervisor.runnersVersion != self.seen[place].runnersVersion
         {
+            if let distrust = daemon.supervisor.distrusted.first {
+                simulation.fail("Raft: \(node.name) does not believe \(distrust.node): \(distrust.violation)")
+            }
             self.checkLeader(place, daemon, in: simulation)
             self.checkApplied(place, daemon, in: simulation)
             self.noteEpoch(place, daemon)

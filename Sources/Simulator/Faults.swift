@@ -25,7 +25,7 @@ extension Simulation {
         case 10: self.pauseDaemon(victim)
         case 11: if let volume = victim.volumes.first, victim.isOn { self.stopServer(volume, on: victim) }
         case 12: self.killService(victim)
-        case 13: self.rollBackDisk()
+        case 13: self.harmLog()
         default: self.operate(victim)
         }
     }
@@ -119,34 +119,6 @@ extension Simulation {
         self.queue.add(.powerOn(node.id), at: self.now + self.random.span(.milliseconds(500), .seconds(25)).nanoseconds)
     }
 
-    /// Rule E2: a machine comes back with an older state of its disk. One failure at a time, and only where no volume
-    /// is: a mirror cannot know that its copy is older than it says.
-    private func rollBackDisk() {
-        let choice = self.nodes.filter { $0.volumes.isEmpty }
-        guard !choice.isEmpty, !self.network.isBroken,
-            self.nodes.allSatisfy({
-                $0.isOn && $0.daemon?.supervisor.isAdmitted == true
-                    && self.now >= max($0.pausedUntil, $0.daemonPausedUntil)
-            })
-        else { return }
-        let node = choice[Int(self.random.below(UInt64(choice.count)))]
-        guard let known = node.log?.startCounter else { return }
-        if let older = node.olderDisk {
-            // A copy of the last life but one shows a lower counter when it is opened; a younger one shows nothing.
-            guard older.startCounter + 1 < known else { return }
-            self.count("disks rolled back")
-            self.note("\(node.name) gets an older disk")
-            self.powerOff(node)
-            node.disk = older.disk.fork()
-            node.disk.crash(random: &self.random)
-            self.queue.add(
-                .powerOn(node.id), at: self.now + self.random.span(.milliseconds(500), .seconds(3)).nanoseconds)
-            self.quietUntil = self.now + 25_000_000_000
-        } else {
-            node.olderDisk = (node.disk.fork(), known)
-        }
-    }
-
     private func crashSeveral() {
         for node in self.nodes where self.random.chance(perMille: 600) { self.crash(node) }
     }
@@ -201,7 +173,7 @@ extension Simulation {
         }
     }
 
-    private func operate(_ command: Command) {
+    func operate(_ command: Command) {
         self.note("an operator asks: \(command)")
         for node in self.nodes where node.isOn && node.daemon?.supervisor.consensus.isLeader == true {
             self.step(node, .client(id: 1, .propose(command)))

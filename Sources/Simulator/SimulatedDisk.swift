@@ -96,6 +96,25 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     /// Ends all injected faults.
     public func heal() { self.faults = [] }
 
+    /// Changes one byte of some file of a directory, durably, behind everyone's back.
+    public func damageLog(_ directory: String, _ random: inout SeededRandom) {
+        let files = self.names.keys.filter { Self.directory(of: $0) == directory && !$0.hasSuffix("/lock") }.sorted()
+        guard !files.isEmpty else { return }
+        let path = files[Int(random.below(UInt64(files.count)))]
+        let length = self.names[path].flatMap { self.inodes[$0]?.current.count } ?? 0
+        guard length > 0 else { return }
+        self.corrupt(path, at: Int(random.below(UInt64(length))), mask: UInt8(1 + random.below(255)))
+    }
+
+    /// Removes every file, durably: the directories stay. The disk was exchanged, or somebody cleaned up.
+    public func emptyLog() {
+        self.names = [:]
+        self.durableNames = [:]
+        self.pendingNames = []
+        self.inodes = [:]
+        self.restartProcess()
+    }
+
     /// Changes one byte of a file, durably, behind everyone's back.
     public func corrupt(_ path: String, at offset: Int, mask: UInt8 = 0xFF) {
         guard let number = self.names[path], var inode = self.inodes[number] else {

@@ -11,8 +11,8 @@ final class SimulatedNode {
     let name: String
     let isWitness: Bool
     var disk = SimulatedDisk()
-    /// What the disk held some time ago, for a fault that brings it back.
-    var olderDisk: (disk: SimulatedDisk, startCounter: UInt64)?
+    /// What the disk held some time ago, for faults that bring it back; oldest first.
+    var copies: [LogCopy] = []
     var volumes: [SimulatedVolume] = []
 
     /// The machine is on.
@@ -28,6 +28,10 @@ final class SimulatedNode {
     /// From then on the daemon is scheduled again.
     var scheduledFrom: UInt64 { max(self.pausedUntil, self.daemonPausedUntil) }
     var log: LogStore?
+    /// A fault touched the log: anything else that makes it unreadable is a mistake of ours.
+    var mayLoseLog = false
+    /// When the log has rested long enough to be sealed.
+    var sealAt: UInt64 = .max
     /// When the daemon was last shown that the guard looks.
     var guardShownAt: UInt64 = 0
     /// When the next wake-up of the daemon is due; others are void.
@@ -39,6 +43,8 @@ final class SimulatedNode {
     var leaseEnd = Tick.zero
     var leaseIncarnation = Incarnation.none
     var facts: Facts?
+    /// How far the log had come. (Rule E2.4)
+    var progress: LogProgress?
     /// What runs, per group and resource, with the epoch it was started under.
     var processes: [GroupName: [ResourceName: Epoch]] = [:] { didSet { self.runsOwned = nil } }
     /// Calls under way: their effect when they end.

@@ -19,11 +19,7 @@ extension Simulation {
             case .persist(let request):
                 guard self.persist(request, of: node) else { return }
                 self.follow(&effects, .persisted(sequence: request.sequence), of: node)
-            case .raiseStartCounter(let counter):
-                do { try node.log?.raiseStartCounter(to: counter) } catch {
-                    return self.fail("\(node.name) could not raise its start counter: \(error)")
-                }
-                self.follow(&effects, .startCounterRaised(to: counter), of: node)
+            case .forget(let reason): return self.forget(node, reason)
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -64,6 +60,8 @@ extension Simulation {
         guard let log = node.log else { return false }
         do {
             try log.persist(request)
+            node.progress = log.progress
+            node.sealAt = self.now + 1_000_000_000
             if let snapshot = request.snapshot {
                 let isOwn = node.daemon?.supervisor.state.appliedIndex ?? .zero >= snapshot.mark.index
                 self.count(isOwn ? "snapshots" : "snapshots installed")

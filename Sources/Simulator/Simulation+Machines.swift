@@ -82,7 +82,8 @@ extension Simulation {
             entries.append(Entry(mark: LogMark(term: Term(1), index: index), payload: .command(log.encoded)))
         }
         let node = self.node(first)
-        let opened = try? LogStore.open(directory: "log", on: node.disk, identity: self.logIdentity(node))
+        let opened = try? LogStore.open(
+            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart())
         guard let (store, _) = opened else { return self.fail("the first log could not be founded") }
         let request = PersistRequest(
             sequence: 1, entries: entries,
@@ -122,6 +123,7 @@ extension Simulation {
         node.leaseEnd = .zero
         node.leaseIncarnation = .none
         node.facts = nil
+        node.progress = nil
         node.processes = [:]
         node.calls = [:]
         self.note("\(node.name) boots (boot \(node.boot), clock \(rate) ppm)")
@@ -149,18 +151,18 @@ extension Simulation {
     func startDaemon(_ node: SimulatedNode) {
         let tick = node.tick(at: self.now)
         do {
-            let (store, restored) = try LogStore.open(
-                directory: "log", on: node.disk, identity: self.logIdentity(node))
+            let (store, restored) = try self.openLog(node)
             node.log = store
+            node.progress = store.progress
             let identity = Supervisor.Identity(
-                node: node.id, bootID: node.bootID, startCounter: store.startCounter, nonce: self.random.next())
+                node: node.id, bootID: node.bootID, memory: store.memory, nonce: self.random.next())
             let facts = node.facts
             if facts == nil { node.processes = [:] }
             node.daemon = SimulatedDaemon(
                 try Supervisor(
                     identity: identity, settings: self.consensusSettings, restored: restored, facts: facts,
                     leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick))
-            self.note("\(node.name) daemon starts (start \(store.startCounter), log \(restored.entries.count))")
+            self.note("\(node.name) daemon starts (\(store.memory.present), log \(restored.entries.count))")
             self.checkers.restarted(node, restored)
         } catch {
             self.fail("\(node.name) cannot start: \(error)")
@@ -170,6 +172,45 @@ extension Simulation {
         node.guardShownAt = 0
         self.step(node, .tick)
         for volume in node.volumes where volume.core != nil { self.step(node, .volumeConnected(volume.name)) }
+    }
+
+    /// As the daemon does: a log that is damaged, or not what it was, is kept aside.
+    private func openLog(_ node: SimulatedNode) throws(StorageError) -> (LogStore, RestoredState) {
+        do throws(StorageError) {
+            let opened = try LogStore.open(
+                directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(),
+                resuming: node.progress)
+            node.mayLoseLog = false
+            return opened
+        } catch {
+            switch error {
+            case .corrupt, .forgotten: break
+            case .disk, .locked, .otherCluster, .otherNode, .newerFormat, .poisoned: throw error
+            }
+            guard node.mayLoseLog else { throw error }
+            self.note("\(node.name) sets its log aside: \(error)")
+            self.count("logs set aside")
+        }
+        node.disk.emptyLog()
+        node.progress = nil
+        return try LogStore.open(
+            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart())
+    }
+
+    /// What a start of a log draws: from a stream of its own, so that it changes nothing else of a run.
+    private func drawStart() -> StartDraw {
+        StartDraw(
+            directory: DirectoryID(high: self.memoryRandom.next(), low: self.memoryRandom.next()),
+            nonce: self.memoryRandom.next())
+    }
+
+    /// Rule E2.2: the daemon has found that its log was rolled back, keeps it aside, and is started anew.
+    func forget(_ node: SimulatedNode, _ reason: String) {
+        self.note("\(node.name) has forgotten: \(reason)")
+        self.count("logs set aside")
+        node.disk.emptyLog()
+        self.stopDaemon(node)
+        self.queue.add(.restartDaemon(node.id, boot: node.boot), at: self.now + 100_000_000)
     }
 
     func stopDaemon(_ node: SimulatedNode) {

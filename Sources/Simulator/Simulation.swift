@@ -28,6 +28,7 @@ public final class Simulation {
         case linkCheck(VolumeLinks.Link)
         case linkClosed(VolumeLinks.Link, toOwner: Bool)
         case workload
+        case logFault(LogFault, LogFault.Stage)
         case fault
         case pairOfFaults
         case heal
@@ -40,6 +41,8 @@ public final class Simulation {
     let consensusSettings: Consensus.Settings
     /// What pairs of faults are drawn from: they leave the other draws of a seed as they are.
     var pairs: SeededRandom
+    /// For the identities and marks of logs, and for what happens to logs.
+    var memoryRandom: SeededRandom
     var now: UInt64 = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
@@ -82,6 +85,7 @@ public final class Simulation {
             snapshotChunkBytes: 500 + Int(drawn.below(4000)), trailingEntries: drawn.below(60),
             entriesBetweenSnapshots: 15 + drawn.below(150))
         self.pairs = SeededRandom(seed: options.seed ^ 0x7061_6972)
+        self.memoryRandom = SeededRandom(seed: options.seed ^ 0x1067_3A92_55D1_0C3B)
     }
 
     /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
@@ -178,6 +182,7 @@ public final class Simulation {
             .linkClosed:
             self.handleVolume(event)
         case .workload: self.stepWorkload()
+        case .logFault(let fault, let stage): self.go(on: fault, stage)
         case .fault: self.injectFault()
         case .pairOfFaults: self.injectPair()
         case .heal: self.healNetwork()
@@ -216,6 +221,11 @@ public final class Simulation {
         guard self.now >= node.scheduledFrom else {
             node.wakeAt = node.scheduledFrom
             return self.addTimer(of: node)
+        }
+        if self.now >= node.sealAt {
+            node.sealAt = .max
+            do { try node.log?.seal() } catch { return self.fail("\(node.name) cannot seal its log: \(error)") }
+            node.progress = node.log?.progress
         }
         // What was due has been put off since: the daemon sleeps on, as the real one does.
         if node.tick(at: self.now) < daemon.supervisor.deadline {

@@ -1,8 +1,13 @@
 import Basis
+import Raft
 import Resources
 import Testing
 
 @testable import Node
+
+private func start(_ number: UInt64, of directory: UInt64 = 1, nonce: UInt64 = 0) -> StartMark {
+    StartMark(directory: DirectoryID(high: directory, low: 0), start: number, nonce: nonce + number)
+}
 
 /// A cluster state fed with commands, one entry each.
 final class StateLog {
@@ -12,7 +17,7 @@ final class StateLog {
         self.run(.bootstrap(clusterID: 1, clusterName: "prod", node: Self.about("tok-1")))
         for name in members.dropFirst() { self.run(.addNode(Self.about(name))) }
         if witness { self.run(.addNode(Self.about("wit-1", isWitness: true))) }
-        for node in self.state.nodes { self.run(.admit(node.id, bootID: "boot-\(node.id)", startCounter: 1)) }
+        for node in self.state.nodes { self.run(.admit(node.id, bootID: "boot-\(node.id)", mark: start(1))) }
     }
 
     static func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
@@ -272,14 +277,16 @@ extension Outcome {
         log.declareAbsent()
         log.assign(tok)
         let old = log.life(tok)
-        #expect(!log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "another boot", mark: start(2))).isAccepted, "its start is let in (E2.5)")
+        #expect(!log.run(.admit(tok, bootID: "another boot", mark: start(2))).isAccepted)
         #expect(log.life(tok) == old)
+        #expect(log.state.node(tok)?.bootID == "boot-n1")
         #expect(log.state.group(orders)?.assignment?.node == tok)
         let suspicion = log.next
         log.run(.suspect(tok, old))
-        #expect(!log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        #expect(!log.run(.admit(tok, bootID: "another boot", mark: start(2))).isAccepted)
         log.run(.lost(tok, old, suspectedAt: suspicion))
-        #expect(log.run(.admit(tok, bootID: "another boot", startCounter: 2)).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "another boot", mark: start(2))).isAccepted)
         #expect(log.life(tok) > old)
         #expect(log.state.group(orders)?.assignment == nil)
     }
@@ -299,7 +306,7 @@ extension Outcome {
         #expect(restored.node(tok)?.longestLease == .seconds(10))
         #expect(restored.node(tok)?.longestGrace == .seconds(3))
         log.lose(tok)
-        log.run(.admit(tok, bootID: "another boot", startCounter: 2))
+        log.run(.admit(tok, bootID: "another boot", mark: start(2)))
         #expect(log.state.node(tok)?.longestLease == .seconds(2))
         #expect(log.state.node(tok)?.longestGrace == .seconds(1))
         #expect(log.state.node(osk)?.longestLease == .seconds(10))
@@ -311,35 +318,48 @@ extension Outcome {
         log.declareAbsent()
         log.assign(tok)
         let old = log.life(tok)
-        #expect(log.run(.admit(tok, bootID: "boot-n1", startCounter: 2)).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "boot-n1", mark: start(2))).isAccepted)
         #expect(log.life(tok) == old)
         #expect(log.state.group(orders)?.assignment?.node == tok)
     }
 
-    @Test func `a disk that was rolled back gets a new life only after the known one is lost (rule E2)`() {
+    @Test func `what is known of a log is never lowered, on the same boot neither (rule E2.7)`() {
+        for boot in ["boot-n1", "another boot"] {
+            let log = Log()
+            log.run(.admit(tok, bootID: "boot-n1", mark: start(5)))
+            let known = log.state.node(tok)?.mark
+            #expect(!log.run(.admit(tok, bootID: boot, mark: start(3))).isAccepted)
+            #expect(!log.run(.admit(tok, bootID: boot, mark: start(5, nonce: 99))).isAccepted)
+            log.lose(tok)
+            #expect(!log.run(.admit(tok, bootID: boot, mark: start(3))).isAccepted)
+            #expect(log.state.node(tok)?.mark == known)
+        }
+    }
+
+    @Test func `another log directory is let in only after the known life is lost (rule E2.6)`() {
         for boot in ["boot-n1", "another boot"] {
             let log = Log()
             log.configure()
             log.declareAbsent()
             log.assign(tok)
-            log.run(.admit(tok, bootID: "boot-n1", startCounter: 5))
             let old = log.life(tok)
-            #expect(!log.run(.admit(tok, bootID: boot, startCounter: 3)).isAccepted)
+            #expect(!log.run(.admit(tok, bootID: boot, mark: start(1, of: 2))).isAccepted)
             #expect(log.life(tok) == old)
             #expect(log.state.group(orders)?.assignment?.node == tok)
             log.lose(tok)
-            #expect(log.run(.admit(tok, bootID: boot, startCounter: 3)).isAccepted)
+            #expect(log.run(.admit(tok, bootID: boot, mark: start(1, of: 2))).isAccepted)
             #expect(log.life(tok) > old)
+            #expect(log.state.node(tok)?.directoryAdmittedAt == log.state.appliedIndex)
         }
     }
 
     @Test func `a late repetition of an admission changes nothing (rules E2, E3)`() {
         let log = Log()
         log.lose(tok)
-        log.run(.admit(tok, bootID: "second boot", startCounter: 2))
+        log.run(.admit(tok, bootID: "second boot", mark: start(2)))
         let life = log.life(tok)
-        #expect(log.run(.admit(tok, bootID: "second boot", startCounter: 2)).isAccepted)
-        #expect(!log.run(.admit(tok, bootID: "boot-n1", startCounter: 1)).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "second boot", mark: start(2))).isAccepted)
+        #expect(!log.run(.admit(tok, bootID: "boot-n1", mark: start(1))).isAccepted)
         #expect(log.life(tok) == life)
     }
 
@@ -564,8 +584,8 @@ extension Outcome {
         log.configure()
         #expect(!log.run(.absent(orders, osk, log.life(osk), since: log.search), from: tok).isAccepted)
         log.lose(tok)
-        #expect(!log.run(.admit(tok, bootID: "stolen", startCounter: 9), from: osk).isAccepted)
-        #expect(log.run(.admit(tok, bootID: "second", startCounter: 9), from: tok).isAccepted)
+        #expect(!log.run(.admit(tok, bootID: "stolen", mark: start(9)), from: osk).isAccepted)
+        #expect(log.run(.admit(tok, bootID: "second", mark: start(9)), from: tok).isAccepted)
     }
 
     @Test func `a witness gives no orders`() {

@@ -39,10 +39,11 @@ final class SmallDaemon {
         let log = DriverLog()
         let (store, restored) = try LogStore.open(
             directory: paths.log, on: RealDisk(),
-            identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id))
+            identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id),
+            draw: try Founding.startDraw())
         let transport = try Transport(self.file, identity: paths.identity, log: log)
         let supervisor = try Supervisor(
-            identity: .init(node: self.file.id, bootID: "boot", startCounter: store.startCounter, nonce: 7),
+            identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),
             settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
             at: MachineClock.now)
         self.transport = transport
@@ -54,7 +55,7 @@ final class SmallDaemon {
                     if fails { throw StorageError.poisoned(cause: "the test says so") }
                     try store.persist(request)
                 },
-                raiseStartCounter: { try store.raiseStartCounter(to: $0) },
+                seal: { try store.seal() }, forget: { _ in },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
                 call: { _ in }, cancel: { _ in }, killGroup: { _ in }, forgetStarted: { _ in }, volume: { _, _ in },
                 volumeServers: { _ in },

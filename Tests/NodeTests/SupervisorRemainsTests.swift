@@ -97,12 +97,13 @@ import Testing
     @Test func `another boot of the machine has nothing of the one before (rules L11, E3)`() throws {
         var log = try Log()
         #expect(log.tell(Self.unstopped) == .accepted)
-        let counter = (log.state.node(Self.a)?.startCounter ?? 0) + 1
+        var mark = log.state.node(Self.a)?.mark ?? .none
+        mark.start += 1
         #expect(log.apply(.suspect(Self.a, log.life(of: Self.a))) == .accepted)
         let at = log.state.appliedIndex
         #expect(log.apply(.lost(Self.a, log.life(of: Self.a), suspectedAt: at)) == .accepted)
         #expect(self.isRefused(log.assign()))
-        #expect(log.apply(.admit(Self.a, bootID: "another", startCounter: counter)) == .accepted)
+        #expect(log.apply(.admit(Self.a, bootID: "another", mark: mark)) == .accepted)
         #expect(log.assign() == .accepted)
         #expect(self.isRefused(log.apply(.remains(Trio.orders, Self.a, Incarnation(1), Self.unstopped))))
     }
@@ -116,8 +117,10 @@ import Testing
         trio.pass(milliseconds: 6000)
         #expect(trio.standing(of: Self.a, seenBy: Self.b) == .lost)
         let before = try #require(trio.supervisors[Self.a])
+        var memory = before.identity.memory
+        memory.begin(nonce: 4711)
         trio.supervisors[Self.a] = try Supervisor(
-            identity: .init(node: Self.a, bootID: "boot", startCounter: 2, nonce: 101), settings: Consensus.Settings(),
+            identity: .init(node: Self.a, bootID: "boot", memory: memory, nonce: 101), settings: Consensus.Settings(),
             restored: RestoredState(
                 hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
                 entries: before.consensus.entries(after: .zero)),

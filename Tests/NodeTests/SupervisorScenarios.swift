@@ -18,7 +18,9 @@ import Testing
 ///     lease N                      an operator makes D so many milliseconds
 ///     wait N                       lets N milliseconds pass
 ///     stop a | start a             the daemon, without a trace elsewhere
-///     restart a [facts] [blank] [boot=X] [counter=N]    a new daemon; `facts`: what ran may still run; `blank`: an empty log
+///     copy a                       keeps a copy of its log directory, as it is now
+///     restart a [facts] [blank|copy] [boot=X]    a new daemon; `facts`: what ran may still run; `blank`: its log directory
+///                                  was emptied; `copy`: the copy was brought back
 ///     cut a b | heal               the link, both ways
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
 ///     hold w | release w           the disk of w answers nothing, or again
@@ -53,7 +55,8 @@ private final class TrioWorld {
     struct BadDirective: Error { let text: String }
 
     var trio: Trio
-    var counters: [NodeID: UInt64] = [:]
+    private var copies: [NodeID: (memory: LogMemory, restored: RestoredState)] = [:]
+    private var draws: UInt64 = 100
     static let names = ["a", "b", "w", "c", "d"]
 
     init() throws { self.trio = try Trio() }
@@ -95,6 +98,7 @@ private final class TrioWorld {
         case "stop": self.trio.stopped.insert(node)
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
+        case "copy": if let supervisor = self.trio.supervisors[node] { self.copies[node] = self.log(of: supervisor) }
         case "cut": self.trio.cut(node, Self.node(words.last))
         case "hold": self.trio.held[node] = []
         case "release": self.trio.release(node)
@@ -196,21 +200,35 @@ private final class TrioWorld {
     private func restart(_ node: NodeID, _ directive: ScenarioFile.Directive) throws {
         guard let before = self.trio.supervisors[node] else { return }
         let isAdopting = directive.arguments.contains("facts")
-        let counter = directive.options["counter"].flatMap { UInt64($0) } ?? before.identity.startCounter + 1
         if !isAdopting { self.trio.running[node] = [] }
-        let restored =
-            directive.arguments.contains("blank")
-            ? RestoredState()
-            : RestoredState(
-                hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
-                entries: before.consensus.entries(after: .zero))
+        var (memory, restored) = self.log(of: before)
+        if directive.arguments.contains("blank") {
+            self.draws += 1
+            (memory, restored) = (LogMemory(directory: DirectoryID(high: self.draws << 32, low: 1)), RestoredState())
+        } else if directive.arguments.contains("copy"), let copy = self.copies[node] {
+            (memory, restored) = copy
+        }
+        self.draws += 1
+        memory.begin(nonce: self.draws)
         self.trio.supervisors[node] = try Supervisor(
             identity: .init(
-                node: node, bootID: directive.options["boot"] ?? "boot", startCounter: counter,
+                node: node, bootID: directive.options["boot"] ?? "boot", memory: memory,
                 nonce: before.identity.nonce + 100),
             settings: Consensus.Settings(), restored: restored, facts: isAdopting ? self.trio.facts[node] : nil,
-            leaseEnd: isAdopting ? self.trio.leases[node] ?? .zero : .zero, seed: counter, at: self.trio.tick)
+            leaseEnd: isAdopting ? self.trio.leases[node] ?? .zero : .zero, seed: self.draws, at: self.trio.tick)
         self.trio.stopped.remove(node)
+    }
+
+    /// What is on the disk of a node.
+    private func log(of supervisor: Supervisor) -> (memory: LogMemory, restored: RestoredState) {
+        let consensus = supervisor.consensus
+        return (
+            supervisor.identity.memory,
+            RestoredState(
+                hardState: HardState(
+                    term: consensus.term, commit: consensus.commitIndex, noted: consensus.notedMarks),
+                entries: consensus.entries(after: .zero))
+        )
     }
 
     /// Messages that are made by hand, and what the receiver does with them.
@@ -242,7 +260,8 @@ private final class TrioWorld {
             via = Self.node(directive.options["via"])
             message = .readRequest(id: 1)
             let envelope = Envelope(
-                from: from, to: Self.node(directive.options["to"]), isRelayed: true, startCounter: 9, message: message)
+                from: from, to: Self.node(directive.options["to"]), isRelayed: true, mark: self.mark(of: from),
+                message: message)
             return self.deliver(envelope, via: via, to: node)
         case "forge":
             let leader = self.trio.leader ?? node
@@ -256,7 +275,7 @@ private final class TrioWorld {
             let origin = directive.options["as"].map { Self.node($0) } ?? node
             let forged = Envelope(
                 from: directive.options["via"] == nil ? node : origin, to: leader,
-                isRelayed: directive.options["via"] != nil, startCounter: 9,
+                isRelayed: directive.options["via"] != nil, mark: self.mark(of: origin),
                 message: .forward(
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
@@ -267,15 +286,21 @@ private final class TrioWorld {
             to = self.trio.leader ?? node
             (from, via) = (node, node)
             let counter = UInt64(directive.options["counter"] ?? "") ?? 9
-            let command = Command.admit(node, bootID: directive.options["boot"] ?? "boot", startCounter: counter)
+            var mark = self.mark(of: node)
+            if counter != mark.start { mark = StartMark(directory: mark.directory, start: counter, nonce: counter) }
+            let command = Command.admit(node, bootID: directive.options["boot"] ?? "boot", mark: mark)
             message = .forward(
                 LogCommand(
                     origin: node, nonce: 77, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                     command: command))
         }
-        let envelope = Envelope(from: from, to: to, isRelayed: false, startCounter: 9, message: message)
+        let envelope = Envelope(from: from, to: to, isRelayed: false, mark: self.mark(of: from), message: message)
         let effects = self.deliver(envelope, via: via, to: to)
         return directive.command == "ask" ? [effects.contains("renewed to a") ? "answered" : "not answered"] : []
+    }
+
+    private func mark(of node: NodeID) -> StartMark {
+        self.trio.supervisors[node]?.identity.memory.present ?? .none
     }
 
     private func deliver(_ envelope: Envelope, via: NodeID, to: NodeID) -> [String] {
@@ -312,7 +337,7 @@ private final class TrioWorld {
             guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else {
                 return []
             }
-            return ["boot \(me.bootID), start \(me.startCounter)"]
+            return ["boot \(me.bootID), start \(me.mark.start)"]
         case "starts":
             return ["\(self.trio.calls[node]?.filter { $0.action == .start }.count ?? 0)"]
         case "remains":

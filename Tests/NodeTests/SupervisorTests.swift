@@ -106,6 +106,13 @@ private let w = NodeID(3)
     }
 }
 
+/// What the log directory of a node knows of itself after one more start.
+private func restarted(_ supervisor: Supervisor) -> LogMemory {
+    var memory = supervisor.identity.memory
+    memory.begin(nonce: 4711)
+    return memory
+}
+
 @Suite struct `A daemon that starts` {
     /// The restored log says that this node owns the group.
     private func restored() throws -> (Supervisor, Trio) {
@@ -116,7 +123,8 @@ private let w = NodeID(3)
         let restored = RestoredState(
             hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex), entries: entries)
         let supervisor = try Supervisor(
-            identity: .init(node: a, bootID: "boot", startCounter: 2, nonce: 99), settings: Consensus.Settings(),
+            identity: .init(node: a, bootID: "boot", memory: restarted(before), nonce: 99),
+            settings: Consensus.Settings(),
             restored: restored, facts: nil, leaseEnd: .zero, seed: 9, at: trio.tick)
         return (supervisor, trio)
     }
@@ -145,7 +153,8 @@ private let w = NodeID(3)
             hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
             entries: before.consensus.entries(after: .zero))
         trio.supervisors[a] = try Supervisor(
-            identity: .init(node: a, bootID: "boot", startCounter: 2, nonce: 77), settings: Consensus.Settings(),
+            identity: .init(node: a, bootID: "boot", memory: restarted(before), nonce: 77),
+            settings: Consensus.Settings(),
             restored: restored, facts: trio.facts[a], leaseEnd: trio.leases[a] ?? .zero, seed: 5, at: trio.tick)
         trio.pass(milliseconds: 6_000)
         #expect(trio.owner == a)
@@ -157,7 +166,7 @@ private let w = NodeID(3)
         #expect(trio.settle())
         let facts = try #require(trio.facts[a])
         let supervisor = try Supervisor(
-            identity: .init(node: a, bootID: "another boot", startCounter: 2, nonce: 77),
+            identity: .init(node: a, bootID: "another boot", memory: Trio.memory(1), nonce: 77),
             settings: Consensus.Settings(), restored: RestoredState(), facts: facts,
             leaseEnd: trio.tick + .seconds(2), seed: 5, at: trio.tick)
         #expect(supervisor.runners.isEmpty)

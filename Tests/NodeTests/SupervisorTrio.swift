@@ -15,6 +15,7 @@ final class Trio {
     var calls: [NodeID: [AgentCall]] = [:]
     var leases: [NodeID: Tick] = [:]
     var facts: [NodeID: Facts] = [:]
+    private var forgetful: Set<NodeID> = []
     /// Nodes whose guard does not look at the lease.
     var unguarded: Set<NodeID> = []
     /// Nodes whose disk does not answer, with what waits for it.
@@ -72,10 +73,18 @@ final class Trio {
             let restored = RestoredState(
                 hardState: HardState(term: Term(1), commit: LogIndex(UInt64(entries.count))), entries: entries)
             self.supervisors[id] = try Supervisor(
-                identity: .init(node: id, bootID: "boot", startCounter: 1, nonce: UInt64(id.rawValue)),
+                identity: .init(
+                    node: id, bootID: "boot", memory: Self.memory(UInt64(id.rawValue)), nonce: UInt64(id.rawValue)),
                 settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero,
                 seed: UInt64(id.rawValue), at: self.tick)
         }
+    }
+
+    /// A log directory that was opened once.
+    static func memory(_ directory: UInt64) -> LogMemory {
+        var memory = LogMemory(directory: DirectoryID(high: directory << 32, low: 1))
+        memory.begin(nonce: directory * 1000 + 1)
+        return memory
     }
 
     static func policy(volume: Bool) -> ClusterPolicy {
@@ -134,6 +143,7 @@ final class Trio {
             }
             place += 1
         }
+        if self.forgetful.remove(id) != nil { self.startEmpty(id) }
         return effects
     }
 
@@ -141,6 +151,17 @@ final class Trio {
     func release(_ id: NodeID) {
         guard let last = self.held.removeValue(forKey: id)?.last else { return }
         self.step(id, .persisted(sequence: last))
+    }
+
+    /// The daemon of a node is started with a new log directory.
+    private func startEmpty(_ id: NodeID) {
+        guard let before = self.supervisors[id] else { return }
+        self.supervisors[id] = try? Supervisor(
+            identity: .init(
+                node: id, bootID: before.identity.bootID, memory: Self.memory(before.identity.nonce + 1000),
+                nonce: before.identity.nonce + 100),
+            settings: Consensus.Settings(), restored: RestoredState(), facts: nil, leaseEnd: .zero,
+            seed: before.identity.nonce, at: self.tick)
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
@@ -176,6 +197,9 @@ final class Trio {
             }
             self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
         case .note(let text): self.notes.append("\(id): \(text)")
+        case .forget(let reason):
+            self.notes.append("\(id): has forgotten: \(reason)")
+            self.forgetful.insert(id)
         default: return
         }
     }

@@ -50,11 +50,58 @@ import Testing
                         continue
                     }
                     #expect(path == "/log/\(name)")
-                    #expect(error.description.contains("rejoin this node"))
+                    #expect(error.description.contains("learns the log anew"))
                     #expect(try SmallLog.files(disk) == before, "\(name), byte \(offset)")
                 }
             }
         }
+    }
+
+    @Test func `a damaged last frame is refused once the log was at rest (rule C8)`() throws {
+        let log = try self.smallLog()
+        let (store, restored) = try SmallLog.open(log.disk)
+        #expect(log.all.matches(restored))
+        try store.persist(
+            PersistRequest(
+                sequence: 1,
+                entries: [
+                    Entry(
+                        mark: LogMark(term: restored.hardState.term, index: log.all.last.index.next),
+                        payload: .command([7]))
+                ]))
+        let tail = try #require(try log.disk.list("/log").last { $0.hasPrefix("log-") })
+        let end = try log.disk.read("/log/\(tail)").count - 1
+        // Not yet at rest: it may be a write that did not finish.
+        let early = log.disk.fork()
+        early.corrupt("/log/\(tail)", at: end)
+        #expect(log.all.matches(try SmallLog.open(early).1))
+        let before = log.disk.operations
+        try store.seal()
+        #expect(log.disk.operations > before)
+        let sealed = log.disk.operations
+        try store.seal()
+        #expect(log.disk.operations == sealed, "what is said already costs nothing")
+        log.disk.restartProcess()
+        log.disk.corrupt("/log/\(tail)", at: end)
+        #expect(throws: StorageError.self) { try SmallLog.open(log.disk) }
+    }
+
+    @Test func `a log that holds less than this boot wrote is refused (rules E2.2, E2.4)`() throws {
+        let disk = SimulatedDisk()
+        let (store, _) = try SmallLog.open(disk)
+        let requests = LogModel.requests(12, seed: 3)
+        for request in requests[..<6] { try store.persist(request) }
+        let copy = disk.fork()
+        for request in requests[6...] { try store.persist(request) }
+        let progress = store.progress
+        store.close()
+        #expect(throws: StorageError.self) { try SmallLog.open(copy, resuming: progress) }
+        #expect(throws: StorageError.self) { try SmallLog.open(SimulatedDisk(), resuming: progress) }
+        // As much as was written: it goes on, with a mark of its own.
+        let (again, _) = try SmallLog.open(disk, resuming: progress)
+        #expect(again.memory.remembers(progress.mark))
+        #expect(again.memory.present != progress.mark)
+        #expect(again.progress.frames == progress.frames)
     }
 
     @Test func `every truncation of the last segment is cut within the last frame and refused before the header`()

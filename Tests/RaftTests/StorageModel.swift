@@ -133,9 +133,13 @@ enum SmallLog {
     static let identity = LogIdentity(cluster: "c-1", node: NodeID(1))
 
     static func open(
-        _ disk: SimulatedDisk, _ identity: LogIdentity = Self.identity
+        _ disk: SimulatedDisk, _ identity: LogIdentity = Self.identity,
+        draw: StartDraw = StartDraw(directory: DirectoryID(high: 7, low: 7), nonce: 7),
+        resuming progress: LogProgress? = nil
     ) throws(StorageError) -> (LogStore, RestoredState) {
-        try LogStore.open(directory: self.directory, on: disk, identity: identity, segmentBytes: 900)
+        try LogStore.open(
+            directory: self.directory, on: disk, identity: identity, draw: draw, resuming: progress,
+            segmentBytes: 900)
     }
 
     /// Persists until one fails; how many were acknowledged.

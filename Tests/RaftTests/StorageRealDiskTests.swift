@@ -23,7 +23,7 @@ import Testing
     private func open(_ directory: String) throws(StorageError) -> (LogStore, RestoredState) {
         try LogStore.open(
             directory: directory, on: RealDisk(), identity: LogIdentity(cluster: "c-1", node: NodeID(1)),
-            segmentBytes: 900)
+            draw: StartDraw(directory: DirectoryID(high: 7, low: 7), nonce: 7), segmentBytes: 900)
     }
 
     @Test func `every sequence of requests is read back as it was`() throws {

@@ -81,6 +81,16 @@ struct Daemon {
         }
     }
 
+    /// Why the daemon ends: its log is not the one that others hold promises of. The next start has a new one. (Rule E2.2)
+    private struct LogForgotten: Error, CustomStringConvertible {
+        var reason: String
+        var aside: String
+        var description: String {
+            "\(self.reason). It is kept as \(self.aside). This daemon ends; the next one starts with an empty log, which "
+                + "follows without a vote once this node's present life is over (E2)"
+        }
+    }
+
     private func stopOnSignals() -> [any DispatchSourceSignal] {
         let stopped = self.stopped
         return [SIGTERM, SIGINT].map { number in
@@ -103,11 +113,11 @@ struct Daemon {
         let cgroupRoot = try self.cgroupRoot()
         let lease = try LeasePage(path: self.paths.lease)
         // The lock of the log keeps a second daemon away before anything is touched.
-        let (store, restored) = try LogStore.open(
-            directory: self.paths.log, on: RealDisk(),
-            identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id))
+        let page = ProgressPage(path: self.paths.progress)
+        let (store, restored) = try ForgottenLog.open(self.paths, self.file, page, bootID: bootID, log: self.log)
+        page.write(store.progress, bootID: bootID)
         self.log.info(
-            "\(self.file.name) (\(self.file.id)) of cluster \(self.file.cluster), start \(store.startCounter), "
+            "\(self.file.name) (\(self.file.id)) of cluster \(self.file.cluster), \(store.memory.present), "
                 + "boot \(bootID)")
         let agents = AgentHost(self.environment(cgroupRoot), log: self.log)
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
@@ -116,7 +126,7 @@ struct Daemon {
         let now = MachineClock.now
         let supervisor = try Supervisor(
             identity: Supervisor.Identity(
-                node: self.file.id, bootID: bootID, startCounter: store.startCounter,
+                node: self.file.id, bootID: bootID, memory: store.memory,
                 nonce: try Founding.randomNumber()),
             settings: Consensus.Settings(), restored: restored, facts: facts,
             leaseEnd: facts == nil ? .zero : lease.end,
@@ -125,7 +135,9 @@ struct Daemon {
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
-            actors: self.actors(store, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot), log: self.log)
+            actors: self.actors(
+                store, page, bootID: bootID, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot),
+            log: self.log)
         let joins = JoinServer(
             paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
         agents.report(to: self.queue)
@@ -147,7 +159,8 @@ struct Daemon {
     }
 
     private func actors(
-        _ store: LogStore, _ probe: DiskProbe, _ transport: Transport, _ agents: AgentHost, _ volumes: VolumeKeeper,
+        _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
+        _ agents: AgentHost, _ volumes: VolumeKeeper,
         _ lease: LeasePage, cgroupRoot: String
     ) -> DaemonLoop.Actors {
         let queue = self.queue
@@ -163,7 +176,22 @@ struct Daemon {
         var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
         var nextReport = Tick.zero
         return DaemonLoop.Actors(
-            persist: { try store.persist($0) }, raiseStartCounter: { try store.raiseStartCounter(to: $0) },
+            persist: {
+                try store.persist($0)
+                page.write(store.progress, bootID: bootID)
+            },
+            seal: {
+                try store.seal()
+                page.write(store.progress, bootID: bootID)
+            },
+            forget: { [paths = self.paths] reason in
+                store.close()
+                do {
+                    let aside = try ForgottenLog.setAside(paths.log)
+                    page.remove()
+                    stopped.give(LogForgotten(reason: reason, aside: aside ?? "nothing"))
+                } catch { stopped.give(error) }
+            },
             send: { transport.send($0, to: $1) },
             lease: lease,
             facts: { try FactsFile.write($0, to: factsPath) },
@@ -175,7 +203,15 @@ struct Daemon {
                 volumes.keep($0)
                 copies.keep($0)
             },
-            peers: { transport.keep($0) },
+            peers: { [file = self.file, paths = self.paths] peers in
+                transport.keep(peers)
+                // A node that loses its log must still find the others.
+                var known = file
+                known.peers = peers.map { .init(node: $0.node.rawValue, name: $0.name, address: $0.address) }
+                do { if known != (try NodeFile.read(paths)) { try known.write(paths) } } catch {
+                    log.error("the addresses of the other nodes cannot be written down: \(error)")
+                }
+            },
             housekeeping: { now in
                 keeper?.look(lastSeen: lease.guardSeen, at: now)
                 if let failure = probe?.look(at: now) {

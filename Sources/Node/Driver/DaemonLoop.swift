@@ -34,7 +34,10 @@ final class DaemonLoop: @unchecked Sendable {
     /// What the loop acts upon; each is called on the loop's thread and must not block.
     struct Actors {
         var persist: (PersistRequest) throws -> Void
-        var raiseStartCounter: (UInt64) throws -> Void
+        /// Says in a second place what the log holds, once it rests.
+        var seal: () throws -> Void
+        /// Puts the log aside and ends the daemon. (Rule E2.2)
+        var forget: (String) -> Void
         var send: (Envelope, NodeID) -> Void
         var lease: LeasePage
         var facts: (Facts) throws -> Void
@@ -52,6 +55,7 @@ final class DaemonLoop: @unchecked Sendable {
     }
 
     private static let tickInterval = Span.milliseconds(50)
+    private static let restBeforeSeal = Span.seconds(1)
     private static let publishInterval = Span.milliseconds(500)
 
     private let queue: WaitingLock<[Item]>
@@ -69,6 +73,8 @@ final class DaemonLoop: @unchecked Sendable {
     private var undeadSince = Tick.zero
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
+    /// When the log rests and is sealed; `never` once it is.
+    private var sealAt = Tick.never
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
     /// What could not be written yet, for want of room.
@@ -129,6 +135,7 @@ final class DaemonLoop: @unchecked Sendable {
         }
         self.step(.tick)
         let now = MachineClock.now
+        self.sealIfResting(at: now)
         self.actors.housekeeping(now)
         self.nextTick = min(max(self.supervisor.deadline, now + .milliseconds(1)), now + Self.tickInterval)
         if now >= self.nextPublication {
@@ -137,6 +144,12 @@ final class DaemonLoop: @unchecked Sendable {
             self.published.change { $0 = view }
             if let facts = self.unwrittenFacts { self.write(facts) }
         }
+    }
+
+    private func sealIfResting(at now: Tick) {
+        guard now >= self.sealAt, !self.isPoisoned else { return }
+        self.sealAt = .never
+        do { try self.actors.seal() } catch { self.poison(error, at: 0) }
     }
 
     private func view(at now: Tick) -> View {
@@ -177,7 +190,10 @@ final class DaemonLoop: @unchecked Sendable {
     private func perform(_ effect: SupervisorEffect, at place: Int) {
         switch effect {
         case .persist(let request): self.persist(request, at: place)
-        case .raiseStartCounter(let counter): self.raiseStartCounter(to: counter, at: place)
+        case .forget(let reason):
+            self.isPoisoned = true
+            self.log.error("this log is not what it was: \(reason)")
+            self.actors.forget(reason)
         case .send(let envelope, let hop):
             // What a poisoned daemon says on its way out may hand leadership over, and promise nothing. (Rule L5.2)
             if self.isPoisoned, envelope.message.restsOnLog { return }
@@ -220,18 +236,8 @@ final class DaemonLoop: @unchecked Sendable {
             self.poison(error, at: place)
             return
         }
+        self.sealAt = MachineClock.now + Self.restBeforeSeal
         self.supervisor.step(.persisted(sequence: request.sequence), at: MachineClock.now, into: &self.effects)
-    }
-
-    private func raiseStartCounter(to counter: UInt64, at place: Int) {
-        guard !self.isPoisoned else { return }
-        do {
-            try self.actors.raiseStartCounter(counter)
-        } catch {
-            self.poison(error, at: place)
-            return
-        }
-        self.supervisor.step(.startCounterRaised(to: counter), at: MachineClock.now, into: &self.effects)
     }
 
     private func poison(_ error: any Error, at place: Int) {

@@ -57,7 +57,8 @@ enum Founding {
     ) throws {
         let node = NodeID(1)
         let (store, _) = try LogStore.open(
-            directory: paths.log, on: RealDisk(), identity: LogIdentity(cluster: clusterID, node: node))
+            directory: paths.log, on: RealDisk(), identity: LogIdentity(cluster: clusterID, node: node),
+            draw: try self.startDraw())
         defer { store.close() }
         let bootstrap = LogCommand(
             origin: node, nonce: 0, sequence: 0, clusterMilliseconds: 0,
@@ -148,6 +149,13 @@ enum Founding {
     static func randomNumber() throws(SecureLinkError) -> UInt64 {
         let number = try SecureRandom.bytes(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         return number == 0 ? 1 : number
+    }
+
+    /// What makes this start of a log unlike any other. (Rule E2)
+    static func startDraw() throws(SecureLinkError) -> StartDraw {
+        StartDraw(
+            directory: DirectoryID(high: try self.randomNumber(), low: try self.randomNumber()),
+            nonce: try self.randomNumber())
     }
 
     static func hexadecimal(_ number: UInt64) -> String {

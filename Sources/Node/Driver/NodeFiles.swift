@@ -56,6 +56,7 @@ struct NodePaths: Equatable, Sendable {
     var socket: String { self.run + "/api.sock" }
     var lease: String { self.run + "/lease" }
     var facts: String { self.run + "/facts.json" }
+    var progress: String { self.run + "/log-progress" }
     var identity: TLSIdentity {
         TLSIdentity(certificateAuthorityPath: self.authority, certificatePath: self.certificate, keyPath: self.key)
     }
@@ -80,7 +81,7 @@ struct NodePaths: Equatable, Sendable {
     }
 }
 
-/// `node.json`: who this node is, written once by `init` or `join`.
+/// `node.json`: who this node is, written by `init` or `join`; the daemon keeps the list of peers up to date.
 struct NodeFile: Codable, Equatable, Sendable {
     /// A node to talk to before the log has told who the nodes are.
     struct Peer: Codable, Equatable, Sendable {

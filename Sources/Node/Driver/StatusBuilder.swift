@@ -93,6 +93,16 @@ struct StatusBuilder {
         }
         found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
+        if self.view.supervisor.isStranger || self.view.supervisor.hasForgotten {
+            found.append(
+                "this node has lost its log: it counts nowhere until its known life is over, and then learns the log anew (E2)"
+            )
+        }
+        for record in self.state.nodes where self.view.supervisor.isForgetful(record.id, at: self.now) {
+            found.append(
+                "\(record.about.name) has lost its log: nothing that it promises counts until it has learned it anew (E2)"
+            )
+        }
         for distrust in self.view.supervisor.distrusted {
             found.append("\(self.state.name(of: distrust.node)) is not believed any more: \(distrust.violation)")
         }

@@ -173,7 +173,7 @@ extension NodeMessage {
     /// Worthless once a newer one was sent.
     var isPerishable: Bool {
         switch self {
-        case .ping, .renewal, .renewed, .voterReport, .summary: true
+        case .ping, .renewal, .renewed, .voterReport, .summary, .challenge, .echo: true
         case .raft, .forward, .readRequest, .readAnswer, .transferRequest: false
         }
     }

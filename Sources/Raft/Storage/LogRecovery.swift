@@ -21,6 +21,20 @@ struct LogRecovery {
     /// Files that are left over from something that did not finish, or are not needed any more.
     var leftovers: [String] = []
 
+    /// Compares with what the run directory of this boot knows: the log must hold at least that. (Rule E2.4)
+    func check(against progress: LogProgress, directory: String) throws(StorageError) {
+        let frames = (self.tail?.nextFrame ?? 1) - 1
+        let present = self.state.memory.present
+        guard present == progress.mark, frames >= progress.frames, self.state.writes >= progress.writes else {
+            throw .forgotten(
+                directory: directory,
+                reason: present == progress.mark
+                    ? "it ends at frame \(frames) and state \(self.state.writes), but frame \(progress.frames) and state "
+                        + "\(progress.writes) were written since this machine started"
+                    : "it shows \(present), but \(progress.mark) was in use since this machine started")
+        }
+    }
+
     /// Reads everything. Nothing is changed, whatever is found.
     init(
         directory: String, names: [String], disk: any Disk, identity: LogIdentity
@@ -49,6 +63,12 @@ struct LogRecovery {
         let chain = try Self.chain(segments, directory: directory, identity: identity, read: read)
         self.places = chain.map { Place(name: $0.name, lastBefore: $0.header.last.index) }
         self.tail = chain.last
+        if let tail = chain.last, tail.nextFrame <= self.state.acknowledgedFrames {
+            throw .corrupt(
+                path: "\(directory)/\(tail.name)", offset: 0,
+                reason:
+                    "frame \(self.state.acknowledgedFrames) was acknowledged, it ends before frame \(tail.nextFrame)")
+        }
         self.leftovers += segments.prefix { name in name != chain[0].name }
         try self.fold(chain, directory: directory)
         if self.shape.snapshot != .zero {

@@ -4,14 +4,14 @@ import Synchronization
 /// The durable log of one node: Raft's persistent state (Raft Figure 2) and snapshots (Raft §7) in one directory.
 ///
 ///     lock                      held by flock(2) while a daemon runs
-///     state                     start counter, term, vote, commit hint; replaced as a whole
+///     state                     identity and marks, term, vote, marks of others, commit hint; replaced as a whole
 ///     log-FRAME                 segments, named by the number of their first frame
 ///     snapshot-INDEX-TERM       one snapshot, the one that the newest frame with a snapshot names
 ///     *.tmp                     something that did not finish; removed at the next open
 ///
 /// All integers are little-endian. Every file starts with a `SealedBlock` that holds the `LogIdentity`.
 ///
-/// **One request, one frame, one write, one fdatasync.** A segment is a header and frames; a frame holds the entries of
+/// **One request, one frame, one write, one fdatasync.** (Rule C8) A segment is a header and frames; a frame holds the entries of
 /// one `PersistRequest`, the mark of its snapshot and a commit hint, under one checksum. Entries replace whatever the
 /// log held from their first index on, so cutting a conflicting suffix and appending the new one is a single atomic
 /// step: no crash leaves half of it, and nothing that was written is ever overwritten or truncated in place.
@@ -19,7 +19,7 @@ import Synchronization
 /// **Order of a request**, each step durable before the next:
 /// 1. the snapshot's file (written beside, synced, renamed, directory synced). No frame names it yet: it has no effect;
 /// 2. the frame. From here on snapshot and entries count;
-/// 3. the state file, when term or vote changed (replaced like the snapshot). A commit index alone is not synced: it
+/// 3. the state file, when term, vote or a noted mark changed (replaced like the snapshot). A commit index alone is not synced: it
 ///    is only a hint, and travels with the next frame;
 /// 4. segments and snapshots that nothing needs any more are removed. If a crash undoes this, the next open repeats it.
 ///
@@ -27,12 +27,13 @@ import Synchronization
 /// behind it was never acknowledged and is dropped; an invalid frame with a later frame's header behind it, or in an
 /// earlier segment, was acknowledged and has been damaged: `open` refuses and changes nothing. A frame's header is
 /// checksummed with a seed from the segment's header, so bytes of other files and old copies never look like one.
-/// Damage to the very last frame looks the same as a torn write; state file and snapshots are only ever seen whole, so
+/// Damage to the very last frame looks the same as a torn write, unless the state file says that it was acknowledged:
+/// each replacement of it does, and `seal` once the log rests. State file and snapshots are only ever seen whole, so
 /// any damage to them is refused.
 ///
 /// **Open** copies the last segment into a new file before it continues it. After a failed fsync the page cache may
 /// show what the disk does not hold; only bytes that were written and synced again by this start are believed. This
-/// also leaves torn tails behind. Then the start counter is raised (rule E2).
+/// also leaves torn tails behind. Then the mark of this start joins the list in `state` (rule E2).
 ///
 /// **After any failure** of a write, sync, rename or removal the store is poisoned for good.
 public final class LogStore: Sendable {
@@ -40,15 +41,21 @@ public final class LogStore: Sendable {
     public let directory: String
     /// Whose log it is.
     public let identity: LogIdentity
-    /// How many times this log was opened, this time included, or what it was raised to; durable before `open` returns.
-    /// A voter that shows a lower number than the log knows has lost its disk or got an old copy back. (Rule E2)
+    /// How many times this log was opened, this time included; durable before `open` returns.
     public var startCounter: UInt64 { self.writer.withLock { $0.state.startCounter } }
+    /// How far this log has come, for the run directory: written there after each `persist` and before what rests on it
+    /// leaves the node. (Rule E2.4)
+    public var progress: LogProgress { self.writer.withLock { $0.progress } }
+    /// Which directory this is, and the marks of its starts, this one included: durable before `open` returns. (Rule E2)
+    public var memory: LogMemory { self.writer.withLock { $0.state.memory } }
     private let writer: Mutex<LogWriter>
 
     /// Opens the log, creating it in an empty or missing directory, and returns what it holds. A new log has
-    /// `startCounter` 1. Segments end after the request that brings them to `segmentBytes`.
+    /// `startCounter` 1. `draw` becomes its identity, if it is new, and the mark of this start. `resuming`: what the run
+    /// directory of this boot says; a log that holds less, or is another, is refused. Segments end after the request that brings them to `segmentBytes`.
     public static func open(
-        directory: String, on disk: some Disk, identity: LogIdentity, segmentBytes: Int = 8 << 20
+        directory: String, on disk: some Disk, identity: LogIdentity, draw: StartDraw,
+        resuming progress: LogProgress? = nil, segmentBytes: Int = 8 << 20
     ) throws(StorageError) -> (LogStore, RestoredState) {
         try StorageError.wrap { () throws(DiskError) in try disk.createDirectory(directory) }
         let lock: DiskFile
@@ -60,10 +67,11 @@ public final class LogStore: Sendable {
         do throws(StorageError) {
             let names = try StorageError.wrap { () throws(DiskError) in try disk.list(directory) }
             let recovery = try LogRecovery(directory: directory, names: names, disk: disk, identity: identity)
+            if let progress { try recovery.check(against: progress, directory: directory) }
             let writer = try StorageError.wrap { () throws(DiskError) in
                 try LogWriter(
-                    continuing: recovery, directory: directory, disk: disk, identity: identity, lock: lock,
-                    segmentBytes: segmentBytes)
+                    continuing: recovery, directory: directory, disk: disk, identity: identity,
+                    draw: draw, lock: lock, segmentBytes: segmentBytes)
             }
             return (LogStore(writer), recovery.restored)
         } catch {
@@ -90,10 +98,11 @@ public final class LogStore: Sendable {
         try self.writer.withLock { (writer) throws(StorageError) in try writer.persist(request) }
     }
 
-    /// Makes the start counter at least `counter`, durably: after a disk was rolled back it must pass what the log knows,
-    /// or the same old copy could come back once more unnoticed. Fails like `persist`.
-    public func raiseStartCounter(to counter: UInt64) throws(StorageError) {
-        try self.writer.withLock { (writer) throws(StorageError) in try writer.raiseStartCounter(to: counter) }
+    /// Writes down, in a second place, that the frames so far were acknowledged: damage to the last one is then never
+    /// taken for a write that did not finish. For when the log rests; does nothing if all is said already. Fails like
+    /// `persist`.
+    public func seal() throws(StorageError) {
+        try self.writer.withLock { (writer) throws(StorageError) in try writer.seal() }
     }
 
     /// The error that ended this store's writing life; nil while it is sound. Waits for a `persist` that is under way.

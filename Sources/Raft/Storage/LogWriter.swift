@@ -19,10 +19,10 @@ struct LogWriter: Sendable {
     /// Reused by every request.
     private var buffer: [UInt8] = []
 
-    /// Takes over a directory: continues its last segment in a fresh copy, raises the start counter, removes leftovers.
+    /// Takes over a directory: continues its last segment in a fresh copy, draws a mark, removes leftovers.
     init(
-        continuing recovery: LogRecovery, directory: String, disk: any Disk, identity: LogIdentity, lock: DiskFile,
-        segmentBytes: Int
+        continuing recovery: LogRecovery, directory: String, disk: any Disk, identity: LogIdentity, draw: StartDraw,
+        lock: DiskFile, segmentBytes: Int
     ) throws(DiskError) {
         self.disk = disk
         self.directory = directory
@@ -31,9 +31,13 @@ struct LogWriter: Sendable {
         self.segmentBytes = segmentBytes
         self.shape = recovery.shape
         self.places = recovery.places
-        self.state = StateRecord(
-            startCounter: recovery.state.startCounter + 1, hardState: recovery.restored.hardState)
-        if recovery.state.startCounter == 0 {
+        let isNew = recovery.state.startCounter == 0
+        self.state = recovery.state
+        self.state.startCounter += 1
+        self.state.hardState = recovery.restored.hardState
+        if isNew { self.state.memory = LogMemory(directory: draw.directory) }
+        self.state.memory.begin(nonce: draw.nonce)
+        if isNew {
             let unfinished = try disk.replace(
                 directory: directory, name: LogNames.state, with: StateRecord().encoded(identity))
             disk.close(unfinished)
@@ -79,17 +83,21 @@ struct LogWriter: Sendable {
         }
     }
 
-    /// See `LogStore.raiseStartCounter`.
-    mutating func raiseStartCounter(to counter: UInt64) throws(StorageError) {
+    /// See `LogStore.seal`.
+    mutating func seal() throws(StorageError) {
         if let poison = self.poison { throw poison }
-        guard counter > self.state.startCounter else { return }
-        self.state.startCounter = counter
+        guard self.state.acknowledgedFrames < self.nextFrame - 1 else { return }
         do throws(DiskError) {
             try self.writeState()
         } catch {
             self.poison = .poisoned(cause: error.description)
             throw .disk(error)
         }
+    }
+
+    /// See `LogStore.progress`.
+    var progress: LogProgress {
+        LogProgress(mark: self.state.memory.present, frames: self.nextFrame - 1, writes: self.state.writes)
     }
 
     /// Closes the files; the store is poisoned from then on.
@@ -121,8 +129,11 @@ struct LogWriter: Sendable {
             try self.append(frame)
         }
         let old = self.state.hardState
-        self.state.hardState = HardState(term: wanted.term, votedFor: wanted.votedFor, commit: commit)
-        if wanted.term != old.term || wanted.votedFor != old.votedFor { try self.writeState() }
+        self.state.hardState = HardState(
+            term: wanted.term, votedFor: wanted.votedFor, commit: commit, noted: wanted.noted)
+        if wanted.term != old.term || wanted.votedFor != old.votedFor || wanted.noted != old.noted {
+            try self.writeState()
+        }
         if request.snapshot != nil { try self.removeCovered(previous: before.snapshot) }
     }
 
@@ -175,7 +186,9 @@ struct LogWriter: Sendable {
         }
     }
 
-    private func writeState() throws(DiskError) {
+    private mutating func writeState() throws(DiskError) {
+        self.state.acknowledgedFrames = self.nextFrame - 1
+        self.state.writes += 1
         try self.replace(LogNames.state, with: self.state.encoded(self.identity))
     }
 

@@ -2,15 +2,25 @@ import Basis
 
 /// What the file `state` holds: the part of a node that is replaced as a whole.
 struct StateRecord: Equatable {
-    /// Opens of this log that completed. Zero: the first one did not, so nothing was ever acknowledged.
-    var startCounter: UInt64 = 0
-    /// Term, vote and a lower bound of the commit index.
+    /// Which directory it is, and the marks of its starts.
+    var memory = LogMemory(directory: .none)
+    /// Term, vote, the marks noted, and a lower bound of the commit index.
     var hardState = HardState()
 
+    /// Opens of this log that completed. Zero: the first one did not, so nothing was ever acknowledged.
+    var startCounter: UInt64 = 0
+    /// So many frames were acknowledged: none of them may be missing, the last one neither.
+    var acknowledgedFrames: UInt64 = 0
+    /// How often this file was replaced.
+    var writes: UInt64 = 0
+
     func encoded(_ identity: LogIdentity) -> [UInt8] {
-        var writer = ByteWriter(reserving: 96)
+        var writer = ByteWriter(reserving: 512)
         identity.encode(into: &writer)
         writer.uint64(self.startCounter)
+        writer.uint64(self.acknowledgedFrames)
+        writer.uint64(self.writes)
+        self.memory.encode(into: &writer)
         self.hardState.encode(into: &writer)
         return SealedBlock.seal(.state, writer.bytes).bytes
     }
@@ -22,8 +32,12 @@ struct StateRecord: Equatable {
         var reader = ByteReader(block.body)
         try identity.check(&reader, path: path)
         do throws(CodecError) {
-            let record = StateRecord(
-                startCounter: try reader.uint64(), hardState: try HardState.decode(from: &reader))
+            var record = StateRecord()
+            record.startCounter = try reader.uint64()
+            record.acknowledgedFrames = try reader.uint64()
+            record.writes = try reader.uint64()
+            record.memory = try LogMemory.decode(from: &reader)
+            record.hardState = try HardState.decode(from: &reader)
             try reader.finish()
             guard block.end == bytes.count else { throw .trailing(count: bytes.count - block.end) }
             return record

@@ -14,6 +14,8 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
     case otherNode(path: String, found: NodeID, expected: NodeID)
     /// The file was written by a later release.
     case newerFormat(path: String, found: UInt32, supported: UInt32)
+    /// The log lacks what it held earlier on this boot of the machine: it was emptied, exchanged or rolled back. (Rule E2.4)
+    case forgotten(directory: String, reason: String)
     /// An earlier write failed, so it is unknown what the disk holds; nothing is written until the log is opened anew.
     case poisoned(cause: String)
 
@@ -26,7 +28,7 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
             "\(directory) is in use by another daemon; stop that one, or give this one its own --directory"
         case .corrupt(let path, let offset, let reason):
             "\(path) is damaged at byte \(offset): \(reason); nothing was changed. The other nodes still have the "
-                + "data: move the log directory away and rejoin this node"
+                + "data: move the log directory away and start the daemon, and this node learns the log anew"
         case .otherCluster(let path, let found, let expected):
             "\(path) belongs to cluster \(found), this node to \(expected); check --directory, "
                 + "or move the log directory away and rejoin this node"
@@ -35,6 +37,9 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
                 + "check --directory, or move the log directory away and rejoin this node"
         case .newerFormat(let path, let found, let supported):
             "\(path) has format \(found), this release reads up to \(supported); install the release that wrote it"
+        case .forgotten(let directory, let reason):
+            "\(directory) is not what it was: \(reason). The other nodes still have the data: move the log directory away "
+                + "and start the daemon"
         case .poisoned(let cause):
             "the log takes no more writes since one failed (\(cause)); restart the daemon once the cause is gone"
         }

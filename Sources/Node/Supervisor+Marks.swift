@@ -1,0 +1,271 @@
+import Basis
+import Raft
+
+/// Whose promises count: only those of a log that remembers the start that was noted of it last. (Rules E2 to E2.2)
+///
+/// In steady state that is one comparison. After a start of the sender it is a challenge, an echo, and one sync here.
+extension Supervisor {
+    /// What this node knows of the log of one that talks to it.
+    struct Acquaintance: Sendable {
+        struct Held: Sendable {
+            var message: NodeMessage
+            var mark: StartMark
+            var via: NodeID
+        }
+        struct Challenge: Sendable {
+            var mark: StartMark
+            var nonce: UInt64
+            var at: Tick
+        }
+        /// Evidence, seen in the echo of a fresh challenge: this log does not remember what was noted of the node.
+        struct Evidence: Sendable {
+            var mark: StartMark
+            var at: Tick
+            /// When the directory was let in that it does not remember.
+            var admittedAt: LogIndex
+        }
+        let node: NodeID
+        /// Noted durably: what comes under this mark counts.
+        var counted: StartMark
+        /// The mark of the latest message that was taken.
+        var seen = StartMark.none
+        var challenge: Challenge?
+        var evidence: Evidence?
+        /// What came under a mark that does not count yet, oldest first.
+        var held: [Held] = []
+
+        init(node: NodeID, counted: StartMark) {
+            self.node = node
+            self.counted = counted
+        }
+    }
+
+    private static let challengePause = Span.milliseconds(100)
+    private static let evidenceAge = Span.seconds(2)
+    private static let maximumHeld = 32
+
+    // MARK: The one who counts
+
+    /// Whether a message may be taken now. Those that promise nothing always; others only under the noted mark: they are
+    /// held while their sender is asked what it remembers. (Rule E2.1)
+    mutating func counts(
+        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        let place = self.acquaintance(sender)
+        if self.acquaintances[place].counted == mark {
+            if self.acquaintances[place].seen != mark { self.acquaintances[place].seen = mark }
+            return true
+        }
+        if self.promisesNothing(message, from: sender) { return true }
+        if self.isLearnersAnswer(message, from: sender) {
+            if mark.isBefore(self.acquaintances[place].seen) { return false }
+            if self.acquaintances[place].seen != mark {
+                self.acquaintances[place].seen = mark
+                self.consensusStep(.startedAnew(sender), at: now, into: &effects)
+            }
+            return true
+        }
+        let noted = self.consensus.notedMark(of: sender)
+        // A late message of an earlier start.
+        if let noted, mark.isBefore(noted.mark) { return false }
+        if self.acquaintances[place].held.count >= Self.maximumHeld { self.acquaintances[place].held.removeFirst() }
+        self.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
+        guard let noted else {
+            // Nothing of this node was ever counted here, so there is nothing that it can have forgotten.
+            self.consensusStep(
+                .note(NotedMark(node: sender, mark: mark, admittedAt: .zero)), at: now, into: &effects)
+            return false
+        }
+        // What is noted already only waits for the disk, unless there is evidence against it.
+        if noted.mark == mark, self.acquaintances[place].evidence == nil { return false }
+        if let asked = self.acquaintances[place].challenge, asked.mark == mark,
+            now.since(asked.at) < Self.challengePause
+        {
+            return false
+        }
+        self.nextChallenge &+= 1
+        self.acquaintances[place].challenge = .init(mark: mark, nonce: self.nextChallenge, at: now)
+        self.send(.challenge(noted, nonce: self.nextChallenge), to: sender, at: now, into: &effects)
+        return false
+    }
+
+    private mutating func acquaintance(_ node: NodeID) -> Int {
+        for place in self.acquaintances.indices where self.acquaintances[place].node == node { return place }
+        self.acquaintances.append(Acquaintance(node: node, counted: .none))
+        return self.acquaintances.count - 1
+    }
+
+    private func promisesNothing(_ message: NodeMessage, from sender: NodeID) -> Bool {
+        switch message {
+        case .ping, .summary, .challenge, .echo, .readRequest, .transferRequest: return true
+        case .forward(let command):
+            // The request to be let in, which the log judges itself.
+            if case .admit(let subject, _, _) = command.command { return subject == sender }
+            return false
+        default: return false
+        }
+    }
+
+    /// A node without a vote follows the log under whatever mark: nothing of it is counted anywhere.
+    private func isLearnersAnswer(_ message: NodeMessage, from sender: NodeID) -> Bool {
+        guard case .raft(let message) = message, !self.consensus.outline.membership.isVoter(sender) else {
+            return false
+        }
+        switch message.body {
+        case .appendAccepted, .appendRejected, .heartbeatResponse, .snapshotProgress, .readRequest, .outdated,
+            .preVoteRequest, .preVoteResponse:
+            return true
+        case .append, .heartbeat, .snapshotChunk, .timeoutNow, .voteRequest, .voteResponse, .readResponse: return false
+        }
+    }
+
+    /// The answer to a challenge.
+    mutating func echoed(
+        _ nonce: UInt64, remembers: Bool, admittedAt: LogIndex?, by sender: NodeID, _ mark: StartMark, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        let place = self.acquaintance(sender)
+        guard let asked = self.acquaintances[place].challenge, asked.nonce == nonce, asked.mark == mark,
+            let noted = self.consensus.notedMark(of: sender)
+        else { return }
+        self.acquaintances[place].challenge = nil
+        // Another directory that the log let in later than the one noted here: this node is behind.
+        let isLaterDirectory = mark.directory != noted.mark.directory && (admittedAt ?? .zero) > noted.admittedAt
+        guard remembers || isLaterDirectory else {
+            if self.acquaintances[place].evidence == nil {
+                effects.append(
+                    .note(
+                        "\(self.state.name(of: sender)) does not remember \(noted.mark) of its log: nothing that it "
+                            + "promises counts (E2)"))
+            }
+            self.acquaintances[place].held = []
+            self.acquaintances[place].counted = .none
+            self.acquaintances[place].evidence = .init(mark: mark, at: now, admittedAt: noted.admittedAt)
+            self.isUnsettled = true
+            return
+        }
+        self.acquaintances[place].evidence = nil
+        let raised = NotedMark(node: sender, mark: mark, admittedAt: max(noted.admittedAt, admittedAt ?? .zero))
+        if raised.raises(noted) {
+            self.consensusStep(.note(raised), at: now, into: &effects)
+        } else {
+            self.countMarks(at: now, into: &effects)
+        }
+    }
+
+    /// What was noted is durable: promises under these marks count from here on.
+    mutating func marksPersisted(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.countedVersion != self.consensus.notedVersion else { return }
+        self.countMarks(at: now, into: &effects)
+    }
+
+    private mutating func countMarks(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.consensus.areMarksDurable else { return }
+        self.countedVersion = self.consensus.notedVersion
+        for noted in self.consensus.notedMarks where noted.node != self.identity.node {
+            let place = self.acquaintance(noted.node)
+            if let evidence = self.acquaintances[place].evidence {
+                guard noted.admittedAt > evidence.admittedAt else { continue }
+                self.acquaintances[place].evidence = nil
+            }
+            guard self.acquaintances[place].counted != noted.mark else { continue }
+            self.acquaintances[place].counted = noted.mark
+            let held = self.acquaintances[place].held
+            self.acquaintances[place].held = []
+            for letter in held where letter.mark == noted.mark {
+                self.receive(letter.message, from: noted.node, letter.mark, via: letter.via, at: now, into: &effects)
+            }
+        }
+    }
+
+    // MARK: Evidence
+
+    /// Some node was seen not to remember what is noted of it.
+    @inline(__always)  // A call would copy the whole supervisor.
+    var isSomebodyForgetful: Bool { self.acquaintances.contains { $0.evidence != nil } }
+
+    /// Whether there is evidence, new or old, against the log of a node that the applied log knows.
+    func hasEvidence(against node: NodeID) -> Bool {
+        guard let evidence = self.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
+        return (self.state.node(node)?.directoryAdmittedAt ?? .zero) <= evidence.admittedAt
+    }
+
+    /// Whether a node that is heard right now does not remember what is noted of it. (Rule E2.6)
+    public func isForgetful(_ node: NodeID, at now: Tick) -> Bool {
+        guard let evidence = self.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
+        return self.hasEvidence(against: node) && now.since(evidence.at) < Self.evidenceAge
+    }
+
+    /// The mark under which a node was heard last.
+    func seenMark(of node: NodeID) -> StartMark? { self.acquaintances.first { $0.node == node }?.seen }
+
+    // MARK: The one who is asked
+
+    /// Says whether this log remembers a start that another node noted of it. Who must say no draws the consequence.
+    mutating func challenged(
+        _ noted: NotedMark, nonce: UInt64, by asker: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard noted.node == self.identity.node else { return }
+        let memory = self.identity.memory
+        let own = self.consensus.notedMark(of: self.identity.node)
+        let admittedAt = own?.mark.directory == memory.directory ? own?.admittedAt : nil
+        let remembers = memory.remembers(noted.mark)
+        self.send(
+            .echo(nonce: nonce, remembers: remembers, admittedAt: admittedAt), to: asker, at: now, into: &effects)
+        if remembers { return }
+        let asking = "\(self.state.name(of: asker)) holds promises of \(noted.mark) of this node's log"
+        if noted.mark.directory == memory.directory {
+            self.forget("\(asking), which this copy does not remember: it is older", into: &effects)
+        } else if let admittedAt {
+            // The asker may lag behind; a directory that was let in later than this one takes its place.
+            if admittedAt < noted.admittedAt { self.forget("\(asking); this is an older one", into: &effects) }
+        } else if !self.isStranger {
+            self.isStranger = true
+            effects.append(
+                .note(
+                    "\(asking); this one, \(memory.directory), is new: it counts nowhere until the node's known life is "
+                        + "over and the log was learned anew (E2)"))
+        }
+    }
+
+    /// Rule E2.2: this log is not what it was. It is kept aside, and the node comes back with a new one.
+    private mutating func forget(_ reason: String, into effects: inout [SupervisorEffect]) {
+        self.hasForgotten = true
+        effects.append(.forget(reason: reason))
+    }
+
+    // MARK: The log's own record
+
+    /// Notes what the applied log knows of everybody's marks; it may only raise what is noted. (Rules E2.1, E2.7)
+    mutating func settleMarks(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.notedAppliedIndex != self.state.appliedIndex, !self.consensus.hasFailedDisk else { return }
+        self.notedAppliedIndex = self.state.appliedIndex
+        for place in self.state.nodes.indices where self.state.nodes[place].mark != .none {
+            let record = NotedMark(
+                node: self.state.nodes[place].id, mark: self.state.nodes[place].mark,
+                admittedAt: self.state.nodes[place].directoryAdmittedAt)
+            if record.node == self.identity.node, !self.recognises(record, into: &effects) { continue }
+            guard record.raises(self.consensus.notedMark(of: record.node)) else { continue }
+            self.consensusStep(.note(record), at: now, into: &effects)
+        }
+    }
+
+    /// Compares what the log knows of this node with its memory. False when the log means another directory.
+    private mutating func recognises(_ record: NotedMark, into effects: inout [SupervisorEffect]) -> Bool {
+        let memory = self.identity.memory
+        if record.mark.directory == memory.directory {
+            self.isStranger = false
+            if !memory.remembers(record.mark) {
+                self.forget("the log has admitted \(record.mark), which this copy does not remember", into: &effects)
+            }
+            return true
+        }
+        if let own = self.consensus.notedMark(of: self.identity.node), own.mark.directory == memory.directory,
+            own.admittedAt < record.admittedAt
+        {
+            self.forget("the log has admitted another directory, \(record.mark), since", into: &effects)
+        }
+        return false
+    }
+}
