@@ -29,6 +29,7 @@ FAULTS = {
     "disk-full": (1, 1, ()), "disk-freed": (1, 1, ()), "disk-fails": (1, 1, ()), "disk-repaired": (1, 1, ()),
     "disk-hangs": (1, 1, ()), "disk-answers": (1, 1, ()),
     "copy-log": (1, 1, ()), "lose-log": (1, 1, ()), "restore-log": (1, 1, ()),
+    "copy-lost": (1, 1, ()), "copy-saved": (1, 1, ()), "copy-put-back": (1, 1, ("metadata",)),
 }
 EXPECTATIONS = {
     # name: the options it knows
@@ -92,6 +93,8 @@ class Scenario:
             raise Mistake(f"{path}: say in a # comment at the head why this scenario exists")
         if self.disks is None and any(fault.name.startswith("disk-") for fault in self.faults):
             raise Mistake(f"{path}: disks can fail only with a line such as `disks size=64` (MiB)")
+        if self.disks and any(fault.name.startswith("copy-") for fault in self.faults):
+            raise Mistake(f"{path}: copies are lost and put back only without a `disks` line")
         if not self.expectations:
             raise Mistake(f"{path}: it expects nothing; add expect lines")
 
@@ -159,6 +162,8 @@ class Scenario:
         if not least <= len(plain) - 2 <= most:
             raise ValueError(f"{name} wants {least} words")
         known(options, names, name)
+        if options.get("metadata", "too") != "too":
+            raise ValueError("metadata is too, or is left out")
         if options.get("one-way", "yes") != "yes":
             raise ValueError("one-way is yes, or is left out")
         for key in ("port", "count"):

@@ -2,9 +2,10 @@
 import os
 import shutil
 import signal
+import subprocess
 import time
 
-from .lab.cluster import Cluster
+from .lab.cluster import DATABASE, Cluster
 from .lab.lab import Lab
 from .lab.shell import clock, identity, wait_until
 from .workload import checkers
@@ -139,6 +140,8 @@ class Stage:
             return self.act_on_disk(name, node)
         if name.endswith("-log"):
             return self.act_on_log(name, node)
+        if name.startswith("copy-"):
+            return self.act_on_copy(name, node, fault.options)
         return self.act_on_processes(name, node, words[1:])
 
     def act_on_disk(self, name, node):
@@ -166,6 +169,25 @@ class Stage:
         if name == "restore-log":
             shutil.copytree(copy, log)
         node.signal("daemon", signal.SIGKILL)
+        return instant
+
+    def act_on_copy(self, name, node, options):
+        """Loses the file with a node's copy, saves it with its metadata, or puts back what was saved."""
+        instant = clock()
+        # Without `disks` both are in the state directory, which a node that is off has too.
+        copy = f"{node.directory}/state/{DATABASE}.img"
+        metadata = f"{node.directory}/state/volumes/{DATABASE}.meta"
+        if name == "copy-saved":
+            for path in (copy, metadata):
+                subprocess.run(["cp", "--sparse=always", path, path + ".saved"], check=True)
+            return instant
+        if node.is_up:
+            raise RuntimeError(f"{name} wants {node.name} powered off first: kill {node.name}")
+        if name == "copy-lost":
+            os.unlink(copy)
+            return instant
+        for path in (copy, metadata) if options.get("metadata") else (copy,):
+            os.rename(path + ".saved", path)
         return instant
 
     def act_on_processes(self, name, node, words):

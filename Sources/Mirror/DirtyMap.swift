@@ -3,7 +3,7 @@ import Basis
 /// One bit per region of a volume: set where two replicas may differ.
 public struct DirtyMap: Hashable, Sendable {
     /// How many regions there are.
-    public let regions: Int
+    public private(set) var regions: Int
     /// The bits, region 0 in the lowest bit of the first word.
     public private(set) var words: [UInt64]
     /// How many bits are set.
@@ -39,6 +39,13 @@ public struct DirtyMap: Hashable, Sendable {
         self.words[region >> 6] &= ~bit
         self.count -= 1
         return true
+    }
+
+    /// Adds regions at the end, clear.
+    public mutating func grow(to regions: Int) {
+        guard regions > self.regions else { return }
+        self.regions = regions
+        self.words += [UInt64](repeating: 0, count: (regions + 63) / 64 - self.words.count)
     }
 
     /// Adds every region of `other`, which must have as many.

@@ -1,7 +1,7 @@
 import Basis
 
 /// One replica's side of a mirrored volume, without data, clock or I/O: requests are ids and extents, payloads stay
-/// with the shell. (Rules V1 to V8, L12, L15)
+/// with the shell. (Rules V1 to V8, V17 to V20, L12, L15)
 ///
 /// Two orders make the copies equal. The shell lets local writes take effect in the order of the effects, and a
 /// connection keeps its frames in order; the core emits the local write and the frames of a request in one step. So
@@ -57,6 +57,9 @@ public struct Volume: Sendable {
         }
         return self.owner?.incarnation
     }
+
+    /// Whether it is the owner's copy, or is about to be.
+    public var isInUse: Bool { self.owner != nil || self.opening != nil }
 
     /// Whether clients are served, or will be again after a thaw.
     public var isOwner: Bool { self.owner != nil }
@@ -120,7 +123,7 @@ public struct Volume: Sendable {
         case .tick: self.tick(at: now, into: &effects)
         }
         self.finishReconciliation(at: now, into: &effects)
-        self.finishClose(into: &effects)
+        self.finishClose(at: now, into: &effects)
     }
 
     private mutating func localSynced(_ token: UInt64, at now: Tick, into effects: inout Effects) {
@@ -146,7 +149,8 @@ public struct Volume: Sendable {
         self.ledger.persisted(token, into: &effects)
         self.advanceOpening(at: now, into: &effects)
         self.owner?.issueHeld(at: now, &self.ledger, &effects)
-        self.replica.advance(&self.ledger, &effects)
+        self.owner?.finishNoting(&self.ledger, &effects)
+        self.replica.persisted(&self.ledger, &effects)
     }
 
     /// Rule V1: the epoch is on disk first. Rule V2: what was acknowledged is applied, and made stable, before the
@@ -176,9 +180,9 @@ public struct Volume: Sendable {
 
     private mutating func receive(_ frame: Frame, from peer: NodeID, at now: Tick, into effects: inout Effects) {
         switch frame.body {
-        case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync:
+        case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted:
             self.owner?.receive(frame, from: peer, at: now, &self.ledger, &effects)
-        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping:
+        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping:
             let held = self.ledger.metadata.epoch
             // Rule V1: a lower epoch gets nothing but the news; the check and the acknowledgement are one step. An
             // owner shares its epoch with nobody.

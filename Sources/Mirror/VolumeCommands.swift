@@ -3,7 +3,11 @@ import Basis
 extension Volume {
     mutating func perform(_ command: VolumeCommand, at now: Tick, into effects: inout Effects) {
         switch command {
-        case .open(let epoch, let incarnation, let inSync, let version, let reconciling):
+        case .open(let epoch, let incarnation, let inSync, let version, let reconciling, let copy):
+            if let objection = self.objection(to: copy) { return effects.event(.failed(reason: objection)) }
+            guard inSync.contains(self.ledger.configuration.node) else {
+                return effects.event(.failed(reason: "this copy is not among those that hold every write"))
+            }
             let opening = Opening(
                 epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, reconciling: reconciling,
                 stage: .persisting)
@@ -40,7 +44,27 @@ extension Volume {
                 effects.event(.opened(epoch: owner.epoch))
             }
             effects.event(.status(self.status(at: now)))
+        case .noted(let mark):
+            if self.ledger.noted(mark: mark) { self.ledger.persist(into: &effects) }
+        case .peers(let places):
+            let own = self.ledger.configuration.node
+            self.ledger.configuration.peers = places.map(\.node).filter { $0 != own }.sorted()
+            self.owner?.peersChanged(at: now, &self.ledger, &effects)
+        case .makeCopy: break
         }
+    }
+
+    /// Rule V18: a copy that the log does not know is not opened, whatever it holds.
+    private func objection(to copy: KnownCopy?) -> String? {
+        guard let copy else { return nil }
+        let metadata = self.ledger.metadata
+        guard metadata.identity == copy.identity else {
+            return "this is not the copy that the cluster knows here: bring that one back, or let this one be rebuilt"
+        }
+        guard metadata.starts.contains(copy.mark) else {
+            return "this copy is older than the cluster knows it: it was put back, or its metadata was"
+        }
+        return nil
     }
 
     private mutating func open(_ wanted: Opening, at now: Tick, into effects: inout Effects) {
@@ -57,8 +81,8 @@ extension Volume {
             return effects.event(
                 .failed(
                     reason:
-                        "this copy lost writes when its disk failed: open the volume on another node and let this one "
-                        + "be rebuilt, or remove its metadata file to take what the disk holds"))
+                        "this copy lacks writes, because its disk failed or it was put back: let another node own the "
+                        + "volume, and this copy is rebuilt"))
         }
         if let owner = self.owner, owner.epoch == epoch, owner.incarnation == wanted.incarnation, !owner.isClosing {
             self.owner?.inSyncChanged(wanted.inSync, version: wanted.version, at: now, &self.ledger, &effects)
@@ -93,9 +117,9 @@ extension Volume {
     }
 
     /// Leaves the owner's role once its last flush is everywhere.
-    mutating func finishClose(into effects: inout Effects) {
+    mutating func finishClose(at now: Tick, into effects: inout Effects) {
         guard self.owner?.isClosed ?? false else { return }
-        self.owner?.clearMarks(all: true, &self.ledger, &effects)
+        guard self.owner?.clearAtClose(at: now, &self.ledger, &effects) ?? true else { return }
         guard var owner = self.owner.take() else { return }
         let epoch = owner.epoch
         owner.failAll(&effects)
@@ -121,8 +145,7 @@ extension Volume {
     mutating func fail(_ reason: String, into effects: inout Effects) {
         guard self.failure == nil else { return }
         self.failure = reason
-        self.ledger.distrust()
-        self.ledger.persist(into: &effects)
+        self.ledger.distrustAfterFailure(into: &effects)
         self.opening = nil
         self.replica.end(&effects)
         if var owner = self.owner.take() {

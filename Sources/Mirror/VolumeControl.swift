@@ -4,10 +4,12 @@ import Basis
 public enum VolumeCommand: Equatable, Sendable {
     /// Become the owner: raise the epoch durably, then export. `inSync` is the set as the log has it after this
     /// promotion; `version` counts its changes. `reconciling` were in the set of the epoch before: those that can be
-    /// reached are made equal, and the log is asked to take them back, before the export. Repeating it with the same
-    /// epoch is harmless. (Rules V1, V2, V7)
+    /// reached are made equal, and the log is asked to take them back, before the export. `copy` is the copy that the log
+    /// knows here: any other is refused; nil only in tests of other rules. Repeating it with the same epoch is harmless.
+    /// (Rules V1, V2, V7, V18)
     case open(
-        epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64, reconciling: [NodeID] = [])
+        epoch: Epoch, incarnation: Incarnation, inSync: [NodeID], version: UInt64, reconciling: [NodeID] = [],
+        copy: KnownCopy? = nil)
     /// The log's in-sync set changed (applied and accepted). Ignored unless `epoch` is the server's. (Rule V4)
     case inSyncChanged(epoch: Epoch, inSync: [NodeID], version: UInt64)
     /// Flush, drop the export, stop being owner; answered by `closed`.
@@ -20,8 +22,41 @@ public enum VolumeCommand: Equatable, Sendable {
     case detach
     /// Compare every block with the owner again (on a replica) or with every replica (on the owner).
     case resyncAll
-    /// Report `status` now.
+    /// Report `status` and `copy` now.
     case report
+    /// Make a new copy, or forget what this one was, with a new identity: the log knows no copy here. Refused by an owner.
+    /// (Rule V20)
+    case makeCopy
+    /// The log has noted this mark: the copy need not remember older ones. (Rule V18)
+    case noted(mark: UInt64)
+    /// The other replicas and where they listen, `HOST:PORT`: links to those that moved are made anew.
+    case peers([PeerPlace])
+}
+
+/// A copy as the log knows it.
+public struct KnownCopy: Hashable, Sendable {
+    /// Its identity.
+    public var identity: UInt64
+    /// The mark that the log noted last.
+    public var mark: UInt64
+    /// Both fields.
+    public init(identity: UInt64, mark: UInt64) {
+        self.identity = identity
+        self.mark = mark
+    }
+}
+
+/// Where another replica listens.
+public struct PeerPlace: Hashable, Sendable {
+    /// Its node.
+    public var node: NodeID
+    /// `HOST:PORT`.
+    public var address: String
+    /// Both fields.
+    public init(node: NodeID, address: String) {
+        self.node = node
+        self.address = address
+    }
 }
 
 /// What a volume server tells the daemon.
@@ -32,11 +67,19 @@ public enum VolumeEvent: Equatable, Sendable {
     case closed(epoch: Epoch)
     /// A waited-for replica does not answer: ask the log for `leaves`. Repeated until the set changes. (Rule V3)
     case wantsLeave(epoch: Epoch, version: UInt64, replica: NodeID)
-    /// A replica has every block, synced: ask the log for `joins`. Repeated until the set changes. (Rules V3, V5)
-    case wantsJoin(epoch: Epoch, version: UInt64, replica: NodeID)
+    /// A replica has every block, synced: ask the log for `joins`. `copy` is its identity. Repeated until the set changes.
+    /// (Rules V3, V5, V18)
+    case wantsJoin(epoch: Epoch, version: UInt64, replica: NodeID, copy: UInt64)
     /// Every replica of `inSync` has every block, synced, and no client was served yet: ask the log for `opens`. Repeated
     /// until the set changes or the export begins. (Rule V7)
-    case wantsOpen(epoch: Epoch, version: UInt64, inSync: [NodeID])
+    case wantsOpen(epoch: Epoch, version: UInt64, inSync: [ReplicaIdentity])
+    /// A replica of the last set is ahead of this copy, and no client was served under this epoch: ask the log for
+    /// `yields`. (Rule V19)
+    case outdated(epoch: Epoch, version: UInt64, reason: String)
+    /// What lies where its copy should be; sent on `report`.
+    case copy(CopyReport)
+    /// A line for the log.
+    case note(String)
     /// It cannot go on: the reason, and what the operator can do.
     case failed(reason: String)
     /// How it stands; sent on `report` and about once a second while something changes.

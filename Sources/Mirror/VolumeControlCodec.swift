@@ -5,13 +5,17 @@ extension VolumeCommand {
     /// Appends the command; `decode` is its inverse.
     public func encode(into writer: inout ByteWriter) {
         switch self {
-        case .open(let epoch, let incarnation, let inSync, let version, let reconciling):
+        case .open(let epoch, let incarnation, let inSync, let version, let reconciling, let copy):
             writer.uint8(1)
             writer.epoch(epoch)
             writer.uint64(incarnation.rawValue)
             writer.nodes(inSync)
             writer.uint64(version)
             writer.nodes(reconciling)
+            writer.optional(copy) { writer, copy in
+                writer.uint64(copy.identity)
+                writer.uint64(copy.mark)
+            }
         case .inSyncChanged(let epoch, let inSync, let version):
             writer.uint8(2)
             writer.epoch(epoch)
@@ -28,6 +32,16 @@ extension VolumeCommand {
         case .detach: writer.uint8(6)
         case .resyncAll: writer.uint8(7)
         case .report: writer.uint8(8)
+        case .makeCopy: writer.uint8(9)
+        case .noted(let mark):
+            writer.uint8(10)
+            writer.uint64(mark)
+        case .peers(let peers):
+            writer.uint8(11)
+            writer.list(peers) { writer, peer in
+                writer.uint32(peer.node.rawValue)
+                writer.string(peer.address)
+            }
         }
     }
 
@@ -37,7 +51,10 @@ extension VolumeCommand {
         case 1:
             return .open(
                 epoch: try reader.epoch(), incarnation: Incarnation(try reader.uint64()), inSync: try reader.nodes(),
-                version: try reader.uint64(), reconciling: try reader.nodes())
+                version: try reader.uint64(), reconciling: try reader.nodes(),
+                copy: try reader.optional { (reader) throws(CodecError) in
+                    KnownCopy(identity: try reader.uint64(), mark: try reader.uint64())
+                })
         case 2:
             return .inSyncChanged(
                 epoch: try reader.epoch(), inSync: try reader.nodes(), version: try reader.uint64())
@@ -47,6 +64,13 @@ extension VolumeCommand {
         case 6: return .detach
         case 7: return .resyncAll
         case 8: return .report
+        case 9: return .makeCopy
+        case 10: return .noted(mark: try reader.uint64())
+        case 11:
+            return .peers(
+                try reader.list { (reader) throws(CodecError) in
+                    PeerPlace(node: NodeID(try reader.uint32()), address: try reader.string())
+                })
         default: throw .invalid(field: "volume command", offset: reader.offset)
         }
     }
@@ -67,11 +91,12 @@ extension VolumeEvent {
             writer.epoch(epoch)
             writer.uint64(version)
             writer.uint32(replica.rawValue)
-        case .wantsJoin(let epoch, let version, let replica):
+        case .wantsJoin(let epoch, let version, let replica, let copy):
             writer.uint8(4)
             writer.epoch(epoch)
             writer.uint64(version)
             writer.uint32(replica.rawValue)
+            writer.uint64(copy)
         case .failed(let reason):
             writer.uint8(5)
             writer.string(reason)
@@ -82,7 +107,18 @@ extension VolumeEvent {
             writer.uint8(7)
             writer.epoch(epoch)
             writer.uint64(version)
-            writer.nodes(inSync)
+            writer.replicas(inSync)
+        case .copy(let report):
+            writer.uint8(8)
+            report.encode(into: &writer)
+        case .note(let text):
+            writer.uint8(9)
+            writer.string(text)
+        case .outdated(let epoch, let version, let reason):
+            writer.uint8(10)
+            writer.epoch(epoch)
+            writer.uint64(version)
+            writer.string(reason)
         }
     }
 
@@ -96,14 +132,65 @@ extension VolumeEvent {
                 epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()))
         case 4:
             return .wantsJoin(
-                epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()))
+                epoch: try reader.epoch(), version: try reader.uint64(), replica: NodeID(try reader.uint32()),
+                copy: try reader.uint64())
         case 5: return .failed(reason: try reader.string())
         case 6: return .status(try VolumeStatus.decode(from: &reader))
         case 7:
             return .wantsOpen(
-                epoch: try reader.epoch(), version: try reader.uint64(), inSync: try reader.nodes())
+                epoch: try reader.epoch(), version: try reader.uint64(), inSync: try reader.replicas())
+        case 8: return .copy(try CopyReport.decode(from: &reader))
+        case 9: return .note(try reader.string())
+        case 10:
+            return .outdated(epoch: try reader.epoch(), version: try reader.uint64(), reason: try reader.string())
         default: throw .invalid(field: "volume event", offset: reader.offset)
         }
+    }
+}
+
+extension CopyMark {
+    /// Appends all fields.
+    public func encode(into writer: inout ByteWriter) {
+        writer.uint64(self.identity)
+        writer.list(self.starts) { $0.uint64($1) }
+        writer.epoch(self.epoch)
+        writer.bool(self.isNoted)
+    }
+
+    /// Takes all fields.
+    public static func decode(from reader: inout ByteReader) throws(CodecError) -> CopyMark {
+        CopyMark(
+            identity: try reader.uint64(),
+            starts: try reader.list { (reader) throws(CodecError) in try reader.uint64() },
+            epoch: try reader.epoch(), isNoted: try reader.bool())
+    }
+}
+
+extension CopyReport {
+    func encode(into writer: inout ByteWriter) {
+        writer.uint64(self.volume)
+        writer.string(self.backing)
+        writer.uint64(self.capacityBytes)
+        switch self.finding {
+        case .ready(let mark):
+            writer.uint8(1)
+            mark.encode(into: &writer)
+        case .none(let reason, let mayMake):
+            writer.uint8(2)
+            writer.string(reason)
+            writer.bool(mayMake)
+        }
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> CopyReport {
+        let (volume, backing, capacity) = (try reader.uint64(), try reader.string(), try reader.uint64())
+        let finding: Finding
+        switch try reader.uint8() {
+        case 1: finding = .ready(try CopyMark.decode(from: &reader))
+        case 2: finding = .none(reason: try reader.string(), mayMake: try reader.bool())
+        default: throw .invalid(field: "finding", offset: reader.offset)
+        }
+        return CopyReport(volume: volume, backing: backing, capacityBytes: capacity, finding: finding)
     }
 }
 

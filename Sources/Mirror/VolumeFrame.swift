@@ -37,10 +37,14 @@ public struct Frame: Equatable, Sendable {
         public var covered: [ReplicaIdentity]
         /// False where its disk lost writes.
         public var trusted: Bool
+        /// The turn of marks that it noted last, and the last one whose marks it cleared. (Rule V19)
+        public var notedTurn: UInt64
+        /// See `notedTurn`.
+        public var clearedTurn: UInt64
         /// All fields.
         public init(
             identity: UInt64, instance: UInt64, regionBytes: UInt64, marks: DirtyMap, covered: [ReplicaIdentity],
-            trusted: Bool
+            trusted: Bool, notedTurn: UInt64 = 0, clearedTurn: UInt64 = 0
         ) {
             self.identity = identity
             self.instance = instance
@@ -48,6 +52,8 @@ public struct Frame: Equatable, Sendable {
             self.marks = marks
             self.covered = covered
             self.trusted = trusted
+            self.notedTurn = notedTurn
+            self.clearedTurn = clearedTurn
         }
     }
 
@@ -65,9 +71,12 @@ public struct Frame: Equatable, Sendable {
         case compare(chunk: Extent)
         /// Payload: the blocks of `chunk` whose bit in `mask` is set, in order. A resync write.
         case blocks(sequence: UInt64, chunk: Extent, mask: UInt64)
-        /// Everything up to `sequence` is stable on all of `covered`: clear those marks. With sequence 0 nothing is
-        /// cleared and `covered` is added to what was covered.
-        case clear(sequence: UInt64, covered: [ReplicaIdentity])
+        /// Everything up to `sequence` is stable on all of `covered`, and they have noted `turn`: clear those marks. With
+        /// sequence 0 nothing is cleared, `covered` is added to what was covered, and the copy is as good as one that has
+        /// noted `turn`. (Rule V19)
+        case clear(sequence: UInt64, covered: [ReplicaIdentity], turn: UInt64)
+        /// Note this turn of marks durably, and answer `noted`. (Rule V19)
+        case note(turn: UInt64)
         /// Answer `pong`.
         case ping
 
@@ -85,5 +94,7 @@ public struct Frame: Equatable, Sendable {
         case pong
         /// An operator asked this replica to be compared as a whole.
         case wantsResync
+        /// Answers `note`, once the turn is on disk.
+        case noted(turn: UInt64)
     }
 }

@@ -2,7 +2,7 @@ import Basis
 
 /// What owner and replica share: the metadata, the order of its persists, and which marks are known to be on disk.
 struct Ledger: Sendable {
-    let configuration: Volume.Configuration
+    var configuration: Volume.Configuration
     private(set) var metadata: VolumeMetadata
     /// For each region the sequence of the last write in the present session, as owner or as replica.
     private(set) var touched: [UInt64]
@@ -13,6 +13,9 @@ struct Ledger: Sendable {
     private var lastToken: UInt64 = 0
     private var durableToken: UInt64 = 0
     private var epochToken: UInt64 = 0
+    private var turnToken: UInt64 = 0
+    /// The next persist is one that the label in the backing counts. (Rule V17)
+    private var raisesCount = false
     private var lastSync: UInt64 = 0
 
     /// The lease as last read; clients are answered only before its end. (Rule L12)
@@ -53,6 +56,8 @@ struct Ledger: Sendable {
             return self.lastToken + 1
         }
         self.lastToken += 1
+        if self.raisesCount { self.metadata.count += 1 }
+        self.raisesCount = false
         self.flying = self.metadata.marks
         effects.append(.persist(self.metadata, token: self.lastToken))
         return self.lastToken
@@ -85,6 +90,7 @@ struct Ledger: Sendable {
         precondition(epoch >= self.metadata.epoch, "an epoch never sinks")
         self.metadata.epoch = epoch
         self.metadata.incarnation = incarnation
+        self.raisesCount = true
         self.epochToken = self.persist(into: &effects)
     }
 
@@ -95,7 +101,44 @@ struct Ledger: Sendable {
         self.metadata.version = version
     }
 
+    /// The next turn of marks; it may be told to others at once, but rested upon only once `isTurnDurable`. (Rule V19)
+    mutating func noteTurn(_ turn: UInt64, into effects: inout Volume.Effects) {
+        self.metadata.notedTurn = max(self.metadata.notedTurn, turn)
+        self.raisesCount = true
+        self.turnToken = self.persist(into: &effects)
+    }
+
+    var isTurnDurable: Bool { self.turnToken <= self.durableToken }
+
+    /// Marks of this turn are cleared here.
+    mutating func noteCleared(turn: UInt64) { self.metadata.clearedTurn = max(self.metadata.clearedTurn, turn) }
+
+    /// The copy was made equal to one that has cleared the marks of `turn`.
+    mutating func adopt(turn: UInt64) {
+        self.metadata.notedTurn = turn
+        self.metadata.clearedTurn = min(self.metadata.clearedTurn, turn)
+    }
+
+    /// The log noted a start: older ones need not be remembered. False if it was not one of this copy's. (Rule V18)
+    mutating func noted(mark: UInt64) -> Bool {
+        guard let place = self.metadata.starts.firstIndex(of: mark), place > 0 || !self.metadata.isNoted else {
+            return false
+        }
+        self.metadata.starts.removeFirst(place)
+        self.metadata.isNoted = true
+        return true
+    }
+
     mutating func distrust() { self.metadata.trusted = false }
+
+    /// The backing or the metadata failed: says so in the metadata, whatever persist was under way, and without touching
+    /// the label in a backing that may answer no more.
+    mutating func distrustAfterFailure(into effects: inout Volume.Effects) {
+        self.distrust()
+        self.raisesCount = false
+        self.flying = nil
+        self.persist(into: &effects)
+    }
 
     /// After a whole copy from an owner the disk holds what it should.
     mutating func trust() { self.metadata.trusted = true }

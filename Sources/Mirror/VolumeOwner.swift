@@ -46,6 +46,13 @@ extension Volume {
         private var closeTarget: UInt64?
         private var lastSession: UInt32 = 0
         private var settled: [(at: Tick, sequence: UInt64)] = []
+        /// A turn of marks that every copy is asked to note, and up to which write its marks are cleared then. (Rule V19)
+        private var noting: (turn: UInt64, limit: UInt64)?
+        /// Up to here marks were cleared; 0 asks for another turn.
+        var clearedLimit: UInt64 = 0
+        private var clearingSince: Tick?
+        /// Why this copy must not be served: another one is ahead of it. (Rule V19)
+        var outdated: String?
         private var lastPass = Tick.zero
         private var sequenceAtPass: UInt64 = 1
 
@@ -246,11 +253,16 @@ extension Volume {
 
         // MARK: Marks
 
-        /// Clears marks that are stable on every replica for a while. With `all`, without the while. (Rule V6)
+        /// All copies are equal but for what is under way.
+        private var areAllCurrent: Bool {
+            self.peers.allSatisfy { $0.inSet && $0.phase == .current && !$0.resync.isRunning }
+        }
+
+        /// Begins to clear marks that are stable on every replica for a while. With `all`, without the while. (Rule V6)
         mutating func clearMarks(all: Bool, _ ledger: inout Ledger, _ effects: inout Effects) {
-            guard self.peers.allSatisfy({ $0.inSet && $0.phase == .current && !$0.resync.isRunning }) else {
+            guard self.areAllCurrent else {
                 self.settled.removeAll()
-                return
+                return self.noting = nil
             }
             let everywhere = self.peers.reduce(self.stable) { min($0, $1.stable) }
             let retention = ledger.configuration.tuning.markRetention
@@ -263,16 +275,44 @@ extension Volume {
                 limit = self.settled[old].sequence
                 self.settled.removeFirst(old)
             }
+            guard self.noting == nil || all, limit > self.clearedLimit else { return }
+            // Rule V19: every copy notes the turn before a mark is forgotten anywhere.
+            let turn = ledger.metadata.notedTurn + 1
+            self.noting = (turn, limit)
+            ledger.noteTurn(turn, into: &effects)
+            for peer in self.peers {
+                effects.send(.note(turn: turn), to: peer.node, epoch: self.epoch, session: peer.session)
+            }
+        }
+
+        /// Clears the marks of a turn that every copy has noted.
+        mutating func finishNoting(_ ledger: inout Ledger, _ effects: inout Effects) {
+            guard let noting = self.noting, ledger.isTurnDurable, self.areAllCurrent,
+                self.peers.allSatisfy({ $0.notedTurn >= noting.turn })
+            else { return }
+            self.noting = nil
+            self.clearedLimit = noting.limit
             let covered =
                 self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.identity) } + [ledger.identity]
-            let isClearer = ledger.clear(upTo: limit)
+            let isClearer = ledger.clear(upTo: noting.limit)
+            ledger.noteCleared(turn: noting.turn)
             if ledger.cover(exactly: covered) || isClearer { ledger.persist(into: &effects) }
-            for index in self.peers.indices where self.peers[index].clearSent < limit {
-                self.peers[index].clearSent = limit
+            for peer in self.peers {
                 effects.send(
-                    .clear(sequence: limit, covered: covered), to: self.peers[index].node, epoch: self.epoch,
-                    session: self.peers[index].session)
+                    .clear(sequence: noting.limit, covered: covered, turn: noting.turn), to: peer.node,
+                    epoch: self.epoch, session: peer.session)
             }
+        }
+
+        /// Clears all marks before the end, if every copy notes the turn soon; true when there is nothing to wait for.
+        mutating func clearAtClose(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) -> Bool {
+            guard self.areAllCurrent else { return true }
+            guard let since = self.clearingSince else {
+                self.clearingSince = now
+                self.clearMarks(all: true, &ledger, &effects)
+                return self.noting == nil
+            }
+            return self.noting == nil || now.since(since) >= .milliseconds(300)
         }
 
         mutating func tick(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {

@@ -39,8 +39,12 @@ extension Volume {
         var receivedInSession: UInt64 = 0
         private var writeSent: UInt64 = 0
         private(set) var flushSent: UInt64 = 0
-        /// Up to where it was told to clear its marks, in this session.
-        var clearSent: UInt64 = 0
+        /// The turn of marks that it has noted. (Rule V19)
+        var notedTurn: UInt64 = 0
+        /// It is ahead of this copy, and is not overwritten before a person says so. (Rule V19)
+        var isHeldOff = false
+        /// A person said so.
+        var mayOverwrite = false
         private var progressAt = Tick.zero
         private var flushProgressAt = Tick.zero
 
@@ -90,7 +94,7 @@ extension Volume {
             self.receivedInSession = 0
             self.writeSent = 0
             self.flushSent = 0
-            self.clearSent = 0
+            self.notedTurn = 0
         }
 
         /// Why the set should go on without it, if it should.
@@ -186,6 +190,7 @@ extension Volume.Owner {
             }
         }
         self.release(at: now, &ledger, &effects)
+        self.letGo(at: now, &ledger, &effects)
     }
 
     // MARK: Frames
@@ -205,10 +210,14 @@ extension Volume.Owner {
         case .received(let sequence): self.received(sequence, index, at: now, &ledger, &effects)
         case .stable(let sequence): self.stable(sequence, index, at: now, &ledger, &effects)
         case .sums(let chunk): self.sums(chunk, index, &ledger, &effects)
+        case .noted(let turn):
+            self.peers[index].notedTurn = max(self.peers[index].notedTurn, turn)
+            self.finishNoting(&ledger, &effects)
         case .wantsResync:
+            if self.letOverwrite(index, &effects) { return }
             self.peers[index].resync.restart(all: ledger)
             self.pumpResync(index, at: now, &ledger, &effects)
-        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping, .fenced, .pong: break
+        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping, .fenced, .pong: break
         }
     }
 
@@ -216,8 +225,13 @@ extension Volume.Owner {
         _ welcome: Frame.Welcome, _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
         let replica = ReplicaIdentity(node: self.peers[index].node, identity: welcome.identity)
+        // Rule V19: it has noted every turn whose marks are gone here, or it is an older copy of itself.
+        let isOlder = welcome.notedTurn < ledger.metadata.clearedTurn
+        let isAhead = welcome.trusted && welcome.clearedTurn > ledger.metadata.notedTurn
+        if isAhead, !self.peers[index].mayOverwrite { return self.foundOutdated(index, &effects) }
         let isKnown =
-            welcome.trusted && ledger.metadata.covered.contains(replica) && welcome.covered.contains(ledger.identity)
+            welcome.trusted && !isOlder && !isAhead && ledger.metadata.covered.contains(replica)
+            && welcome.covered.contains(ledger.identity)
             && welcome.regionBytes == ledger.regionBytes && welcome.marks.regions == ledger.metadata.marks.regions
         var pending = DirtyMap(regions: ledger.metadata.marks.regions, all: !isKnown)
         if isKnown {
@@ -270,9 +284,10 @@ extension Volume.Owner {
             // Marks and copies agree from here on; both sides say so in their metadata.
             ledger.cover(ReplicaIdentity(node: self.peers[index].node, identity: self.peers[index].identity))
             ledger.persist(into: &effects)
+            self.clearedLimit = 0
             effects.send(
-                .clear(sequence: 0, covered: [ledger.identity]), to: self.peers[index].node, epoch: self.epoch,
-                session: self.peers[index].session)
+                .clear(sequence: 0, covered: [ledger.identity], turn: ledger.metadata.clearedTurn),
+                to: self.peers[index].node, epoch: self.epoch, session: self.peers[index].session)
             if !self.peers[index].inSet, self.reconciliation == nil {
                 self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
             }
@@ -324,7 +339,10 @@ extension Volume.Owner {
         precondition(self.peers[index].isWaitedFor, "a replica that nobody waits for must not join")
         self.peers[index].lastAsked = now
         self.peers[index].joinAsked = self.version
-        effects.event(.wantsJoin(epoch: self.epoch, version: self.version, replica: self.peers[index].node))
+        effects.event(
+            .wantsJoin(
+                epoch: self.epoch, version: self.version, replica: self.peers[index].node,
+                copy: self.peers[index].identity))
     }
 
     mutating func tick(

@@ -19,7 +19,9 @@ extension Volume.Owner {
     }
 
     /// Whether clients still wait; asks the log once nothing more is worth waiting for.
-    mutating func reconcile(at now: Tick, _ tuning: Volume.Tuning, _ own: NodeID, _ effects: inout Volume.Effects) {
+    mutating func reconcile(
+        at now: Tick, _ tuning: Volume.Tuning, _ own: ReplicaIdentity, _ effects: inout Volume.Effects
+    ) {
         guard var reconciliation = self.reconciliation else { return }
         guard self.peers.allSatisfy({ !$0.inSet || $0.phase == .current }) else { return }
         if let asked = reconciliation.asked {
@@ -48,8 +50,10 @@ extension Volume.Owner {
             }
         }
         self.reconciliation = reconciliation
-        let inSync = self.peers.filter { $0.inSet || $0.joinAsked == self.version }.map(\.node) + [own]
-        effects.event(.wantsOpen(epoch: self.epoch, version: self.version, inSync: inSync.sorted()))
+        let replicas = self.peers.filter { $0.inSet || $0.joinAsked == self.version }
+            .map { ReplicaIdentity(node: $0.node, identity: $0.identity) }
+        let inSync = (replicas + [own]).sorted { $0.node < $1.node }
+        effects.event(.wantsOpen(epoch: self.epoch, version: self.version, inSync: inSync))
     }
 }
 
@@ -68,8 +72,16 @@ extension Volume {
     /// Serves clients once reconciliation is over.
     mutating func finishReconciliation(at now: Tick, into effects: inout Effects) {
         guard self.owner?.reconciliation != nil, self.failure == nil else { return }
-        let configuration = self.ledger.configuration
-        self.owner?.reconcile(at: now, configuration.tuning, configuration.node, &effects)
+        if let outdated = self.owner?.outdated {
+            self.ledger.distrust()
+            self.ledger.persist(into: &effects)
+            if let owner = self.owner {
+                effects.event(.outdated(epoch: owner.epoch, version: owner.version, reason: outdated))
+            }
+            self.dropOwner(into: &effects)
+            return effects.event(.failed(reason: outdated))
+        }
+        self.owner?.reconcile(at: now, self.ledger.configuration.tuning, self.ledger.identity, &effects)
         guard let owner = self.owner, owner.reconciliation == nil else { return }
         effects.append(.startExport(owner.epoch))
         effects.event(.opened(epoch: owner.epoch))

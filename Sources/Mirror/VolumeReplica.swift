@@ -21,6 +21,8 @@ extension Volume {
         private var written: UInt64 = 0
         private var syncing: (token: UInt64, sequence: UInt64, session: UInt32)?
         private var flushWanted: UInt64?
+        /// A turn of marks to answer for once it is on disk. (Rule V19)
+        private var noting: UInt64?
 
         /// Everything given to the backing is written. (Rule V2)
         var isDrained: Bool { self.written >= self.issued }
@@ -56,9 +58,12 @@ extension Volume {
             case .compare(let chunk):
                 guard ledger.contains(chunk) else { return effects.append(.hangUp(peer, .inbound)) }
                 effects.append(.digest(chunk: chunk, peer: peer, session: session.session))
-            case .clear(let sequence, let covered): self.clear(sequence, covered, &ledger, &effects)
+            case .clear(let sequence, let covered, let turn): self.clear(sequence, covered, turn, &ledger, &effects)
+            case .note(let turn):
+                self.noting = turn
+                ledger.noteTurn(turn, into: &effects)
             case .ping: self.answer(.pong, &effects)
-            case .hello, .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync: break
+            case .hello, .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: break
             }
         }
 
@@ -115,6 +120,15 @@ extension Volume {
             self.sync(&ledger, &effects)
         }
 
+        /// Metadata is on disk: a turn may be answered for.
+        mutating func persisted(_ ledger: inout Ledger, _ effects: inout Effects) {
+            if let turn = self.noting, ledger.isTurnDurable {
+                self.noting = nil
+                self.answer(.noted(turn: turn), &effects)
+            }
+            self.advance(&ledger, &effects)
+        }
+
         /// Rules V1, V2: the epoch is on disk, and nothing of an earlier session is on its way to the backing.
         private mutating func welcome(_ ledger: Ledger, _ effects: inout Effects) {
             guard let session = self.session, !session.isWelcomed, ledger.isEpochDurable, self.isDrained else { return }
@@ -126,7 +140,8 @@ extension Volume {
                 .welcome(
                     Frame.Welcome(
                         identity: metadata.identity, instance: metadata.instance, regionBytes: metadata.regionBytes,
-                        marks: metadata.marks, covered: metadata.covered, trusted: metadata.trusted)), &effects)
+                        marks: metadata.marks, covered: metadata.covered, trusted: metadata.trusted,
+                        notedTurn: metadata.notedTurn, clearedTurn: metadata.clearedTurn)), &effects)
         }
 
         private mutating func sync(_ ledger: inout Ledger, _ effects: inout Effects) {
@@ -161,14 +176,17 @@ extension Volume {
         }
 
         private mutating func clear(
-            _ sequence: UInt64, _ covered: [ReplicaIdentity], _ ledger: inout Ledger, _ effects: inout Effects
+            _ sequence: UInt64, _ covered: [ReplicaIdentity], _ turn: UInt64, _ ledger: inout Ledger,
+            _ effects: inout Effects
         ) {
             if sequence == 0 {
                 for replica in covered { ledger.cover(replica) }
                 ledger.trust()
+                ledger.adopt(turn: turn)
                 ledger.persist(into: &effects)
             } else {
                 let isClearer = ledger.clear(upTo: sequence)
+                ledger.noteCleared(turn: turn)
                 // Replicas that never were connected know each other by this alone.
                 if ledger.cover(exactly: covered) || isClearer { ledger.persist(into: &effects) }
             }
@@ -193,6 +211,7 @@ extension Volume {
             self.queue.removeAll()
             self.flushWanted = nil
             self.syncing = nil
+            self.noting = nil
             effects.append(.dropReceived)
         }
     }

@@ -112,6 +112,7 @@ extension Volume {
 
 extension Volume.Owner {
     mutating func resyncAll(at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects) {
+        for index in self.peers.indices { _ = self.letOverwrite(index, &effects) }
         for index in self.peers.indices where self.peers[index].getsWrites {
             self.peers[index].resync.restart(all: ledger)
             self.pumpResync(index, at: now, &ledger, &effects)

@@ -36,8 +36,10 @@ extension ClusterState {
             return self.applyWish(entry.command, at: index)
         case .remains, .confirmStopped:
             return self.applyRemains(entry.command, at: index)
-        case .leaves, .joins, .opens, .acceptLoss:
-            return self.applyVolume(entry.command, at: index)
+        case .leaves, .joins, .opens, .acceptLoss, .copy, .lacks, .yields, .compare, .allowRepair:
+            let outcome = self.applyVolume(entry.command, at: index)
+            if outcome == .accepted { self.tidyVolumes() }
+            return outcome
         }
     }
 
@@ -67,6 +69,7 @@ extension ClusterState {
                         + "\(self.name(of: assignment.node)); stop it first with `holdfast group stop \(group.name)`")
             }
         }
+        if let objection = self.volumeObjection(to: policy) { return .refused(reason: objection) }
         // Rule C3: what is removed while it runs is stopped as it was started.
         for position in self.groups.indices {
             let name = self.groups[position].name
@@ -96,8 +99,7 @@ extension ClusterState {
         self.groups.sort { $0.name < $1.name }
         self.beginSearches(before: before, at: index)
         self.reclaim()
-        self.volumes += policy.volumes.filter { self.volume($0.name) == nil }.map { VolumeRecord(name: $0.name) }
-        self.volumes.sort { $0.name < $1.name }
+        self.configureVolumes(policy, at: index)
         self.note("the configuration was changed", rule: "apply", at: index)
         return .accepted
     }

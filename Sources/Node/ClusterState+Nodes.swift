@@ -165,6 +165,7 @@ extension ClusterState {
         }
         self.endHoldings { $0.node == node && $0.incarnation == incarnation }
         self.forgetRemovedGroups()
+        self.tidyVolumes()
     }
 
     private mutating func update(

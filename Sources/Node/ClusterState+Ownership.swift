@@ -27,6 +27,7 @@ extension ClusterState {
                 guard record.epoch == epoch, var assignment = record.assignment else { return "the epoch is over" }
                 guard !assignment.isStarted else { return "it was reported already" }
                 assignment.isStarted = true
+                state.noteWritten(epoch)
                 record.assignment = assignment
                 record.since = state.clusterMilliseconds
                 state.note(
@@ -86,6 +87,7 @@ extension ClusterState {
             for volume in state.volumes.indices where state.volumes[volume].epoch == epoch {
                 state.volumes[volume].owner = nil
             }
+            state.tidyVolumes()
             return nil
         }
     }

@@ -23,17 +23,21 @@ extension ClusterState {
                     rule: "V3", at: index, node: node)
                 return nil
             }
-        case .joins(let volume, let epoch, let version, let node):
+        case .joins(let volume, let epoch, let version, let node, let copy):
             return self.updateVolume(volume, epoch, version) { state, record in
                 guard !record.inSync.contains(node) else { return "it is in the set already" }
+                guard state.hasReplica(node, of: volume) else { return "its replica is in the configuration no more" }
+                // Rule V18: the copy that was made equal is the one that the log knows.
+                if let objection = record.objection(to: copy, of: node) { return objection }
                 record.inSync.append(node)
                 record.inSync.sort()
+                record.note(epoch, of: [node])
                 record.version += 1
                 state.note(
                     "\(volume): \(state.name(of: node)) holds every write again", rule: "V5", at: index, node: node)
                 return nil
             }
-        case .opens(let volume, let epoch, let version, let inSync):
+        case .opens(let volume, let epoch, let version, let inSync, let copies):
             return self.updateVolume(volume, epoch, version) { state, record in
                 // Rule V7: it adds replicas of the last set, and takes none away.
                 guard record.inSync.allSatisfy({ inSync.contains($0) }) else { return "it would shrink the set" }
@@ -42,24 +46,51 @@ extension ClusterState {
                 guard Set(inSync).count == inSync.count, added.allSatisfy({ state.hasReplica($0, of: volume) }) else {
                     return "it names a node without a replica"
                 }
+                for (place, node) in inSync.enumerated() where added.contains(node) {
+                    let copy = place < copies.count ? copies[place] : 0
+                    if let objection = record.objection(to: copy, of: node) { return objection }
+                }
                 record.inSync = inSync.sorted()
+                record.note(epoch, of: inSync)
                 record.former = []
                 record.version += 1
                 let names = added.map { state.name(of: $0) }.joined(separator: ", ")
                 state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
                 return nil
             }
-        case .acceptLoss(let volume, let node, let statement):
+        case .yields(let volume, let epoch, let version):
+            return self.updateVolume(volume, epoch, version) { state, record in
+                // Only before its first change of the set: then no client was answered under this epoch.
+                guard let owner = record.owner, record.inSync == [owner], !record.former.isEmpty else {
+                    return "there is no other copy to yield to"
+                }
+                state.note(
+                    "\(volume): the copy on \(state.name(of: owner)) was put back to an older state; those on "
+                        + "\(record.former.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
+                    rule: "V19", at: index, node: owner)
+                record.inSync = record.former
+                record.copies.removeAll { $0.node == owner }
+                record.former = []
+                record.version += 1
+                return nil
+            }
+        case .acceptLoss(let volume, let epoch, let version, let node, let statement):
+            return self.acceptLoss(volume, epoch, version, node, statement, at: index)
+        case .copy(let volume, let identity, let node, let mark, let capacity):
+            return self.noteCopy(volume, identity, node, mark, capacity, at: index)
+        case .lacks(let volume, let identity, let node, let copy):
+            return self.lacks(volume, identity, node, copy, at: index)
+        case .compare(let volume):
             guard let place = self.volumes.place(of: volume, by: \.name) else {
                 return .refused(reason: "there is no volume \(volume)")
             }
-            guard self.volumes[place].owner == nil else {
-                return .refused(reason: "\(volume) is in use; nothing needs to be given up")
+            guard self.volumes[place].owner != nil else {
+                return .refused(reason: "\(volume) has no owner now; start its group first")
             }
-            self.volumes[place].inSync = [node]
-            self.volumes[place].version += 1
-            self.note("an operator signed for \(volume): \(statement)", rule: "V8", at: index, node: node)
+            self.volumes[place].comparisons += 1
             return .accepted
+        case .allowRepair(let volume, let epoch, let statement):
+            return self.allowRepair(volume, epoch, statement, at: index)
         default:
             preconditionFailure("not about volumes: \(command)")
         }
@@ -76,7 +107,7 @@ extension ClusterState {
         return "lacks writes of \(volume), which \(holders) holds"
     }
 
-    private func hasReplica(_ node: NodeID, of volume: VolumeName) -> Bool {
+    func hasReplica(_ node: NodeID, of volume: VolumeName) -> Bool {
         self.policy.volume(volume)?.replicas.contains { $0.node == self.name(of: node) } ?? false
     }
 
@@ -88,6 +119,7 @@ extension ClusterState {
         precondition(
             record.epoch == .none || record.inSync.contains(node), "NoStalePromotion: \(volume) on \(node)")
         record.former = []
+        self.grow(&record)
         if !isClean || record.epoch == .none {
             record.former = record.inSync.filter { $0 != node }
             record.inSync = [node]

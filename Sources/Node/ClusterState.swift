@@ -198,8 +198,34 @@ public struct ClusterState: Equatable, Sendable {
 
     /// One volume's in-sync set.
     public struct VolumeRecord: Equatable, Sendable {
+        /// A copy as the log knows it. (Rule V18)
+        public struct Copy: Equatable, Sendable {
+            /// The node that keeps it.
+            public var node: NodeID
+            /// Drawn when it was made.
+            public var identity: UInt64
+            /// The mark of its latest start that the log noted.
+            public var mark: UInt64
+            /// An epoch that it surely has accepted.
+            public var epoch: Epoch
+            /// The largest volume that fits where it is.
+            public var capacityBytes: UInt64
+        }
         /// Its name.
         public var name: VolumeName
+        /// Tells it from an earlier or later volume of the same name. (Rule V17)
+        public var identity: UInt64
+        /// Its definition in force: of the policy, but with replicas that are still needed, and of the size that it was
+        /// opened with last. (Rule V21)
+        public var definition: VolumePolicy
+        /// The copies that the log knows, sorted by node; at most one on each.
+        public var copies: [Copy] = []
+        /// A group on it was up once: it holds data, and is never formatted or repaired without a person. (Rule V22)
+        public var isWritten = false
+        /// A person allowed that the next start repairs its file system. (Rule V22)
+        public var mayRepair = false
+        /// Counts how often a person wanted its copies compared as a whole.
+        public var comparisons: UInt64 = 0
         /// The epoch of its owner; refused to go back. (Rule E1)
         public var epoch = Epoch.none
         /// The node that may write to it.
@@ -211,7 +237,14 @@ public struct ClusterState: Equatable, Sendable {
         /// Counts changes of `inSync`. (Rule V4)
         public var version: UInt64 = 0
 
-        init(name: VolumeName) { self.name = name }
+        init(_ definition: VolumePolicy, identity: UInt64) {
+            self.name = definition.name
+            self.definition = definition
+            self.identity = identity
+        }
+
+        /// The copy of a node, as the log knows it.
+        public func copy(of node: NodeID) -> Copy? { self.copies.first { $0.node == node } }
     }
 
     /// The record of a node.

@@ -178,7 +178,18 @@ extension ClusterState.GroupRecord {
 
 extension ClusterState.VolumeRecord {
     fileprivate func encode(into writer: inout ByteWriter) {
-        writer.string(self.name.rawValue)
+        self.definition.encode(into: &writer)
+        writer.uint64(self.identity)
+        writer.list(self.copies) { writer, copy in
+            writer.node(copy.node)
+            writer.uint64(copy.identity)
+            writer.uint64(copy.mark)
+            writer.epoch(copy.epoch)
+            writer.uint64(copy.capacityBytes)
+        }
+        writer.bool(self.isWritten)
+        writer.bool(self.mayRepair)
+        writer.uint64(self.comparisons)
         writer.epoch(self.epoch)
         writer.optional(self.owner) { $0.node($1) }
         writer.list(self.inSync) { $0.node($1) }
@@ -187,7 +198,16 @@ extension ClusterState.VolumeRecord {
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
-        var record = Self(name: VolumeName(try reader.string()))
+        let definition = try VolumePolicy.decode(from: &reader)
+        var record = Self(definition, identity: try reader.uint64())
+        record.copies = try reader.list { (reader) throws(CodecError) in
+            Copy(
+                node: try reader.node(), identity: try reader.uint64(), mark: try reader.uint64(),
+                epoch: try reader.epoch(), capacityBytes: try reader.uint64())
+        }
+        record.isWritten = try reader.bool()
+        record.mayRepair = try reader.bool()
+        record.comparisons = try reader.uint64()
         record.epoch = try reader.epoch()
         record.owner = try reader.optional { (reader) throws(CodecError) in try reader.node() }
         record.inSync = try reader.list { (reader) throws(CodecError) in try reader.node() }

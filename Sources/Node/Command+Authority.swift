@@ -18,7 +18,8 @@ extension Command {
     /// Who may give it.
     var authority: Authority {
         switch self {
-        case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped:
+        case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
+            .compare, .allowRepair:
             .member
         case .suspect, .trust, .lost, .fenced, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
@@ -30,8 +31,11 @@ extension Command {
         case .dropped(let group, let epoch, _): .owner(group, epoch)
         case .restarted(let group, let epoch, _, _): .owner(group, epoch)
         case .leaves(let volume, let epoch, _, _): .writer(volume, epoch)
-        case .joins(let volume, let epoch, _, _): .writer(volume, epoch)
-        case .opens(let volume, let epoch, _, _): .writer(volume, epoch)
+        case .joins(let volume, let epoch, _, _, _): .writer(volume, epoch)
+        case .opens(let volume, let epoch, _, _, _): .writer(volume, epoch)
+        case .yields(let volume, let epoch, _): .writer(volume, epoch)
+        case .copy(_, _, let node, _, _): .node(node)
+        case .lacks(_, _, let node, _): .node(node)
         }
     }
 }

@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Raft
 import Resources
 
@@ -37,10 +38,21 @@ public indirect enum Command: Equatable, Sendable {
     case dropped(GroupName, Epoch, version: UInt64)
     /// The owner goes on without a replica. (Rules V3, V4)
     case leaves(VolumeName, Epoch, version: UInt64, NodeID)
-    /// A replica holds everything again. (Rules V3, V4, V5)
-    case joins(VolumeName, Epoch, version: UInt64, NodeID)
-    /// The new owner has made replicas of the last set equal to its own copy and has served no client yet. (Rules V4, V7)
-    case opens(VolumeName, Epoch, version: UInt64, inSync: [NodeID])
+    /// A replica holds everything again; `copy` is its copy's identity, 0 where the log knows none. (Rules V3, V4, V5, V18)
+    case joins(VolumeName, Epoch, version: UInt64, NodeID, copy: UInt64 = 0)
+    /// The new owner has made replicas of the last set equal to its own copy and has served no client yet; `copies` are
+    /// their identities, in the order of `inSync`. (Rules V4, V7, V18)
+    case opens(VolumeName, Epoch, version: UInt64, inSync: [NodeID], copies: [UInt64] = [])
+    /// A node has found this copy; `volume` is the volume's identity. (Rule V18)
+    case copy(VolumeName, volume: UInt64, NodeID, CopyMark, capacityBytes: UInt64)
+    /// A node has not found the copy that the log knows there. (Rule V20)
+    case lacks(VolumeName, volume: UInt64, NodeID, copy: UInt64)
+    /// The new owner found its copy behind another of the last set, before it served anybody. (Rule V19)
+    case yields(VolumeName, Epoch, version: UInt64)
+    /// An operator wants every copy compared with the owner's.
+    case compare(VolumeName)
+    /// An operator allows that the next start repairs the volume's file system. (Rule V22)
+    case allowRepair(VolumeName, Epoch, statement: String)
     /// An operator wants the group to run, or not. Starting also forgives failures and unparks.
     case want(GroupName, isRunning: Bool)
     /// An operator wants the group on a node.
@@ -54,8 +66,9 @@ public indirect enum Command: Equatable, Sendable {
     /// The owner restarted a resource in place, and what stands on it; or, without one, the whole group after its lease had
     /// ended. For the events alone.
     case restarted(GroupName, Epoch, ResourceName?, reason: String)
-    /// An operator signs that the volume may start from this replica although writes may be missing. (Rule V8)
-    case acceptLoss(VolumeName, NodeID, statement: String)
+    /// An operator signs that the volume may start from this replica although writes may be missing. Epoch and version
+    /// are those that the operator was shown. (Rule V8)
+    case acceptLoss(VolumeName, Epoch, version: UInt64, NodeID, statement: String)
     /// An operator signs that nothing of the group runs on these members, which have not reported it. (Rule B2)
     case declareAbsent(GroupName, nodes: [NodeID], since: LogIndex, statement: String)
     /// A node could not take down what is left of a group on it; nil once nothing is. (Rules L11.5, L12.3)

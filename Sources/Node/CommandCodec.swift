@@ -93,11 +93,8 @@ extension Command {
             writer.uint8(17)
             writer.node(node)
             writer.bool(isDrained)
-        case .acceptLoss(let volume, let node, let statement):
-            writer.uint8(20)
-            writer.string(volume.rawValue)
-            writer.node(node)
-            writer.string(statement)
+        case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
+            self.encodeVolume(into: &writer)
         default:
             self.encodeOwnership(into: &writer)
         }
@@ -145,16 +142,6 @@ extension Command {
             writer.uint8(13)
             writer.string(group.rawValue)
             writer.epoch(epoch)
-        case .leaves(let volume, let epoch, let version, let node):
-            writer.setChange(14, volume, epoch, version, node)
-        case .joins(let volume, let epoch, let version, let node):
-            writer.setChange(18, volume, epoch, version, node)
-        case .opens(let volume, let epoch, let version, let inSync):
-            writer.uint8(23)
-            writer.string(volume.rawValue)
-            writer.epoch(epoch)
-            writer.uint64(version)
-            writer.list(inSync) { $0.node($1) }
         default:
             self.encodePlanning(into: &writer)
         }
@@ -237,9 +224,7 @@ extension Command {
         case 15: return .want(try reader.group(), isRunning: try reader.bool())
         case 16: return .move(try reader.group(), to: try reader.node())
         case 17: return .drain(try reader.node(), isDrained: try reader.bool())
-        case 20:
-            return .acceptLoss(
-                VolumeName(try reader.string()), try reader.node(), statement: try reader.string())
+        case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)
         }
@@ -274,12 +259,6 @@ extension Command {
                 })
         case 71: return .dropped(try reader.group(), try reader.epoch(), version: try reader.uint64())
         case 13: return .started(try reader.group(), try reader.epoch())
-        case 14:
-            let (volume, epoch, version, node) = try reader.setChange()
-            return .leaves(volume, epoch, version: version, node)
-        case 18:
-            let (volume, epoch, version, node) = try reader.setChange()
-            return .joins(volume, epoch, version: version, node)
         case 60:
             return .restarted(
                 try reader.group(), try reader.epoch(),
@@ -290,10 +269,6 @@ extension Command {
                 try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
                 try reader.optional { (reader) throws(CodecError) in try GroupRemains.decode(from: &reader) })
         case 91: return .confirmStopped(try reader.group(), try reader.node(), statement: try reader.string())
-        case 23:
-            return .opens(
-                VolumeName(try reader.string()), try reader.epoch(), version: try reader.uint64(),
-                inSync: try reader.list { (reader) throws(CodecError) in try reader.node() })
         default: return try self.decodePlanning(type, from: &reader)
         }
     }
@@ -387,15 +362,6 @@ extension ByteWriter {
         self.uint64(incarnation.rawValue)
         self.uint64(at.rawValue)
     }
-    fileprivate mutating func setChange(
-        _ type: UInt8, _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, _ node: NodeID
-    ) {
-        self.uint8(type)
-        self.string(volume.rawValue)
-        self.epoch(epoch)
-        self.uint64(version)
-        self.node(node)
-    }
 }
 
 extension ByteReader {
@@ -407,8 +373,5 @@ extension ByteReader {
     mutating func span() throws(CodecError) -> Span { Span(nanoseconds: try self.uint64()) }
     fileprivate mutating func suspicion() throws(CodecError) -> (NodeID, Incarnation, LogIndex) {
         (try self.node(), Incarnation(try self.uint64()), LogIndex(try self.uint64()))
-    }
-    fileprivate mutating func setChange() throws(CodecError) -> (VolumeName, Epoch, UInt64, NodeID) {
-        (VolumeName(try self.string()), try self.epoch(), try self.uint64(), try self.node())
     }
 }

@@ -107,6 +107,8 @@ public struct NodeSummary: Equatable, Sendable {
         public var sentBytes: UInt64
         /// The same after compression.
         public var sentCompressedBytes: UInt64
+        /// Why there is no copy that counts, if there is none.
+        public var problem: String
         /// The other replicas as the owner sees them.
         public var peers: [Peer]
     }

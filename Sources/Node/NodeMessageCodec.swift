@@ -157,6 +157,7 @@ extension NodeSummary {
             writer.uint64(volume.writtenBytes)
             writer.uint64(volume.sentBytes)
             writer.uint64(volume.sentCompressedBytes)
+            writer.string(volume.problem)
             writer.list(volume.peers) { writer, peer in
                 writer.node(peer.node)
                 writer.bool(peer.isConnected)
@@ -190,6 +191,7 @@ extension NodeSummary {
                     epoch: try reader.epoch(),
                     dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
                     sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),
+                    problem: try reader.string(),
                     peers: try reader.list { (reader) throws(CodecError) in
                         Peer(
                             node: try reader.node(), isConnected: try reader.bool(),

@@ -5,16 +5,7 @@ extension ClusterPolicy {
     func encode(into writer: inout ByteWriter) {
         writer.string(self.name)
         self.timing.encode(into: &writer)
-        writer.list(self.volumes) { writer, volume in
-            writer.string(volume.name.rawValue)
-            writer.uint64(volume.sizeBytes)
-            writer.list(volume.replicas) { writer, replica in
-                writer.string(replica.node)
-                writer.string(replica.backing)
-                writer.string(replica.address)
-            }
-            writer.optional(volume.resyncBytesPerSecond) { $0.uint64($1) }
-        }
+        writer.list(self.volumes) { $1.encode(into: &$0) }
         writer.list(self.groups) { $1.encode(into: &$0) }
     }
 
@@ -27,17 +18,32 @@ extension ClusterPolicy {
     static func decode(from reader: inout ByteReader) throws(CodecError) -> ClusterPolicy {
         let name = try reader.string()
         let timing = try Timing.decode(from: &reader)
-        let volumes = try reader.list { (reader) throws(CodecError) in
-            VolumePolicy(
-                name: VolumeName(try reader.string()), sizeBytes: try reader.uint64(),
-                replicas: try reader.list { (reader) throws(CodecError) in
-                    VolumePolicy.Replica(
-                        node: try reader.string(), backing: try reader.string(), address: try reader.string())
-                },
-                resyncBytesPerSecond: try reader.optional { (reader) throws(CodecError) in try reader.uint64() })
-        }
+        let volumes = try reader.list { (reader) throws(CodecError) in try VolumePolicy.decode(from: &reader) }
         let groups = try reader.list { (reader) throws(CodecError) in try GroupPolicy.decode(from: &reader) }
         return ClusterPolicy(name: name, timing: timing, volumes: volumes, groups: groups)
+    }
+}
+
+extension VolumePolicy {
+    func encode(into writer: inout ByteWriter) {
+        writer.string(self.name.rawValue)
+        writer.uint64(self.sizeBytes)
+        writer.list(self.replicas) { writer, replica in
+            writer.string(replica.node)
+            writer.string(replica.backing)
+            writer.string(replica.address)
+        }
+        writer.optional(self.resyncBytesPerSecond) { $0.uint64($1) }
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> VolumePolicy {
+        VolumePolicy(
+            name: VolumeName(try reader.string()), sizeBytes: try reader.uint64(),
+            replicas: try reader.list { (reader) throws(CodecError) in
+                VolumePolicy.Replica(
+                    node: try reader.string(), backing: try reader.string(), address: try reader.string())
+            },
+            resyncBytesPerSecond: try reader.optional { (reader) throws(CodecError) in try reader.uint64() })
     }
 }
 

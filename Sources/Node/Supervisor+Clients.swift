@@ -30,9 +30,6 @@ extension Supervisor {
                 self.send(.transferRequest(to: target), to: leader, at: now, into: &effects)
             }
             effects.append(.reply(id: id, .handedOn))
-        case .resync(let volume):
-            effects.append(.volume(volume, .resyncAll))
-            effects.append(.reply(id: id, .handedOn))
         }
     }
 

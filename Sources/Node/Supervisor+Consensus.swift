@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Raft
 import Resources
 
@@ -98,8 +99,15 @@ extension Supervisor {
                 // Not when only a new start of its log was let in.
                 if self.state.node(node)?.bootID == bootID { self.voter.admitted(node, at: now) }
             case .confirmStopped(let group, let node, _): self.confirmedStopped(group, on: node, into: &effects)
-            case .leaves(let volume, _, _, _), .joins(let volume, _, _, _), .opens(let volume, _, _, _):
+            case .leaves(let volume, _, _, _), .joins(let volume, _, _, _, _), .opens(let volume, _, _, _, _),
+                .copy(let volume, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
                 self.inSyncChanged(volume, into: &effects)
+            case .configure:
+                for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
+            case .compare(let volume):
+                if self.state.volume(volume)?.owner == self.identity.node {
+                    effects.append(.volume(volume, .resyncAll))
+                }
             default: break
             }
         }

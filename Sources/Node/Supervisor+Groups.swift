@@ -229,7 +229,7 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         switch request {
-        case .call(let call): effects.append(.call(call))
+        case .call(let call): effects.append(.call(self.permitted(call)))
         case .cancel(let id): effects.append(.cancel(id))
         case .openVolume(let volume):
             if let command = self.openCommand(volume, for: runner) { effects.append(.volume(volume, command)) }
@@ -244,6 +244,19 @@ extension Supervisor {
             self.request(.stopped(runner.name, runner.epoch, failure: failure), at: now, into: &effects)
         case .note(let text): effects.append(.note(text))
         }
+    }
+
+    /// Rule V22: a volume that was in use is neither formatted nor repaired, whatever its device looks like.
+    private func permitted(_ call: AgentCall) -> AgentCall {
+        var call = call
+        guard let name = call.resource.parameter("volume") else {
+            (call.mayFormat, call.mayRepair) = (true, true)
+            return call
+        }
+        guard let record = self.state.volume(VolumeName(name)) else { return call }
+        call.mayFormat = !record.isWritten
+        call.mayRepair = !record.isWritten || record.mayRepair
+        return call
     }
 
     mutating func agentFinished(

@@ -55,6 +55,7 @@ extension Supervisor {
                     epoch: view.status?.epoch ?? .none, dirtyBytes: view.status?.dirtyBytes ?? 0,
                     writtenBytes: view.status?.writtenBytes ?? 0, sentBytes: view.status?.sentBytes ?? 0,
                     sentCompressedBytes: view.status?.sentCompressedBytes ?? 0,
+                    problem: view.problem,
                     peers: (view.status?.peers ?? []).map { peer in
                         NodeSummary.Peer(
                             node: peer.node, isConnected: peer.connected,

@@ -5,19 +5,28 @@ import Resources
 
 /// The volume servers of this node: which should run, what they are told, what they say.
 extension Supervisor {
-    /// The servers that this node's replicas need. A volume whose peers have not joined yet waits for no one.
+    /// The servers that this node's replicas need. A volume whose peers have not joined yet waits for no one. A server
+    /// lives as long as the volume's definition in force names this node, or something that runs here stands on it.
+    /// (Rule V21)
     mutating func settleServers(into effects: inout [SupervisorEffect]) {
-        guard self.serversDerivedAt != self.state.appliedIndex, self.isCaughtUp, let me = self.me else { return }
-        self.serversDerivedAt = self.state.appliedIndex
+        let key = ServersKey(applied: self.state.appliedIndex, runnersVersion: self.runnersVersion)
+        guard self.serversDerivedAt != key, self.isCaughtUp, let me = self.me else { return }
+        self.serversDerivedAt = key
         var specs: [VolumeServerSpec] = []
-        for policy in self.state.policy.volumes {
-            guard let replica = policy.replicas.first(where: { $0.node == me.about.name }) else { continue }
-            let peers = policy.replicas.compactMap { other -> VolumeServerSpec.Peer? in
+        for record in self.state.volumes {
+            let definition = record.definition
+            guard let replica = definition.replicas.first(where: { $0.node == me.about.name }) else { continue }
+            let peers = definition.replicas.compactMap { other -> VolumeServerSpec.Peer? in
                 guard other.node != me.about.name, let record = self.state.node(named: other.node) else { return nil }
                 return .init(node: record.id, address: other.address)
             }
-            specs.append(VolumeServerSpec(policy: policy, replica: replica, peers: peers))
+            specs.append(
+                VolumeServerSpec(identity: record.identity, policy: definition, replica: replica, peers: peers))
         }
+        for spec in self.lastServers where self.isUsed(spec.policy.name) {
+            if !specs.contains(where: { $0.policy.name == spec.policy.name }) { specs.append(spec) }
+        }
+        specs.sort { $0.policy.name < $1.policy.name }
         guard specs != self.lastServers else { return }
         self.lastServers = specs
         self.volumes.removeAll { view in !specs.contains { $0.policy.name == view.name } }
@@ -26,6 +35,14 @@ extension Supervisor {
         }
         self.volumes.sort { $0.name < $1.name }
         effects.append(.volumeServers(specs))
+    }
+
+    /// Something that runs here, or is not surely dead, stands on the volume.
+    private func isUsed(_ volume: VolumeName) -> Bool {
+        self.runners.contains { runner in
+            guard let place = runner.place(of: volume) else { return false }
+            return runner.resources[place].state != .stopped
+        }
     }
 
     /// The log's in-sync set changed: the owner here is told, if it is here. (Rules V3, V4)
@@ -41,16 +58,20 @@ extension Supervisor {
         guard let record = self.state.volume(volume), record.epoch == runner.epoch,
             record.owner == self.identity.node
         else { return nil }
+        // Rule V18: this copy, and no other that may lie there. One that is about to be made is waited for; one that does
+        // not count is refused by the server, and the group gives up here.
+        let copy = record.copy(of: self.identity.node)
+        if copy == nil, record.inSync.contains(self.identity.node) { return nil }
         return .open(
             epoch: record.epoch, incarnation: runner.incarnation, inSync: record.inSync, version: record.version,
-            reconciling: self.reconciling(record))
+            reconciling: self.reconciling(record), copy: KnownCopy(identity: copy?.identity ?? 0, mark: copy?.mark ?? 0)
+        )
     }
 
-    /// Replicas that a second failure should find promotable. A volume with two has none to spare: its only other copy is
-    /// the one just lost. (Rule V7)
+    /// Replicas of the last set that are up: a second failure should find them promotable, and they know whether the copy
+    /// here was put back. (Rules V7, V19)
     private func reconciling(_ record: ClusterState.VolumeRecord) -> [NodeID] {
-        guard let policy = self.state.policy.volume(record.name), policy.replicas.count > 2 else { return [] }
-        return record.former.filter { !record.inSync.contains($0) && self.state.node($0)?.standing == .trusted }
+        record.former.filter { !record.inSync.contains($0) && self.state.node($0)?.standing == .trusted }
     }
 
     mutating func volumeConnection(
@@ -60,6 +81,7 @@ extension Supervisor {
         self.volumesVersion += 1
         self.volumes[place].isConnected = isUp
         self.volumes[place].status = nil
+        self.volumes[place].report = nil
         if isUp {
             effects.append(.volume(name, .report))
             self.inSyncChanged(name, into: &effects)
@@ -79,12 +101,24 @@ extension Supervisor {
             // Rule V3: the owner goes on without a replica only after the log has accepted it.
             guard self.hasLease(at: now) else { return }
             self.request(.leaves(name, epoch, version: version, replica), at: now, into: &effects)
-        case .wantsJoin(let epoch, let version, let replica):
+        case .wantsJoin(let epoch, let version, let replica, let copy):
             guard self.hasLease(at: now) else { return }
-            self.request(.joins(name, epoch, version: version, replica), at: now, into: &effects)
+            self.request(.joins(name, epoch, version: version, replica, copy: copy), at: now, into: &effects)
         case .wantsOpen(let epoch, let version, let inSync):
             guard self.hasLease(at: now) else { return }
-            self.request(.opens(name, epoch, version: version, inSync: inSync), at: now, into: &effects)
+            self.request(
+                .opens(
+                    name, epoch, version: version, inSync: inSync.map(\.node), copies: inSync.map(\.identity)),
+                at: now, into: &effects)
+        case .copy(let report):
+            if self.volumes[place].report != report { self.volumesVersion += 1 }
+            self.volumes[place].report = report
+        case .outdated(let epoch, let version, let reason):
+            guard self.hasLease(at: now) else { return }
+            effects.append(.note("volume \(name): \(reason)"))
+            self.request(.yields(name, epoch, version: version), at: now, into: &effects)
+        case .note(let text):
+            effects.append(.note("volume \(name): \(text)"))
         case .failed(let reason):
             self.volumes[place].failure = reason
             effects.append(.note("volume \(name): \(reason)"))

@@ -33,7 +33,13 @@ public struct Supervisor: Sendable {
         var name: VolumeName
         var isConnected = false
         var status: VolumeStatus?
+        /// What its server found where the copy should be.
+        var report: CopyReport?
         var failure = ""
+        /// Why there is no copy that counts, if there is none.
+        var problem = ""
+        /// When the server may be asked again to make or to note a copy.
+        var askAt = Tick.zero
     }
 
     /// A command that was handed to the leader and is not applied yet.
@@ -159,7 +165,9 @@ public struct Supervisor: Sendable {
     /// The nodes of `lastPeers`.
     var peerNodes: [NodeID] = []
     var peersDerivedAt: LogIndex?
-    var serversDerivedAt: LogIndex?
+    var serversDerivedAt: ServersKey?
+    var copiesSettledAt = CopiesKey()
+    var nextCopyLook = Tick.never
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
     /// Grows whenever a runner takes a step; with `settledAt` it spares looking at groups when nothing changed.
@@ -307,8 +315,9 @@ public struct Supervisor: Sendable {
         self.settleLinks(at: now, into: &effects)
         self.settleRemains(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
-        self.settleGroups(at: now, into: &effects)
         self.settleServers(into: &effects)
+        self.settleGroups(at: now, into: &effects)
+        self.settleCopies(at: now, into: &effects)
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
         self.settleSummary(at: now, into: &effects)
@@ -320,6 +329,7 @@ public struct Supervisor: Sendable {
         var next = self.nextReportAt
         if self.wasLeaseValid { next = min(next, self.holder.end) }
         if !self.remaining.isEmpty { next = min(next, now + .milliseconds(500)) }
+        if self.isCaughtUp { next = min(next, self.nextCopyLook) }
         for place in self.runners.indices { next = min(next, self.runners[place].deadline) }
         let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))
         var occasion = min(next, early)

@@ -46,8 +46,6 @@ public enum ClientRequest: Equatable, Sendable {
     case propose(Command)
     /// Hand leadership over.
     case transferLeadership(to: NodeID?)
-    /// Compare a volume's copies completely.
-    case resync(VolumeName)
 }
 
 /// What a client gets.
@@ -102,7 +100,9 @@ public struct VolumeServerSpec: Equatable, Sendable {
         /// Where its volume server listens.
         public var address: String
     }
-    /// The volume with its replicas.
+    /// Tells the volume from an earlier one of its name. (Rule V17)
+    public var identity: UInt64
+    /// The volume with its replicas, as its definition in force says.
     public var policy: VolumePolicy
     /// This node's replica.
     public var replica: VolumePolicy.Replica

@@ -26,6 +26,10 @@ public struct AgentCall: Equatable, Sendable {
     public var action: AgentAction
     /// After this the call is killed and counts as failed.
     public var timeout: Span
+    /// A blank device may get a file system: its volume, if it is one, was never used. (Rule V22)
+    public var mayFormat = false
+    /// A damaged file system may be repaired without a question. (Rule V22)
+    public var mayRepair = false
 
     /// A call from its parts.
     public init(

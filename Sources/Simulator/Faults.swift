@@ -11,6 +11,8 @@ extension Simulation {
         self.queue.add(.fault, at: self.now + pause)
         guard self.now >= self.quietUntil else { return }
         self.faultAt = self.now
+        self.harmCopies()
+        guard self.now >= self.quietUntil else { return }
         let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
         switch self.random.below(15) {
         case 0: self.partition()

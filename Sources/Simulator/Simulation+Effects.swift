@@ -32,13 +32,16 @@ extension Simulation {
             case .killGroup(let group): self.kill(group, on: node)
             case .forgetStarted: continue
             case .volume(let name, let command):
-                guard let volume = node.volume(name), volume.core != nil else { continue }
+                guard let volume = node.volume(name), volume.core != nil || volume.absence != nil else { continue }
                 self.queue.add(
                     .volumeControl(volume, server: volume.server, command),
                     at: self.now + 50_000 + self.random.below(200_000))
             case .volumeServers(let specs):
                 for spec in specs {
-                    guard let volume = node.volume(spec.policy.name), volume.core == nil else { continue }
+                    guard let volume = node.volume(spec.policy.name), volume.core == nil, volume.absence == nil else {
+                        continue
+                    }
+                    volume.identity = spec.identity
                     self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
                 }
             case .peers, .reply: continue

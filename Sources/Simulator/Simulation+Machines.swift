@@ -21,8 +21,7 @@ extension Simulation {
         for node in replicas {
             node.volumes = [
                 SimulatedVolume(
-                    name: Self.volume, node: node.id, peers: replicas.map(\.id).filter { $0 != node.id },
-                    identity: UInt64(node.id.rawValue) * 1000 + 7)
+                    name: Self.volume, node: node.id, peers: replicas.map(\.id).filter { $0 != node.id })
             ]
         }
         if self.random.chance(perMille: 500) { self.longestFaultPause = .seconds(60) }
@@ -171,7 +170,9 @@ extension Simulation {
         node.wakeAt = .max
         node.guardShownAt = 0
         self.step(node, .tick)
-        for volume in node.volumes where volume.core != nil { self.step(node, .volumeConnected(volume.name)) }
+        for volume in node.volumes where volume.core != nil || volume.absence != nil {
+            self.step(node, .volumeConnected(volume.name))
+        }
     }
 
     /// As the daemon does: a log that is damaged, or not what it was, is kept aside.

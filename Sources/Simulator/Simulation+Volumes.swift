@@ -13,10 +13,16 @@ extension Simulation {
             volume.completed(input, data)
             self.step(volume, input, data: data, on: node)
         case .volumeControl(let volume, let server, let command):
+            if volume.core == nil { return self.answer(command, volume, server, event) }
             guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             self.note("\(node.name) tells \(volume.name): \(command)")
+            if case .makeCopy = command { return self.renewCopy(volume, on: node) }
             self.step(volume, .command(command), on: node)
+            switch command {
+            case .report, .noted: self.tellDaemon(node, volume, .copy(volume.report))
+            default: break
+            }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
                 self.tellDaemon(node, volume, .status(status))
             }
@@ -31,7 +37,7 @@ extension Simulation {
             self.input(node, .volume(volume.name, what), orRetry: event)
         case .startServer(let volume, let boot):
             let node = self.node(volume.node)
-            guard node.isOn, node.boot == boot, volume.core == nil else { return }
+            guard node.isOn, node.boot == boot, volume.core == nil, volume.absence == nil else { return }
             self.startServer(volume, on: node)
         case .dial(let volume, let server, let peer):
             guard let node = self.machine(of: volume, server) else { return }
@@ -63,11 +69,48 @@ extension Simulation {
     }
 
     private func startServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
-        volume.start()
+        volume.start(&self.copyRandom, believing: self.options.sabotage == "V17")
         self.note("\(node.name) volume server of \(volume.name) starts")
-        self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
-        self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
+        if volume.core != nil {
+            self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
+            self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
+        } else {
+            self.note("\(node.name) has no copy of \(volume.name): \(volume.report.finding)")
+            self.count("servers without a copy")
+        }
         self.step(node, .volumeConnected(volume.name))
+    }
+
+    /// What a server says that found no copy.
+    private func answer(_ command: VolumeCommand, _ volume: SimulatedVolume, _ server: UInt64, _ event: Event) {
+        let node = self.node(volume.node)
+        guard node.isOn, volume.server == server, let absence = volume.absence else { return }
+        if self.postpone(node, event) { return }
+        guard case .none(let reason, let mayMake) = absence else { return }
+        switch command {
+        case .report:
+            self.tellDaemon(node, volume, .copy(volume.report))
+            self.tellDaemon(node, volume, .status(VolumeStatus(role: .failed, epoch: .none, dirtyBytes: 0)))
+        case .open: self.tellDaemon(node, volume, .failed(reason: reason))
+        case .close(let epoch): self.tellDaemon(node, volume, .closed(epoch: epoch))
+        case .makeCopy where mayMake:
+            self.note("\(node.name) makes a new copy of \(volume.name)")
+            self.count("copies made anew")
+            volume.renew(&self.copyRandom)
+            volume.absence = nil
+            self.step(node, .volumeDisconnected(volume.name))
+            self.startServer(volume, on: node)
+        default: return
+        }
+    }
+
+    /// Rule V20: a copy that the log does not know gets a new identity, unless it is in use.
+    private func renewCopy(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        guard volume.core?.isInUse == false else { return }
+        self.note("\(node.name) gives its copy of \(volume.name) a new identity")
+        self.count("copies renewed")
+        self.stopServer(volume, on: node)
+        volume.renew(&self.copyRandom)
     }
 
     func stopServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
@@ -116,7 +159,7 @@ extension Simulation {
         case .dropReceived: volume.received.removeAll()
         case .syncLocal(let token):
             // Conservative: what is written before this effect is stable only once its completion is known.
-            self.later(volume, node, .localSynced(token: token), data: volume.current)
+            self.later(volume, node, .localSynced(token: token), data: volume.copy.current)
         case .persist(let metadata, let token):
             volume.pendingMetadata.append((token, metadata))
             self.later(volume, node, .metadataSynced(token: token))
@@ -129,7 +172,7 @@ extension Simulation {
             }
             self.transmit(frame, data: content, from: node.id, to: to, volume.name)
         case .digest(let chunk, let peer, let session):
-            let sums = Array(volume.current[SimulatedVolume.range(of: chunk)])
+            let sums = Array(volume.copy.current[SimulatedVolume.range(of: chunk)])
             self.later(volume, node, .digested(chunk: chunk, peer: peer, session: session), data: sums)
         case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
             self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
@@ -143,7 +186,7 @@ extension Simulation {
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
             self.count("promotions")
-            if let broken = self.workload.promoted(node.id, volume.current, at: self.now) { self.fail(broken) }
+            if let broken = self.workload.promoted(node.id, volume.copy.current, at: self.now) { self.fail(broken) }
         case .stopExport:
             volume.exportEpoch = nil
             self.workload.exportEnded(node.id)
@@ -169,9 +212,9 @@ extension Simulation {
     ) {
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() {
             if case .zero = kind {
-                volume.current[block] = 0
+                volume.copy.current[block] = 0
             } else if place < numbers.count {
-                volume.current[block] = numbers[place]
+                volume.copy.current[block] = numbers[place]
             }
         }
     }
@@ -183,7 +226,7 @@ extension Simulation {
         guard mask != 0 else { return self.store(volume, extent, kind, numbers) }
         var next = 0
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() where mask >> UInt64(place) & 1 == 1 {
-            if next < numbers.count { volume.current[block] = numbers[next] }
+            if next < numbers.count { volume.copy.current[block] = numbers[next] }
             next += 1
         }
     }
@@ -195,9 +238,9 @@ extension Simulation {
         var differing: UInt64 = 0
         var numbers: [UInt64] = []
         for (place, block) in SimulatedVolume.range(of: chunk).enumerated() {
-            if place < sums.count, sums[place] == volume.current[block] { continue }
+            if place < sums.count, sums[place] == volume.copy.current[block] { continue }
             differing |= 1 << UInt64(place)
-            numbers.append(volume.current[block])
+            numbers.append(volume.copy.current[block])
         }
         let input = Volume.Input.chunkRead(
             peer: peer, session: session, chunk: chunk, ticket: ticket, differing: differing)

@@ -37,6 +37,8 @@ public final class Simulation {
 
     let options: SimulationOptions
     var random: SeededRandom
+    /// For what concerns copies alone, so that the rest of a seed's run stays what it was.
+    var copyRandom: SeededRandom
     /// How the log is cut into snapshots, the same on every node; drawn apart, so that it shifts no other draw.
     let consensusSettings: Consensus.Settings
     /// What pairs of faults are drawn from: they leave the other draws of a seed as they are.
@@ -78,6 +80,7 @@ public final class Simulation {
         self.options = options
         self.random = SeededRandom(seed: options.seed)
         self.edits = Edits(seed: options.seed)
+        self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
         var drawn = SeededRandom(seed: options.seed ^ 0x736E_6170_7368_6F74)
         // A run of half an hour has some 400 entries: most are to see several snapshots, some of them sent to a node
         // that was away, in several pieces.

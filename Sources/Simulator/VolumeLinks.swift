@@ -145,7 +145,7 @@ extension Simulation {
     func transmit(_ frame: Frame, data: [UInt64], from node: NodeID, to peer: NodeID, _ volume: VolumeName) {
         let isFromOwner: Bool
         switch frame.body {
-        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping: isFromOwner = true
+        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping: isFromOwner = true
         default: isFromOwner = false
         }
         let found =

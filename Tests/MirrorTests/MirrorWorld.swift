@@ -76,7 +76,8 @@ struct MirrorWorld {
     var ids: [NodeID] { self.nodes.keys.sorted() }
 
     mutating func start(_ node: NodeID) {
-        guard let stored = self.nodes[node]?.stored.started() else { return }
+        let mark = (self.nodes[node]?.stored.instance ?? 0) + 1000
+        guard let stored = self.nodes[node]?.stored.started(mark: mark) else { return }
         self.nodes[node]?.stored = stored
         let configuration = Volume.Configuration(
             node: node, peers: self.ids.filter { $0 != node }, sizeBytes: UInt64(self.blocks) * Self.blockBytes,
@@ -222,8 +223,8 @@ struct MirrorWorld {
 
     static func isForth(_ frame: Frame) -> Bool {
         switch frame.body {
-        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping: true
-        case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync: false
+        case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping: true
+        case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: false
         }
     }
 
@@ -314,10 +315,14 @@ struct MirrorWorld {
         case .opened(let epoch): "opened \(epoch)"
         case .closed(let epoch): "closed \(epoch)"
         case .wantsLeave(let epoch, let version, let replica): "wantsLeave \(replica) epoch \(epoch) version \(version)"
-        case .wantsJoin(let epoch, let version, let replica): "wantsJoin \(replica) epoch \(epoch) version \(version)"
+        case .wantsJoin(let epoch, let version, let replica, _):
+            "wantsJoin \(replica) epoch \(epoch) version \(version)"
         case .wantsOpen(let epoch, let version, let inSync):
-            "wantsOpen \(inSync.map(\.description).joined(separator: ",")) epoch \(epoch) version \(version)"
+            "wantsOpen \(inSync.map(\.node.description).joined(separator: ",")) epoch \(epoch) version \(version)"
         case .failed(let reason): "failed: \(reason)"
+        case .copy(let report): "copy \(report.finding)"
+        case .note(let text): "note: \(text)"
+        case .outdated(let epoch, let version, let reason): "outdated epoch \(epoch) version \(version): \(reason)"
         case .status(let status): "status \(status.role.rawValue) dirty \(status.dirtyBytes)"
         }
     }

@@ -163,13 +163,13 @@ struct RandomVolumeTests {
             guard !self.proposals.isEmpty else { return }
             let proposal = self.proposals.remove(at: Int(self.random.below(UInt64(self.proposals.count))))
             switch proposal {
-            case .wantsJoin(let epoch, let version, let replica):
+            case .wantsJoin(let epoch, let version, let replica, _):
                 guard epoch.index == self.epoch, version == self.version else { return }
                 if !self.set.contains(replica) { self.set = (self.set + [replica]).sorted() }
                 self.joins += 1
             case .wantsOpen(let epoch, let version, let inSync):
                 guard epoch.index == self.epoch, version == self.version else { return }
-                self.set = inSync
+                self.set = inSync.map(\.node)
                 self.reconciled += 1
             case .wantsLeave(let epoch, let version, let replica):
                 guard epoch.index == self.epoch, version == self.version, replica != self.owner else { return }

@@ -62,11 +62,12 @@ final class ServerFixture: @unchecked Sendable {
         let peer = VolumeServerPeer(
             node: NodeID(isFirst ? 2 : 1), host: "127.0.0.1", port: isFirst ? self.relay.port : self.backRelay.port)
         let options = VolumeServerOptions(
-            volume: VolumeName("data"), sizeBytes: Self.size, node: node, backingPath: self.path(node, "data.img"),
+            volume: VolumeName("data"), volumeIdentity: 7, sizeBytes: Self.size, node: node,
+            backingPath: self.path(node, "data.img"),
             metadataPath: self.path(node, "data.meta"), runDirectory: "\(self.directory)/\(node)",
             leaseFilePath: self.path(node, "lease"), listenHost: "127.0.0.1",
             listenPort: self.ports[isFirst ? 0 : 1], peers: [peer], tls: try self.identity(node))
-        let server = try VolumeServer(options)
+        let server = try VolumeServer(options, makesCopy: true)
         server.start()
         self.servers[node] = server
         self.setLease(node, end: .max)
@@ -96,7 +97,7 @@ final class ServerFixture: @unchecked Sendable {
     }
 
     func contents(_ node: NodeID) throws -> Data {
-        try Data(contentsOf: URL(fileURLWithPath: self.path(node, "data.img")))
+        try Data(contentsOf: URL(fileURLWithPath: self.path(node, "data.img"))).prefix(Int(Self.size))
     }
 }
 
@@ -124,7 +125,7 @@ final class FakeLog: Sendable {
         self.state.withLock { state in
             guard state.isApplying else { return nil }
             switch event {
-            case .wantsJoin(let epoch, let version, let replica)
+            case .wantsJoin(let epoch, let version, let replica, _)
             where epoch.index == state.epoch && version == state.version:
                 state.set = (state.set + [replica]).sorted()
             case .wantsLeave(let epoch, let version, let replica)

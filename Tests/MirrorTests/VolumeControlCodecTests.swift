@@ -16,8 +16,17 @@ struct VolumeControlCodecTests {
 
     private static let events: [VolumeEvent] = [
         .opened(epoch: epoch), .closed(epoch: epoch), .wantsLeave(epoch: epoch, version: 1, replica: NodeID(2)),
-        .wantsJoin(epoch: epoch, version: 1, replica: NodeID(2)),
-        .wantsOpen(epoch: epoch, version: 1, inSync: [NodeID(1), NodeID(2)]), .failed(reason: "the disk is gone"),
+        .wantsJoin(epoch: epoch, version: 1, replica: NodeID(2), copy: 9),
+        .wantsOpen(
+            epoch: epoch, version: 1,
+            inSync: [ReplicaIdentity(node: NodeID(1), identity: 3), ReplicaIdentity(node: NodeID(2), identity: 4)]),
+        .copy(
+            CopyReport(
+                volume: 1, backing: "/a", capacityBytes: 2,
+                finding: .ready(CopyMark(identity: 3, starts: [4, 5], epoch: epoch, isNoted: true)))),
+        .copy(
+            CopyReport(volume: 1, backing: "/a", capacityBytes: 2, finding: .none(reason: "empty", mayMake: true))),
+        .note("a line"), .outdated(epoch: epoch, version: 2, reason: "older"), .failed(reason: "the disk is gone"),
         .status(
             VolumeStatus(
                 role: .frozen, epoch: epoch, dirtyBytes: 1, writtenBytes: 2, sentBytes: 3, sentCompressedBytes: 4,

@@ -14,6 +14,8 @@ struct VolumeScenarioTests {
 
     struct Runner {
         var world = MirrorWorld(nodes: 2, blocks: 64, tuning: Volume.Tuning())
+        /// Disks as they were at a `snapshot`.
+        var snapshots: [NodeID: MirrorWorld.Node] = [:]
 
         static func node(_ text: String?) -> NodeID {
             NodeID(UInt32((text ?? "").drop { $0 == "n" }) ?? 0)
@@ -47,7 +49,10 @@ struct VolumeScenarioTests {
                     .command(
                         .open(
                             epoch: epoch, incarnation: incarnation, inSync: Self.nodes(options["set"]),
-                            version: number("version"), reconciling: Self.nodes(options["reconciling"]))), to: node)
+                            version: number("version"), reconciling: Self.nodes(options["reconciling"]),
+                            copy: options["copy"].map {
+                                KnownCopy(identity: UInt64($0) ?? 0, mark: number("mark"))
+                            })), to: node)
             case "set":
                 self.world.input(
                     .command(
@@ -103,6 +108,15 @@ struct VolumeScenarioTests {
                 self.world.nodes[node]?.disk = [UInt64](repeating: 0, count: 64)
                 self.world.nodes[node]?.stable = [UInt64](repeating: 0, count: 64)
                 self.world.nodes[node]?.stored = VolumeMetadata(identity: 4711, sizeBytes: 64 * 4096)
+                self.world.start(node)
+            case "snapshot": self.snapshots[node] = self.world.nodes[node]
+            case "putback":
+                self.world.stop(node, power: true)
+                if let old = self.snapshots[node] {
+                    self.world.nodes[node]?.disk = old.stable
+                    self.world.nodes[node]?.stable = old.stable
+                    self.world.nodes[node]?.stored = old.stored
+                }
                 self.world.start(node)
             case "release":
                 self.world.nodes[node]?.held.remove(arguments[1])

@@ -98,6 +98,12 @@ final class FakeBackend: APIBackend {
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("resync \(volume)", request)
     }
+    func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("accept-loss \(volume)", request)
+    }
+    func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("allow-repair \(volume)", request)
+    }
     func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {
         try self.record("events after \(after) limit \(limit)\(latest ? " latest" : "") wait \(waitSeconds)")
         let found = self.with { $0.events.filter { $0.index > after } }

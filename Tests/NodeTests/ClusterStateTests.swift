@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Raft
 import Resources
 import Testing
@@ -394,7 +395,7 @@ extension Outcome {
         return log
     }
 
-    private func version(_ log: Log) -> UInt64 { log.state.volume(data)?.version ?? 0 }
+    private func version(_ log: StateLog) -> UInt64 { log.state.volume(data)?.version ?? 0 }
 
     @Test func `is the owner alone after the first start`() {
         #expect(self.running().state.volume(data)?.inSync == [tok])
@@ -447,12 +448,30 @@ extension Outcome {
         #expect(log.state.volume(data)?.inSync == [tok, osk])
     }
 
-    @Test func `refuses the promotion of a copy that is not in it, until a person signs (rule V8)`() {
+    @Test func `refuses the promotion of a copy that is not in it, until a person signs (rule V8)`() throws {
         let log = self.running()
         log.lose(tok)
         #expect(!log.assign(osk).isAccepted)
-        #expect(log.run(.acceptLoss(data, osk, statement: "tokyo burnt down")).isAccepted)
+        let record = try #require(log.state.volume(data))
+        let mark = CopyMark(identity: 5, starts: [6], epoch: .none, isNoted: false)
+        func sign(_ epoch: Epoch, _ version: UInt64, _ node: NodeID) -> Outcome {
+            log.run(.acceptLoss(data, epoch, version: version, node, statement: "tokyo burnt down"))
+        }
+        // A copy that the log does not know cannot be signed for.
+        #expect(!sign(record.epoch, record.version, osk).isAccepted)
+        #expect(log.run(.copy(data, volume: record.identity, osk, mark, capacityBytes: .max)).isAccepted)
+        // What the person was shown must still be so, and only a node with a copy counts.
+        #expect(!sign(record.epoch, record.version + 1, osk).isAccepted)
+        #expect(!sign(Epoch(generation: 0, index: 1), record.version, osk).isAccepted)
+        #expect(!sign(record.epoch, record.version, NodeID(3)).isAccepted)
+        #expect(!sign(record.epoch, record.version, tok).isAccepted)
+        #expect(sign(record.epoch, record.version, osk).isAccepted)
+        // A second copy of the command changes nothing.
+        #expect(!sign(record.epoch, record.version, osk).isAccepted)
         #expect(log.assign(osk).isAccepted)
+        // In use, nothing is given up.
+        let used = try #require(log.state.volume(data))
+        #expect(!sign(used.epoch, used.version, osk).isAccepted)
     }
 
     /// Three replicas in the set, the owner lost, and the second promoted.
@@ -595,7 +614,7 @@ extension Outcome {
             .configure(policy, text: "", expectedIndex: log.state.policyIndex), .want(orders, isRunning: false),
             .move(orders, to: osk), .drain(tok, isDrained: true),
             .declareAbsent(orders, nodes: [tok], since: log.search, statement: "s"),
-            .acceptLoss(data, osk, statement: "s"), .addNode(Log.about("new-1")),
+            .acceptLoss(data, log.epoch, version: 1, osk, statement: "s"), .addNode(Log.about("new-1")),
         ] {
             #expect(!log.run(command, from: wit).isAccepted, "\(command)")
         }

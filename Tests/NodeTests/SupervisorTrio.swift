@@ -31,7 +31,8 @@ final class Trio {
     /// Nodes where a stop goes on until it is let through; and what was held there.
     var slow: Set<NodeID> = []
     private var heldStops: [(node: NodeID, call: AgentCall)] = []
-    /// What each node's volume server was told, in order.
+    var volumeIdentities: [VolumeName: UInt64] = [:]
+    /// What each node's volume server was told, in order, besides reports.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
@@ -187,11 +188,26 @@ final class Trio {
         case .forgetStarted(let group):
             self.forgotten[id, default: []].append(group)
             self.undying[id] = nil
+        case .volumeServers(let specs):
+            for spec in specs {
+                self.volumeIdentities[spec.policy.name] = spec.identity
+                self.supervisors[id]?.step(.volumeConnected(spec.policy.name), at: self.tick, into: &effects)
+            }
         case .volume(let name, let command):
-            self.volumeCommands[id, default: []].append(command)
             let event: VolumeEvent
             switch command {
-            case .open(let epoch, _, _, _, _): event = .opened(epoch: epoch)
+            case .report, .noted: break
+            default: self.volumeCommands[id, default: []].append(command)
+            }
+            switch command {
+            case .report, .noted:
+                let mark = CopyMark(
+                    identity: UInt64(id.rawValue), starts: [1], epoch: .none, isNoted: command != .report)
+                event = .copy(
+                    CopyReport(
+                        volume: self.volumeIdentities[name] ?? 0, backing: "/b", capacityBytes: .max,
+                        finding: .ready(mark)))
+            case .open(let epoch, _, _, _, _, _): event = .opened(epoch: epoch)
             case .close(let epoch): event = .closed(epoch: epoch)
             default: return
             }

@@ -62,15 +62,16 @@ final class Workbench: Sendable {
     @discardableResult
     func call(
         _ action: AgentAction, _ resource: ResourcePolicy, group: String = "orders", epoch: UInt64 = 7,
-        timeout: Span = .seconds(30)
+        timeout: Span = .seconds(30), isUnwritten: Bool = true
     ) async -> AgentOutcome {
         let id = self.number.withLock {
             $0 += 1
             return $0
         }
-        let call = AgentCall(
+        var call = AgentCall(
             id: id, group: GroupName(group), epoch: Epoch(generation: 0, index: epoch), resource: resource,
             action: action, timeout: timeout)
+        (call.mayFormat, call.mayRepair) = (isUnwritten, isUnwritten)
         return await withCheckedContinuation { continuation in
             self.runner.run(call) { outcome in
                 if ProcessInfo.processInfo.environment["TRACE_AGENTS"] != nil {

@@ -162,9 +162,10 @@ enum FrameCodec {
             header.sequence = sequence
             header.mask = mask
             extent(chunk)
-        case .clear(let sequence, let covered):
+        case .clear(let sequence, let covered, let turn):
             header.kind = 7
             header.sequence = sequence
+            header.mask = turn
             fields.replicas(covered)
         case .ping: header.kind = 8
         case .welcome(let welcome):
@@ -175,6 +176,8 @@ enum FrameCodec {
             welcome.marks.encode(into: &fields)
             fields.replicas(welcome.covered)
             fields.bool(welcome.trusted)
+            fields.uint64(welcome.notedTurn)
+            fields.uint64(welcome.clearedTurn)
         case .received(let sequence): (header.kind, header.sequence) = (10, sequence)
         case .stable(let sequence): (header.kind, header.sequence) = (11, sequence)
         case .sums(let chunk):
@@ -185,6 +188,8 @@ enum FrameCodec {
             (header.sequence, header.offset) = (epoch.index, UInt64(epoch.generation))
         case .pong: header.kind = 14
         case .wantsResync: header.kind = 15
+        case .note(let turn): (header.kind, header.sequence) = (16, turn)
+        case .noted(let turn): (header.kind, header.sequence) = (17, turn)
         }
         return (header, fields.bytes)
     }
@@ -210,14 +215,16 @@ enum FrameCodec {
             case 4: body = .flush(sequence: header.sequence)
             case 5: body = .compare(chunk: extent)
             case 6: body = .blocks(sequence: header.sequence, chunk: extent, mask: header.mask)
-            case 7: body = .clear(sequence: header.sequence, covered: try reader.replicas())
+            case 7:
+                body = .clear(sequence: header.sequence, covered: try reader.replicas(), turn: header.mask)
             case 8: body = .ping
             case 9:
                 body = .welcome(
                     Frame.Welcome(
                         identity: try reader.uint64(), instance: try reader.uint64(), regionBytes: try reader.uint64(),
                         marks: try DirtyMap.decode(from: &reader), covered: try reader.replicas(),
-                        trusted: try reader.bool()))
+                        trusted: try reader.bool(), notedTurn: try reader.uint64(),
+                        clearedTurn: try reader.uint64()))
             case 10: body = .received(sequence: header.sequence)
             case 11: body = .stable(sequence: header.sequence)
             case 12: body = .sums(chunk: extent)
@@ -226,6 +233,8 @@ enum FrameCodec {
                     Epoch(generation: UInt32(truncatingIfNeeded: header.offset), index: header.sequence))
             case 14: body = .pong
             case 15: body = .wantsResync
+            case 16: body = .note(turn: header.sequence)
+            case 17: body = .noted(turn: header.sequence)
             default: throw .invalid(field: "frame kind", offset: 4)
             }
             try reader.finish()

@@ -11,7 +11,7 @@ import Synchronization
 public final class VolumeServer: @unchecked Sendable {
     let options: VolumeServerOptions
     let store: BackingStore
-    let metadataFile: MetadataFile
+    let copy: CopyStore
     let tls: TLSContext
     let listener: Listener
     let reception: Reception
@@ -39,6 +39,10 @@ public final class VolumeServer: @unchecked Sendable {
     var toDeliver: [any BlockCompletionSink] = []
     var isStopping = false
     var exportGeneration = 0
+    /// Where the other replicas listen. Guarded by `lock`.
+    var peers: [VolumeServerPeer]
+    /// Ends the process, after the copy was given a new identity; nil where the server is not alone in its process.
+    let exitAfterRenewal: (@Sendable () -> Void)?
     var readers = 0
     var lastWritten: UInt64 = 0
     var sentBytes: UInt64 = 0
@@ -74,27 +78,42 @@ public final class VolumeServer: @unchecked Sendable {
         case stopExport
     }
 
-    /// Opens the copy and listens; nothing runs before `start`. `log` gets sentences from any thread.
-    public init(
-        _ options: VolumeServerOptions, tuning: Volume.Tuning = Volume.Tuning(),
+    /// Opens the copy and listens; nothing runs before `start`. `log` gets sentences from any thread. With `makesCopy` a
+    /// copy is made where there is none and nothing is lost by it.
+    public convenience init(
+        _ options: VolumeServerOptions, tuning: Volume.Tuning = Volume.Tuning(), makesCopy: Bool,
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(VolumeServerError) {
-        guard options.sizeBytes > 0, options.sizeBytes % 4096 == 0 else { throw .badSize(options.sizeBytes) }
-        self.options = options
-        self.log = log
-        let metadata: VolumeMetadata
+        let control = try ControlSocket(path: options.runDirectory + "/control")
+        let (copy, metadata): (CopyStore, VolumeMetadata)
         do throws(StoreError) {
-            self.store = try BackingStore(path: options.backingPath, sizeBytes: options.sizeBytes)
-            let subject = MetadataFile.Subject(
-                volume: options.volume.rawValue, node: options.node, sizeBytes: options.sizeBytes)
-            let (file, stored) = try MetadataFile.open(path: options.metadataPath, subject: subject)
-            self.metadataFile = file
-            // Rule V6: a new instance, on disk before anybody hears of it.
-            metadata = stored.started()
-            try file.store(metadata)
+            switch try CopyStore.open(options.place) {
+            case .copy(let found, let stored): (copy, metadata) = (found, stored)
+            case .none(let report):
+                guard makesCopy, case .none(_, mayMake: true) = report.finding else {
+                    throw .noCopy(reason: "\(report.finding)")
+                }
+                (copy, metadata) = try CopyStore.make(options.place)
+            }
         } catch {
             throw .store(error)
         }
+        try self.init(options, copy, metadata, control, tuning: tuning, exitAfterRenewal: nil, log: log)
+    }
+
+    init(
+        _ options: VolumeServerOptions, _ copy: CopyStore, _ metadata: VolumeMetadata, _ control: ControlSocket,
+        tuning: Volume.Tuning = Volume.Tuning(), exitAfterRenewal: (@Sendable () -> Void)?,
+        log: @escaping @Sendable (String) -> Void
+    ) throws(VolumeServerError) {
+        guard options.sizeBytes > 0, options.sizeBytes % 4096 == 0 else { throw .badSize(options.sizeBytes) }
+        self.options = options
+        self.peers = options.peers
+        self.log = log
+        self.copy = copy
+        self.store = copy.backing
+        self.control = control
+        self.exitAfterRenewal = exitAfterRenewal
         do throws(SecureLinkError) {
             self.tls = try TLSContext(identity: options.tls)
             self.listener = try Listener(host: options.listenHost, port: options.listenPort)
@@ -106,7 +125,6 @@ public final class VolumeServer: @unchecked Sendable {
         } catch {
             throw .link(error)
         }
-        self.control = try ControlSocket(path: options.runDirectory + "/control")
         guard let page = holdfast_lease_map(options.leaseFilePath) else {
             throw .lease(path: options.leaseFilePath, errno: errno)
         }
@@ -126,16 +144,26 @@ public final class VolumeServer: @unchecked Sendable {
     ) throws(VolumeServerError) -> Never {
         signal(SIGPIPE, SIG_IGN)
         DescriptorBudget.raise()
-        let server = try VolumeServer(options, log: log)
-        server.start()
+        let door = VolumeServerDoor(options, try ControlSocket(path: options.runDirectory + "/control"), log)
+        let (copy, metadata) = try door.awaitCopy()
+        let server = try VolumeServer(
+            options, copy, metadata, door.control, exitAfterRenewal: { exit(0) }, log: log)
+        server.startThreads()
+        door.admit(server)
         while true { pause() }
     }
 
     /// Starts all threads and returns.
     public func start() {
+        self.startThreads()
+        let isStarted = self.threads.start { self.control.run { self.perform($0) } }
+        precondition(isStarted, "the system has no thread left for the volume server")
+    }
+
+    private func startThreads() {
         let bodies: [@Sendable () -> Void] = [
             { self.runSyncs() }, { self.runPersists() }, { self.runChunks() }, { self.runOutbox() },
-            { self.runTicks() }, { self.runListener() }, { self.control.run { self.perform($0) } },
+            { self.runTicks() }, { self.runListener() },
         ]
         for body in bodies {
             // Nothing is served yet: the daemon starts the server anew.
@@ -167,7 +195,37 @@ public final class VolumeServer: @unchecked Sendable {
 
     /// A command as if it had come over the control socket.
     public func perform(_ command: VolumeCommand) {
+        switch command {
+        case .report: self.reportCopy()
+        case .noted:
+            self.step(.command(command))
+            return self.reportCopy()
+        case .makeCopy: return self.renewCopy()
+        case .peers(let places): self.takePeers(places)
+        case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .resyncAll: break
+        }
         self.step(.command(command))
+    }
+
+    private func reportCopy() {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        self.outbox.append(.event(.copy(self.copy.report(self.volume.metadata))))
+    }
+
+    /// Rule V20: what this copy was is forgotten, unless it is in use; the next start finds a new one.
+    private func renewCopy() {
+        self.lock.lock()
+        guard let exitAfterRenewal, !self.volume.isInUse, !self.isStopping else { return self.lock.unlock() }
+        self.isStopping = true
+        self.lock.unlock()
+        do throws(StoreError) {
+            try self.copy.renew()
+            self.log("this copy gets a new identity: the cluster does not know the one that was here")
+        } catch {
+            self.log("\(error)")
+        }
+        exitAfterRenewal()
     }
 
     /// How it stands now.

@@ -8,7 +8,7 @@ extension VolumeServer {
 
     /// Called with the lock: keeps a connection to a replica until `stopDialling`.
     func dial(_ node: NodeID) {
-        guard let peer = self.options.peers.first(where: { $0.node == node }) else { return }
+        guard let peer = self.peers.first(where: { $0.node == node }) else { return }
         self.diallers += 1
         let number = self.diallers
         self.dialling[node] = number
@@ -20,6 +20,26 @@ extension VolumeServer {
         let waiting = self.undialled
         self.undialled = []
         for node in waiting where self.dialling[node] != nil && !self.isStopping { self.dial(node) }
+    }
+
+    /// The configuration names other replicas, or other addresses: a link to a replica that moved is made anew.
+    func takePeers(_ places: [PeerPlace]) {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        let before = self.peers
+        self.peers = places.compactMap { VolumeServerPeer($0) }
+        self.reception.know(self.peers.map(\.host))
+        for peer in self.peers where before.contains(where: { $0.node == peer.node && $0 != peer }) {
+            guard self.dialling[peer.node] != nil else { continue }
+            self.outbound[peer.node]?.close()
+            self.dial(peer.node)
+        }
+    }
+
+    private func isPeer(_ node: NodeID) -> Bool {
+        self.lock.lock()
+        defer { self.lock.unlock() }
+        return self.peers.contains { $0.node == node }
     }
 
     private func isWanted(_ node: NodeID, _ number: Int) -> Bool {
@@ -85,7 +105,7 @@ extension VolumeServer {
 
     func runListener() {
         self.reception.run { stream in
-            guard let node = stream.peerNode, self.options.peers.contains(where: { $0.node == node }) else {
+            guard let node = stream.peerNode, self.isPeer(node) else {
                 let name = stream.peerName ?? "it"
                 self.reception.refuse(stream.peerHost, "\(name) is no replica of \(self.options.volume)")
                 return stream.shutdown()

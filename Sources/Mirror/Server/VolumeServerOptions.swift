@@ -17,17 +17,36 @@ public struct VolumeServerPeer: Sendable, Equatable {
     }
 }
 
+extension VolumeServerPeer {
+    /// From `HOST:PORT` or `[HOST]:PORT`; nil when it is neither.
+    init?(_ place: PeerPlace) {
+        guard let colon = place.address.lastIndex(of: ":"),
+            let port = UInt16(place.address[place.address.index(after: colon)...])
+        else { return nil }
+        let host = place.address[..<colon].trimmingBrackets
+        self.init(node: place.node, host: host, port: port)
+    }
+}
+
+extension Substring {
+    fileprivate var trimmingBrackets: String {
+        self.hasPrefix("[") && self.hasSuffix("]") ? String(self.dropFirst().dropLast()) : String(self)
+    }
+}
+
 /// What a volume server is told on its command line.
 public struct VolumeServerOptions: Sendable {
     /// The volume's name; also the name of the NBD export.
     public var volume: VolumeName
+    /// Tells this volume from an earlier one of the same name. (Rule V17)
+    public var volumeIdentity: UInt64
     /// Its size, a positive multiple of 4096.
     public var sizeBytes: UInt64
     /// This node.
     public var node: NodeID
-    /// File or block device with this node's copy; a missing file is made.
+    /// File or block device with this node's copy, and 4096 bytes more for its label.
     public var backingPath: String
-    /// The file for `VolumeMetadata`; made when missing.
+    /// The file for `VolumeMetadata`.
     public var metadataPath: String
     /// Directory that holds the sockets `control` and `nbd`.
     public var runDirectory: String
@@ -45,11 +64,13 @@ public struct VolumeServerOptions: Sendable {
     public var resyncBytesPerSecond: UInt64
     /// All fields.
     public init(
-        volume: VolumeName, sizeBytes: UInt64, node: NodeID, backingPath: String, metadataPath: String,
+        volume: VolumeName, volumeIdentity: UInt64, sizeBytes: UInt64, node: NodeID, backingPath: String,
+        metadataPath: String,
         runDirectory: String, leaseFilePath: String, listenHost: String, listenPort: UInt16,
         peers: [VolumeServerPeer], tls: TLSIdentity, resyncBytesPerSecond: UInt64 = 0
     ) {
         self.volume = volume
+        self.volumeIdentity = volumeIdentity
         self.sizeBytes = sizeBytes
         self.node = node
         self.backingPath = backingPath
@@ -61,6 +82,15 @@ public struct VolumeServerOptions: Sendable {
         self.peers = peers
         self.tls = tls
         self.resyncBytesPerSecond = resyncBytesPerSecond
+    }
+}
+
+extension VolumeServerOptions {
+    /// Where the copy is.
+    var place: CopyStore.Place {
+        CopyStore.Place(
+            volume: self.volumeIdentity, name: self.volume.rawValue, node: self.node, sizeBytes: self.sizeBytes,
+            backingPath: self.backingPath, metadataPath: self.metadataPath)
     }
 }
 

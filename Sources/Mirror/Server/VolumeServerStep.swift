@@ -167,15 +167,15 @@ extension VolumeServer {
         self.lastWritten = 0
         self.volume.step(
             .localFailed(
-                reason: "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk, remove "
-                    + "\(self.options.metadataPath) and restart the volume server"), at: now, into: &self.effects)
+                reason: "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk"), at: now,
+            into: &self.effects)
     }
 
     private func send(_ frame: Frame, to peer: NodeID, _ payload: Volume.Payload) {
         let connection: LinkConnection? =
             switch frame.body {
-            case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .ping: self.outbound[peer]
-            case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync: self.inbound[peer]
+            case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping: self.outbound[peer]
+            case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: self.inbound[peer]
             }
         guard let connection else { return }
         switch payload {

@@ -19,8 +19,7 @@ extension VolumeServer {
     }
 
     private func failure(_ doing: String, _ code: Int32) -> String {
-        "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk, remove "
-            + "\(self.options.metadataPath) and restart the volume server"
+        "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk"
     }
 
     /// Only the newest metadata is stored: it holds every earlier mark that still counts.
@@ -28,14 +27,14 @@ extension VolumeServer {
         while let batch = self.persists.takeAll() {
             guard let newest = batch.last else { continue }
             do throws(StoreError) {
-                try self.metadataFile.store(newest.0)
+                try self.copy.store(newest.0)
                 self.lock.lock()
                 for (_, token) in batch { self.stepLocked(.metadataSynced(token: token)) }
                 self.finishStep()
             } catch {
                 self.log("\(error)")
-                self.step(.localFailed(reason: "\(error); replace the disk and restart the volume server"))
-                return
+                // What follows says that the copy is not to be trusted, and may yet reach the disk of the metadata.
+                self.step(.localFailed(reason: "\(error); replace the disk"))
             }
         }
     }

@@ -2,25 +2,39 @@ import Basis
 import CLinux
 import Glibc
 
-/// The file or block device that holds one copy. Calls return 0 or an `errno` and may come from several threads.
+/// The file or block device that holds one copy, and behind the data its label. Calls return 0 or an `errno` and may
+/// come from several threads.
 final class BackingStore: Sendable {
     let path: String
-    let sizeBytes: UInt64
+    let isFile: Bool
     private let descriptor: Int32
 
-    /// Opens the backing and takes it for this process alone. A missing file is made, sparse; a wrong size is refused.
-    init(path: String, sizeBytes: UInt64) throws(StoreError) {
-        self.path = path
-        self.sizeBytes = sizeBytes
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    /// Opens the backing and takes it for this process alone; nil where there is none. With `makes` a missing file is
+    /// made, empty.
+    static func open(path: String, makes: Bool) throws(StoreError) -> BackingStore? {
+        // A device that is missing must not become a file in memory.
+        let mayMake = makes && !path.hasPrefix("/dev/")
+        let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC | (mayMake ? O_CREAT : 0), 0o600)
+        if descriptor < 0, errno == ENOENT, !mayMake { return nil }
         guard descriptor >= 0 else { throw .failed(doing: "open the backing", path: path, errno: errno) }
-        self.descriptor = descriptor
-        do {
-            try Self.prepare(descriptor, path, sizeBytes)
+        do throws(StoreError) {
+            return try BackingStore(path: path, descriptor)
         } catch {
             close(descriptor)
             throw error
         }
+    }
+
+    private init(path: String, _ descriptor: Int32) throws(StoreError) {
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            if errno == EWOULDBLOCK { throw .inUse(path: path) }
+            throw .failed(doing: "lock the backing", path: path, errno: errno)
+        }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw .failed(doing: "examine", path: path, errno: errno) }
+        self.path = path
+        self.isFile = status.st_mode & S_IFMT == S_IFREG
+        self.descriptor = descriptor
     }
 
     deinit { close(self.descriptor) }
@@ -28,25 +42,27 @@ final class BackingStore: Sendable {
     /// Lets another process open the backing before this object goes away.
     func release() { _ = flock(self.descriptor, LOCK_UN) }
 
-    private static func prepare(_ descriptor: Int32, _ path: String, _ sizeBytes: UInt64) throws(StoreError) {
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            if errno == EWOULDBLOCK { throw .inUse(path: path) }
-            throw .failed(doing: "lock the backing", path: path, errno: errno)
+    /// Where the file or device ends; a device may have grown since it was opened.
+    var endBytes: UInt64 { UInt64(max(0, lseek(self.descriptor, 0, SEEK_END))) }
+
+    /// The largest volume that fits, with its label behind it. A file grows.
+    var capacityBytes: UInt64 {
+        if self.isFile { return UInt64(Int64.max) }
+        let end = self.endBytes
+        return end < CopyLabel.bytes ? 0 : (end - CopyLabel.bytes) / 4096 * 4096
+    }
+
+    /// Gives a file the size for a volume of so many bytes; a device must have it.
+    func makeRoom(for sizeBytes: UInt64) throws(StoreError) {
+        let wanted = sizeBytes + CopyLabel.bytes
+        let end = self.endBytes
+        guard end != wanted else { return }
+        guard self.isFile else {
+            if end > wanted { return }
+            throw .wrongSize(path: self.path, actual: end, wanted: wanted)
         }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw .failed(doing: "examine", path: path, errno: errno) }
-        let end = lseek(descriptor, 0, SEEK_END)
-        guard end >= 0 else { throw .failed(doing: "find the size of", path: path, errno: errno) }
-        let isFile = status.st_mode & S_IFMT == S_IFREG
-        if isFile, end == 0 {
-            guard ftruncate(descriptor, Int(sizeBytes)) == 0, fsync(descriptor) == 0 else {
-                throw .failed(doing: "size", path: path, errno: errno)
-            }
-            return
-        }
-        // A device may have a tail that no volume size fits; a file has not.
-        guard UInt64(end) == sizeBytes || !isFile && UInt64(end) > sizeBytes else {
-            throw .wrongSize(path: path, actual: UInt64(end), wanted: sizeBytes)
+        guard ftruncate(self.descriptor, Int(wanted)) == 0, fsync(self.descriptor) == 0 else {
+            throw .failed(doing: "size", path: self.path, errno: errno)
         }
     }
 
@@ -72,6 +88,17 @@ final class BackingStore: Sendable {
             done += count
         }
         return 0
+    }
+
+    /// All of the bytes, made stable by themselves.
+    func writeDurably(offset: UInt64, _ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { buffer in
+            while true {
+                let count = holdfast_write_durably(self.descriptor, buffer.baseAddress, buffer.count, Int64(offset))
+                if count < 0, errno == EINTR { continue }
+                return count == Int64(buffer.count)
+            }
+        }
     }
 
     /// Leaves zeros; as a hole where the backing can and `trim` allows it.

@@ -1,6 +1,5 @@
 import Basis
 import Glibc
-import SecureLink
 
 /// The file `NAME.meta`: a header, then two slots that are written in turn, each with its checksum, so that a torn
 /// write leaves the other whole. One thread uses it.
@@ -30,17 +29,28 @@ final class MetadataFile: @unchecked Sendable {
 
     deinit { close(self.descriptor) }
 
-    /// Opens the file, or makes it, which gives the copy a new identity. (Rule V6)
-    static func open(path: String, subject: Subject) throws(StoreError) -> (MetadataFile, VolumeMetadata) {
+    /// What a file holds.
+    struct Loaded {
+        let file: MetadataFile
+        let metadata: VolumeMetadata
+        /// The size of the volume when the file was made.
+        let sizeBytes: UInt64
+        /// Where the file system of the backing was mounted then.
+        let mount: String
+    }
+
+    /// Opens the file; nil where there is none, or none that is whole: a copy without metadata is not used.
+    static func open(path: String, subject: Subject) throws(StoreError) -> Loaded? {
         let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
         if descriptor < 0 {
             guard errno == ENOENT else { throw .failed(doing: "open the metadata", path: path, errno: errno) }
-            return try self.create(path: path, subject: subject)
+            return nil
         }
-        do {
+        do throws(StoreError) {
             return try self.load(descriptor, path: path, subject: subject)
         } catch {
             close(descriptor)
+            if case .corrupt = error { return nil }
             throw error
         }
     }
@@ -48,15 +58,14 @@ final class MetadataFile: @unchecked Sendable {
     private static func slotBytes(for metadata: VolumeMetadata) -> Int {
         var writer = ByteWriter()
         metadata.encode(into: &writer)
-        // Room for sets and covered copies to grow.
+        // Room for sets, covered copies and starts to grow.
         return (writer.bytes.count / self.page + 2) * self.page
     }
 
-    private static func create(path: String, subject: Subject) throws(StoreError) -> (MetadataFile, VolumeMetadata) {
-        let random = (try? SecureRandom.bytes(8)) ?? []
-        guard random.count == 8 else { throw .failed(doing: "draw an identity for", path: path, errno: EIO) }
-        let identity = random.reduce(0) { $0 << 8 | UInt64($1) }
-        let metadata = VolumeMetadata(identity: identity, sizeBytes: subject.sizeBytes)
+    /// Makes the file, or another one in its place.
+    static func create(
+        path: String, subject: Subject, mount: String, _ metadata: VolumeMetadata
+    ) throws(StoreError) -> MetadataFile {
         let temporary = path + ".new"
         let descriptor = Glibc.open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .failed(doing: "make the metadata", path: temporary, errno: errno) }
@@ -64,31 +73,30 @@ final class MetadataFile: @unchecked Sendable {
             path: path, descriptor: descriptor, slotBytes: self.slotBytes(for: metadata), generation: 0)
         var header = ByteWriter()
         header.uint32(self.magic)
-        header.uint32(1)
+        header.uint32(2)
         header.string(subject.volume)
         header.uint32(subject.node.rawValue)
         header.uint64(subject.sizeBytes)
         header.uint32(UInt32(file.slotBytes))
+        header.string(String(decoding: mount.utf8.prefix(2048), as: UTF8.self))
         header.uint32(Checksum.crc32c(header.bytes))
         try file.put(header.bytes, at: 0)
         try file.store(metadata)
         guard rename(temporary, path) == 0 else { throw .failed(doing: "name", path: path, errno: errno) }
         try Self.syncDirectory(of: path)
-        return (file, metadata)
+        return file
     }
 
-    private static func load(
-        _ descriptor: Int32, path: String, subject: Subject
-    ) throws(StoreError) -> (MetadataFile, VolumeMetadata) {
+    private static func load(_ descriptor: Int32, path: String, subject: Subject) throws(StoreError) -> Loaded {
         var reader = ByteReader(self.get(descriptor, count: self.page, at: 0))
-        let header: (subject: Subject, slotBytes: Int)
+        let header: (subject: Subject, slotBytes: Int, mount: String)
         do throws(CodecError) {
-            guard try reader.uint32() == self.magic, try reader.uint32() == 1 else {
+            guard try reader.uint32() == self.magic, try reader.uint32() == 2 else {
                 throw .invalid(field: "metadata header", offset: 0)
             }
             let found = Subject(
                 volume: try reader.string(), node: NodeID(try reader.uint32()), sizeBytes: try reader.uint64())
-            header = (found, Int(try reader.uint32()))
+            header = (found, Int(try reader.uint32()), try reader.string())
             let end = reader.offset
             guard try reader.uint32() == Checksum.crc32c(Array(self.get(descriptor, count: end, at: 0))) else {
                 throw .invalid(field: "metadata header", offset: 0)
@@ -96,7 +104,7 @@ final class MetadataFile: @unchecked Sendable {
         } catch {
             throw .corrupt(path: path)
         }
-        guard header.subject == subject else {
+        guard header.subject.volume == subject.volume, header.subject.node == subject.node else {
             throw .foreign(path: path, found: "\(header.subject)", wanted: "\(subject)")
         }
         var best: (generation: UInt64, metadata: VolumeMetadata)?
@@ -105,12 +113,13 @@ final class MetadataFile: @unchecked Sendable {
             guard let found = self.decode(bytes), found.generation > best?.generation ?? 0 else { continue }
             best = found
         }
-        guard let best, best.metadata.marks.regions == Self.regions(subject, best.metadata.regionBytes) else {
+        guard let best, best.metadata.marks.regions == Self.regions(header.subject, best.metadata.regionBytes) else {
             throw .corrupt(path: path)
         }
         let file = MetadataFile(
             path: path, descriptor: descriptor, slotBytes: header.slotBytes, generation: best.generation)
-        return (file, best.metadata)
+        return Loaded(
+            file: file, metadata: best.metadata, sizeBytes: header.subject.sizeBytes, mount: header.mount)
     }
 
     private static func regions(_ subject: Subject, _ regionBytes: UInt64) -> Int {

@@ -31,6 +31,11 @@ public protocol APIBackend: Sendable {
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Signs that a volume may start from the copy of `request.to` although writes may be missing; `request.statement` is
+    /// what the dry run asks for. (Rule V8)
+    func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Allows that the next start repairs the volume's file system; signed likewise. (Rule V22)
+    func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
     /// At most `limit` events with an index above `after`, the first or, with `latest`, the newest; when there are none
     /// yet, waits up to `waitSeconds`.
     func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport

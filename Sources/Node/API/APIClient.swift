@@ -139,6 +139,14 @@ extension APIClient: APIBackend {
     public func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/volumes/\(volume)/resync", request)
     }
+    /// `POST /v1/volumes/VOLUME/accept-loss`.
+    public func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/volumes/\(volume)/accept-loss", request)
+    }
+    /// `POST /v1/volumes/VOLUME/allow-repair`.
+    public func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/volumes/\(volume)/allow-repair", request)
+    }
     /// `GET /v1/events`.
     public func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {
         try await self.get(

@@ -117,6 +117,10 @@ public struct APIRoutes: Sendable {
         case ("nodes", "drain"): result = try await self.backend.nodeDrain(name, self.mutation(request))
         case ("nodes", "undrain"): result = try await self.backend.nodeUndrain(name, self.mutation(request))
         case ("volumes", "resync"): result = try await self.backend.volumeResync(name, self.mutation(request))
+        case ("volumes", "accept-loss"):
+            result = try await self.backend.volumeAcceptLoss(name, self.mutation(request))
+        case ("volumes", "allow-repair"):
+            result = try await self.backend.volumeAllowRepair(name, self.mutation(request))
         default: throw self.unknown(request)
         }
         return try APICoding.encode(result)

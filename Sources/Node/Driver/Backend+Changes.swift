@@ -106,20 +106,20 @@ extension Backend {
                 .notFound, "there is no volume \(volume)",
                 remedy: known.isEmpty ? "the configuration has none" : "there is \(known.joined(separator: ", "))")
         }
-        let wanted = request.to ?? record.owner.map { state.name(of: $0) }
-        guard let wanted, let node = state.node(named: wanted), node.id == self.file.id else {
+        guard record.owner != nil else {
             throw APIFailure(
-                .refused, "\(volume) is compared where it is \(request.to == nil ? "open" : "kept")",
-                remedy: "run this command on \(wanted ?? "the node that owns it, once it runs")")
+                .refused, "\(volume) is open nowhere, so there is nothing to compare with",
+                remedy: "start the group that uses it first")
         }
-        if request.to != nil, record.owner == node.id, state.policy.volume(record.name)?.replicas.count ?? 0 > 1 {
+        if let wanted = request.to, record.owner == state.node(named: wanted)?.id, record.definition.replicas.count > 1
+        {
             throw APIFailure(
                 .refused, "\(wanted) owns \(volume): the other copies are compared with the one there",
                 remedy: "leave out --node, or name the node of another copy")
         }
         let sentence = "every block of \(volume) is compared again; progress is in `holdfast volume status \(volume)`"
         if request.dryRun { return MutationResult(accepted: false, sentence: sentence) }
-        _ = await self.ask(.resync(record.name))
+        _ = try await self.propose(.compare(record.name))
         return MutationResult(accepted: true, sentence: sentence)
     }
 

@@ -109,7 +109,10 @@ struct Backend: APIBackend {
             let since = fork.group(group)?.searchedSince ?? .zero
             _ = apply(.declareAbsent(group, nodes: fork.nodes.map(\.id), since: since, statement: "forecast"))
         }
-        return self.restarts(policy, state) + self.actions(policy, fork.observation, unborn: unborn)
+        let volumes = state.volumeConsequences(of: policy).map {
+            PlanReport.Action(sentence: $0, reason: "a copy counts only while it surely holds every write (V21)")
+        }
+        return self.restarts(policy, state) + volumes + self.actions(policy, fork.observation, unborn: unborn)
     }
 
     /// What a new configuration starts again in place.

@@ -76,6 +76,34 @@ enum ChildProcess {
         return body(pointers)
     }
 
+    /// How a process ended.
+    enum End: CustomStringConvertible {
+        case exited(Int32)
+        case killed(Int32)
+        case unknown
+
+        /// A clause after its name.
+        var description: String {
+            switch self {
+            case .exited(let code): "ended with exit code \(code)"
+            case .killed(let signal): "was killed by signal \(signal)"
+            case .unknown: "ended"
+            }
+        }
+    }
+
+    /// How the process behind a descriptor ended; nil while it runs.
+    static func end(_ pidfd: Int32) -> End? {
+        var ended: Int32 = 0
+        var killed: Int32 = 0
+        var code: Int32 = 0
+        if holdfast_pidfd_reap(pidfd, &ended, &killed, &code) == 0 {
+            guard ended != 0 else { return nil }
+            return killed != 0 ? .killed(code) : .exited(code)
+        }
+        return self.hasEnded(pidfd) ? .unknown : nil
+    }
+
     /// Whether the process behind a descriptor has ended; takes its exit code from the kernel if it is a child.
     static func hasEnded(_ pidfd: Int32) -> Bool {
         var ended: Int32 = 0

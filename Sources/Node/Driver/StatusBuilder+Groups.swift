@@ -129,7 +129,7 @@ extension StatusBuilder {
             role: own.flatMap { ReplicaReport.Role(rawValue: $0.role) } ?? .unknown, dirtyBytes: own?.dirtyBytes ?? 0,
             resyncRemainingBytes: isInSync ? 0 : peer?.resyncRemainingBytes ?? 0,
             resyncTotalBytes: isInSync ? 0 : peer?.resyncTotalBytes ?? 0,
-            reason: isInSync ? "" : self.lack(node, record, own, peer))
+            reason: isInSync ? own?.problem ?? "" : self.lack(node, record, own, peer))
     }
 
     private func lack(
@@ -139,6 +139,7 @@ extension StatusBuilder {
         let holders = Suggestion.list(record.inSync.map { self.state.name(of: $0) })
         let ending = record.inSync.count == 1 ? "s" : ""
         if node.standing != .trusted { return "it is down; \(holders) hold\(ending) every write" }
+        if let problem = own?.problem, !problem.isEmpty { return problem }
         if record.owner == nil { return "it lacks writes that \(holders) hold\(ending)" }
         if own?.role == "failed" { return "its server cannot work; see the log of \(node.about.name)" }
         guard let peer, peer.isConnected else { return "it is not linked with \(holders)" }

@@ -67,7 +67,10 @@ final class VolumeKeeper: Sendable {
 /// How one volume server is started.
 struct VolumeServerLaunch: Equatable, Sendable {
     var name: VolumeName
+    /// All that cannot change while it runs.
     var arguments: [String]
+    /// The other replicas: told to a server that runs.
+    var peers: [PeerPlace]
     var cgroup: String
     var directory: String
     /// Where the replica's metadata is.
@@ -81,13 +84,19 @@ struct VolumeServerLaunch: Equatable, Sendable {
         self.metadataDirectory = paths.directory + "/volumes"
         self.control = paths.control(ofVolume: spec.policy.name)
         var arguments = [
-            "volume-server", "--volume", spec.policy.name.rawValue, "--node", String(file.node),
-            "--directory", paths.directory, "--run", paths.run, "--size", String(spec.policy.sizeBytes),
+            "volume-server", "--volume", spec.policy.name.rawValue, "--identity", String(spec.identity),
+            "--node", String(file.node), "--directory", paths.directory, "--run", paths.run, "--size",
+            String(spec.policy.sizeBytes),
             "--backing", spec.replica.backing, "--listen", spec.replica.address,
         ]
-        for peer in spec.peers { arguments += ["--peer", "\(peer.node.rawValue)=\(peer.address)"] }
         if let rate = spec.policy.resyncBytesPerSecond { arguments += ["--resync-rate", String(rate)] }
         self.arguments = arguments
+        self.peers = spec.peers.map { PeerPlace(node: $0.node, address: $0.address) }
+    }
+
+    /// The whole command line.
+    var words: [String] {
+        self.arguments + self.peers.flatMap { ["--peer", "\($0.node.rawValue)=\($0.address)"] }
     }
 }
 
@@ -128,7 +137,12 @@ final class VolumeServerHandle: Sendable {
     func update(_ launch: VolumeServerLaunch) {
         self.state.change { state in
             guard state.launch != launch else { return }
+            let isSameServer = state.launch.arguments == launch.arguments
             state.launch = launch
+            if isSameServer {
+                guard state.socket >= 0 else { return }
+                return Self.append(.peers(launch.peers), to: &state.outgoing)
+            }
             state.wantsRestart = true
             if !state.isOwner, state.socket >= 0 { shutdown(state.socket, Int32(SHUT_RDWR)) }
         }
@@ -146,12 +160,18 @@ final class VolumeServerHandle: Sendable {
 
     /// Queues a command, if somebody is connected.
     func send(_ command: VolumeCommand) {
-        var writer = ByteWriter()
-        command.encode(into: &writer)
         self.state.change { state in
             guard state.socket >= 0, state.outgoing.count < 1 << 20 else { return }
-            LinkFrames.append(writer.bytes, to: &state.outgoing)
+            // One that is about to be started anew must not become the owner first.
+            if state.wantsRestart, !state.isOwner, case .open = command { return }
+            Self.append(command, to: &state.outgoing)
         }
+    }
+
+    private static func append(_ command: VolumeCommand, to outgoing: inout [UInt8]) {
+        var writer = ByteWriter()
+        command.encode(into: &writer)
+        LinkFrames.append(writer.bytes, to: &outgoing)
     }
 
     // MARK: Threads
@@ -175,10 +195,10 @@ final class VolumeServerHandle: Sendable {
                 self.serve(socket, launch)
                 continue
             }
-            if pidfd >= 0, ChildProcess.hasEnded(pidfd) {
+            if pidfd >= 0, let end = ChildProcess.end(pidfd) {
                 close(pidfd)
                 pidfd = -1
-                self.tellEnd(launch)
+                self.tellEnd(launch, end)
                 _ = self.state.wait(atMost: pause) { $0.isRetired ? true : nil }
                 pause = min(pause * 2, Self.restartPauseMaximum)
             }
@@ -201,15 +221,19 @@ final class VolumeServerHandle: Sendable {
         if pidfd >= 0 { close(pidfd) }
     }
 
-    /// Says that the server ended, with its last words, to the log and to the group that uses the volume.
-    private func tellEnd(_ launch: VolumeServerLaunch) {
+    /// Says that the server ended, how, and with its last words if they are fresh, to the log and to the group that uses
+    /// the volume.
+    private func tellEnd(_ launch: VolumeServerLaunch, _ end: ChildProcess.End) {
         let path = launch.directory + "/server.log"
         let words = Self.lastLine(path).map { ": \($0)" } ?? ""
-        self.log.warning("the server of volume \(launch.name) ended\(words); see \(path)")
-        self.queue.change { $0.append(.input(.volume(launch.name, .failed(reason: "its server ended\(words)")))) }
+        self.log.warning("the server of volume \(launch.name) \(end)\(words); see \(path)")
+        self.queue.change { $0.append(.input(.volume(launch.name, .failed(reason: "its server \(end)\(words)")))) }
     }
 
     private static func lastLine(_ path: String) -> String? {
+        // An older line explains nothing.
+        let written = (try? FileManager.default.attributesOfItem(atPath: path))?[.modificationDate] as? Date
+        guard let written, written.timeIntervalSinceNow > -1 else { return nil }
         guard let file = FileHandle(forReadingAtPath: path), let size = try? file.seekToEnd() else { return nil }
         try? file.seek(toOffset: size > 2048 ? size - 2048 : 0)
         let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
@@ -221,7 +245,7 @@ final class VolumeServerHandle: Sendable {
             try NodePaths.makeDirectory(launch.directory, mode: 0o755)
             try NodePaths.makeDirectory(launch.metadataDirectory, mode: 0o700)
             let started = try ChildProcess.start(
-                launch.arguments, in: cgroup, output: launch.directory + "/server.log")
+                launch.words, in: cgroup, output: launch.directory + "/server.log")
             self.log.info("started the server of volume \(launch.name), process \(started.pid)")
             return started.pidfd
         } catch {
@@ -235,6 +259,8 @@ final class VolumeServerHandle: Sendable {
         self.state.change { state in
             state.outgoing = []
             state.socket = socket
+            // An earlier daemon may have started it with others.
+            Self.append(.peers(state.launch.peers), to: &state.outgoing)
         }
         self.log.info("connected to the server of volume \(launch.name)")
         self.queue.change { $0.append(.input(.volumeConnected(launch.name))) }
@@ -262,7 +288,7 @@ final class VolumeServerHandle: Sendable {
             case .opened: state.isOwner = true
             case .closed: state.isOwner = false
             case .status(let status): state.isOwner = status.role == .owner || status.role == .frozen
-            case .wantsLeave, .wantsJoin, .wantsOpen, .failed: break
+            case .wantsLeave, .wantsJoin, .wantsOpen, .failed, .copy, .note, .outdated: break
             }
             if state.wantsRestart, !state.isOwner { shutdown(socket, Int32(SHUT_RDWR)) }
         }

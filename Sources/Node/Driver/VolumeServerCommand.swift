@@ -3,7 +3,8 @@ import Mirror
 
 extension Driver {
     private static let volumeServerOptions = [
-        "--volume", "--node", "--directory", "--run", "--size", "--backing", "--listen", "--peer", "--resync-rate",
+        "--volume", "--identity", "--node", "--directory", "--run", "--size", "--backing", "--listen", "--peer",
+        "--resync-rate",
     ]
 
     /// Runs one volume server and does not return: the daemon starts it with the words that `VolumeServerLaunch` makes.
@@ -37,8 +38,9 @@ extension Driver {
         let log = DriverLog()
         try VolumeServer.run(
             VolumeServerOptions(
-                volume: VolumeName(volume), sizeBytes: try number("--size"), node: NodeID(try number("--node")),
-                backingPath: try text("--backing"), metadataPath: "\(paths.directory)/volumes/\(volume).meta",
+                volume: VolumeName(volume), volumeIdentity: try number("--identity"), sizeBytes: try number("--size"),
+                node: NodeID(try number("--node")), backingPath: try text("--backing"),
+                metadataPath: "\(paths.directory)/volumes/\(volume).meta",
                 runDirectory: "\(paths.run)/volumes/\(volume)", leaseFilePath: paths.lease, listenHost: listen.host,
                 listenPort: listen.port, peers: peers, tls: paths.identity,
                 resyncBytesPerSecond: options["--resync-rate"] == nil ? 0 : try number("--resync-rate")),

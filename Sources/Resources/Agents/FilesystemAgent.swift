@@ -11,6 +11,8 @@ struct FilesystemAgent: ResourceAgent {
         let options: String
         let readOnly: Bool
         let formatIfBlank: Bool
+        /// The volume, where it is one.
+        let volume: String?
     }
 
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
@@ -37,7 +39,24 @@ struct FilesystemAgent: ResourceAgent {
                 "exec mount -t \"$1\" ${2:+-o \"$2\"} \"$3\" \"$4\"", wanted.type, wanted.options, wanted.device,
                 wanted.mountPoint))
         guard result.succeeded else { throw .soft("mount \(result.reason)") }
+        try self.grow(wanted, context)
         return .success
+    }
+
+    /// A volume that has grown: its file system follows while it is mounted. One that cannot stays as it is, and works.
+    private func grow(_ wanted: Wanted, _ context: CallContext) throws(CallInterruption) {
+        guard wanted.volume != nil, !wanted.readOnly,
+            FilesystemSize.hasRoom(device: wanted.device, type: wanted.type)
+        else { return }
+        let command =
+            wanted.type == "xfs"
+            ? self.shell("exec xfs_growfs \"$1\"", wanted.mountPoint)
+            : self.shell("exec resize2fs \"$1\"", wanted.device)
+        let grown = try context.run(command)
+        context.log(
+            grown.succeeded
+                ? "the file system at \(wanted.mountPoint) grew with its device"
+                : "the file system at \(wanted.mountPoint) did not grow with its device: \(grown.reason)")
     }
 
     /// Removes a mount that an earlier run left; true when the right one is there and works.
@@ -71,12 +90,18 @@ struct FilesystemAgent: ResourceAgent {
                 throw .hard("\(wanted.device) holds \(found), not \(wanted.type): correct `type`, or empty the device")
             }
         case .exited(2):
+            guard wanted.volume == nil || context.call.mayFormat else {
+                throw .hard(
+                    "the volume \(wanted.volume ?? "") was in use before, and its device holds no file system any more: "
+                        + "nothing is formatted. See `holdfast volume status` for which copy this is")
+            }
             try self.format(wanted, context)
             return
         default:
             throw .soft("could not look at \(wanted.device): blkid \(seen.reason)")
         }
         guard wanted.type.hasPrefix("ext"), !wanted.readOnly else { return }
+        guard context.call.mayRepair else { return try self.replay(wanted, context) }
         let check = try context.run(self.shell("exec e2fsck -p \"$1\"", wanted.device))
         switch check.end {
         case .exited(0): return
@@ -95,6 +120,27 @@ struct FilesystemAgent: ResourceAgent {
         }
         return "apply a configuration in which the group has the volume \(volume) alone, run `e2fsck -f` on the device "
             + "that it has then, and apply the old one again (docs/repair.md)"
+    }
+
+    /// A volume that was in use is mounted as it is. Its journal is replayed, as the kernel would; errors need a person,
+    /// for a repair is mirrored into every copy. (Rule V22)
+    private func replay(_ wanted: Wanted, _ context: CallContext) throws(CallInterruption) {
+        let replayed = try context.run(self.shell("exec e2fsck -p -E journal_only \"$1\"", wanted.device))
+        switch replayed.end {
+        case .exited(0), .exited(1), .exited(2): break
+        default:
+            throw .hard("the journal of \(wanted.device) cannot be replayed (\(replayed.reason))" + self.remedy(wanted))
+        }
+        let header = try context.run(self.shell("exec dumpe2fs -h \"$1\"", wanted.device))
+        let state = header.output.split(separator: "\n").first { $0.hasPrefix("Filesystem state:") } ?? ""
+        if state.contains("error") {
+            throw .hard("the file system of \(wanted.device) is marked as damaged" + self.remedy(wanted))
+        }
+    }
+
+    private func remedy(_ wanted: Wanted) -> String {
+        "; a repair would change every copy: look at the copies with `holdfast volume status`, then allow it with "
+            + "`holdfast volume allow-repair \(wanted.volume ?? "VOLUME")` and start the group"
     }
 
     private func format(_ wanted: Wanted, _ context: CallContext) throws(CallInterruption) {
@@ -230,7 +276,8 @@ struct FilesystemAgent: ResourceAgent {
         return Wanted(
             device: Files.resolved(device) ?? device, mountPoint: MountTable.canonical(mountPoint),
             type: context.parameter("type") ?? "ext4", options: options,
-            readOnly: options.split(separator: ",").contains("ro"), formatIfBlank: format == "if-blank")
+            readOnly: options.split(separator: ",").contains("ro"), formatIfBlank: format == "if-blank",
+            volume: context.parameter("device") == nil ? context.parameter("volume") : nil)
     }
 
     private func shell(_ script: String, _ arguments: String...) -> [String] {

@@ -68,10 +68,12 @@ public struct MutationResult: Codable, Equatable, Sendable {
     public var actions: [PlanReport.Action]
     /// What does no harm yet but should be looked at.
     public var warnings: [String]
+    /// What a person must type to sign for it, if it needs a signature.
+    public var statement: String?
     /// All fields.
     public init(
         apiVersion: Int = 1, accepted: Bool, index: UInt64 = 0, sentence: String, changes: [String] = [],
-        actions: [PlanReport.Action] = [], warnings: [String] = []
+        actions: [PlanReport.Action] = [], warnings: [String] = [], statement: String? = nil
     ) {
         self.apiVersion = apiVersion
         self.accepted = accepted
@@ -80,6 +82,7 @@ public struct MutationResult: Codable, Equatable, Sendable {
         self.changes = changes
         self.actions = actions
         self.warnings = warnings
+        self.statement = statement
     }
 }
 

@@ -5,7 +5,7 @@ import Basis
 struct VolumeVerbs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "volume", abstract: "Look at mirrored volumes and compare their copies.",
-        subcommands: [Status.self, Wait.self, Resync.self])
+        subcommands: [Status.self, Wait.self, Resync.self, AcceptLoss.self, AllowRepair.self])
 
     /// `holdfast volume status`.
     struct Status: ConversingCommand {

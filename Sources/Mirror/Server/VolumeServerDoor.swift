@@ -1,0 +1,108 @@
+import Basis
+import Glibc
+
+/// The control socket before there is a server behind it: says what was found where the copy should be, and makes a copy
+/// when the daemon says that the cluster knows none here. (Rule V20)
+final class VolumeServerDoor: @unchecked Sendable {
+    let control: ControlSocket
+    private let options: VolumeServerOptions
+    private let log: @Sendable (String) -> Void
+    private let lock = ConditionLock()
+    // Guarded by `lock`.
+    private var server: VolumeServer?
+    private var report: CopyReport?
+    private var isAsked = false
+
+    init(_ options: VolumeServerOptions, _ control: ControlSocket, _ log: @escaping @Sendable (String) -> Void) {
+        self.options = options
+        self.control = control
+        self.log = log
+    }
+
+    /// Opens the copy, or waits until one may be made.
+    func awaitCopy() throws(VolumeServerError) -> (CopyStore, VolumeMetadata) {
+        do throws(StoreError) {
+            if case .copy(let copy, let metadata) = try self.look() {
+                self.run()
+                return (copy, metadata)
+            }
+            self.run()
+            while true {
+                let isAsked = self.await()
+                // A file system may have been mounted meanwhile.
+                switch try self.look() {
+                case .copy(let copy, let metadata): return (copy, metadata)
+                case .none(let report):
+                    guard isAsked, case .none(_, mayMake: true) = report.finding else { continue }
+                    self.log("makes a new copy in \(self.options.backingPath)")
+                    return try CopyStore.make(self.options.place)
+                }
+            }
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    private func look() throws(StoreError) -> CopyStore.Found {
+        let found = try CopyStore.open(self.options.place)
+        self.lock.lock()
+        let before = self.report
+        self.report = nil
+        if case .none(let report) = found { self.report = report }
+        let now = self.report
+        self.lock.unlock()
+        if let now, now != before, case .none(let reason, _) = now.finding {
+            self.log(reason)
+            if before != nil { self.perform(.report) }
+        }
+        return found
+    }
+
+    /// Until the daemon asks for a copy, or it is time to look again; whether it asked.
+    private func await() -> Bool {
+        for _ in 0..<20 {
+            usleep(100_000)
+            self.lock.lock()
+            let isAsked = self.isAsked
+            self.isAsked = false
+            self.lock.unlock()
+            if isAsked { return true }
+        }
+        return false
+    }
+
+    private func run() {
+        let isStarted = startThread { self.control.run { self.perform($0) } }
+        precondition(isStarted, "the system has no thread left for the volume server")
+    }
+
+    /// From here on the server answers.
+    func admit(_ server: VolumeServer) {
+        self.lock.lock()
+        self.server = server
+        self.lock.unlock()
+        // The daemon that is connected already asked before there was anything to say.
+        server.perform(.report)
+    }
+
+    private func perform(_ command: VolumeCommand) {
+        self.lock.lock()
+        let (server, report) = (self.server, self.report)
+        self.lock.unlock()
+        if let server { return server.perform(command) }
+        guard let report, case .none(let reason, _) = report.finding else { return }
+        switch command {
+        case .report:
+            self.control.send(.copy(report))
+            self.control.send(.failed(reason: reason))
+            self.control.send(.status(VolumeStatus(role: .failed, epoch: .none, dirtyBytes: 0)))
+        case .open: self.control.send(.failed(reason: reason))
+        case .close(let epoch): self.control.send(.closed(epoch: epoch))
+        case .makeCopy:
+            self.lock.lock()
+            self.isAsked = true
+            self.lock.unlock()
+        case .inSyncChanged, .freeze, .thaw, .detach, .resyncAll, .noted, .peers: break
+        }
+    }
+}

@@ -1,0 +1,187 @@
+import Basis
+import Mirror
+import Resources
+
+/// Which copies there are. A copy that the log does not know never counts, and one that it knows is never made anew
+/// silently. (Rules V17 to V22)
+extension ClusterState {
+    /// What a node's finding means.
+    enum CopyJudgement: Equatable {
+        /// Noted already.
+        case same
+        /// The copy that the log knows, started once more.
+        case known
+        /// A new one, where the log knows none.
+        case new
+        /// Not the copy that the log knows: why, as a clause after "the copy there".
+        case another(String)
+    }
+
+    /// Rule V18: whether the copy is the one that the log knows there, and not an older state of it.
+    func judge(_ mark: CopyMark, of node: NodeID, in record: VolumeRecord) -> CopyJudgement {
+        guard let known = record.copy(of: node) else {
+            return mark.isNoted ? .another("is none that the cluster knows") : .new
+        }
+        guard known.identity == mark.identity else { return .another("is another one than the cluster knows") }
+        guard mark.starts.contains(known.mark) else {
+            return .another("was put back: it does not remember how the cluster knew it last")
+        }
+        guard mark.epoch >= known.epoch else {
+            return .another("was put back: it knows epoch \(mark.epoch), and had accepted \(known.epoch)")
+        }
+        return known.mark == mark.mark ? .same : .known
+    }
+
+    /// Why the copy of a node cannot be given up now; nil if it can. (Rule V20)
+    func objectionToLettingGo(of node: NodeID, in record: VolumeRecord) -> String? {
+        if record.owner == node { return "\(record.name) is in use there; its group must stop first" }
+        guard record.epoch != .none, record.inSync.contains(node), record.inSync.count == 1 else { return nil }
+        return "it was the last complete copy of \(record.name): bring the old backing back, or see what would be lost "
+            + "with `holdfast volume accept-loss \(record.name) --node NODE --dry-run`"
+    }
+
+    mutating func noteCopy(
+        _ volume: VolumeName, _ identity: UInt64, _ node: NodeID, _ mark: CopyMark, _ capacity: UInt64,
+        at index: LogIndex
+    ) -> Outcome {
+        self.updateRecord(volume, identity, node) { state, record in
+            switch state.judge(mark, of: node, in: record) {
+            case .same:
+                return "it is noted already"
+            case .new:
+                record.copies.append(
+                    .init(
+                        node: node, identity: mark.identity, mark: mark.mark, epoch: mark.epoch,
+                        capacityBytes: capacity))
+                record.copies.sort { $0.node < $1.node }
+            case .known:
+                guard let place = record.copies.firstIndex(where: { $0.node == node }) else { return nil }
+                record.copies[place].mark = mark.mark
+                record.copies[place].epoch = max(record.copies[place].epoch, mark.epoch)
+                record.copies[place].capacityBytes = capacity
+            case .another(let reason):
+                return state.letGo(of: node, in: &record, why: "the copy there \(reason)", at: index)
+            }
+            return nil
+        }
+    }
+
+    mutating func lacks(
+        _ volume: VolumeName, _ identity: UInt64, _ node: NodeID, _ copy: UInt64, at index: LogIndex
+    ) -> Outcome {
+        self.updateRecord(volume, identity, node) { state, record in
+            guard record.copy(of: node)?.identity == copy else { return "that copy is not known there" }
+            return state.letGo(of: node, in: &record, why: "its copy is gone", at: index)
+        }
+    }
+
+    private mutating func letGo(
+        of node: NodeID, in record: inout VolumeRecord, why: String, at index: LogIndex
+    ) -> String? {
+        if let objection = self.objectionToLettingGo(of: node, in: record) { return objection }
+        let wasInSync = record.inSync.contains(node)
+        record.forget(node)
+        self.note(
+            "\(record.name): \(self.name(of: node)) has no usable copy (\(why))"
+                + (wasInSync ? "; it left the in-sync set, and a new copy is compared as a whole" : ""),
+            rule: "V20", at: index, node: node)
+        return nil
+    }
+
+    private mutating func updateRecord(
+        _ volume: VolumeName, _ identity: UInt64, _ node: NodeID,
+        _ change: (inout ClusterState, inout VolumeRecord) -> String?
+    ) -> Outcome {
+        guard let place = self.volumes.firstIndex(where: { $0.name == volume && $0.identity == identity }) else {
+            return .refused(reason: "there is no such volume \(volume)")
+        }
+        let name = self.name(of: node)
+        guard self.volumes[place].definition.replicas.contains(where: { $0.node == name }) else {
+            return .refused(reason: "\(volume) has no replica on \(name)")
+        }
+        var record = self.volumes[place]
+        if let objection = change(&self, &record) { return .refused(reason: "\(volume): \(objection)") }
+        self.volumes[place] = record
+        return .accepted
+    }
+
+    // MARK: Persons
+
+    /// Rule V8: a person signs that writes may be missing. Epoch and version are what the person was shown, so a copy of
+    /// the command that arrives late changes nothing.
+    mutating func acceptLoss(
+        _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, _ node: NodeID, _ statement: String,
+        at index: LogIndex
+    ) -> Outcome {
+        guard let place = self.volumes.place(of: volume, by: \.name) else {
+            return .refused(reason: "there is no volume \(volume)")
+        }
+        var record = self.volumes[place]
+        guard record.owner == nil else {
+            return .refused(
+                reason: "\(volume) is in use on \(self.name(of: record.owner ?? node)); nothing is given up")
+        }
+        guard record.epoch == epoch, record.version == version else {
+            return .refused(reason: "\(volume) has changed since you looked; look again")
+        }
+        guard record.epoch != .none else { return .refused(reason: "\(volume) was never used; nothing can be lost") }
+        guard self.hasReplica(node, of: volume), record.copy(of: node) != nil else {
+            return .refused(reason: "\(self.name(of: node)) has no copy of \(volume) that the cluster knows")
+        }
+        guard record.inSync != [node] else {
+            return .refused(reason: "\(self.name(of: node)) is the complete copy of \(volume); nothing is lost")
+        }
+        record.inSync = [node]
+        record.former = []
+        record.version += 1
+        self.volumes[place] = record
+        self.note("an operator signed for \(volume): \(statement)", rule: "V8", at: index, node: node)
+        return .accepted
+    }
+
+    mutating func allowRepair(
+        _ volume: VolumeName, _ epoch: Epoch, _ statement: String, at index: LogIndex
+    ) -> Outcome {
+        guard let place = self.volumes.place(of: volume, by: \.name) else {
+            return .refused(reason: "there is no volume \(volume)")
+        }
+        guard self.volumes[place].epoch == epoch else {
+            return .refused(reason: "\(volume) has changed since you looked; look again")
+        }
+        self.volumes[place].mayRepair = true
+        self.note("an operator allowed a repair of \(volume): \(statement)", rule: "V22", at: index)
+        return .accepted
+    }
+
+    /// A group on the volumes of this epoch is up: they hold data, and every copy in the set has accepted the epoch.
+    mutating func noteWritten(_ epoch: Epoch) {
+        for place in self.volumes.indices where self.volumes[place].epoch == epoch {
+            self.volumes[place].isWritten = true
+            self.volumes[place].mayRepair = false
+            self.volumes[place].note(epoch, of: self.volumes[place].inSync)
+        }
+    }
+}
+
+extension ClusterState.VolumeRecord {
+    /// Why a copy must not count: it is not the one that the log knows there. (Rule V18)
+    func objection(to copy: UInt64, of node: NodeID) -> String? {
+        (self.copy(of: node)?.identity ?? 0) == copy ? nil : "the copy of \(node) is not the one that the log knows"
+    }
+
+    /// These copies have surely accepted the epoch.
+    mutating func note(_ epoch: Epoch, of nodes: [NodeID]) {
+        for place in self.copies.indices where nodes.contains(self.copies[place].node) {
+            self.copies[place].epoch = max(self.copies[place].epoch, epoch)
+        }
+    }
+
+    /// The node has no copy any more.
+    mutating func forget(_ node: NodeID) {
+        self.copies.removeAll { $0.node == node }
+        self.former.removeAll { $0 == node }
+        guard self.inSync.contains(node) else { return }
+        self.inSync.removeAll { $0 == node }
+        self.version += 1
+    }
+}

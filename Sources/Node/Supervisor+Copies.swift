@@ -1,0 +1,119 @@
+import Basis
+import Mirror
+import Resources
+
+/// The copies of this node and the log: what the servers find is compared with what the log knows. (Rules V18, V20)
+extension Supervisor {
+    /// What the decisions below depend on.
+    struct CopiesKey: Equatable, Sendable {
+        var applied = LogIndex.zero
+        var volumesVersion: UInt64 = .max
+    }
+    /// See `settleServers`.
+    struct ServersKey: Equatable, Sendable {
+        var applied: LogIndex
+        var runnersVersion: UInt64
+    }
+
+    private static let copyPause = Span.milliseconds(500)
+
+    mutating func settleCopies(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let key = CopiesKey(applied: self.state.appliedIndex, volumesVersion: self.volumesVersion)
+        guard self.isCaughtUp, key != self.copiesSettledAt || now >= self.nextCopyLook else { return }
+        self.copiesSettledAt = key
+        self.nextCopyLook = .never
+        for place in self.volumes.indices where self.volumes[place].isConnected {
+            guard let report = self.volumes[place].report else { continue }
+            self.settle(place, report, at: now, into: &effects)
+        }
+        self.retireReplicas(at: now, into: &effects)
+    }
+
+    private mutating func settle(
+        _ place: Int, _ report: CopyReport, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let name = self.volumes[place].name
+        guard let record = self.state.volume(name), record.identity == report.volume,
+            record.definition.replicas.contains(where: {
+                $0.node == self.me?.about.name && $0.backing == report.backing
+            })
+        else { return }
+        let node = self.identity.node
+        switch report.finding {
+        case .none(let reason, let mayMake):
+            self.volumes[place].problem = reason
+            guard mayMake else { return }
+            if let known = record.copy(of: node) {
+                self.letGo(
+                    place, record, .lacks(name, volume: record.identity, node, copy: known.identity), at: now,
+                    into: &effects)
+            } else {
+                self.makeCopy(place, at: now, into: &effects)
+            }
+        case .ready(let mark):
+            switch self.state.judge(mark, of: node, in: record) {
+            case .same:
+                self.volumes[place].problem = ""
+                if !mark.isNoted || mark.starts.first != mark.mark, now >= self.volumes[place].askAt {
+                    self.volumes[place].askAt = now + .seconds(5)
+                    effects.append(.volume(name, .noted(mark: mark.mark)))
+                }
+            case .known, .new:
+                self.volumes[place].problem = ""
+                self.request(
+                    .copy(name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes), at: now,
+                    into: &effects)
+                self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+            case .another(let reason):
+                self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
+                if record.copy(of: node) == nil {
+                    self.makeCopy(place, at: now, into: &effects)
+                } else {
+                    self.letGo(
+                        place, record,
+                        .copy(name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes), at: now,
+                        into: &effects)
+                }
+            }
+        }
+    }
+
+    /// Asks the log to forget the copy of this node, where it would not refuse.
+    private mutating func letGo(
+        _ place: Int, _ record: ClusterState.VolumeRecord, _ command: Command, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        if let objection = self.state.objectionToLettingGo(of: self.identity.node, in: record) {
+            self.volumes[place].problem += "; \(objection)"
+            effects.append(.note("volume \(record.name): \(self.volumes[place].problem)"))
+        } else {
+            self.request(command, at: now, into: &effects)
+        }
+        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+    }
+
+    private mutating func makeCopy(_ place: Int, at now: Tick, into effects: inout [SupervisorEffect]) {
+        if now >= self.volumes[place].askAt {
+            self.volumes[place].askAt = now + Self.copyPause
+            effects.append(.volume(self.volumes[place].name, .makeCopy))
+        }
+        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+    }
+
+    /// The owner asks for `leaves` of replicas that the policy has no more. (Rules V3, V21)
+    private mutating func retireReplicas(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.hasLease(at: now) else { return }
+        for record in self.state.volumes where record.owner == self.identity.node {
+            guard let wanted = self.state.policy.volume(record.name),
+                record.definition.replicas.count > wanted.replicas.count
+            else { continue }
+            for node in record.inSync where node != self.identity.node {
+                let name = self.state.name(of: node)
+                if wanted.replicas.contains(where: { $0.node == name }) { continue }
+                self.request(
+                    .leaves(record.name, record.epoch, version: record.version, node), at: now, into: &effects)
+                self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import Basis
+import Mirror
+import Node
+
+/// Copies that are lost, exchanged or put back, data and metadata together or each alone: one at a time, while all else is
+/// well, so that no other failure excuses what is lost. (Rules V17 to V20)
+extension Simulation {
+    func harmCopies() {
+        guard self.copyRandom.chance(perMille: 120) else { return }
+        let holders = self.nodes.filter { !$0.volumes.isEmpty }
+        let node = holders[Int(self.copyRandom.below(UInt64(holders.count)))]
+        guard let volume = node.volumes.first else { return }
+        if volume.older == nil || self.copyRandom.chance(perMille: 300) {
+            guard volume.core != nil else { return }
+            volume.older = volume.copy
+            // As a snapshot of the disk: what was not synced is not in it.
+            volume.older?.current = volume.copy.stable
+            return
+        }
+        guard self.isAllWell else { return }
+        self.count("copies harmed")
+        self.powerOff(node)
+        self.harm(volume)
+        self.queue.add(
+            .powerOn(node.id), at: self.now + self.copyRandom.span(.milliseconds(500), .seconds(6)).nanoseconds)
+        self.quietUntil = self.now + 30_000_000_000
+    }
+
+    /// Nothing is broken, and every copy is in the set.
+    private var isAllWell: Bool {
+        let holders = self.nodes.filter { !$0.volumes.isEmpty }
+        return !self.network.isBroken
+            && self.nodes.allSatisfy { node in
+                node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
+                    && node.daemon?.supervisor.state.volume(Self.volume)?.inSync.count == holders.count
+            }
+    }
+
+    private func harm(_ volume: SimulatedVolume) {
+        let older = volume.older ?? SimulatedCopy()
+        let kind = self.copyRandom.below(7)
+        self.note("the copy of \(volume.node) is harmed, kind \(kind)")
+        switch kind {
+        case 0:
+            // The file is gone, or its file system is a new one.
+            let metadata = volume.copy.metadata
+            volume.copy = SimulatedCopy()
+            volume.copy.metadata = metadata
+        case 1: volume.copy = SimulatedCopy()
+        case 2:
+            let metadata = volume.copy.metadata
+            volume.copy = older
+            volume.copy.metadata = metadata
+        case 3: volume.copy.metadata = older.metadata
+        case 4: volume.copy = older
+        case 5: volume.copy.metadata = nil
+        default:
+            // A disk of another copy of the volume.
+            volume.copy.label?.identity = self.copyRandom.next() | 1
+            for block in volume.copy.stable.indices { volume.copy.stable[block] = 0 }
+            volume.copy.current = volume.copy.stable
+        }
+    }
+}
