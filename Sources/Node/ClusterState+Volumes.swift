@@ -58,42 +58,51 @@ extension ClusterState {
                 state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
                 return nil
             }
-        case .yields(let volume, let epoch, let version):
-            return self.updateVolume(volume, epoch, version) { state, record in
-                // Only before its first change of the set: then no client was answered under this epoch.
-                guard let owner = record.owner, record.inSync == [owner], !record.former.isEmpty else {
-                    return "there is no other copy to yield to"
-                }
-                state.note(
-                    "\(volume): the copy on \(state.name(of: owner)) was put back to an older state; those on "
-                        + "\(record.former.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
-                    rule: "V19", at: index, node: owner)
-                record.inSync = record.former
-                record.copies.removeAll { $0.node == owner }
-                record.former = []
-                record.version += 1
-                return nil
-            }
+        case .yields(let volume, let epoch, let version): return self.yields(volume, epoch, version, at: index)
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             return self.acceptLoss(volume, epoch, version, node, statement, at: index)
         case .copy(let volume, let identity, let node, let mark, let capacity):
             return self.noteCopy(volume, identity, node, mark, capacity, at: index)
         case .lacks(let volume, let identity, let node, let copy):
             return self.lacks(volume, identity, node, copy, at: index)
-        case .compare(let volume):
-            guard let place = self.volumes.place(of: volume, by: \.name) else {
-                return .refused(reason: "there is no volume \(volume)")
-            }
-            guard self.volumes[place].owner != nil else {
-                return .refused(reason: "\(volume) has no owner now; start its group first")
-            }
-            self.volumes[place].comparisons += 1
-            return .accepted
+        case .compare(let volume): return self.compare(volume)
         case .allowRepair(let volume, let epoch, let statement):
             return self.allowRepair(volume, epoch, statement, at: index)
         default:
             preconditionFailure("not about volumes: \(command)")
         }
+    }
+
+    /// Rule V19: the owner found its copy behind another of the last set, and serves nobody.
+    private mutating func yields(
+        _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, at index: LogIndex
+    ) -> Outcome {
+        self.updateVolume(volume, epoch, version) { state, record in
+            // Only before its first change of the set: then no client was answered under this epoch.
+            guard let owner = record.owner, record.inSync == [owner], !record.former.isEmpty else {
+                return "there is no other copy to yield to"
+            }
+            state.note(
+                "\(volume): the copy on \(state.name(of: owner)) was put back to an older state; those on "
+                    + "\(record.former.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
+                rule: "V19", at: index, node: owner)
+            record.inSync = record.former
+            record.copies.removeAll { $0.node == owner }
+            record.former = []
+            record.version += 1
+            return nil
+        }
+    }
+
+    private mutating func compare(_ volume: VolumeName) -> Outcome {
+        guard let place = self.volumes.place(of: volume, by: \.name) else {
+            return .refused(reason: "there is no volume \(volume)")
+        }
+        guard self.volumes[place].owner != nil else {
+            return .refused(reason: "\(volume) has no owner now; start its group first")
+        }
+        self.volumes[place].comparisons += 1
+        return .accepted
     }
 
     /// Rule V8: why the node's copy must not be promoted; nil if it may.

@@ -1,6 +1,7 @@
 import Basis
 
-/// Something that no peer can say while Raft's rules hold (rule E2.8): it, or this node, has lost or changed what it once made durable.
+/// Something that no peer can say while Raft's rules hold (rule E2.8): it, or this node, has lost or changed what it once
+/// made durable.
 ///
 /// The message is dropped and changes nothing here; whoever drives the core tells people, and listens to the peer no more.
 public enum Violation: Error, Equatable, Sendable, CustomStringConvertible {

@@ -52,7 +52,8 @@ public final class LogStore: Sendable {
 
     /// Opens the log, creating it in an empty or missing directory, and returns what it holds. A new log has
     /// `startCounter` 1. `draw` becomes its identity, if it is new, and the mark of this start. `resuming`: what the run
-    /// directory of this boot says; a log that holds less, or is another, is refused. Segments end after the request that brings them to `segmentBytes`.
+    /// directory of this boot says; a log that holds less, or is another, is refused. Segments end after the request that
+    /// brings them to `segmentBytes`.
     public static func open(
         directory: String, on disk: some Disk, identity: LogIdentity, draw: StartDraw,
         resuming progress: LogProgress? = nil, segmentBytes: Int = 8 << 20
