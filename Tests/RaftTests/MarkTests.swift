@@ -71,6 +71,7 @@ private func node() -> (core: Consensus, now: Tick) {
             }
         }
         func hear(_ body: Message.Body) { step(.receive(from: peer, Message(term: core.term, body: body))) }
+        step(.note(NotedMark(node: peer, mark: mark(1), admittedAt: .zero)))
         now = core.nextDeadline
         step(.tick)
         hear(.preVoteResponse(requested: core.term.next, granted: true))
