@@ -29,6 +29,8 @@ extension Supervisor {
         var counted: StartMark
         /// The mark of the latest message that was taken.
         var seen = StartMark.none
+        /// When a learner was heard last under it.
+        var seenAt = Tick.zero
         var challenge: Challenge?
         var evidence: Evidence?
         /// What came under a mark that does not count yet, oldest first.
@@ -59,7 +61,13 @@ extension Supervisor {
         }
         if self.promisesNothing(message, from: sender) { return true }
         if self.isLearnersAnswer(message, from: sender) {
-            if mark.isBefore(self.acquaintances[place].seen) { return false }
+            // A late message of an earlier start; one that goes on coming is a log that was rolled back.
+            if mark.isBefore(self.acquaintances[place].seen),
+                now.since(self.acquaintances[place].seenAt) < Self.evidenceAge
+            {
+                return false
+            }
+            self.acquaintances[place].seenAt = now
             if self.acquaintances[place].seen != mark {
                 self.acquaintances[place].seen = mark
                 self.consensusStep(.startedAnew(sender), at: now, into: &effects)
@@ -67,8 +75,13 @@ extension Supervisor {
             return true
         }
         let noted = self.consensus.notedMark(of: sender)
-        // A late message of an earlier start.
-        if let noted, mark.isBefore(noted.mark) { return false }
+        // An earlier start of the same log: the message is late, or the log was rolled back. It is not held, but its sender is
+        // asked: who sent the message in an earlier life answers under another mark.
+        let isEarlier = noted.map { mark.isBefore($0.mark) } ?? false
+        if isEarlier {
+            self.challenge(place, mark, at: now, into: &effects)
+            return false
+        }
         if self.acquaintances[place].held.count >= Self.maximumHeld { self.acquaintances[place].held.removeFirst() }
         self.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
         guard let noted else {
@@ -79,15 +92,24 @@ extension Supervisor {
         }
         // What is noted already only waits for the disk, unless there is evidence against it.
         if noted.mark == mark, self.acquaintances[place].evidence == nil { return false }
+        self.challenge(place, mark, at: now, into: &effects)
+        return false
+    }
+
+    /// Asks a node what it remembers, unless it was asked a moment ago.
+    private mutating func challenge(
+        _ place: Int, _ mark: StartMark, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let node = self.acquaintances[place].node
+        guard let noted = self.consensus.notedMark(of: node) else { return }
         if let asked = self.acquaintances[place].challenge, asked.mark == mark,
             now.since(asked.at) < Self.challengePause
         {
-            return false
+            return
         }
         self.nextChallenge &+= 1
         self.acquaintances[place].challenge = .init(mark: mark, nonce: self.nextChallenge, at: now)
-        self.send(.challenge(noted, nonce: self.nextChallenge), to: sender, at: now, into: &effects)
-        return false
+        self.send(.challenge(noted, nonce: self.nextChallenge), to: node, at: now, into: &effects)
     }
 
     private mutating func acquaintance(_ node: NodeID) -> Int {

@@ -210,6 +210,7 @@ extension Simulation {
         self.note("\(node.name) has forgotten: \(reason)")
         self.count("logs set aside")
         node.disk.emptyLog()
+        node.progress = nil
         self.stopDaemon(node)
         self.queue.add(.restartDaemon(node.id, boot: node.boot), at: self.now + 100_000_000)
     }
