@@ -22,8 +22,9 @@ public enum VolumeCommand: Equatable, Sendable {
     case detach
     /// Compare every block with the owner again (on a replica) or with every replica (on the owner).
     case resyncAll
-    /// Report `status` and `copy` now.
-    case report
+    /// Report `status` and `copy` now; the copy's report names `question`, so that a report from before is told from the
+    /// answer.
+    case report(question: UInt64 = 0)
     /// Make a new copy, or forget what this one was, with a new identity: the log knows no copy here. Refused by an owner.
     /// (Rule V20)
     case makeCopy

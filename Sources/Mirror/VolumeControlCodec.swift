@@ -31,7 +31,9 @@ extension VolumeCommand {
             writer.epoch(epoch)
         case .detach: writer.uint8(6)
         case .resyncAll: writer.uint8(7)
-        case .report: writer.uint8(8)
+        case .report(let question):
+            writer.uint8(8)
+            writer.uint64(question)
         case .makeCopy: writer.uint8(9)
         case .noted(let mark):
             writer.uint8(10)
@@ -63,7 +65,7 @@ extension VolumeCommand {
         case 5: return .thaw(incarnation: Incarnation(try reader.uint64()), epoch: try reader.epoch())
         case 6: return .detach
         case 7: return .resyncAll
-        case 8: return .report
+        case 8: return .report(question: try reader.uint64())
         case 9: return .makeCopy
         case 10: return .noted(mark: try reader.uint64())
         case 11:
@@ -171,6 +173,7 @@ extension CopyReport {
         writer.uint64(self.volume)
         writer.string(self.backing)
         writer.uint64(self.capacityBytes)
+        writer.uint64(self.answers)
         switch self.finding {
         case .ready(let mark):
             writer.uint8(1)
@@ -184,13 +187,14 @@ extension CopyReport {
 
     static func decode(from reader: inout ByteReader) throws(CodecError) -> CopyReport {
         let (volume, backing, capacity) = (try reader.uint64(), try reader.string(), try reader.uint64())
+        let answers = try reader.uint64()
         let finding: Finding
         switch try reader.uint8() {
         case 1: finding = .ready(try CopyMark.decode(from: &reader))
         case 2: finding = .none(reason: try reader.string(), mayMake: try reader.bool())
         default: throw .invalid(field: "finding", offset: reader.offset)
         }
-        return CopyReport(volume: volume, backing: backing, capacityBytes: capacity, finding: finding)
+        return CopyReport(volume: volume, backing: backing, capacityBytes: capacity, finding: finding, answers: answers)
     }
 }
 

@@ -70,13 +70,16 @@ public struct CopyReport: Hashable, Sendable {
     public var capacityBytes: UInt64
     /// What is there.
     public var finding: Finding
+    /// The question that it answers; 0 if nobody asked one.
+    public var answers: UInt64
 
     /// All fields.
-    public init(volume: UInt64, backing: String, capacityBytes: UInt64, finding: Finding) {
+    public init(volume: UInt64, backing: String, capacityBytes: UInt64, finding: Finding, answers: UInt64 = 0) {
         self.volume = volume
         self.backing = backing
         self.capacityBytes = capacityBytes
         self.finding = finding
+        self.answers = answers
     }
 }
 

@@ -18,6 +18,10 @@ struct Ledger: Sendable {
     private var raisesCount = false
     private var lastSync: UInt64 = 0
 
+    /// The turn of marks in the persist under way, and the one on disk: what a copy that is made equal may say that it has
+    /// noted. (Rule V19)
+    private var flyingTurn: UInt64
+    private(set) var durableTurn: UInt64
     /// The lease as last read; clients are answered only before its end. (Rule L12)
     var leaseEnd = Tick.zero
     /// Who holds it.
@@ -28,6 +32,8 @@ struct Ledger: Sendable {
     init(configuration: Volume.Configuration, metadata: VolumeMetadata) {
         self.configuration = configuration
         self.metadata = metadata
+        self.flyingTurn = metadata.notedTurn
+        self.durableTurn = metadata.notedTurn
         self.safe = metadata.marks
         self.touched = [UInt64](repeating: 0, count: metadata.marks.regions)
     }
@@ -59,6 +65,7 @@ struct Ledger: Sendable {
         if self.raisesCount { self.metadata.count += 1 }
         self.raisesCount = false
         self.flying = self.metadata.marks
+        self.flyingTurn = self.metadata.notedTurn
         effects.append(.persist(self.metadata, token: self.lastToken))
         return self.lastToken
     }
@@ -68,6 +75,7 @@ struct Ledger: Sendable {
         guard token == self.lastToken, var landed = self.flying else { return }
         self.flying = nil
         self.durableToken = token
+        self.durableTurn = self.flyingTurn
         landed.formIntersection(self.metadata.marks)
         self.safe.formUnion(landed)
         if self.wanted {
@@ -113,7 +121,7 @@ struct Ledger: Sendable {
     /// Marks of this turn are cleared here.
     mutating func noteCleared(turn: UInt64) { self.metadata.clearedTurn = max(self.metadata.clearedTurn, turn) }
 
-    /// The copy was made equal to one that has cleared the marks of `turn`.
+    /// The copy was made equal to one that has noted `turn`.
     mutating func adopt(turn: UInt64) {
         self.metadata.notedTurn = turn
         self.metadata.clearedTurn = min(self.metadata.clearedTurn, turn)

@@ -26,11 +26,13 @@ extension Volume.Owner {
     }
 
     /// Rule V19: the replica has cleared marks of a turn that this copy never noted, so this copy was put back. Nothing is
-    /// overwritten. Before the export the copy is given up; a copy that clients use goes on, and a person decides.
+    /// overwritten. Before the export the copy is given up, if the other one counted; a copy that clients use, or that the
+    /// log already prefers, goes on, and a person decides.
     mutating func foundOutdated(_ index: Int, _ effects: inout Volume.Effects) {
         let node = self.peers[index].node
         let reason = "\(node) holds writes that this copy lacks: this copy was put back to an older state"
-        guard self.reconciliation == nil else {
+        let counted = self.peers[index].inSet || self.reconciliation?.awaited.contains(node) ?? false
+        guard self.reconciliation == nil || !counted else {
             self.outdated = reason
             return
         }

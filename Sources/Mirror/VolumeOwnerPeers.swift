@@ -286,7 +286,7 @@ extension Volume.Owner {
             ledger.persist(into: &effects)
             self.clearedLimit = 0
             effects.send(
-                .clear(sequence: 0, covered: [ledger.identity], turn: ledger.metadata.clearedTurn),
+                .clear(sequence: 0, covered: [ledger.identity], turn: ledger.durableTurn),
                 to: self.peers[index].node, epoch: self.epoch, session: self.peers[index].session)
             if !self.peers[index].inSet, self.reconciliation == nil {
                 self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)

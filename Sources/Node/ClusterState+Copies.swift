@@ -26,10 +26,12 @@ extension ClusterState {
         guard mark.starts.contains(known.mark) else {
             return .another("was put back: it does not remember how the cluster knew it last")
         }
+        // Its very start is noted: what it has accepted since, this word may be too old to tell.
+        if known.mark == mark.mark { return .same }
         guard mark.epoch >= known.epoch else {
             return .another("was put back: it knows epoch \(mark.epoch), and had accepted \(known.epoch)")
         }
-        return known.mark == mark.mark ? .same : .known
+        return .known
     }
 
     /// Why the copy of a node cannot be given up now; nil if it can. (Rule V20)
@@ -42,7 +44,7 @@ extension ClusterState {
 
     mutating func noteCopy(
         _ volume: VolumeName, _ identity: UInt64, _ node: NodeID, _ mark: CopyMark, _ capacity: UInt64,
-        at index: LogIndex
+        against: CopyKnowledge?, at index: LogIndex
     ) -> Outcome {
         self.updateRecord(volume, identity, node) { state, record in
             switch state.judge(mark, of: node, in: record) {
@@ -60,6 +62,10 @@ extension ClusterState {
                 record.copies[place].epoch = max(record.copies[place].epoch, mark.epoch)
                 record.copies[place].capacityBytes = capacity
             case .another(let reason):
+                // The copy may have accepted more since it was looked at.
+                guard record.copy(of: node)?.knowledge == against else {
+                    return "what the cluster knows of that copy has changed since it was asked"
+                }
                 return state.letGo(of: node, in: &record, why: "the copy there \(reason)", at: index)
             }
             return nil

@@ -61,8 +61,8 @@ extension ClusterState {
         case .yields(let volume, let epoch, let version): return self.yields(volume, epoch, version, at: index)
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             return self.acceptLoss(volume, epoch, version, node, statement, at: index)
-        case .copy(let volume, let identity, let node, let mark, let capacity):
-            return self.noteCopy(volume, identity, node, mark, capacity, at: index)
+        case .copy(let volume, let identity, let node, let mark, let capacity, let against):
+            return self.noteCopy(volume, identity, node, mark, capacity, against: against, at: index)
         case .lacks(let volume, let identity, let node, let copy):
             return self.lacks(volume, identity, node, copy, at: index)
         case .compare(let volume): return self.compare(volume)
@@ -78,15 +78,17 @@ extension ClusterState {
         _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, at index: LogIndex
     ) -> Outcome {
         self.updateVolume(volume, epoch, version) { state, record in
-            // Only before its first change of the set: then no client was answered under this epoch.
-            guard let owner = record.owner, record.inSync == [owner], !record.former.isEmpty else {
-                return "there is no other copy to yield to"
-            }
+            guard let owner = record.owner else { return "it has no owner" }
+            // Only before the first change of the set and the start of the group: no client was answered under this epoch.
+            guard (record.copy(of: owner)?.epoch ?? .none) < epoch else { return "it was in use under this epoch" }
+            let isAlone = record.inSync == [owner]
+            let others = isAlone ? record.former : record.inSync.filter { $0 != owner }
+            guard !others.isEmpty else { return "there is no other copy to yield to" }
             state.note(
                 "\(volume): the copy on \(state.name(of: owner)) was put back to an older state; those on "
-                    + "\(record.former.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
+                    + "\(others.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
                 rule: "V19", at: index, node: owner)
-            record.inSync = record.former
+            record.inSync = others
             record.copies.removeAll { $0.node == owner }
             record.former = []
             record.version += 1

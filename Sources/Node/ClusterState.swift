@@ -210,6 +210,8 @@ public struct ClusterState: Equatable, Sendable {
             public var epoch: Epoch
             /// The largest volume that fits where it is.
             public var capacityBytes: UInt64
+            /// What a copy there is judged against.
+            var knowledge: CopyKnowledge { CopyKnowledge(mark: self.mark, epoch: self.epoch) }
         }
         /// Its name.
         public var name: VolumeName

@@ -43,8 +43,9 @@ public indirect enum Command: Equatable, Sendable {
     /// The new owner has made replicas of the last set equal to its own copy and has served no client yet; `copies` are
     /// their identities, in the order of `inSync`. (Rules V4, V7, V18)
     case opens(VolumeName, Epoch, version: UInt64, inSync: [NodeID], copies: [UInt64] = [])
-    /// A node has found this copy; `volume` is the volume's identity. (Rule V18)
-    case copy(VolumeName, volume: UInt64, NodeID, CopyMark, capacityBytes: UInt64)
+    /// A node has found this copy; `volume` is the volume's identity. Where it is not the one that the log knows, `against`
+    /// is what the log knew before the copy was asked. (Rule V18)
+    case copy(VolumeName, volume: UInt64, NodeID, CopyMark, capacityBytes: UInt64, against: CopyKnowledge? = nil)
     /// A node has not found the copy that the log knows there. (Rule V20)
     case lacks(VolumeName, volume: UInt64, NodeID, copy: UInt64)
     /// The new owner found its copy behind another of the last set, before it served anybody. (Rule V19)
@@ -119,5 +120,19 @@ public struct LogCommand: Equatable, Sendable {
         self.clusterMilliseconds = clusterMilliseconds
         self.wallMilliseconds = wallMilliseconds
         self.command = command
+    }
+}
+
+/// What the log knows of a copy when its server is asked: only a word that was spoken afterwards tells that the copy is
+/// older. (Rule V18)
+public struct CopyKnowledge: Hashable, Sendable {
+    /// The mark of the start that was noted last.
+    public var mark: UInt64
+    /// An epoch that the copy surely has accepted.
+    public var epoch: Epoch
+    /// Both fields.
+    public init(mark: UInt64, epoch: Epoch) {
+        self.mark = mark
+        self.epoch = epoch
     }
 }

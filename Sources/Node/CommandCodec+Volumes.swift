@@ -21,13 +21,17 @@ extension Command {
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             writer.setChange(20, volume, epoch, version, node)
             writer.string(statement)
-        case .copy(let name, let volume, let node, let mark, let capacity):
+        case .copy(let name, let volume, let node, let mark, let capacity, let against):
             writer.uint8(40)
             writer.string(name.rawValue)
             writer.uint64(volume)
             writer.node(node)
             mark.encode(into: &writer)
             writer.uint64(capacity)
+            writer.optional(against) { writer, against in
+                writer.uint64(against.mark)
+                writer.epoch(against.epoch)
+            }
         case .lacks(let name, let volume, let node, let copy):
             writer.uint8(41)
             writer.string(name.rawValue)
@@ -71,7 +75,10 @@ extension Command {
         case 40:
             return .copy(
                 name, volume: try reader.uint64(), try reader.node(), try CopyMark.decode(from: &reader),
-                capacityBytes: try reader.uint64())
+                capacityBytes: try reader.uint64(),
+                against: try reader.optional { (reader) throws(CodecError) in
+                    CopyKnowledge(mark: try reader.uint64(), epoch: try reader.epoch())
+                })
         case 41:
             return .lacks(name, volume: try reader.uint64(), try reader.node(), copy: try reader.uint64())
         case 42: return .compare(name)

@@ -65,17 +65,40 @@ extension Supervisor {
                     into: &effects)
                 self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
             case .another(let reason):
-                self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
-                if record.copy(of: node) == nil {
-                    self.makeCopy(place, at: now, into: &effects)
-                } else {
-                    self.letGo(
-                        place, record,
-                        .copy(name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes), at: now,
-                        into: &effects)
+                guard let known = record.copy(of: node)?.knowledge else {
+                    self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
+                    return self.makeCopy(place, at: now, into: &effects)
                 }
+                guard self.isAnswered(place, known, at: now, into: &effects) else { return }
+                self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
+                self.letGo(
+                    place, record,
+                    .copy(
+                        name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes, against: known),
+                    at: now, into: &effects)
             }
         }
+    }
+
+    /// Rule V18: whether the report is younger than what the log knows of the copy; if not, the server is asked.
+    private mutating func isAnswered(
+        _ place: Int, _ known: CopyKnowledge, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        if self.volumes[place].askedAgainst != known {
+            // No question of an earlier life of this daemon has the same number.
+            let before = self.volumes[place].question
+            self.volumes[place].question = (before == 0 ? self.identity.nonce : before) &+ 1
+            self.volumes[place].askedAgainst = known
+            self.volumes[place].isAnswered = false
+            self.volumes[place].askAt = .zero
+        }
+        if self.volumes[place].isAnswered { return true }
+        if now >= self.volumes[place].askAt {
+            self.volumes[place].askAt = now + Self.copyPause
+            effects.append(.volume(self.volumes[place].name, .report(question: self.volumes[place].question)))
+        }
+        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+        return false
     }
 
     /// Asks the log to forget the copy of this node, where it would not refuse.
@@ -83,13 +106,28 @@ extension Supervisor {
         _ place: Int, _ record: ClusterState.VolumeRecord, _ command: Command, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        if let objection = self.state.objectionToLettingGo(of: self.identity.node, in: record) {
+        if self.mayYield(place, record, at: now) {
+            self.request(.yields(record.name, record.epoch, version: record.version), at: now, into: &effects)
+        } else if let objection = self.state.objectionToLettingGo(of: self.identity.node, in: record) {
             self.volumes[place].problem += "; \(objection)"
-            effects.append(.note("volume \(record.name): \(self.volumes[place].problem)"))
+            if self.volumes[place].problem != self.volumes[place].notedProblem {
+                self.volumes[place].notedProblem = self.volumes[place].problem
+                effects.append(.note("volume \(record.name): \(self.volumes[place].problem)"))
+            }
         } else {
             self.request(command, at: now, into: &effects)
         }
         self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+    }
+
+    /// Rule V19: this node owns the volume, its copy cannot count, and nobody was ever served under the present epoch, all
+    /// of which lies in this life: the set of the epoch before counts instead.
+    private func mayYield(_ place: Int, _ record: ClusterState.VolumeRecord, at now: Tick) -> Bool {
+        guard record.owner == self.identity.node, self.hasLease(at: now), let life = self.me?.incarnation else {
+            return false
+        }
+        return record.epoch.index > life.rawValue && self.volumes[place].openedEpoch < record.epoch
+            && !(record.inSync + record.former).allSatisfy { $0 == self.identity.node }
     }
 
     private mutating func makeCopy(_ place: Int, at now: Tick, into effects: inout [SupervisorEffect]) {

@@ -94,7 +94,9 @@ extension Supervisor {
             return self.repeatReports(runner.name, assignment, at: now, into: &effects)
         }
         if runner.goal == .suspended, runner.isEmpty {
-            // Rule L15: the same life and the same epoch may go on.
+            // Rule L15: the same life and the same epoch may go on; rule B5: but as they are to be now, since what this
+            // group no longer has may be another's by this time.
+            self.bringUpToDate(runner, record, at: now, into: &effects)
             for resource in runner.resources {
                 if let volume = resource.volume {
                     effects.append(.volume(volume, .thaw(incarnation: runner.incarnation, epoch: runner.epoch)))
@@ -108,14 +110,21 @@ extension Supervisor {
         }
         if assignment.releasing != nil, runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
-        } else if runner.goal == .up, let record, let wanted = self.state.policy.group(runner.name) {
-            // Rule B5: what is new in it runs once nobody else may hold it.
-            let policy = self.state.granted(wanted, record)
-            if !runner.agrees(with: policy) {
-                self.stepRunner(runner.name, runner.epoch, .change(policy), at: now, into: &effects)
-            }
+        } else if runner.goal == .up {
+            self.bringUpToDate(runner, record, at: now, into: &effects)
         }
         self.repeatReports(runner.name, assignment, at: now, into: &effects)
+    }
+
+    /// Rule B5: what is new in a group runs once nobody else may hold it.
+    private mutating func bringUpToDate(
+        _ runner: GroupRunner, _ record: ClusterState.GroupRecord?, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        guard let record, let wanted = self.state.policy.group(runner.name) else { return }
+        let policy = self.state.granted(wanted, record)
+        guard !runner.agrees(with: policy) else { return }
+        self.stepRunner(runner.name, runner.epoch, .change(policy), at: now, into: &effects)
     }
 
     /// `started` and `stopped` are asked for until they are applied. (Rule L11)

@@ -82,8 +82,10 @@ extension Supervisor {
         self.volumes[place].isConnected = isUp
         self.volumes[place].status = nil
         self.volumes[place].report = nil
+        self.volumes[place].askedAgainst = nil
+        self.volumes[place].isAnswered = false
         if isUp {
-            effects.append(.volume(name, .report))
+            effects.append(.volume(name, .report()))
             self.inSyncChanged(name, into: &effects)
         }
     }
@@ -94,6 +96,7 @@ extension Supervisor {
         guard let place = self.volumes.firstIndex(where: { $0.name == name }) else { return }
         switch event {
         case .opened(let epoch):
+            self.volumes[place].openedEpoch = max(self.volumes[place].openedEpoch, epoch)
             self.stepRunners(of: name, epoch, .volumeOpened(name), at: now, into: &effects)
         case .closed(let epoch):
             self.stepRunners(of: name, epoch, .volumeClosed(name), at: now, into: &effects)
@@ -113,6 +116,7 @@ extension Supervisor {
         case .copy(let report):
             if self.volumes[place].report != report { self.volumesVersion += 1 }
             self.volumes[place].report = report
+            if report.answers == self.volumes[place].question { self.volumes[place].isAnswered = true }
         case .outdated(let epoch, let version, let reason):
             guard self.hasLease(at: now) else { return }
             effects.append(.note("volume \(name): \(reason)"))
@@ -129,6 +133,9 @@ extension Supervisor {
             let before = self.volumes[place].status
             if before?.role != status.role || before?.epoch != status.epoch { self.volumesVersion += 1 }
             self.volumes[place].status = status
+            if status.role == .owner || status.role == .frozen {
+                self.volumes[place].openedEpoch = max(self.volumes[place].openedEpoch, status.epoch)
+            }
             if status.role != .failed { self.volumes[place].failure = "" }
             self.noticeLostExport(name, status, at: now, into: &effects)
         }

@@ -36,10 +36,17 @@ public struct Supervisor: Sendable {
         /// What its server found where the copy should be.
         var report: CopyReport?
         var failure = ""
-        /// Why there is no copy that counts, if there is none.
+        /// Why there is no copy that counts, if there is none, and which of it was noted for the journal.
         var problem = ""
+        var notedProblem = ""
+        /// The last epoch under which its server said that it serves clients, in this life of the daemon.
+        var openedEpoch = Epoch.none
         /// When the server may be asked again to make or to note a copy.
         var askAt = Tick.zero
+        /// The question whose answer decides whether the copy is an older one, and what the log knew when it was asked.
+        var question: UInt64 = 0
+        var askedAgainst: CopyKnowledge?
+        var isAnswered = false
     }
 
     /// A command that was handed to the leader and is not applied yet.

@@ -63,11 +63,11 @@ final class SimulatedVolume {
     }
 
     /// What the server reports about its copy.
-    var report: CopyReport {
+    func report(answering question: UInt64 = 0) -> CopyReport {
         let ready = self.core.map { CopyReport.Finding.ready($0.metadata.copyMark) }
         return CopyReport(
             volume: self.identity, backing: "/v", capacityBytes: .max,
-            finding: ready ?? self.absence ?? .none(reason: "/v is missing", mayMake: true))
+            finding: ready ?? self.absence ?? .none(reason: "/v is missing", mayMake: true), answers: question)
     }
 
     func start(_ random: inout SeededRandom, believing: Bool) {

@@ -20,7 +20,8 @@ extension Simulation {
             if case .makeCopy = command { return self.renewCopy(volume, on: node) }
             self.step(volume, .command(command), on: node)
             switch command {
-            case .report, .noted: self.tellDaemon(node, volume, .copy(volume.report))
+            case .report(let question): self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
+            case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -75,7 +76,7 @@ extension Simulation {
             self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
             self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
         } else {
-            self.note("\(node.name) has no copy of \(volume.name): \(volume.report.finding)")
+            self.note("\(node.name) has no copy of \(volume.name): \(volume.report().finding)")
             self.count("servers without a copy")
         }
         self.step(node, .volumeConnected(volume.name))
@@ -88,8 +89,8 @@ extension Simulation {
         if self.postpone(node, event) { return }
         guard case .none(let reason, let mayMake) = absence else { return }
         switch command {
-        case .report:
-            self.tellDaemon(node, volume, .copy(volume.report))
+        case .report(let question):
+            self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
             self.tellDaemon(node, volume, .status(VolumeStatus(role: .failed, epoch: .none, dirtyBytes: 0)))
         case .open: self.tellDaemon(node, volume, .failed(reason: reason))
         case .close(let epoch): self.tellDaemon(node, volume, .closed(epoch: epoch))

@@ -11,7 +11,7 @@ struct VolumeControlCodecTests {
             epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1)], version: 4,
             reconciling: [NodeID(2), NodeID(3)]),
         .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
-        .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .resyncAll, .report,
+        .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .resyncAll, .report(question: 5),
     ]
 
     private static let events: [VolumeEvent] = [

@@ -65,7 +65,7 @@ struct VolumeScenarioTests {
                 case "thaw": self.world.input(.command(.thaw(incarnation: incarnation, epoch: epoch)), to: node)
                 case "detach": self.world.input(.command(.detach), to: node)
                 case "resync": self.world.input(.command(.resyncAll), to: node)
-                default: self.world.input(.command(.report), to: node)
+                default: self.world.input(.command(.report()), to: node)
                 }
             case "write":
                 self.world.write(
@@ -142,6 +142,9 @@ struct VolumeScenarioTests {
             case "marks":
                 let marks = state.volume?.metadata.marks ?? state.stored.marks
                 return ["regions " + (0..<marks.regions).filter { marks[$0] }.map(String.init).joined(separator: " ")]
+            case "turns":
+                let metadata = state.volume?.metadata ?? state.stored
+                return ["noted \(metadata.notedTurn), cleared \(metadata.clearedTurn)"]
             case "stored": return ["epoch \(state.stored.epoch)"]
             case "status":
                 guard let status = state.volume?.status(at: self.world.now) else { return ["stopped"] }

@@ -39,7 +39,9 @@ import Testing
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
 ///     show standing|running|leader|voters|suspicions|lease|life [NODE]
-///     show groups|runners|starts|searches|volume|findings|remains|plan [NODE]
+///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
+///     late-word b                  a server started anew, and its word is from before it accepted the epoch
+///     show groups|runners|starts|searches|volume|findings|remains|plan|set [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -115,6 +117,7 @@ private final class TrioWorld {
             self.trio.undying[node] = GroupRemains(
                 kind: kind, reason: kind == .unkilled ? "could not kill processes [444]" : "could not stop db (exit 1)")
         case "ends": self.trio.undying[node] = nil
+        case "without-copy", "late-word", "joins": return self.copies(directive, node)
         case "confirm":
             let command = Command.confirmStopped(Trio.orders, node, statement: "its cable is out")
             self.trio.step(self.trio.leader ?? node, .client(id: 3, .propose(command)))
@@ -123,6 +126,32 @@ private final class TrioWorld {
         case "ask", "report", "hand", "admit", "forge": return try self.send(directive, node)
         case "show": return try self.show(words[0], Self.node(words.last))
         default: try self.arrange(directive, node)
+        }
+        return []
+    }
+
+    /// What the volume servers find and ask for.
+    private func copies(_ directive: ScenarioFile.Directive, _ node: NodeID) -> [String] {
+        switch directive.command {
+        case "late-word":
+            guard let record = self.trio.supervisors[node]?.state.volumes.first else { return ["no volume"] }
+            self.trio.copies[node] = ([1, 7], record.epoch)
+            let mark = CopyMark(identity: UInt64(node.rawValue), starts: [1, 7], epoch: .none, isNoted: true)
+            let report = CopyReport(
+                volume: record.identity, backing: "/b", capacityBytes: .max, finding: .ready(mark))
+            self.trio.step(node, .volume(record.name, .copy(report)))
+        case "joins":
+            for supervisor in self.trio.supervisors.values {
+                guard let record = supervisor.state.volumes.first, record.owner == supervisor.identity.node else {
+                    continue
+                }
+                let event = VolumeEvent.wantsJoin(
+                    epoch: record.epoch, version: record.version, replica: node, copy: UInt64(node.rawValue))
+                self.trio.step(supervisor.identity.node, .volume(record.name, event))
+                return []
+            }
+            return ["nobody owns it"]
+        default: self.trio.isWithoutCopy.insert(node)
         }
         return []
     }
@@ -357,6 +386,9 @@ private final class TrioWorld {
             return ["\(supervisor?.state.groups.map(\.name.rawValue) ?? [])"]
         case "runners":
             return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
+        case "set":
+            guard let record = supervisor?.state.volumes.first else { return ["no volume"] }
+            return ["in sync \(record.inSync), before \(record.former)"]
         case "volume":
             return self.trio.volumeCommands[node]?.map { "\("\($0)".prefix { $0 != "(" })" } ?? ["was told nothing"]
         default: throw BadDirective(text: "show \(what)?")

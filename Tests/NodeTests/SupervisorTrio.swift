@@ -22,6 +22,10 @@ final class Trio {
     var held: [NodeID: [UInt64]] = [:]
     /// What cannot be taken down of the group on a node.
     var undying: [NodeID: GroupRemains] = [:]
+    /// Nodes whose volume server finds no copy.
+    var isWithoutCopy: Set<NodeID> = []
+    /// The starts of a node's copy, and what it has accepted, if it is not as ever.
+    var copies: [NodeID: (starts: [UInt64], epoch: Epoch)] = [:]
     /// The groups whose started resources each node was told to forget.
     var forgotten: [NodeID: [GroupName]] = [:]
     /// Messages for which this holds are lost.
@@ -194,29 +198,38 @@ final class Trio {
                 self.supervisors[id]?.step(.volumeConnected(spec.policy.name), at: self.tick, into: &effects)
             }
         case .volume(let name, let command):
-            let event: VolumeEvent
-            switch command {
-            case .report, .noted: break
-            default: self.volumeCommands[id, default: []].append(command)
+            for event in self.answer(name, command, of: id) {
+                self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
             }
-            switch command {
-            case .report, .noted:
-                let mark = CopyMark(
-                    identity: UInt64(id.rawValue), starts: [1], epoch: .none, isNoted: command != .report)
-                event = .copy(
-                    CopyReport(
-                        volume: self.volumeIdentities[name] ?? 0, backing: "/b", capacityBytes: .max,
-                        finding: .ready(mark)))
-            case .open(let epoch, _, _, _, _, _): event = .opened(epoch: epoch)
-            case .close(let epoch): event = .closed(epoch: epoch)
-            default: return
-            }
-            self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
         case .note(let text): self.notes.append("\(id): \(text)")
         case .forget(let reason):
             self.notes.append("\(id): has forgotten: \(reason)")
             self.forgetful.insert(id)
         default: return
+        }
+    }
+
+    /// What a volume server says to a command. One that finds no copy says so when it is to open it, not before.
+    private func answer(_ name: VolumeName, _ command: VolumeCommand, of id: NodeID) -> [VolumeEvent] {
+        let copy = self.copies[id] ?? ([1], .none)
+        let mark = CopyMark(
+            identity: UInt64(id.rawValue), starts: copy.starts, epoch: copy.epoch, isNoted: command == .noted(mark: 1))
+        var report = CopyReport(
+            volume: self.volumeIdentities[name] ?? 0, backing: "/b", capacityBytes: .max, finding: .ready(mark))
+        switch command {
+        case .report(let question): report.answers = question
+        case .noted: break
+        default: self.volumeCommands[id, default: []].append(command)
+        }
+        let isAbsent = self.isWithoutCopy.contains(id)
+        switch command {
+        case .report, .noted: return isAbsent ? [] : [.copy(report)]
+        case .open where isAbsent:
+            report.finding = .none(reason: "/b is missing", mayMake: true)
+            return [.copy(report), .failed(reason: "/b is missing")]
+        case .open(let epoch, _, _, _, _, _): return [.opened(epoch: epoch)]
+        case .close(let epoch): return [.closed(epoch: epoch)]
+        default: return []
         }
     }
 

@@ -91,11 +91,14 @@ struct VolumeCopyTests {
         @discardableResult func stop() -> Bool { self.run(.stopped(orders, self.epoch, failure: nil)) }
 
         @discardableResult func copy(
-            _ node: NodeID, identity: UInt64, starts: [UInt64], epoch: Epoch = .none, isNoted: Bool = true
+            _ node: NodeID, identity: UInt64, starts: [UInt64], epoch: Epoch = .none, isNoted: Bool = true,
+            against: CopyKnowledge? = nil
         ) -> Bool {
             let mark = CopyMark(identity: identity, starts: starts, epoch: epoch, isNoted: isNoted)
             return self.run(
-                .copy(data, volume: self.record.identity, node, mark, capacityBytes: 1 << 20))
+                .copy(
+                    data, volume: self.record.identity, node, mark, capacityBytes: 1 << 20,
+                    against: against ?? self.record.copy(of: node)?.knowledge))
         }
 
         @discardableResult func join(_ node: NodeID, copy: UInt64) -> Bool {
@@ -152,6 +155,18 @@ struct VolumeCopyTests {
         #expect(world.record.inSync == [Self.tok])
     }
 
+    @Test func `a word from before an epoch was accepted gives no copy up (rule V18)`() {
+        let world = self.settled()
+        let before = Epoch(generation: 0, index: 1)
+        // Its start is noted: what it accepted since is known better here.
+        #expect(!world.copy(Self.osk, identity: 20, starts: [21], epoch: before))
+        #expect(world.record.inSync == [Self.tok, Self.osk])
+        // Its start is new, but it was asked before the log knew that it had accepted the epoch.
+        let late = CopyKnowledge(mark: 21, epoch: before)
+        #expect(!world.copy(Self.osk, identity: 20, starts: [21, 22], epoch: before, against: late))
+        #expect(world.record.inSync == [Self.tok, Self.osk] && world.record.copy(of: Self.osk)?.mark == 21)
+    }
+
     @Test func `the last copy is not given up (rule V20)`() {
         let world = self.settled()
         world.run(.leaves(Self.data, world.epoch, version: world.record.version, Self.osk))
@@ -180,6 +195,19 @@ struct VolumeCopyTests {
         #expect(world.assign(Self.tok))
         #expect(world.record.inSync == [Self.tok] && world.record.former == [Self.osk])
         #expect(!world.run(.yields(Self.data, Epoch(generation: 0, index: 1), version: world.record.version)))
+        #expect(world.run(.yields(Self.data, world.epoch, version: world.record.version)))
+        #expect(world.record.inSync == [Self.osk])
+        world.stop()
+        #expect(!world.assign(Self.tok))
+        #expect(world.assign(Self.osk))
+    }
+
+    @Test func `an owner that found its copy behind after a clean handover yields too, before it served (rule V19)`() {
+        let world = self.settled()
+        #expect(!world.run(.yields(Self.data, world.epoch, version: world.record.version)))
+        world.stop()
+        #expect(world.assign(Self.tok))
+        #expect(world.record.inSync == [Self.tok, Self.osk] && world.record.former == [])
         #expect(world.run(.yields(Self.data, world.epoch, version: world.record.version)))
         #expect(world.record.inSync == [Self.osk])
         world.stop()

@@ -196,10 +196,10 @@ public final class VolumeServer: @unchecked Sendable {
     /// A command as if it had come over the control socket.
     public func perform(_ command: VolumeCommand) {
         switch command {
-        case .report: self.reportCopy()
+        case .report(let question): self.reportCopy(answering: question)
         case .noted:
             self.step(.command(command))
-            return self.reportCopy()
+            return self.reportCopy(answering: 0)
         case .makeCopy: return self.renewCopy()
         case .peers(let places): self.takePeers(places)
         case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .resyncAll: break
@@ -207,10 +207,12 @@ public final class VolumeServer: @unchecked Sendable {
         self.step(.command(command))
     }
 
-    private func reportCopy() {
+    private func reportCopy(answering question: UInt64) {
         self.lock.lock()
         defer { self.lock.unlock() }
-        self.outbox.append(.event(.copy(self.copy.report(self.volume.metadata))))
+        var report = self.copy.report(self.volume.metadata)
+        report.answers = question
+        self.outbox.append(.event(.copy(report)))
     }
 
     /// Rule V20: what this copy was is forgotten, unless it is in use; the next start finds a new one.

@@ -53,7 +53,7 @@ final class VolumeServerDoor: @unchecked Sendable {
         self.lock.unlock()
         if let now, now != before, case .none(let reason, _) = now.finding {
             self.log(reason)
-            if before != nil { self.perform(.report) }
+            if before != nil { self.perform(.report()) }
         }
         return found
     }
@@ -82,7 +82,7 @@ final class VolumeServerDoor: @unchecked Sendable {
         self.server = server
         self.lock.unlock()
         // The daemon that is connected already asked before there was anything to say.
-        server.perform(.report)
+        server.perform(.report())
     }
 
     private func perform(_ command: VolumeCommand) {
@@ -92,8 +92,10 @@ final class VolumeServerDoor: @unchecked Sendable {
         if let server { return server.perform(command) }
         guard let report, case .none(let reason, _) = report.finding else { return }
         switch command {
-        case .report:
-            self.control.send(.copy(report))
+        case .report(let question):
+            var answer = report
+            answer.answers = question
+            self.control.send(.copy(answer))
             self.control.send(.failed(reason: reason))
             self.control.send(.status(VolumeStatus(role: .failed, epoch: .none, dirtyBytes: 0)))
         case .open: self.control.send(.failed(reason: reason))

@@ -60,7 +60,7 @@ final class VolumeKeeper: Sendable {
 
     /// Asks every server how it stands.
     func askAll() {
-        for (_, server) in self.state.withLock({ $0.servers }) { server.send(.report) }
+        for (_, server) in self.state.withLock({ $0.servers }) { server.send(.report()) }
     }
 }
 
