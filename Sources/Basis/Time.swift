@@ -64,4 +64,16 @@ public struct Span: Hashable, Comparable, Sendable, CustomStringConvertible {
         let padded = rest < 10 ? "00\(rest)" : (rest < 100 ? "0\(rest)" : "\(rest)")
         return "\(whole).\(padded)s"
     }
+    /// The same for people: `0.5 s`, `12 s`, `10 min`, `1 h 30 min`. Below two minutes with up to three decimals.
+    public var words: String {
+        let seconds = self.milliseconds / 1000
+        if seconds >= 120 {
+            let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")]
+            return parts.filter { $0.0 > 0 }.prefix(2).map { "\($0.0) \($0.1)" }.joined(separator: " ")
+        }
+        var text = self.description.dropLast()
+        while text.hasSuffix("0") { text.removeLast() }
+        if text.hasSuffix(".") { text.removeLast() }
+        return "\(text) s"
+    }
 }

@@ -6,20 +6,21 @@ import Resources
 /// A volume's definition in force follows the policy but for what is still needed: a replica that holds data stays until
 /// another has all of it, a volume in use stays until it was closed, and a larger size waits for the next opening.
 extension ClusterState {
-    /// Why the volumes cannot become what the policy says; nil if they can.
-    public func volumeObjection(to policy: ClusterPolicy) -> String? {
-        for record in self.volumes {
-            guard let wanted = policy.volume(record.name) else { continue }
-            if let objection = self.objection(to: wanted, for: record) { return objection }
+    /// Why the volumes cannot become what the policy says, one by one; empty if they can. (Rule K1)
+    func refusedVolumes(to policy: ClusterPolicy) -> [RefusedChange] {
+        self.volumes.compactMap { record in
+            policy.volume(record.name).flatMap { self.refusal(of: $0, for: record) }
         }
-        return nil
     }
 
-    private func objection(to wanted: VolumePolicy, for record: VolumeRecord) -> String? {
-        let name = record.name
+    private func refusal(of wanted: VolumePolicy, for record: VolumeRecord) -> RefusedChange? {
+        func refused(_ key: String, _ reason: String, _ remedy: String) -> RefusedChange {
+            RefusedChange(path: "volumes.\(record.name).\(key)", reason: reason, remedy: remedy)
+        }
         if wanted.sizeBytes < record.definition.sizeBytes, record.epoch != .none || !record.copies.isEmpty {
-            return "the volume \(name) has \(record.definition.sizeBytes) bytes and cannot shrink to "
-                + "\(wanted.sizeBytes): make a smaller volume of another name and copy the data"
+            return refused(
+                "size", "it has \(record.definition.sizeBytes) bytes and cannot shrink to \(wanted.sizeBytes)",
+                "make a smaller volume of another name and copy the data")
         }
         guard record.epoch != .none else { return nil }
         // A copy keeps what it holds while its replica keeps its place.
@@ -32,15 +33,17 @@ extension ClusterState {
         }
         if kept.isEmpty {
             let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
-            return "no complete copy of the volume \(name) would remain (\(holders) holds it): add the new replica, or "
-                + "change one backing at a time, and wait until `holdfast volume status \(name)` says in sync"
+            return refused(
+                "replicas", "no complete copy would remain (\(holders) holds it)",
+                "add the new replica, or change one backing at a time, and wait until "
+                    + "`holdfast volume status \(record.name)` says in sync")
         }
         if let owner = record.owner, !kept.contains(owner) {
             let node = self.name(of: owner)
             if wanted.replicas.contains(where: { $0.node == node }) {
-                return
-                    "the backing of \(name) on \(node) cannot change while the volume is in use there: move its group "
-                    + "to another node first"
+                return refused(
+                    "replicas.\(node).backing", "it cannot change while the volume is in use there",
+                    "move its group to another node first")
             }
         }
         return nil
@@ -89,7 +92,7 @@ extension ClusterState {
         return found
     }
 
-    /// Takes the policy's volumes over. `volumeObjection` was asked before.
+    /// Takes the policy's volumes over. `refusedVolumes` was asked before.
     mutating func configureVolumes(_ policy: ClusterPolicy, at index: LogIndex) {
         for wanted in policy.volumes {
             guard let place = self.volumes.firstIndex(where: { $0.name == wanted.name }) else {

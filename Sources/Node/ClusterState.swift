@@ -144,7 +144,7 @@ public struct ClusterState: Equatable, Sendable {
         public var remains: [RemainsRecord] = []
         /// Cluster time of the last change.
         public var since: UInt64 = 0
-        /// What it was when it was removed from the configuration: its owner stops it by that. (Rule C3)
+        /// What it was when it was removed from the configuration: its owner stops it by that. (Rule K2)
         public var removedPolicy: GroupPolicy?
 
         init(name: GroupName) { self.name = name }
@@ -263,7 +263,7 @@ public struct ClusterState: Equatable, Sendable {
     public func group(_ name: GroupName) -> GroupRecord? {
         self.groups.place(of: name, by: \.name).map { self.groups[$0] }
     }
-    /// What a group is: as configured, or, until its owner has stopped it, as it was when it was removed. (Rule C3)
+    /// What a group is: as configured, or, until its owner has stopped it, as it was when it was removed. (Rule K2)
     public func policy(of record: GroupRecord) -> GroupPolicy? {
         self.policy.group(record.name) ?? record.removedPolicy
     }

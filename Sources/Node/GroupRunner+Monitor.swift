@@ -39,7 +39,7 @@ extension GroupRunner {
             self.failed(place, "failed its check: \(reason)", recovery, at: now, into: &requests)
         case .timedOut:
             let limit = self.resources[place].policy.monitorTimeout
-            self.failed(place, "did not answer its check within \(limit)", .soft, at: now, into: &requests)
+            self.failed(place, "did not answer its check within \(limit.words)", .soft, at: now, into: &requests)
         }
     }
 
@@ -57,7 +57,7 @@ extension GroupRunner {
         self.failures.append(now)
         if recovery != .soft || self.failures.count > self.restartAttempts {
             let count = self.failures.count
-            let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restartWindow))" : ""
+            let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restartWindow.words))" : ""
             requests.append(.note("\(self.name)/\(name) \(reason): giving the group up"))
             self.goal = .down(
                 GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))

@@ -250,7 +250,7 @@ extension GroupRunner {
             self.actionFailed(place, isStart, reason, recovery, at: now, into: &requests)
         case .timedOut:
             let limit = isStart ? self.resources[place].policy.startTimeout : self.resources[place].policy.stopTimeout
-            self.actionFailed(place, isStart, "not done within \(limit)", .soft, at: now, into: &requests)
+            self.actionFailed(place, isStart, "not done within \(limit.words)", .soft, at: now, into: &requests)
         }
     }
 

@@ -125,13 +125,6 @@ public struct LeaseHolder: Equatable, Sendable {
         return true
     }
 
-    /// Gives the lease up, after everything was stopped because this life was declared lost.
-    public mutating func drop() {
-        self.end = .zero
-        self.incarnation = .none
-        self.sent.removeAll()
-    }
-
     /// Takes over a lease that an earlier life of the daemon wrote down for the same boot. (Rule L10)
     public mutating func adopt(end: Tick, incarnation: Incarnation) {
         self.end = end

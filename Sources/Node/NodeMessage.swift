@@ -29,6 +29,10 @@ public enum NodeMessage: Equatable, Sendable {
     case echo(nonce: UInt64, remembers: Bool, admittedAt: LogIndex?)
     /// How a node stands, for `status`; nothing is decided from it.
     indirect case summary(NodeSummary)
+    /// Questions about the machine of the receiver.
+    indirect case inspect(id: UInt64, [InspectionQuestion])
+    /// The answers, in the order of the questions.
+    indirect case inspected(id: UInt64, [InspectionAnswer])
 }
 
 extension NodeMessage {
@@ -38,7 +42,9 @@ extension NodeMessage {
         switch self {
         case .raft(let message): if case .timeoutNow = message.body { false } else { true }
         case .voterReport, .renewed: true
-        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary: false
+        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary, .inspect,
+            .inspected:
+            false
         }
     }
 }

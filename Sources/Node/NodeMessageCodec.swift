@@ -72,6 +72,14 @@ extension NodeMessage {
             writer.uint64(nonce)
             writer.bool(remembers)
             writer.optional(admittedAt) { $0.uint64($1.rawValue) }
+        case .inspect(let id, let questions):
+            writer.uint8(11)
+            writer.uint64(id)
+            writer.list(questions) { $1.encode(into: &$0) }
+        case .inspected(let id, let answers):
+            writer.uint8(12)
+            writer.uint64(id)
+            writer.list(answers) { $1.encode(into: &$0) }
         }
     }
 
@@ -104,6 +112,14 @@ extension NodeMessage {
             return .echo(
                 nonce: try reader.uint64(), remembers: try reader.bool(),
                 admittedAt: try reader.optional { (reader) throws(CodecError) in LogIndex(try reader.uint64()) })
+        case 11:
+            return .inspect(
+                id: try reader.uint64(),
+                try reader.list { (reader) throws(CodecError) in try InspectionQuestion.decode(from: &reader) })
+        case 12:
+            return .inspected(
+                id: try reader.uint64(),
+                try reader.list { (reader) throws(CodecError) in try InspectionAnswer.decode(from: &reader) })
         default: throw .invalid(field: "message type", offset: reader.offset)
         }
     }

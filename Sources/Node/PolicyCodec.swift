@@ -83,6 +83,7 @@ extension GroupPolicy {
             writer.list(resource.parameters) { writer, parameter in
                 writer.string(parameter.key)
                 writer.string(parameter.value)
+                writer.bool(parameter.isFile)
             }
             writer.span(resource.startTimeout)
             writer.span(resource.stopTimeout)
@@ -104,7 +105,8 @@ extension GroupPolicy {
             var resource = ResourcePolicy(
                 name: ResourceName(try reader.string()), agent: try reader.string(),
                 parameters: try reader.list { (reader) throws(CodecError) in
-                    ResourcePolicy.Parameter(try reader.string(), try reader.string())
+                    ResourcePolicy.Parameter(
+                        try reader.string(), try reader.string(), isFile: try reader.bool())
                 },
                 startTimeout: try reader.span(), stopTimeout: try reader.span(),
                 monitorInterval: try reader.span(), monitorTimeout: try reader.span())

@@ -30,6 +30,8 @@ extension Supervisor {
                 self.send(.transferRequest(to: target), to: leader, at: now, into: &effects)
             }
             effects.append(.reply(id: id, .handedOn))
+        case .inspect(let node, let questions):
+            self.inspect(node, questions, for: id, at: now, into: &effects)
         }
     }
 

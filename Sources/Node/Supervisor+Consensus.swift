@@ -82,8 +82,8 @@ extension Supervisor {
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
             self.derive()
             // What was refused before this daemon began was told then.
-            if case .refused(let reason) = outcome, self.isCaughtUp {
-                effects.append(.note("entry \(entry.mark.index) was refused: \(reason)"))
+            if case .refused(let refusal) = outcome, self.isCaughtUp {
+                effects.append(.note("entry \(entry.mark.index) was refused: \(refusal)"))
             }
             self.applied(command, outcome, at: entry.mark.index, now, into: &effects)
         }
@@ -232,6 +232,10 @@ extension Supervisor {
         case .echo(let nonce, let remembers, let admittedAt):
             self.echoed(
                 nonce, remembers: remembers, admittedAt: admittedAt, by: sender, mark, at: now, into: &effects)
+        case .inspect(let id, let questions):
+            effects.append(.inspect(id: id, for: sender, Array(questions.prefix(InspectionQuestion.maximumCount))))
+        case .inspected(let id, let answers):
+            self.received(answers, to: id, from: sender, into: &effects)
         case .summary(let summary):
             if let place = self.summaries.firstIndex(where: { $0.node == sender }) {
                 self.summaries[place] = (sender, now, summary)

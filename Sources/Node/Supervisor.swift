@@ -164,6 +164,7 @@ public struct Supervisor: Sendable {
     var nextRemainsLook = Tick.zero
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     var guardKillsSince = Tick.zero
+    var inspections: [Inspection] = []
     var adoptable: Facts?
     var stoppedEpochs: [GroupName: Epoch] = [:]
     var lastFacts: Facts?
@@ -203,7 +204,6 @@ public struct Supervisor: Sendable {
     var isUnsettled = true
     /// When a message that changes nothing is a welcome occasion to do what is nearly due.
     private var occasionAt = Tick.zero
-    var searchedAt: LogIndex?
 
     /// A node that starts. `facts` and `leaseEnd` are what an earlier daemon of the same boot left, if anything.
     public init(
@@ -277,6 +277,9 @@ public struct Supervisor: Sendable {
             let wasGuarded = self.isGuarded(at: now)
             self.guardSeenAt = max(self.guardSeenAt, tick)
             if wasGuarded { return }
+        case .inspected(let id, let asker, let answers):
+            self.inspected(id, for: asker, answers, at: now, into: &effects)
+            return
         }
         self.settle(at: now, into: &effects)
     }

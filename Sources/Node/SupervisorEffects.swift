@@ -33,6 +33,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     case guardKills(since: Tick)
+    /// An `inspect` of this machine ended.
+    indirect case inspected(id: UInt64, for: NodeID, [InspectionAnswer])
 }
 
 extension SupervisorInput {
@@ -46,6 +48,8 @@ public enum ClientRequest: Equatable, Sendable {
     case propose(Command)
     /// Hand leadership over.
     case transferLeadership(to: NodeID?)
+    /// Ask a node about its machine; not answered when the node does not.
+    case inspect(NodeID, [InspectionQuestion])
 }
 
 /// What a client gets.
@@ -54,6 +58,8 @@ public enum ClientReply: Equatable, Sendable {
     case applied(Outcome, at: LogIndex)
     /// The request was handed on; its effect shows in `status`.
     case handedOn
+    /// What a machine said, in the order of the questions.
+    case inspected([InspectionAnswer])
     /// No majority answered in time; the command may still take effect.
     case noQuorum
 }
@@ -89,6 +95,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     case reply(id: UInt64, ClientReply)
     /// A line for the log.
     case note(String)
+    /// Look at this machine for a node; answered by `inspected` with the same id and node.
+    indirect case inspect(id: UInt64, for: NodeID, [InspectionQuestion])
 }
 
 /// A volume server that should run on this node.

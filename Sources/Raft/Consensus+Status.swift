@@ -76,11 +76,6 @@ extension Consensus {
     public var durableIndex: LogIndex { self.durability.last }
     /// Grows whenever an entry is appended or cut off.
     public var logVersion: UInt64 { self.log.version }
-    /// The node being handed leadership, while this one leads.
-    public var transferTarget: NodeID? {
-        guard case .leader = self.state else { return nil }
-        return self.leading.transfer?.target
-    }
     /// Whether this node's disk was reported as failed.
     public var hasFailedDisk: Bool { self.diskHasFailed }
 

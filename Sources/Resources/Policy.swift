@@ -81,26 +81,26 @@ public struct Timing: Equatable, Sendable {
         var found: [String] = []
         if !(self.leaseDuration > self.renewalInterval * 3) {
             found.append(
-                "lease (\(self.leaseDuration)) must exceed three renewals (\(self.renewalInterval * 3)), "
+                "lease (\(self.leaseDuration.words)) must exceed three renewals (\((self.renewalInterval * 3).words)), "
                     + "so that two lost renewals do no harm")
         }
         if !(self.daemonRestart + self.renewalInterval < self.leaseDuration) {
             found.append(
-                "lease (\(self.leaseDuration)) must exceed daemonRestart + renewal "
-                    + "(\(self.daemonRestart + self.renewalInterval)), so that an upgrade stops nothing")
+                "lease (\(self.leaseDuration.words)) must exceed daemonRestart + renewal "
+                    + "(\((self.daemonRestart + self.renewalInterval).words)), so that an upgrade stops nothing")
         }
         if !(self.renewalInterval * 2 < self.detection) {
             found.append(
-                "detection (\(self.detection)) must exceed two renewals (\(self.renewalInterval * 2)), "
+                "detection (\(self.detection.words)) must exceed two renewals (\((self.renewalInterval * 2).words)), "
                     + "or one lost packet would look like a dead node")
         }
         if !(self.detection < self.wait(forLease: self.leaseDuration)) {
             found.append(
-                "detection (\(self.detection)) must be shorter than the wait before takeover "
-                    + "(\(self.wait(forLease: self.leaseDuration)))")
+                "detection (\(self.detection.words)) must be shorter than the wait before takeover "
+                    + "(\(self.wait(forLease: self.leaseDuration).words))")
         }
         if self.guardKill > self.leaseGrace {
-            found.append("guardKill (\(self.guardKill)) must fit into grace (\(self.leaseGrace))")
+            found.append("guardKill (\(self.guardKill.words)) must fit into grace (\(self.leaseGrace.words))")
         }
         return found
     }
@@ -222,10 +222,14 @@ public struct ResourcePolicy: Equatable, Sendable {
         public var key: String
         /// The value as text.
         public var value: String
+        /// `value` is the path of a file on the node. What is in it is read there at each call and told to the agent alone:
+        /// it is in no log, plan, event or message.
+        public var isFile: Bool
         /// A key and its value.
-        public init(_ key: String, _ value: String) {
+        public init(_ key: String, _ value: String, isFile: Bool = false) {
             self.key = key
             self.value = value
+            self.isFile = isFile
         }
     }
 

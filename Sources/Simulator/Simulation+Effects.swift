@@ -31,6 +31,7 @@ extension Simulation {
             case .cancel(let id): self.cancel(id, on: node)
             case .killGroup(let group): self.kill(group, on: node)
             case .forgetStarted: continue
+            case .inspect: continue
             case .volume(let name, let command):
                 guard let volume = node.volume(name), volume.core != nil || volume.absence != nil else { continue }
                 self.queue.add(

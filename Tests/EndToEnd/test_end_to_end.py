@@ -90,6 +90,90 @@ class CommandLine(unittest.TestCase):
         self.assertIn("orders", self.holdfast("explain", "orders").stdout)
 
 
+class LivingConfiguration(unittest.TestCase):
+    """Changes of a configuration while it is in force, as an operator makes them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab("end-to-end-configuration", NODES).up()
+        try:
+            cls.cluster = Cluster(cls.lab, name="prod")
+            cls.cluster.form()
+        except BaseException:
+            cls.lab.keep_files = True
+            cls.lab.down()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.down()
+
+    def write(self, name, text):
+        with open(os.path.join(self.lab.node("tok-1").state, name), "w") as file:
+            file.write(text)
+
+    def holdfast(self, verb, groups, *words, volumes=""):
+        self.write("next.yaml", f"cluster: prod\n{volumes}groups:\n{groups}" if groups else f"cluster: prod\n{volumes}")
+        result = self.cluster.run("tok-1", verb, "/var/lib/holdfast/next.yaml", *words, check=False, timeout=150)
+        print(result.stdout + result.stderr, flush=True)
+        return result.returncode, result.stdout + result.stderr
+
+    @staticmethod
+    def group(name, *resources):
+        return f"  {name}:\n    nodes: [tok-1, osk-1]\n    resources:\n" + "".join(f"      - {{ {r} }}\n" for r in resources)
+
+    def test_what_no_machine_has_is_said_by_name_and_node(self):
+        code, said = self.holdfast("plan", self.group(
+            "bad", "name: a, agent: exec, command: sleep 1, user: nobodyknows",
+            "name: b, agent: address, address: 10.9.0.200/24, interface: eth9",
+            'name: c, agent: "ocf:heartbeat:Nosuch"'))
+        self.assertEqual(code, 2)
+        self.assertRegex(said, r"next\.yaml:6:\d+: error: groups\.bad\.resources\[a\]\.user: there is no user `nobodyknows` "
+                               r"on tok-1 and osk-1")
+        self.assertIn("there is no interface `eth9` on tok-1 and osk-1", said)
+        self.assertIn("there is no agent `ocf:heartbeat:Nosuch` on tok-1 and osk-1", said)
+        self.assertEqual(self.holdfast("check", self.group(
+            "bad", "name: a, agent: exec, command: sleep 1, user: nobodyknows"))[0], 2)
+
+    @unittest.skipUnless(os.path.exists("/usr/lib/ocf/resource.d/heartbeat/Dummy"), "no stock OCF agents here")
+    def test_an_agent_is_asked_for_its_parameters(self):
+        code, said = self.holdfast("plan", self.group("bad", 'name: a, agent: "ocf:heartbeat:Dummy", stat: /run/x'))
+        self.assertEqual(code, 2)
+        self.assertIn("has no parameter `stat`; did you mean `state`?", said)
+        listed = self.cluster.run("tok-1", "agent", "describe", "ocf:heartbeat:Dummy").stdout
+        self.assertIn("state", listed)
+
+    def test_waiting_ends_when_the_outcome_is_known(self):
+        good = self.group("good", "name: s, agent: exec, command: sleep infinity")
+        bad = self.group("bad", "name: s, agent: exec, command: /nowhere/nothing")
+        self.assertEqual(self.holdfast("apply", good, "--wait")[0], 0)
+        code, said = self.holdfast("apply", good + bad, "--wait")
+        self.assertEqual(code, 1)
+        self.assertIn("bad is failed", said)
+        code, said = self.holdfast("apply", good)
+        self.assertEqual(code, 6)
+        self.assertIn("removes the group bad", said)
+        self.assertEqual(self.holdfast("apply", good, "--allow-removal", "--wait")[0], 0)
+        code, said = self.holdfast("apply", "", "--allow-removal", "--wait")
+        self.assertEqual(code, 0)
+        self.assertIn("good stops on", said)
+        self.assertEqual(self.cluster.status("tok-1")["groups"], [])
+
+    def test_what_stands_in_a_file_is_told_to_the_service_alone(self):
+        for name in ("tok-1", "osk-1"):
+            with open(os.path.join(self.lab.node(name).state, "secret"), "w") as file:
+                file.write("hush-hush\n")
+        group = self.group(
+            "secret", 'name: s, agent: exec, command: "sh -c \'echo $WORD > /var/lib/holdfast/heard; exec sleep infinity\'", '
+                      "environment: { WORD: { file: /var/lib/holdfast/secret } }")
+        self.assertEqual(self.holdfast("apply", group, "--wait")[0], 0)
+        owner = next(g for g in self.cluster.status("tok-1")["groups"] if g["name"] == "secret")["owner"]
+        with open(os.path.join(self.lab.node(owner).state, "heard")) as file:
+            self.assertEqual(file.read(), "hush-hush\n")
+        self.assertNotIn("hush", self.cluster.run("tok-1", "policy").stdout)
+        self.assertEqual(self.holdfast("apply", "", "--allow-removal", "--wait")[0], 0)
+
+
 if __name__ == "__main__":
     binary()
     unittest.main()

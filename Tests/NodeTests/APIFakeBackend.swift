@@ -10,6 +10,9 @@ final class FakeBackend: APIBackend {
         var events: [EventReport] = EventReport.samples
         var calls: [String] = []
         var failure: APIFailure?
+        /// What a new configuration would stop, and remove.
+        var interruptions: [PlanReport.Interruption] = []
+        var removals: [String] = []
         /// What becomes of the status after each call that reads it.
         var later: [StatusReport] = []
     }
@@ -46,12 +49,13 @@ final class FakeBackend: APIBackend {
     func policy() async throws -> PolicyReport { PolicyReport(text: "cluster: prod\n", index: 17) }
     func plan(_ request: PlanRequest) async throws -> PlanReport {
         try self.record("plan \(request.text?.count ?? 0)")
+        let (interruptions, removals) = self.with { ($0.interruptions, $0.removals) }
         return PlanReport(
             basedOnIndex: 17, changes: request.text == nil ? [] : ["group orders: takeover changes"],
             actions: [
                 PlanReport.Action(
                     sentence: "start orders on osk-1", reason: "tok-1 is lost (L6)", waitsFor: "the lease of tok-1")
-            ])
+            ], interruptions: interruptions, removals: removals)
     }
     func apply(_ request: ApplyRequest) async throws -> MutationResult {
         let outcome = ConfigurationReader.read(request.text, clusterName: "prod", path: request.path)
@@ -65,11 +69,23 @@ final class FakeBackend: APIBackend {
             throw APIFailure(
                 .conflict, "the configuration is at index 17, not \(expected)", remedy: "run `holdfast plan` again")
         }
+        let (interruptions, removals) = self.with { ($0.interruptions, $0.removals) }
+        if !removals.isEmpty, request.allowRemoval != true, !request.dryRun { throw Backend.unasked(removals) }
         try self.record("apply" + (request.dryRun ? " (dry run)" : ""))
-        return MutationResult(
+        if !request.dryRun {
+            self.with { state in
+                state.status.policyIndex = 18
+                for place in state.later.indices { state.later[place].policyIndex = 18 }
+            }
+        }
+        var result = MutationResult(
             accepted: !request.dryRun, index: request.dryRun ? 0 : 18, sentence: "the configuration is applied",
             changes: ["group orders is new: 1 resource on tok-1 and osk-1"],
             warnings: outcome.warnings.map(\.description))
+        result.interruptions = interruptions
+        result.removals = removals
+        result.touched = ["orders"]
+        return result
     }
     func groupMove(_ group: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("move \(group)", request)
@@ -121,6 +137,18 @@ final class FakeBackend: APIBackend {
                     node: "osk-1", eligible: false, reason: "its copy of pgdata is not in sync (V8)"),
             ], events: EventReport.samples, nextStep: "holdfast volume resync pgdata --wait",
             recovery: "if its owner dies it usually runs again in about 3.4 s")
+    }
+    func agents() async throws -> AgentsReport {
+        AgentsReport(node: "tok-1", agents: ["ocf:heartbeat:Dummy", "ocf:heartbeat:IPaddr2"])
+    }
+    func agent(_ name: String) async throws -> AgentReport {
+        guard name == "ocf:heartbeat:Dummy" else {
+            throw APIFailure(.notFound, "there is no agent \(name) on tok-1", remedy: "see `holdfast agent list`")
+        }
+        return AgentReport(
+            node: "tok-1", agent: name, summary: "Example stateless resource agent",
+            parameters: [.init(name: "state", required: false, standard: "/run/x", summary: "State file")],
+            actions: [.init(name: "start", timeoutSeconds: 20), .init(name: "meta-data", timeoutSeconds: nil)])
     }
     func createToken() async throws -> TokenReport { TokenReport(token: "hf1-abc", validSeconds: 3600) }
 }

@@ -180,6 +180,9 @@ final class RecordedHooks: Sendable {
         #expect(await self.run(["init", "--cluster", "prod"] + identity, console: console, hooks: hooks.hooks) == 0)
         let template = try String(contentsOf: directory.appendingPathComponent("cluster.yaml"), encoding: .utf8)
         #expect(ConfigurationReader.read(template).policy?.name == "prod")
+        let attributes = try FileManager.default.attributesOfItem(
+            atPath: directory.appendingPathComponent("cluster.yaml").path)
+        #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
         #expect(
             await self.run(["join", "T"] + identity + ["--role", "witness"], console: console, hooks: hooks.hooks) == 0)
         #expect(await self.run(["daemon"], console: console, hooks: hooks.hooks) == 0)
@@ -227,6 +230,20 @@ final class ScenarioRunner {
     func perform(_ directive: ScenarioFile.Directive) -> [String] {
         switch directive.command {
         case "cluster": return self.set(directive.arguments)
+        case "impact":
+            let words = directive.arguments
+            self.api.backend.with { state in
+                state.interruptions =
+                    words.contains("restart")
+                    ? [
+                        PlanReport.Interruption(
+                            group: "orders", node: "tok-1", isFinal: false,
+                            sentence: "db of orders is down on tok-1 until db has started: at most 2 min",
+                            longestSeconds: 120)
+                    ] : []
+                state.removals = words.contains("removal") ? ["the group sales"] : []
+            }
+            return []
         case "terminal":
             self.isTerminal = directive.arguments == ["on"]
             return []
@@ -250,6 +267,20 @@ final class ScenarioRunner {
             switch name {
             case "moved": report.groups[0].owner = "osk-1"
             case "stopped": report.groups[0].state = .stopped
+            case "given-up":
+                report.groups[0].state = .waiting
+                report.groups[0].hasGivenUp = true
+                report.groups[0].reason =
+                    "tok-1 failed: db exit code 1; osk-1 lacks writes of pgdata, which tok-1 holds"
+            case "other-failed":
+                var other = report.groups[0]
+                other.name = "sales"
+                other.state = .failed
+                report.groups.append(other)
+            case "going":
+                report.groups[0].state = .stopping
+                report.groups[0].nodes = []
+                report.groups[0].reason = "it is no longer in the configuration"
             case "failed":
                 report.health = .down
                 report.healthSentence = "orders does not run"

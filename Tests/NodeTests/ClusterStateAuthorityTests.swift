@@ -18,10 +18,6 @@ private let osk = NodeID(2)
 private let tok = NodeID(1)
 private let orders = GroupName("orders")
 
-extension Outcome {
-    fileprivate var isAccepted: Bool { self == .accepted }
-}
-
 @Suite struct `Who may give a command` {
     private func running() -> Log {
         let log = Log()

@@ -9,10 +9,6 @@ private let orders = GroupName("orders")
 private let tok = NodeID(1)
 private let osk = NodeID(2)
 
-extension Outcome {
-    fileprivate var isAccepted: Bool { self == .accepted }
-}
-
 @Suite struct `Births, bans and claims in the replicated state` {
     @Test func `what a search met is kept until the next answer, and an earlier search does not count (rule B2)`() {
         let log = Log()
@@ -56,7 +52,7 @@ extension Outcome {
 
     private func start(_ log: Log, _ group: String, on node: NodeID, isTakeover: Bool = false) -> Outcome {
         let name = GroupName(group)
-        guard let record = log.state.group(name) else { return .refused(reason: "no group") }
+        guard let record = log.state.group(name) else { return .refused(.unfit("no group")) }
         if record.epoch == .none {
             let nodes = log.state.nodes.map(\.id)
             log.run(.declareAbsent(name, nodes: nodes, since: record.searchedSince, statement: "a test"))

@@ -7,10 +7,6 @@ private typealias Log = StateLog
 
 private let orders = GroupName("orders")
 
-extension Outcome {
-    fileprivate var isAccepted: Bool { self == .accepted }
-}
-
 @Suite struct `A request is applied once` {
     @Test func `a late copy does not undo a later command`() {
         let log = Log()

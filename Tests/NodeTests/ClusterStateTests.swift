@@ -104,7 +104,7 @@ private let wit = NodeID(3)
 private let nag = NodeID(3)
 
 extension Outcome {
-    fileprivate var isAccepted: Bool { self == .accepted }
+    var isAccepted: Bool { self == .accepted }
 }
 
 @Suite struct `Ownership in the replicated state` {
@@ -568,5 +568,12 @@ extension Outcome {
         let policy = log.state.policy
         #expect(!log.run(.configure(policy, text: "", expectedIndex: .zero)).isAccepted)
         #expect(log.run(.configure(policy, text: "", expectedIndex: log.state.policyIndex)).isAccepted)
+    }
+
+    @Test func `a refusal says what it is by its case, whatever its words (ConfigLinear)`() {
+        let log = Log()
+        log.configure()
+        let refused = log.run(.configure(log.state.policy, text: "", expectedIndex: .zero))
+        #expect(refused == .refused(.changedMeanwhile(inForce: log.state.policyIndex, expected: .zero)))
     }
 }

@@ -33,7 +33,8 @@ import Testing
               - { name: web, agent: "ocf:heartbeat:Dummy", state: /run/dummy.state }
         """
     static let nodes = [
-        KnownNode(name: "tok-1", site: "tokyo", role: .member), KnownNode(name: "osk-1", site: "osaka", role: .member),
+        KnownNode(name: "tok-1", site: "tokyo", role: .member, address: "10.0.0.1:7400"),
+        KnownNode(name: "osk-1", site: "osaka", role: .member),
         KnownNode(name: "ngo-1", site: "nagoya", role: .member),
         KnownNode(name: "wit-1", site: "cloud", role: .witness),
     ]
@@ -54,12 +55,11 @@ import Testing
             case "render":
                 let policy = try #require(ConfigurationReader.read(text).policy)
                 return [String(ConfigurationWriter.render(policy).dropLast())]
-            case "compare", "refuse":
+            case "compare":
                 let halves = text.components(separatedBy: "\n=>\n")
                 let old = try #require(ConfigurationReader.read(halves[0]).policy)
                 let new = try #require(ConfigurationReader.read(halves[1]).policy)
-                return directive.command == "compare"
-                    ? PolicyDifference.sentences(from: old, to: new) : PolicyDifference.refusals(from: old, to: new)
+                return PolicyDifference.sentences(from: old, to: new)
             default:
                 return ["unknown directive \(directive.command)"]
             }
@@ -173,6 +173,31 @@ import Testing
         #expect(ConfigurationReader.read(String(repeating: "[", count: 200_000)).policy == nil)
         #expect(ConfigurationReader.read(String(repeating: "x", count: 2_000_000)).policy == nil)
         #expect(ConfigurationReader.read("cluster: \u{0}").policy == nil)
+    }
+
+    @Test func `aliases as a key, and one key many times, are refused at once`() {
+        let levels = (1...8).map {
+            "a\($0): &a\($0) [" + [String](repeating: "*a\($0 - 1)", count: 9).joined(separator: ",") + "]\n"
+        }
+        let bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + levels.joined() + "? *a8\n: 1\n"
+        let refused = ConfigurationReader.read(bomb)
+        #expect(refused.errors.contains { $0.remedy == "use fewer aliases" })
+        let group = "  g: { nodes: [tok-1, osk-1], resources: [ { name: x, agent: exec, command: x } ] }\n"
+        let often = ConfigurationReader.read("cluster: prod\ngroups:\n" + String(repeating: group, count: 1500))
+        #expect(often.errors.count == DocumentParser.maximumProblems + 1)
+        #expect(often.errors.first?.reason == "the key is already given in line 3")
+        #expect(often.errors.last?.reason == "there are more mistakes after this one")
+        let deep = "cluster: " + String(repeating: "[", count: 60) + String(repeating: "]", count: 60)
+        #expect(ConfigurationReader.read(deep).errors.first?.remedy == "write it flatter")
+    }
+
+    @Test func `files with the line ends of DOS are read like any other`() throws {
+        let dos = Self.example.replacing("\n", with: "\r\n")
+        #expect(ConfigurationReader.read(dos).policy == ConfigurationReader.read(Self.example).policy)
+        let twice = ConfigurationReader.read("cluster: prod\r\nvolumes:\r\n  a: {}\r\n  a: {}\r\n")
+        #expect(twice.errors.contains { $0.path == "volumes.a" && $0.reason == "the key is already given in line 3" })
+        let tab = ConfigurationReader.read("cluster: prod\r\ngroups:\r\n\ta: b\r\n")
+        #expect(tab.errors.map(\.remedy) == ["indent with spaces, not with tabs"])
     }
 
     @Test func `no damage to a document breaks the reader, and what it still accepts it can write`() {

@@ -113,7 +113,7 @@ private final class Bench {
         #expect(bench.requests.contains(.closeVolume(data)))
         bench.step(.volumeClosed(data))
         let failure = GroupFailure(
-            resource: ResourceName("r0"), reason: "cannot be opened: its disk failed (3 times within 600.000s)",
+            resource: ResourceName("r0"), reason: "cannot be opened: its disk failed (3 times within 10 min)",
             isFatal: false)
         #expect(bench.requests == [.reportStopped(failure)])
     }

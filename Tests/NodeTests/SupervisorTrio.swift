@@ -183,6 +183,9 @@ final class Trio {
             } else {
                 self.answer(call, of: id, into: &effects)
             }
+        case .inspect(let request, let asker, let questions):
+            self.supervisors[id]?.step(
+                .inspected(id: request, for: asker, questions.map { _ in .yes }), at: self.tick, into: &effects)
         case .killGroup(let group):
             self.heldStops.removeAll { $0.node == id && $0.call.group == group }
             let left = self.undying[id]

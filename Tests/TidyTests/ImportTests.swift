@@ -9,7 +9,7 @@ private let allowed: [String: Set<String>] = [
     "Mirror": ["Basis", "SecureLink", "CLinux", "CLZ4", "Foundation", "Glibc", "Synchronization"],
     "Node": [
         "Basis", "SecureLink", "Raft", "Resources", "Mirror", "CLinux", "Foundation", "FoundationEssentials", "Glibc",
-        "Synchronization", "Dispatch", "ArgumentParser", "Yams", "Hummingbird", "HummingbirdCore", "HTTPTypes",
+        "Synchronization", "Dispatch", "ArgumentParser", "CYaml", "Hummingbird", "HummingbirdCore", "HTTPTypes",
         "Logging",
         "NIOCore", "NIOPosix",
     ],

@@ -6,8 +6,6 @@ public enum BlockError {
     public static let notPermitted: UInt32 = 1
     /// The medium failed.
     public static let inputOutput: UInt32 = 5
-    /// Out of memory.
-    public static let noMemory: UInt32 = 12
     /// The request makes no sense: outside the device, unknown command or flag.
     public static let invalid: UInt32 = 22
     /// The device, or the medium under it, is full.

@@ -41,6 +41,10 @@ public protocol APIBackend: Sendable {
     func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport
     /// Why a group is where it is.
     func explain(_ group: String) async throws -> ExplainReport
+    /// The OCF agents of the answering machine.
+    func agents() async throws -> AgentsReport
+    /// What an OCF agent of the answering machine says of itself.
+    func agent(_ name: String) async throws -> AgentReport
     /// A new one-time join token; only on the node that keeps the authority's key.
     func createToken() async throws -> TokenReport
 }

@@ -157,6 +157,10 @@ extension APIClient: APIBackend {
     public func explain(_ group: String) async throws -> ExplainReport {
         try await self.get("/v1/groups/\(group)/explain")
     }
+    /// `GET /v1/agents`.
+    public func agents() async throws -> AgentsReport { try await self.get("/v1/agents") }
+    /// `GET /v1/agents/AGENT`.
+    public func agent(_ name: String) async throws -> AgentReport { try await self.get("/v1/agents/\(name)") }
     /// `POST /v1/token`.
     public func createToken() async throws -> TokenReport { try await self.post("/v1/token", MutationRequest()) }
 }

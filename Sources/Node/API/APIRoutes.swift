@@ -62,6 +62,8 @@ public struct APIRoutes: Sendable {
         guard parts.first == "v1" else { throw self.unknown(request) }
         switch (request.method, parts.count) {
         case ("GET", 2): return try await self.read(parts[1], request)
+        case ("GET", 3) where parts[1] == "agents":
+            return try APICoding.encode(try await self.backend.agent(parts[2]))
         case ("GET", 4) where parts[1] == "groups" && parts[3] == "explain":
             return try APICoding.encode(try await self.backend.explain(parts[2]))
         case ("POST", 2): return try await self.write(parts[1], request)
@@ -76,6 +78,7 @@ public struct APIRoutes: Sendable {
         switch what {
         case "status": return try APICoding.encode(try await self.backend.status())
         case "policy": return try APICoding.encode(try await self.backend.policy())
+        case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0

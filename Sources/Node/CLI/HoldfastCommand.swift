@@ -21,7 +21,9 @@ public struct HoldfastCommand: AsyncParsableCommand {
             """,
         version: HoldfastCommand.version,
         groupedSubcommands: [
-            CommandGroup(name: "Look", subcommands: [StatusCommand.self, ExplainCommand.self, EventsCommand.self]),
+            CommandGroup(
+                name: "Look",
+                subcommands: [StatusCommand.self, ExplainCommand.self, EventsCommand.self, AgentCommand.self]),
             CommandGroup(
                 name: "Configure",
                 subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),

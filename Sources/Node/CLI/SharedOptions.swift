@@ -29,7 +29,8 @@ struct ConnectionOptions: ParsableArguments {
     var directory: String {
         self.run ?? CommandEnvironment.current.console.variables["HOLDFAST_RUN"] ?? "/run/holdfast"
     }
-    var client: APIClient { APIClient(socketPath: self.directory + "/api.sock") }
+    var socketPath: String { self.directory + "/api.sock" }
+    var client: APIClient { APIClient(socketPath: self.socketPath) }
 }
 
 /// Options of every command that keeps state on this machine.

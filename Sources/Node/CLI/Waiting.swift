@@ -17,15 +17,17 @@ struct Waiting {
         case hopeless(APIFailure)
     }
 
-    /// Waits until `judge` says done. Shows progress of volumes on a terminal. Throws `timeout` when it takes too long.
+    /// Waits until `judge` says done, in so many looks one after the other. Shows progress of volumes on a terminal. Throws
+    /// `timeout` when it takes too long.
     func until(
-        _ what: String, volumes: @Sendable (StatusReport) -> [VolumeReport] = { _ in [] },
+        _ what: String, looks: Int = 1, volumes: @Sendable (StatusReport) -> [VolumeReport] = { _ in [] },
         judge: @Sendable (StatusReport) -> Verdict
     ) async throws {
         let start = self.console.milliseconds()
         var progress = ResyncProgress(console: self.console)
         defer { progress.finish() }
         var hopelessLooks = 0
+        var doneLooks = 0
         while true {
             var standing = ""
             switch try await self.look() {
@@ -35,7 +37,13 @@ struct Waiting {
             case .success(let report):
                 progress.show(volumes(report), at: self.console.milliseconds())
                 let verdict = judge(report)
-                if case .done = verdict { return }
+                if case .done = verdict {
+                    doneLooks += 1
+                    if doneLooks >= looks { return }
+                    standing = "it is so since a moment ago"
+                } else {
+                    doneLooks = 0
+                }
                 if case .notYet(let sentence) = verdict {
                     standing = sentence
                     hopelessLooks = 0
@@ -68,6 +76,50 @@ struct Waiting {
         }
     }
 
+    /// Waits until every group that a new configuration touches stands as it asks: it runs, is stopped because an operator
+    /// wants it so, or is gone. Throws as soon as one has been given up.
+    func untilApplied(_ result: MutationResult) async throws {
+        let (index, touched) = (result.index, result.touched)
+        // A service that dies right after its start was running for a moment.
+        try await self.until("what the configuration asks for", looks: touched.isEmpty ? 1 : 4) { report in
+            guard report.policyIndex >= index else { return .notYet("\(report.servedBy) has not applied it yet") }
+            let groups = report.groups.filter { touched.contains($0.name) }
+            // A node that has not applied it yet says how things were before.
+            for node in report.nodes where groups.contains(where: { $0.owner == node.name }) {
+                guard report.commitIndex - (node.appliedIndexLag ?? 0) < index else { continue }
+                return .notYet("\(node.name) has not applied it yet")
+            }
+            let verdicts = groups.map { Self.standing(of: $0) }
+            let hopeless = verdicts.first {
+                if case .hopeless = $0 { return true }
+                return false
+            }
+            let unfinished = verdicts.first {
+                if case .notYet = $0 { return true }
+                return false
+            }
+            return hopeless ?? unfinished ?? .done
+        }
+    }
+
+    private static func standing(of group: GroupReport) -> Verdict {
+        let reason = group.reason.isEmpty ? "" : ": \(group.reason)"
+        // Without a list of nodes it is no longer in the configuration: it is listed until it has stopped.
+        if group.nodes.isEmpty { return .notYet("\(group.name) is \(group.state.rawValue)\(reason)") }
+        switch group.state {
+        case .running, .stopped: return .done
+        case .failed, .parked: break
+        case .waiting where group.hasGivenUp: break
+        case .starting, .stopping, .moving, .waiting:
+            return .notYet("\(group.name) is \(group.state.rawValue)\(reason)")
+        }
+        return .hopeless(
+            APIFailure(
+                .error, "\(group.name) is \(group.state.rawValue)\(reason)",
+                remedy: "run `holdfast explain \(group.name)`, correct the cause, then "
+                    + "`holdfast group start \(group.name)`"))
+    }
+
     /// The verdict on one group that should come to be in `state`, on `owner` unless nil.
     static func group(_ name: String, _ state: GroupReport.State, owner: String?, in report: StatusReport) -> Verdict {
         guard let group = report.groups.first(where: { $0.name == name }) else {
@@ -76,7 +128,7 @@ struct Waiting {
                     .notFound, "the group `\(name)` is gone from the configuration", remedy: "see `holdfast plan`"))
         }
         if group.state == state, owner == nil || group.owner == owner { return .done }
-        if state == .running, group.state == .parked || group.state == .failed {
+        if state == .running, group.state == .parked || group.state == .failed || group.hasGivenUp {
             return .hopeless(
                 APIFailure(
                     .error, "\(name) is \(group.state.rawValue): \(group.reason)",

@@ -3,44 +3,68 @@ import Resources
 
 /// What each agent must and may be told.
 extension ConfigurationReading {
-    private static let agentNames = ["exec", "address", "filesystem", "volume"]
-
+    /// The parameters of a resource. Those of an OCF agent may also stand under `parameters`, where no name is taken.
     mutating func readParameters(_ fields: Fields, agent: String) -> [ResourcePolicy.Parameter] {
         var parameters: [ResourcePolicy.Parameter] = []
-        let known: [String]?
-        switch agent {
-        case "exec": known = ["command", "stop", "check", "user", "directory", "environment"]
-        case "address": known = ["address", "interface"]
-        case "filesystem": known = ["volume", "device", "mount", "type", "options", "format"]
-        case "volume": known = ["volume"]
-        default:
-            known = nil
-            self.checkOCF(agent, path: fields.path("agent"))
-        }
-        for entry in fields.entries where !Self.reservedKeys.contains(entry.key) {
+        let known = ConfigurationKeys.parameters(of: agent)
+        let isOCF = known == nil
+        if isOCF { self.checkOCF(agent, path: fields.path("agent")) }
+        for entry in fields.entries where !ConfigurationKeys.resource.contains(entry.key) {
             let path = fields.path(entry.key)
             if let known, !known.contains(entry.key) {
                 self.problem(
                     entry.place, path, "the agent `\(agent)` has no such parameter",
-                    Suggestion.remedy(for: entry.key, among: known + Self.commonKeys, otherwise: "remove it"))
+                    Suggestion.remedy(for: entry.key, among: known + ConfigurationKeys.anyResource, otherwise: "remove it")
+                )
                 continue
             }
             if agent == "exec", entry.key == "environment" {
                 parameters += self.readEnvironment(entry.value, path: path)
-                continue
-            }
-            guard NameSyntax.isParameter(entry.key) else {
-                self.problem(
-                    entry.place, path, "`\(entry.key)` cannot be a parameter",
-                    "use letters, digits and `_`, `-` or `.`, and begin with a letter")
-                continue
-            }
-            if let text = self.text(entry.value, path: path, example: "\(entry.key): VALUE") {
-                parameters.append(ResourcePolicy.Parameter(entry.key, text))
+            } else if isOCF, entry.key == "parameters" {
+                parameters += self.readMapping(entry.value, path: path, beside: fields)
+            } else if let parameter = self.readParameter(entry, path: path, isOCF: isOCF) {
+                parameters.append(parameter)
             }
         }
         self.checkParameters(fields, agent: agent)
         return parameters.sorted { $0.key < $1.key }
+    }
+
+    private mutating func readParameter(
+        _ entry: DocumentTree.Entry, path: String, isOCF: Bool
+    ) -> ResourcePolicy.Parameter? {
+        guard NameSyntax.isParameter(entry.key) else {
+            self.problem(
+                entry.place, path, "`\(entry.key)` cannot be a parameter",
+                "use letters, digits and `_`, `-` or `.`, and begin with a letter")
+            return nil
+        }
+        if isOCF { return self.readValue(entry, key: entry.key, path: path) }
+        return self.text(entry.value, path: path, example: "\(entry.key): VALUE").map {
+            ResourcePolicy.Parameter(entry.key, $0)
+        }
+    }
+
+    /// `parameters: { … }` of an OCF resource.
+    private mutating func readMapping(
+        _ tree: DocumentTree, path: String, beside: Fields
+    ) -> [ResourcePolicy.Parameter] {
+        guard let fields = self.fields(tree, path: path, known: nil, example: "parameters: { KEY: VALUE }")
+        else { return [] }
+        var parameters: [ResourcePolicy.Parameter] = []
+        for entry in fields.entries {
+            let path = fields.path(entry.key)
+            if ConfigurationKeys.ocf.contains(entry.key)
+                || (beside.value(entry.key) != nil && !ConfigurationKeys.resource.contains(entry.key))
+            {
+                self.problem(
+                    entry.place, path, "`\(entry.key)` belongs beside `agent`, not under `parameters`",
+                    beside.value(entry.key) == nil ? "move it there" : "it stands there already: remove it here")
+            } else if let parameter = self.readParameter(entry, path: path, isOCF: true) {
+                parameters.append(parameter)
+            }
+        }
+        return parameters
     }
 
     private mutating func readEnvironment(_ tree: DocumentTree, path: String) -> [ResourcePolicy.Parameter] {
@@ -54,15 +78,34 @@ extension ConfigurationReading {
                     "use letters, digits and `_`, and begin with no digit")
                 continue
             }
-            // Unlike other parameters a variable may well be empty.
-            if case .scalar("", false, _, let place) = entry.value {
-                self.note(fields.path(entry.key), place)
-                parameters.append(ResourcePolicy.Parameter("environment.\(entry.key)", ""))
-            } else if let text = self.text(entry.value, path: fields.path(entry.key), example: "\(entry.key): VALUE") {
-                parameters.append(ResourcePolicy.Parameter("environment.\(entry.key)", text))
+            let path = fields.path(entry.key)
+            if let parameter = self.readValue(entry, key: "environment.\(entry.key)", path: path) {
+                parameters.append(parameter)
             }
         }
         return parameters
+    }
+
+    /// A value that may be empty, or stand in a file on the node: `{ file: PATH }`.
+    private mutating func readValue(
+        _ entry: DocumentTree.Entry, key: String, path: String
+    ) -> ResourcePolicy.Parameter? {
+        if case .scalar("", false, _, let place) = entry.value {
+            self.note(path, place)
+            return ResourcePolicy.Parameter(key, "")
+        }
+        if case .mapping = entry.value {
+            let example = "\(entry.key): { file: /etc/secret }"
+            guard let fields = self.fields(entry.value, path: path, known: ["file"], example: example)
+            else { return nil }
+            if fields.value("file") == nil { self.missing(fields, "file", example: "/etc/secret") }
+            return self.absolutePath(fields, "file", example: "/etc/secret").map {
+                ResourcePolicy.Parameter(key, $0, isFile: true)
+            }
+        }
+        return self.text(entry.value, path: path, example: "\(entry.key): VALUE").map {
+            ResourcePolicy.Parameter(key, $0)
+        }
     }
 
     private mutating func checkOCF(_ agent: String, path: String) {
@@ -80,10 +123,10 @@ extension ConfigurationReading {
             self.problem(at: path, "`\(agent)` is not of the form ocf:PROVIDER:TYPE", remedy)
             return
         }
-        let known = Self.agentNames + ["ocf:PROVIDER:TYPE"]
+        let known = ConfigurationKeys.agents + ["ocf:PROVIDER:TYPE"]
         self.problem(
             at: path, "there is no agent `\(agent)`",
-            Suggestion.remedy(for: agent, among: Self.agentNames, otherwise: "").replacingKnown(with: known))
+            Suggestion.remedy(for: agent, among: ConfigurationKeys.agents, otherwise: "").replacingKnown(with: known))
     }
 
     private mutating func checkParameters(_ fields: Fields, agent: String) {
@@ -93,10 +136,16 @@ extension ConfigurationReading {
             if fields.value("directory") != nil { _ = self.absolutePath(fields, "directory", example: "/srv/web") }
         case "address":
             self.require(fields, "address", example: "10.9.0.100/24")
-            if fields.value("address") != nil {
-                _ = self.quantity(
-                    fields, "address", what: "an address with a prefix length", example: "10.9.0.100/24",
-                    parse: Quantities.network)
+            let example = "10.9.0.100/24"
+            if fields.value("address") != nil,
+                let network = self.quantity(
+                    fields, "address", what: "an address with a prefix length", example: example,
+                    parse: Quantities.network),
+                let flaw = ServiceAddress.flaw(of: network.address, prefix: network.prefix)
+            {
+                self.problem(
+                    at: fields.path("address"), "no service can be reached at it: \(flaw)",
+                    "give it an address of a machine, like `address: \(example)`")
             }
         case "filesystem":
             self.checkFilesystem(fields)
@@ -114,6 +163,7 @@ extension ConfigurationReading {
         if fields.value("mount") != nil { _ = self.absolutePath(fields, "mount", example: "/srv/data") }
         if fields.value("device") != nil { _ = self.absolutePath(fields, "device", example: "/dev/sdb1") }
         if fields.value("format") != nil { _ = self.word(fields, "format", among: ["never", "if-blank"]) }
+        self.checkType(fields)
         switch (fields.value("volume"), fields.value("device")) {
         case (nil, nil):
             self.problem(
@@ -124,6 +174,20 @@ extension ConfigurationReading {
                 at: fields.path("device"), "it names both `volume` and `device`", "keep the one that it should mount")
         default: break
         }
+    }
+
+    /// What kernels of these years know; another type may still be there, which the nodes say.
+    private static let filesystemTypes = [
+        "bcachefs", "btrfs", "ceph", "cifs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuse", "gfs2", "glusterfs",
+        "jfs",
+        "nfs", "nfs4", "nilfs2", "ntfs", "ocfs2", "reiserfs", "tmpfs", "vfat", "xfs", "zfs",
+    ]
+
+    private mutating func checkType(_ fields: Fields) {
+        guard let type = self.text(fields, "type", example: "ext4"), !Self.filesystemTypes.contains(type),
+            let meant = Suggestion.nearest(to: type, among: Self.filesystemTypes)
+        else { return }
+        self.problem(at: fields.path("type"), "no kernel has a file system `\(type)`", "did you mean `\(meant)`?")
     }
 
     private mutating func require(_ fields: Fields, _ key: String, example: String) {

@@ -3,18 +3,11 @@ import Resources
 
 /// Groups and their resources.
 extension ConfigurationReading {
-    /// Keys of a resource that are not parameters of its agent.
-    static let reservedKeys = [
-        "name", "agent", "startTimeout", "stopTimeout", "checkInterval", "checkTimeout", "killable",
-    ]
-    /// Those that a resource of any agent may have.
-    static let commonKeys = reservedKeys.filter { $0 != "killable" }
-
     mutating func readGroup(_ entry: DocumentTree.Entry) -> GroupPolicy {
         let path = "groups.\(entry.key)"
         self.checkName(entry.key, entry.place, path: path)
         var group = GroupPolicy(name: GroupName(entry.key), nodes: [], resources: [])
-        let known = ["nodes", "takeover", "failback", "restart", "moves", "undeadWait", "resources"]
+        let known = ConfigurationKeys.group
         let example = "\(entry.key): { nodes: [a, b], resources: [...] }"
         guard let fields = self.fields(entry.value, path: path, known: known, example: example) else { return group }
         self.note(path, entry.place)
@@ -27,7 +20,7 @@ extension ConfigurationReading {
         group.failback = self.truth(fields, "failback") ?? group.failback
         if let tree = fields.value("restart"),
             let restart = self.fields(
-                tree, path: fields.path("restart"), known: ["attempts", "window"],
+                tree, path: fields.path("restart"), known: ConfigurationKeys.restart,
                 example: "restart: { attempts: 3, window: 10m }")
         {
             group.restartAttempts =
@@ -36,10 +29,15 @@ extension ConfigurationReading {
         }
         if let tree = fields.value("moves"),
             let moves = self.fields(
-                tree, path: fields.path("moves"), known: ["maximum", "window"],
+                tree, path: fields.path("moves"), known: ConfigurationKeys.moves,
                 example: "moves: { maximum: 6, window: 1h }")
         {
             group.maximumMoves = self.number(moves, "maximum", in: 0...1000, example: 6) ?? group.maximumMoves
+            if group.maximumMoves == 0 {
+                self.problem(
+                    at: moves.path("maximum"), "the group never fails over: it is parked when its node dies",
+                    "write at least 1, or leave it if that is what you want", severity: .warning)
+            }
             group.moveWindow = self.span(moves, "window", example: "1h") ?? group.moveWindow
         }
         group.undeadWait = self.span(fields, "undeadWait", example: "60s", zero: true) ?? group.undeadWait
@@ -132,6 +130,14 @@ extension ConfigurationReading {
         resource.monitorInterval =
             self.span(fields, "checkInterval", example: "5s", zero: true) ?? resource.monitorInterval
         resource.monitorTimeout = self.span(fields, "checkTimeout", example: "20s") ?? resource.monitorTimeout
+        for key in ["startTimeout", "stopTimeout", "checkTimeout"] where fields.value(key) == nil {
+            self.unsetTimes.insert(fields.path(key))
+        }
+        if fields.value("agent") == nil, let misspelt = self.misspelt("agent", in: fields) {
+            // The one mistake; that `agent` is missing follows from it.
+            self.problem(misspelt.place, fields.path(misspelt.key), "there is no such key", "did you mean `agent`?")
+            return resource
+        }
         guard let agent = self.requiredText(fields, "agent", example: "exec") else { return resource }
         resource.agent = agent
         resource.isDeclaredKillable = self.readKillable(fields, agent: agent)
@@ -148,5 +154,12 @@ extension ConfigurationReading {
             return false
         }
         return isKillable
+    }
+
+    /// The key that was probably meant to be `key`.
+    private func misspelt(_ key: String, in fields: Fields) -> DocumentTree.Entry? {
+        fields.entries.first {
+            !ConfigurationKeys.resource.contains($0.key) && Suggestion.nearest(to: $0.key, among: [key]) == key
+        }
     }
 }

@@ -9,6 +9,24 @@ public enum ConfigurationReader {
         public var policy: ClusterPolicy?
         /// Every mistake, in the order of the document.
         public var diagnostics: [Diagnostic]
+        /// Paths of times that the document leaves to the agents, such as `groups.g.resources[x].startTimeout`.
+        public var unsetTimes: Set<String> = []
+        var reading: ConfigurationReading?
+
+        /// A mistake that was found outside of the document, at the place of its path.
+        func diagnostic(
+            at path: String, _ reason: String, _ remedy: String, severity: Diagnostic.Severity
+        ) -> Diagnostic {
+            let place = self.reading?.place(path) ?? .start
+            return Diagnostic(
+                severity: severity, file: self.reading?.file ?? "cluster.yaml", line: place.line, column: place.column,
+                path: path, reason: reason, remedy: remedy)
+        }
+
+        /// Compares what was read.
+        public static func == (left: Outcome, right: Outcome) -> Bool {
+            left.policy == right.policy && left.diagnostics == right.diagnostics && left.unsetTimes == right.unsetTimes
+        }
         /// The diagnostics that forbid using the document.
         public var errors: [Diagnostic] { self.diagnostics.filter { $0.severity == .error } }
         /// The diagnostics that do not.
@@ -38,14 +56,16 @@ public enum ConfigurationReader {
         }
         let diagnostics = reading.sortedDiagnostics
         let usable = !diagnostics.contains { $0.severity == .error }
-        return Outcome(policy: usable ? policy : nil, diagnostics: diagnostics)
+        return Outcome(
+            policy: usable ? policy : nil, diagnostics: diagnostics, unsetTimes: reading.unsetTimes, reading: reading)
     }
 }
 
 /// The state of one reading: what was found wrong, and where everything stands.
-struct ConfigurationReading {
+struct ConfigurationReading: Sendable {
     let file: String
     private var diagnostics: [Diagnostic] = []
+    var unsetTimes: Set<String> = []
     /// The place of every value that was read, by key path.
     private(set) var places: [String: Place] = [:]
 
@@ -53,12 +73,13 @@ struct ConfigurationReading {
 
     /// Sorted by place; the same mistake is said once.
     var sortedDiagnostics: [Diagnostic] {
-        var seen: [Diagnostic] = []
+        var seen: Set<Diagnostic> = []
+        var unique: [Diagnostic] = []
         let sorted = self.diagnostics.enumerated().sorted {
             ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
         }
-        for (_, diagnostic) in sorted where !seen.contains(diagnostic) { seen.append(diagnostic) }
-        return seen
+        for (_, diagnostic) in sorted where seen.insert(diagnostic).inserted { unique.append(diagnostic) }
+        return unique
     }
 
     mutating func problem(
@@ -199,9 +220,9 @@ extension ConfigurationReading {
     mutating func word(_ fields: Fields, _ key: String, among words: [String]) -> String? {
         guard let text = self.text(fields, key, example: words.first ?? "") else { return nil }
         if words.contains(text) { return text }
+        let meant = Suggestion.nearest(to: text, among: words).map { "did you mean `\($0)`?" }
         self.problem(
-            at: fields.path(key), "`\(text)` is not one of \(Suggestion.list(words))",
-            Suggestion.remedy(for: text, among: words, otherwise: "remove it"))
+            at: fields.path(key), "`\(text)` is not one of \(Suggestion.list(words))", meant ?? "write one of them")
         return nil
     }
 

@@ -14,6 +14,54 @@ struct ConfigurationReferences {
         self.checkReplicaClashes()
         self.checkSharedVolumes()
         self.checkSharedPlaces()
+        self.checkOwnAddresses()
+    }
+
+    /// What the daemons and the volume servers listen at is no replica's port and no service's address.
+    private mutating func checkOwnAddresses() {
+        var daemons: [Endpoint: String] = [:]
+        var hosts: [[UInt8]: String] = [:]
+        for node in self.knownNodes ?? [] {
+            guard let endpoint = Endpoint(node.address) else { continue }
+            daemons[endpoint] = node.name
+            if let bytes = endpoint.bytes { hosts[bytes] = node.name }
+        }
+        for volume in self.policy.volumes {
+            for replica in volume.replicas {
+                guard let endpoint = Endpoint(replica.address) else { continue }
+                if let bytes = endpoint.bytes, hosts[bytes] == nil { hosts[bytes] = replica.node }
+                guard let node = daemons[endpoint] else { continue }
+                self.reading.problem(
+                    at: "volumes.\(volume.name).replicas.\(replica.node).address",
+                    "the daemon of `\(node)` listens at `\(replica.address)`", "give the replica a port of its own")
+            }
+        }
+        for group in self.policy.groups {
+            for resource in group.resources where resource.agent == "address" {
+                guard let text = resource.parameter("address"), let bytes = Quantities.network(text)?.address,
+                    let node = hosts[bytes]
+                else { continue }
+                self.reading.problem(
+                    at: "groups.\(group.name).resources[\(resource.name)].address",
+                    "`\(text)` is `\(node)`'s own address, which no group may take away",
+                    "give the service an address of its own")
+            }
+        }
+    }
+
+    /// Where something listens, however it is written.
+    private struct Endpoint: Hashable {
+        var name: String
+        /// The bytes of the address, unless it has a name.
+        var bytes: [UInt8]?
+        var port: UInt16
+
+        init?(_ text: String) {
+            guard let (host, port) = Quantities.hostAndPort(text) else { return nil }
+            self.bytes = Quantities.addressBytes(host)
+            self.name = self.bytes == nil ? host.lowercased() : ""
+            self.port = port
+        }
     }
 
     private mutating func checkNode(_ name: String, path: String, needsMember purpose: String) {

@@ -4,8 +4,8 @@ import Resources
 /// The sections of the document, each read as far as it can be: what is broken gets a stand-in value and a problem.
 extension ConfigurationReading {
     mutating func readCluster(_ tree: DocumentTree, clusterName: String?) -> ClusterPolicy {
-        let known = ["cluster", "timing", "volumes", "groups"]
-        guard let fields = self.fields(tree, path: "", known: known, example: "cluster: prod") else {
+        guard let fields = self.fields(tree, path: "", known: ConfigurationKeys.document, example: "cluster: prod")
+        else {
             return ClusterPolicy(name: "")
         }
         let name = self.requiredText(fields, "cluster", example: clusterName ?? "prod") ?? ""
@@ -34,7 +34,7 @@ extension ConfigurationReading {
 
     private mutating func readTiming(_ tree: DocumentTree) -> Timing {
         var timing = Timing.standard
-        let known = ["lease", "grace", "renewal", "detection", "clockRateErrorPpm", "guardKill", "daemonRestart"]
+        let known = ConfigurationKeys.timing
         guard let fields = self.fields(tree, path: "timing", known: known, example: "timing: { lease: 1.75s }")
         else { return timing }
         func set(_ key: String, _ target: WritableKeyPath<Timing, Span>, _ reading: inout ConfigurationReading) {
@@ -67,7 +67,7 @@ extension ConfigurationReading {
         let path = "volumes.\(entry.key)"
         self.checkName(entry.key, entry.place, path: path)
         var volume = VolumePolicy(name: VolumeName(entry.key), sizeBytes: 0, replicas: [])
-        let known = ["size", "replicas", "resyncRate"]
+        let known = ConfigurationKeys.volume
         let example = "\(entry.key): { size: 1GiB, replicas: ... }"
         guard let fields = self.fields(entry.value, path: path, known: known, example: example) else { return volume }
         volume.sizeBytes = self.readSize(fields)
@@ -110,7 +110,7 @@ extension ConfigurationReading {
         var replica = VolumePolicy.Replica(node: entry.key, backing: "", address: "")
         let example = "\(entry.key): { backing: /var/lib/holdfast/data.img, address: \"10.0.0.1:7410\" }"
         guard
-            let fields = self.fields(entry.value, path: path, known: ["backing", "address"], example: example)
+            let fields = self.fields(entry.value, path: path, known: ConfigurationKeys.replica, example: example)
         else { return replica }
         self.note(path, entry.place)
         if fields.value("backing") == nil { self.missing(fields, "backing", example: "/var/lib/holdfast/data.img") }

@@ -63,15 +63,18 @@ public enum ConfigurationWriter {
         let prefix = "environment."
         var lines = ["      - name: \(resource.name)", "        agent: \(self.scalar(resource.agent))"]
         let isEnvironment = { (key: String) in resource.agent == "exec" && key.hasPrefix(prefix) }
-        for parameter in resource.parameters where !isEnvironment(parameter.key) {
-            lines.append("        \(parameter.key): \(self.scalar(parameter.value))")
+        // Beside `agent` these words mean something else.
+        let isHidden = { (key: String) in (ConfigurationKeys.resource + ["parameters"]).contains(key) }
+        for parameter in resource.parameters where !isEnvironment(parameter.key) && !isHidden(parameter.key) {
+            lines.append("        \(parameter.key): \(self.value(parameter))")
         }
+        let hidden = resource.parameters.filter { isHidden($0.key) }
+        if !hidden.isEmpty { lines.append("        parameters:") }
+        for parameter in hidden { lines.append("          \(parameter.key): \(self.value(parameter))") }
         let environment = resource.parameters.filter { isEnvironment($0.key) }
-        if !environment.isEmpty {
-            lines.append("        environment:")
-            for parameter in environment {
-                lines.append("          \(parameter.key.dropFirst(prefix.count)): \(self.scalar(parameter.value))")
-            }
+        if !environment.isEmpty { lines.append("        environment:") }
+        for parameter in environment {
+            lines.append("          \(parameter.key.dropFirst(prefix.count)): \(self.value(parameter))")
         }
         if resource.isDeclaredKillable { lines.append("        killable: true") }
         return lines + [
@@ -80,6 +83,10 @@ public enum ConfigurationWriter {
             "        checkInterval: \(Quantities.text(resource.monitorInterval))",
             "        checkTimeout: \(Quantities.text(resource.monitorTimeout))",
         ]
+    }
+
+    private static func value(_ parameter: ResourcePolicy.Parameter) -> String {
+        parameter.isFile ? "{ file: \(self.quoted(parameter.value)) }" : self.scalar(parameter.value)
     }
 
     /// Plain where every YAML reader takes it for this very text, else in double quotes.

@@ -1,5 +1,5 @@
 /// One mistake in a configuration: where it is, why it is one, and what to write instead.
-public struct Diagnostic: Error, Equatable, Sendable, CustomStringConvertible {
+public struct Diagnostic: Error, Hashable, Sendable, CustomStringConvertible {
     /// What a diagnostic does to the document.
     public enum Severity: String, Sendable {
         /// The document cannot be used.
@@ -51,10 +51,13 @@ public struct KnownNode: Equatable, Sendable {
     public var site: String
     /// What it may do.
     public var role: NodeReport.Role
+    /// Where its daemon listens, `HOST:PORT`; empty if that is not known.
+    public var address: String
     /// A node from its parts.
-    public init(name: String, site: String, role: NodeReport.Role) {
+    public init(name: String, site: String, role: NodeReport.Role, address: String = "") {
         self.name = name
         self.site = site
         self.role = role
+        self.address = address
     }
 }

@@ -7,9 +7,11 @@ public enum PolicyDifference {
     public static func sentences(from old: ClusterPolicy, to new: ClusterPolicy) -> [String] {
         var found: [String] = []
         found += self.change("cluster", "name", old.name, new.name)
-        found += self.timing(old.timing, new.timing)
+        found += self.timing(old.timing, new.timing) + self.renamed(old, new)
         found += self.each(old.volumes, new.volumes, kind: "volume", name: { $0.name.rawValue }) { before, after in
             self.volume(before, after)
+        } removed: { volume in
+            "; its copies stay: " + Suggestion.list(volume.replicas.map { "\($0.backing) on \($0.node)" })
         } added: { volume in
             "\(Quantities.text(bytes: volume.sizeBytes)) on \(Suggestion.list(volume.replicas.map(\.node)))"
         }
@@ -22,47 +24,13 @@ public enum PolicyDifference {
         return found
     }
 
-    /// Changes that would lose data or cannot be made to a living cluster; each with what to do instead.
-    public static func refusals(from old: ClusterPolicy, to new: ClusterPolicy) -> [String] {
-        var found: [String] = []
-        if old.name != new.name {
-            found.append(
-                "the cluster is called `\(old.name)`, and its name never changes; write `cluster: \(old.name)`")
-        }
-        for before in old.volumes {
-            guard let after = new.volume(before.name) else { continue }
-            if before.sizeBytes != after.sizeBytes {
-                found.append(
-                    "the size of the volume `\(before.name)` cannot change from "
-                        + "\(Quantities.text(bytes: before.sizeBytes)) to \(Quantities.text(bytes: after.sizeBytes)); "
-                        + "make a new volume of the new size and copy the data")
-            }
-            for replica in before.replicas {
-                guard let moved = after.replicas.first(where: { $0.node == replica.node }),
-                    moved.backing != replica.backing
-                else { continue }
-                found.append(
-                    "the copy of `\(before.name)` on `\(replica.node)` cannot change from \(replica.backing) to "
-                        + "\(moved.backing) while it counts as in sync; remove the replica, apply, then add the new one"
-                )
-            }
-            let kept = before.replicas.filter { copy in after.replicas.contains { $0.node == copy.node } }
-            if kept.isEmpty, !before.replicas.isEmpty {
-                found.append(
-                    "no copy of the volume `\(before.name)` would remain; add the new replicas first, wait until they "
-                        + "are in sync, then remove the old ones")
-            }
-        }
-        return found
-    }
-
     private static func each<Item: Equatable>(
         _ old: [Item], _ new: [Item], kind: String, name: (Item) -> String,
-        changes: (Item, Item) -> [String], added: (Item) -> String
+        changes: (Item, Item) -> [String], removed: (Item) -> String = { _ in "" }, added: (Item) -> String
     ) -> [String] {
         var found: [String] = []
         for item in old where !new.contains(where: { name($0) == name(item) }) {
-            found.append("\(kind) \(name(item)) is removed")
+            found.append("\(kind) \(name(item)) is removed\(removed(item))")
         }
         for item in new {
             guard let before = old.first(where: { name($0) == name(item) }) else {
@@ -93,7 +61,30 @@ public enum PolicyDifference {
         let rate = self.change(
             "timing", "clockRateErrorPpm", "\(old.clockRateErrorPartsPerMillion)",
             "\(new.clockRateErrorPartsPerMillion)")
-        return changed + rate
+        return changed + rate + self.takeover(old, new)
+    }
+
+    /// What a change of times costs when a node dies.
+    private static func takeover(_ old: Timing, _ new: Timing) -> [String] {
+        let (before, after) = (old.wait(forLease: old.leaseDuration), new.wait(forLease: new.leaseDuration))
+        guard before != after else { return [] }
+        return [
+            "timing: when a node dies, its groups may start elsewhere after \(after.words); until now after \(before.words)"
+        ]
+    }
+
+    /// A group that goes while one with the same content comes: to the cluster these are two.
+    private static func renamed(_ old: ClusterPolicy, _ new: ClusterPolicy) -> [String] {
+        let gone = old.groups.filter { new.group($0.name) == nil }
+        return new.groups.filter { old.group($0.name) == nil }.compactMap { group in
+            guard
+                let before = gone.first(where: {
+                    $0.resources == group.resources || (!$0.volumes.isEmpty && $0.volumes == group.volumes)
+                })
+            else { return nil }
+            return "group \(before.name) seems to be renamed to \(group.name): it is stopped under the old name, and "
+                + "starts under the new one once all of it has stopped"
+        }
     }
 
     private static func volume(_ old: VolumePolicy, _ new: VolumePolicy) -> [String] {
@@ -108,7 +99,7 @@ public enum PolicyDifference {
                 self.change("resyncRate", text(old.resyncBytesPerSecond), text(new.resyncBytesPerSecond)))
         }
         for copy in old.replicas where !new.replicas.contains(where: { $0.node == copy.node }) {
-            found.append("the replica on \(copy.node) is removed")
+            found.append("the replica on \(copy.node) is removed; \(copy.backing) stays there")
         }
         for copy in new.replicas {
             guard let before = old.replicas.first(where: { $0.node == copy.node }) else {
@@ -164,8 +155,12 @@ public enum PolicyDifference {
             }
         }
         compare("agent", old.agent, new.agent)
+        // What a parameter says may be a secret; where it stands is none.
+        let said = { (resource: ResourcePolicy, key: String) -> String? in
+            resource.parameters.first { $0.key == key }.map { $0.isFile ? "what is in \($0.value)" : $0.value }
+        }
         for key in Set((old.parameters + new.parameters).map(\.key)).sorted() {
-            compare(key, old.parameter(key), new.parameter(key))
+            compare(key, said(old, key), said(new, key))
         }
         compare("killable", "\(old.isDeclaredKillable)", "\(new.isDeclaredKillable)")
         compare("startTimeout", Quantities.text(old.startTimeout), Quantities.text(new.startTimeout))

@@ -2,6 +2,8 @@
 enum Suggestion {
     /// The known word that is nearest to `word`, if any is near enough to be a slip of the fingers.
     static func nearest(to word: String, among known: [String]) -> String? {
+        // No slip of the fingers is this long, and the comparison takes time.
+        guard word.utf8.count <= 100 else { return nil }
         let lowered = Array(word.lowercased())
         var best: (word: String, distance: Int)?
         for candidate in known.sorted() where candidate != word {

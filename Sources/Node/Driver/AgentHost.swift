@@ -6,13 +6,19 @@ final class AgentHost: Sendable {
     private static let killTime = Span.seconds(5)
     /// What is not dead by then is told at once: the others must hear of it before they start the group. (Rule L12.3)
     private static let firstKillTime = Span.milliseconds(300)
+    /// Less than a client waits for it.
+    private static let inspectionTime = Span.milliseconds(2500)
+    private static let maximumInspections = 4
 
     private let runner: AgentRunner
     private let log: DriverLog
     private let killing = WaitingLock<[GroupName]>([])
+    private let inspector: NodeInspector
+    private let inspecting = WaitingLock<Int>(0)
 
     init(_ environment: AgentEnvironment, log: DriverLog) {
         self.runner = AgentRunner(environment: environment)
+        self.inspector = NodeInspector(environment: environment)
         self.log = log
     }
 
@@ -28,6 +34,27 @@ final class AgentHost: Sendable {
         let id = call.id
         self.runner.run(call) { outcome in queue.change { $0.append(.input(.agentFinished(id: id, outcome))) } }
     }
+
+    /// Looks at this machine for a node; the answers go to the loop. At most a few at once: a node that asks without end
+    /// gets no answer.
+    func inspect(
+        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ queue: WaitingLock<[DaemonLoop.Item]>
+    ) {
+        let isFree = self.inspecting.change { count -> Bool in
+            guard count < Self.maximumInspections else { return false }
+            count += 1
+            return true
+        }
+        guard isFree else { return }
+        DriverThread.start("inspecting") {
+            let answers = self.inspector.answer(questions, within: Self.inspectionTime)
+            self.inspecting.change { $0 -= 1 }
+            queue.change { $0.append(.input(.inspected(id: id, for: asker, answers))) }
+        }
+    }
+
+    /// The OCF agents of this machine.
+    var installedAgents: [String] { self.inspector.agents() }
 
     /// Gives a call up.
     func cancel(_ id: UInt64) { self.runner.cancel(id) }

@@ -162,7 +162,7 @@ extension Backend {
             PlanReport.Action(sentence: $0.briefSentence, reason: $0.reason)
         }
         if request.dryRun {
-            if case .refused(let reason) = outcome { throw Self.refusal(reason) }
+            if case .refused(let refusal) = outcome { throw Self.failure(refusal) }
             return MutationResult(accepted: false, sentence: sentence, actions: actions)
         }
         let index = try await self.propose(command)

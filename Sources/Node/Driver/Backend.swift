@@ -11,6 +11,8 @@ struct Backend: APIBackend {
     let file: NodeFile
     /// Where the guard leaves its note about the watchdog.
     var runDirectory = ""
+    /// The OCF agents of this machine.
+    var installedAgents: @Sendable () -> [String] = { [] }
 
     private static let eventPoll = Span.milliseconds(150)
 
@@ -71,130 +73,14 @@ struct Backend: APIBackend {
         return TokenReport(token: token.description, validSeconds: JoinServer.validity.milliseconds / 1000)
     }
 
-    // MARK: Plans
-
-    func plan(_ request: PlanRequest) async throws -> PlanReport {
-        let state = try await self.view().supervisor.state
-        guard let text = request.text else {
-            return PlanReport(
-                basedOnIndex: state.policyIndex.rawValue, actions: self.actions(state.policy, state.observation))
-        }
-        let (policy, _) = try self.read(text, request.path, state)
-        return PlanReport(
-            basedOnIndex: state.policyIndex.rawValue,
-            changes: PolicyDifference.sentences(from: state.policy, to: policy),
-            actions: try self.forecast(policy, text, state))
-    }
-
-    /// What the planner would do under another policy, on a copy of the state.
-    private func forecast(_ policy: ClusterPolicy, _ text: String, _ state: ClusterState) throws -> [PlanReport.Action]
-    {
-        var fork = state
-        func apply(_ command: Command) -> Outcome {
-            fork.apply(
-                LogCommand(
-                    origin: self.file.id, nonce: 0, sequence: 0, clusterMilliseconds: state.clusterMilliseconds,
-                    wallMilliseconds: state.wallMilliseconds, command: command),
-                at: fork.appliedIndex.next)
-        }
-        let outcome = apply(.configure(policy, text: text, expectedIndex: state.policyIndex))
-        if case .refused(let reason) = outcome { throw Self.refusal(reason) }
-        var unborn: [GroupName] = []
-        for group in fork.groups where group.epoch == .none {
-            if let wanted = policy.group(group.name), !fork.unreported(group, wanted).isEmpty {
-                unborn.append(group.name)
-            }
-        }
-        for group in unborn {
-            let since = fork.group(group)?.searchedSince ?? .zero
-            _ = apply(.declareAbsent(group, nodes: fork.nodes.map(\.id), since: since, statement: "forecast"))
-        }
-        let volumes = state.volumeConsequences(of: policy).map {
-            PlanReport.Action(sentence: $0, reason: "a copy counts only while it surely holds every write (V21)")
-        }
-        return self.restarts(policy, state) + volumes + self.actions(policy, fork.observation, unborn: unborn)
-    }
-
-    /// What a new configuration starts again in place.
-    private func restarts(_ policy: ClusterPolicy, _ state: ClusterState) -> [PlanReport.Action] {
-        state.groups.compactMap { record -> PlanReport.Action? in
-            guard let owner = record.assignment?.node, let old = state.policy.group(record.name)?.resources,
-                let new = policy.group(record.name)?.resources
-            else { return nil }
-            let kept = ResourcePolicy.commonStart(old, new)
-            let stopped = old[kept...].map(\.name.rawValue)
-            let started = new[kept...].map(\.name.rawValue)
-            guard !stopped.isEmpty || !started.isEmpty else { return nil }
-            let parts = [
-                stopped.isEmpty ? nil : "stop \(Suggestion.list(stopped.reversed()))",
-                started.isEmpty ? nil : "start \(Suggestion.list(started))",
-            ].compactMap { $0 }
-            return PlanReport.Action(
-                sentence: "\(parts.joined(separator: ", then ")) of \(record.name) on \(state.name(of: owner))",
-                reason: "what changes is started anew in place, with all that stands on it")
-        }
-    }
-
-    private func actions(
-        _ policy: ClusterPolicy, _ observation: Observation, unborn: [GroupName] = []
-    ) -> [PlanReport.Action] {
-        Planner.plan(policy: policy, observation: observation).actions.map { action in
-            PlanReport.Action(
-                sentence: action.briefSentence, reason: action.reason,
-                waitsFor: unborn.contains(action.group)
-                    ? "every member of its list reports that nothing of it runs there (B2)" : nil)
-        }
-    }
-
-    func apply(_ request: ApplyRequest) async throws -> MutationResult {
-        let state = try await self.view().supervisor.state
-        let (policy, warnings) = try self.read(request.text, request.path, state)
-        let expected = request.expectedIndex.map { LogIndex($0) } ?? state.policyIndex
-        guard expected == state.policyIndex else { throw self.conflict(expected, state) }
-        let changes = PolicyDifference.sentences(from: state.policy, to: policy)
-        let actions = try self.forecast(policy, request.text, state)
-        if request.dryRun {
-            return MutationResult(
-                accepted: false, sentence: "nothing was changed (dry run)", changes: changes, actions: actions,
-                warnings: warnings)
-        }
-        if changes.isEmpty, state.policyIndex != .zero {
-            return MutationResult(
-                accepted: true, sentence: "the configuration says the same already", warnings: warnings)
-        }
-        let index = try await self.propose(.configure(policy, text: request.text, expectedIndex: expected))
-        return MutationResult(
-            accepted: true, index: index.rawValue, sentence: "the configuration is in force",
-            changes: changes, actions: actions, warnings: warnings)
-    }
-
-    private func read(
-        _ text: String, _ path: String, _ state: ClusterState
-    ) throws -> (policy: ClusterPolicy, warnings: [String]) {
-        let known = state.nodes.map { record in
-            KnownNode(
-                name: record.about.name, site: record.about.site, role: record.about.isWitness ? .witness : .member)
-        }
-        let outcome = ConfigurationReader.read(
-            text, knownNodes: known, clusterName: state.clusterName, path: path)
-        guard let policy = outcome.policy else {
-            let count = outcome.errors.count
-            throw APIFailure(
-                .usage, "\(path) has \(count) mistake\(count == 1 ? "" : "s"); nothing was changed",
-                remedy: "correct \(count == 1 ? "it" : "them"), then try again",
-                details: outcome.diagnostics.map(\.description))
-        }
-        return (policy, outcome.warnings.map(\.description))
-    }
-
     // MARK: Proposing
 
     /// Replicates a command and returns the index at which it was accepted.
     func propose(_ command: Command) async throws -> LogIndex {
         switch await self.ask(.propose(command)) {
         case .applied(.accepted, let index): return index
-        case .applied(.refused(let reason), _): throw Self.refusal(reason)
-        case .handedOn: return .zero
+        case .applied(.refused(let refusal), _): throw Self.failure(refusal)
+        case .handedOn, .inspected: return .zero
         case .noQuorum:
             throw APIFailure(
                 .noQuorum, "no majority of voters answered in time; the change may still take effect",
@@ -214,10 +100,19 @@ struct Backend: APIBackend {
         return await answer.value()
     }
 
-    static func refusal(_ reason: String) -> APIFailure {
-        reason.hasPrefix("the configuration was changed meanwhile")
-            ? APIFailure(.conflict, reason, remedy: "")
-            : APIFailure(.refused, reason, remedy: "see `holdfast status` and `holdfast explain`")
+    /// What a refused command is to the caller: the exit code follows from the case, never from the words.
+    static func failure(_ refusal: Refusal) -> APIFailure {
+        switch refusal {
+        case .changedMeanwhile: APIFailure(.conflict, refusal.description, remedy: "")
+        case .changes(let changes):
+            APIFailure(
+                .refused,
+                "\(changes.count == 1 ? "a change" : "\(changes.count) changes") cannot be made while the cluster runs; "
+                    + "nothing was changed", remedy: "see docs/configuration-changes.md for every key",
+                details: changes.map(\.description))
+        case .unfit(let reason):
+            APIFailure(.refused, reason, remedy: "see `holdfast status` and `holdfast explain`")
+        }
     }
 
     func conflict(_ expected: LogIndex, _ state: ClusterState) -> APIFailure {

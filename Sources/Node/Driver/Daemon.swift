@@ -149,7 +149,9 @@ struct Daemon {
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0, settle: $1) }))
         DriverThread.start("supervisor") { loop.run() }
-        return Backend(loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run)
+        return Backend(
+            loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run,
+            installedAgents: { agents.installedAgents })
     }
 
     private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
@@ -160,8 +162,7 @@ struct Daemon {
 
     private func actors(
         _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
-        _ agents: AgentHost, _ volumes: VolumeKeeper,
-        _ lease: LeasePage, cgroupRoot: String
+        _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
     ) -> DaemonLoop.Actors {
         let queue = self.queue
         let factsPath = self.paths.facts
@@ -197,8 +198,9 @@ struct Daemon {
             facts: { try FactsFile.write($0, to: factsPath) },
             call: { agents.call($0, queue) },
             cancel: { agents.cancel($0) },
-            killGroup: { agents.kill($0, queue) }, forgetStarted: { agents.forgetStarted($0) },
-            volume: { volumes.send($0, $1) },
+            inspect: { agents.inspect($0, for: $1, $2, queue) },
+            killGroup: { agents.kill($0, queue) },
+            forgetStarted: { agents.forgetStarted($0) }, volume: { volumes.send($0, $1) },
             volumeServers: {
                 volumes.keep($0)
                 copies.keep($0)

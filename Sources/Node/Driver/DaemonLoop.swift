@@ -43,6 +43,7 @@ final class DaemonLoop: @unchecked Sendable {
         var facts: (Facts) throws -> Void
         var call: (AgentCall) -> Void
         var cancel: (UInt64) -> Void
+        var inspect: (UInt64, NodeID, [InspectionQuestion]) -> Void
         var killGroup: (GroupName) -> Void
         var forgetStarted: (GroupName) -> Void
         var volume: (VolumeName, VolumeCommand) -> Void
@@ -205,6 +206,7 @@ final class DaemonLoop: @unchecked Sendable {
         case .cancel(let id): self.actors.cancel(id)
         case .killGroup(let group): self.actors.killGroup(group)
         case .forgetStarted(let group): self.actors.forgetStarted(group)
+        case .inspect(let id, let asker, let questions): self.actors.inspect(id, asker, questions)
         case .volume(let name, let command): self.actors.volume(name, command)
         case .volumeServers(let specs): self.actors.volumeServers(specs)
         case .peers(let peers): self.actors.peers(peers)

@@ -115,10 +115,10 @@ final class JoinServer: Sendable {
             try self.tokens.bind(question.secret, to: about.name)
             switch self.propose(.addNode(about)) {
             case .applied(.accepted, _): break
-            case .applied(.refused(let reason), _):
+            case .applied(.refused(let refusal), _):
                 try self.tokens.bind(question.secret, to: nil)
-                return .refused(reason)
-            case .handedOn, .noQuorum, nil:
+                return .refused(refusal.description)
+            case .handedOn, .inspected, .noQuorum, nil:
                 return .refused("no majority of voters answers, so nobody can join now; see `holdfast status`")
             }
             guard let state = self.state(), let record = state.node(named: about.name), record.about == about else {

@@ -14,8 +14,6 @@ enum DriverError: Error, Equatable, CustomStringConvertible {
     case file(path: String, reason: String, remedy: String)
     /// An argument makes no sense.
     case argument(name: String, value: String, reason: String, remedy: String)
-    /// The other node said no.
-    case joinRefused(reason: String)
     /// Something on the way to the other node.
     case joinFailed(address: String, reason: String, remedy: String)
 
@@ -32,7 +30,6 @@ enum DriverError: Error, Equatable, CustomStringConvertible {
             "\(directory) holds the rest of an `init` or `join` that did not finish; remove what is in it, then try again"
         case .file(let path, let reason, let remedy): "\(path): \(reason); \(remedy)"
         case .argument(let name, let value, let reason, let remedy): "\(name) \(value): \(reason); \(remedy)"
-        case .joinRefused(let reason): reason
         case .joinFailed(let address, let reason, let remedy): "joining at \(address) failed: \(reason); \(remedy)"
         }
     }
@@ -73,6 +70,8 @@ struct NodePaths: Equatable, Sendable {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])
+            // One that was there already may be open to all.
+            if mode == 0o700 { try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path) }
         } catch {
             throw .file(
                 path: path, reason: "it cannot be created (\(error.localizedDescription))",

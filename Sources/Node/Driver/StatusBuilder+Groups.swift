@@ -15,8 +15,16 @@ extension StatusBuilder {
                 epoch: record.epoch.description, reason: reason,
                 sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
                 nodes: policy?.nodes ?? [], takeover: policy?.takeover.rawValue ?? Takeover.afterLease.rawValue,
-                resources: self.resources(policy, record, current))
+                resources: self.resources(policy, record, current), hasGivenUp: self.hasGivenUp(record, policy))
         }
+    }
+
+    /// It failed somewhere, and no other node may run it now.
+    private func hasGivenUp(_ record: ClusterState.GroupRecord, _ policy: GroupPolicy?) -> Bool {
+        guard record.assignment == nil, record.isWanted, !record.bans.isEmpty, let policy,
+            let observed = self.observation.groups.first(where: { $0.name == record.name })
+        else { return record.isWanted && record.parked != nil }
+        return Eligibility(observed, policy, self.observation).candidates.isEmpty
     }
 
     /// The planner's reason about a group, if it has something to say.

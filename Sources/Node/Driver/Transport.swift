@@ -174,7 +174,7 @@ extension NodeMessage {
     var isPerishable: Bool {
         switch self {
         case .ping, .renewal, .renewed, .voterReport, .summary, .challenge, .echo: true
-        case .raft, .forward, .readRequest, .readAnswer, .transferRequest: false
+        case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected: false
         }
     }
 }

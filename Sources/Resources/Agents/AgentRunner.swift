@@ -160,8 +160,19 @@ public final class AgentRunner: Sendable {
 
     /// Runs an agent on this thread.
     func perform(_ call: AgentCall, cancel: CancelSignal, isAfterKill: Bool = false) -> AgentOutcome {
+        let told: AgentCall
+        switch ParameterFiles.resolved(call) {
+        case .success(let resolved): told = resolved
+        case .failure(let missing):
+            // What it is told is needed to start it; to end it, it is not.
+            guard call.action == .start else {
+                told = missing.without
+                break
+            }
+            return .failed(reason: missing.reason, recovery: .hard)
+        }
         let context = CallContext(
-            call: call, environment: self.environment, records: self.records, watcher: self.watcher,
+            call: told, environment: self.environment, records: self.records, watcher: self.watcher,
             spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
             isAfterKill: isAfterKill)
         return self.agent(call.resource.agent).run(context).asOneLine

@@ -32,7 +32,7 @@ enum Placement {
         if let last = group.lastOwner, last != best, group.recentMoves >= policy.maximumMoves {
             return .init(
                 .park(group.name),
-                reason: "it moved \(group.recentMoves) times within \(policy.moveWindow); "
+                reason: "it moved \(group.recentMoves) times within \(policy.moveWindow.words); "
                     + "`holdfast group start \(group.name)` tries again")
         }
         return .init(.assign(group.name, node: best, isTakeover: false), reason: self.reason(group, policy, best))

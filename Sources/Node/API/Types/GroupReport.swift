@@ -37,12 +37,16 @@ public struct GroupReport: Codable, Equatable, Sendable {
     public var takeover: String
     /// Its resources in start order.
     public var resources: [ResourceReport]
+    /// It failed on every node that could run it now: without a person it stays down.
+    public var hasGivenUp: Bool
     /// All fields.
     public init(
         name: String, state: State, owner: String? = nil, epoch: String, reason: String,
-        sinceSeconds: Double? = nil, nodes: [String], takeover: String, resources: [ResourceReport] = []
+        sinceSeconds: Double? = nil, nodes: [String], takeover: String, resources: [ResourceReport] = [],
+        hasGivenUp: Bool = false
     ) {
         self.name = name
+        self.hasGivenUp = hasGivenUp
         self.state = state
         self.owner = owner
         self.epoch = epoch

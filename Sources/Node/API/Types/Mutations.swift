@@ -8,12 +8,18 @@ public struct ApplyRequest: Codable, Equatable, Sendable {
     public var expectedIndex: UInt64?
     /// Check and plan, but change nothing.
     public var dryRun: Bool
+    /// Groups, volumes and copies that are no longer in the document may go; unless it is true they are a refusal.
+    public var allowRemoval: Bool?
     /// All fields.
-    public init(text: String, path: String = "cluster.yaml", expectedIndex: UInt64? = nil, dryRun: Bool = false) {
+    public init(
+        text: String, path: String = "cluster.yaml", expectedIndex: UInt64? = nil, dryRun: Bool = false,
+        allowRemoval: Bool? = nil
+    ) {
         self.text = text
         self.path = path
         self.expectedIndex = expectedIndex
         self.dryRun = dryRun
+        self.allowRemoval = allowRemoval
     }
 }
 
@@ -70,6 +76,12 @@ public struct MutationResult: Codable, Equatable, Sendable {
     public var warnings: [String]
     /// What a person must type to sign for it, if it needs a signature.
     public var statement: String?
+    /// What goes down.
+    public var interruptions: [PlanReport.Interruption] = []
+    /// What is no longer there.
+    public var removals: [String] = []
+    /// Groups that the change touches: `--wait` waits for these.
+    public var touched: [String] = []
     /// All fields.
     public init(
         apiVersion: Int = 1, accepted: Bool, index: UInt64 = 0, sentence: String, changes: [String] = [],

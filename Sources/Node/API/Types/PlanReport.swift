@@ -15,6 +15,27 @@ public struct PlanReport: Codable, Equatable, Sendable {
             self.waitsFor = waitsFor
         }
     }
+    /// A group that is down for a while, or for good.
+    public struct Interruption: Codable, Equatable, Sendable {
+        /// The group.
+        public var group: String
+        /// Where it runs now.
+        public var node: String
+        /// It is stopped and does not come back.
+        public var isFinal: Bool
+        /// What happens, and how long it may take.
+        public var sentence: String
+        /// If every timeout of its stops and starts is used up, in seconds.
+        public var longestSeconds: Double
+        /// All fields.
+        public init(group: String, node: String, isFinal: Bool, sentence: String, longestSeconds: Double) {
+            self.group = group
+            self.node = node
+            self.isFinal = isFinal
+            self.sentence = sentence
+            self.longestSeconds = longestSeconds
+        }
+    }
     /// The version of this form; grows when a field changes its meaning.
     public var apiVersion: Int
     /// The log index of the configuration in force when the plan was made: what `apply --index` compares with.
@@ -23,11 +44,23 @@ public struct PlanReport: Codable, Equatable, Sendable {
     public var changes: [String]
     /// The steps, in order.
     public var actions: [Action]
+    /// What goes down, in the order of groups.
+    public var interruptions: [Interruption]
+    /// What would no longer be there: `apply` wants to be told that this is meant.
+    public var removals: [String]
+    /// What does no harm yet but should be looked at.
+    public var warnings: [String]
     /// All fields.
-    public init(apiVersion: Int = 1, basedOnIndex: UInt64, changes: [String] = [], actions: [Action]) {
+    public init(
+        apiVersion: Int = 1, basedOnIndex: UInt64, changes: [String] = [], actions: [Action],
+        interruptions: [Interruption] = [], removals: [String] = [], warnings: [String] = []
+    ) {
         self.apiVersion = apiVersion
         self.basedOnIndex = basedOnIndex
         self.changes = changes
         self.actions = actions
+        self.interruptions = interruptions
+        self.removals = removals
+        self.warnings = warnings
     }
 }

@@ -28,10 +28,15 @@ private func document(at path: String) throws -> String {
 /// `holdfast check`.
 struct CheckCommand: ConversingCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Check a configuration file without asking the cluster.",
-        discussion: "Finds every mistake except references to nodes, which `plan` checks.")
+        commandName: "check", abstract: "Check a configuration file, against the cluster too where one runs.",
+        discussion: """
+            Finds every mistake of the file. If a daemon answers on this machine it is asked too: for nodes, for agents and \
+            their parameters, and for what cannot be changed while the cluster runs.
+            """)
 
     @OptionGroup var output: OutputOptions
+    @OptionGroup var connection: ConnectionOptions
+    @Flag(help: "Look at the file alone, as for a cluster that is not this machine's.") var offline = false
     @Argument(help: "The file, or - for standard input.") var file: String
 
     /// What `-o json` prints.
@@ -42,17 +47,29 @@ struct CheckCommand: ConversingCommand {
     }
 
     func run() async throws {
-        let outcome = ConfigurationReader.read(try document(at: self.file), path: self.file)
+        let text = try document(at: self.file)
+        let outcome = ConfigurationReader.read(text, path: self.file)
         guard outcome.errors.isEmpty else {
             throw APIFailure(
                 .usage, "\(self.file) has \(Amounts.count(outcome.errors.count, "mistake"))",
                 remedy: "correct it and check it again", details: outcome.diagnostics.map(\.description))
         }
-        let warnings = outcome.warnings.map(\.description)
+        var warnings = outcome.warnings.map(\.description)
+        if let known = try await self.askCluster(text) { warnings = known }
         try self.print(
             Report(file: self.file, problems: warnings),
             text: (warnings + ["\(self.file) has no mistakes. Next: `holdfast plan \(self.file)`."])
                 .joined(separator: "\n") + "\n")
+    }
+
+    /// The cluster's warnings; nil when no daemon answers here. Throws what it refuses.
+    private func askCluster(_ text: String) async throws -> [String]? {
+        guard !self.offline, FileManager.default.fileExists(atPath: self.connection.socketPath) else { return nil }
+        do {
+            return try await self.connection.client.plan(PlanRequest(text: text, path: self.file)).warnings
+        } catch let failure as APIFailure where [.error, .timeout, .permission].contains(failure.code) {
+            return nil
+        }
     }
 }
 
@@ -83,30 +100,35 @@ struct ApplyCommand: ConversingCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var options: MutationOptions
     @OptionGroup var waiting: WaitOptions
+    @Flag(help: "Let groups, volumes and copies go that are no longer in the file.") var allowRemoval = false
     @Argument(help: "The configuration, or - for standard input.") var file: String
 
     func run() async throws {
         let client = self.connection.client
         let text = try document(at: self.file)
+        let index = try await self.ask(client, text)
         let result = try await client.apply(
-            ApplyRequest(text: text, path: self.file, expectedIndex: self.options.index, dryRun: self.options.dryRun))
+            ApplyRequest(
+                text: text, path: self.file, expectedIndex: index, dryRun: self.options.dryRun,
+                allowRemoval: self.allowRemoval))
         try self.print(result, text: AnswerText.result(result, style: self.console.style))
         guard self.waiting.wait, result.accepted else { return }
-        let index = result.index
         try await Waiting(
             client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
             afterIndex: result.index
-        ).until("what the configuration asks for") { report in
-            guard report.policyIndex >= index else { return .notYet("\(report.servedBy) has not applied it yet") }
-            // A node that has not applied it yet says how things were before.
-            for node in report.nodes where report.groups.contains(where: { $0.owner == node.name }) {
-                guard report.commitIndex - (node.appliedIndexLag ?? 0) < index else { continue }
-                return .notYet("\(node.name) has not applied it yet")
-            }
-            let busy: [GroupReport.State] = [.starting, .stopping, .moving, .waiting]
-            guard let group = report.groups.first(where: { busy.contains($0.state) }) else { return .done }
-            return .notYet("\(group.name) is \(group.state.rawValue): \(group.reason)")
+        ).untilApplied(result)
+    }
+
+    /// On a terminal what goes down and what vanishes is shown, and asked for. The index that the answer was given for.
+    private func ask(_ client: APIClient, _ text: String) async throws -> UInt64? {
+        guard !self.options.yes, !self.options.dryRun, self.console.isInteractive, self.file != "-" else {
+            return self.options.index
         }
+        let plan = try await client.plan(PlanRequest(text: text, path: self.file))
+        if !plan.changes.isEmpty, plan.removals.isEmpty || self.allowRemoval {
+            try self.confirm(AnswerText.question(plan, style: self.console.errorStyle), self.options)
+        }
+        return self.options.index ?? plan.basedOnIndex
     }
 }
 

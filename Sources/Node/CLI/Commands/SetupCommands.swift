@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Glibc
 
 extension NodeReport.Role: ExpressibleByArgument {}
 
@@ -61,12 +62,13 @@ struct InitCommand: ConversingCommand {
         let template = self.state.path + "/cluster.yaml"
         if !FileManager.default.fileExists(atPath: template) {
             let text = ConfigurationTemplate.text(cluster: self.cluster, node: self.identity.name)
-            try? FileManager.default.createDirectory(atPath: self.state.path, withIntermediateDirectories: true)
-            do {
-                try Data(text.utf8).write(to: URL(fileURLWithPath: template))
-            } catch {
+            try? FileManager.default.createDirectory(
+                atPath: self.state.path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            // What it will tell services may be secret.
+            let mode: [FileAttributeKey: Any] = [.posixPermissions: 0o600]
+            if !FileManager.default.createFile(atPath: template, contents: Data(text.utf8), attributes: mode) {
                 throw APIFailure(
-                    .error, "\(template) cannot be written: \((error as NSError).localizedDescription)",
+                    .error, "\(template) cannot be written: \(String(cString: strerror(errno)).lowercased())",
                     remedy: "the cluster is there nevertheless; start its daemon with `holdfast daemon`")
             }
         }

@@ -8,6 +8,8 @@ enum AnswerText {
             lines.append("The cluster would do this:")
             lines += self.actions(report.actions, style: style)
         }
+        lines += self.impact(report.interruptions, report.removals, style: style)
+        lines += report.warnings.map { style.paint("Warning:", .warning) + " " + $0 }
         lines.append(
             "Based on configuration index \(report.basedOnIndex): `holdfast apply FILE --index \(report.basedOnIndex)`."
         )
@@ -16,6 +18,7 @@ enum AnswerText {
 
     static func result(_ result: MutationResult, style: Style) -> String {
         var lines = self.changes(result.changes)
+        lines += self.impact(result.interruptions, result.removals, isAsked: true, style: style)
         lines += result.warnings.flatMap { style.wrapped(style.paint("Warning:", .warning) + " " + $0) }
         let suffix =
             result.accepted ? (result.index > 0 ? " (entry \(result.index))" : "") : " (dry run: nothing was changed)"
@@ -26,6 +29,25 @@ enum AnswerText {
             lines += self.actions(result.actions, style: style)
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// What goes down and what vanishes; nothing if neither does.
+    static func impact(
+        _ interruptions: [PlanReport.Interruption], _ removals: [String], isAsked: Bool = false, style: Style
+    ) -> [String] {
+        var lines: [String] = []
+        if !interruptions.isEmpty { lines.append("What goes down:") }
+        lines += interruptions.map { "  \(style.paint($0.sentence, .warning))" }
+        let condition = isAsked ? "" : " (`apply` wants --allow-removal for it)"
+        if !removals.isEmpty { lines.append("What is removed\(condition):") }
+        return lines + removals.map { "  \(style.paint($0, .bad))" }
+    }
+
+    /// What an operator is asked before a configuration is put into force.
+    static func question(_ report: PlanReport, style: Style) -> String {
+        let none = report.interruptions.isEmpty ? ["Nothing that runs is stopped."] : []
+        return (self.changes(report.changes) + self.impact(report.interruptions, report.removals, style: style) + none)
+            .joined(separator: "\n")
     }
 
     static func event(_ event: EventReport) -> String {
