@@ -31,10 +31,15 @@
 
 int holdfast_lock_memory(void) { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? 0 : errno; }
 
-int holdfast_run_promptly(void) {
+int holdfast_run_promptly(int above) {
     prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul);
-    struct sched_param parameters = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+    struct sched_param parameters = {.sched_priority = sched_get_priority_min(SCHED_RR) + above};
     return sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) == 0 ? 0 : errno;
+}
+
+int holdfast_run_ordinarily(void) {
+    struct sched_param parameters = {0};
+    return sched_setscheduler(0, SCHED_OTHER, &parameters) == 0 ? 0 : errno;
 }
 
 int holdfast_is_cgroup2(const char *path) {

@@ -7,10 +7,11 @@ public struct ClaimIndex: Sendable {
     /// What lies below a directory, with its place.
     private var below: [String: [(place: Int, claim: Claim)]] = [:]
 
-    /// Indexes holdings by their places in the list.
-    public init(_ holdings: [ClusterState.Holding]) {
+    /// Indexes holdings by their places in the list. Left out are the services that their groups are configured to have:
+    /// two groups may be told to run the same command, and hundreds may be.
+    init(_ holdings: [ClusterState.Holding], isConfigured: (Claim, GroupName) -> Bool) {
         for (place, holding) in holdings.enumerated() {
-            for claim in holding.claims {
+            for claim in holding.claims where claim.kind != .service || !isConfigured(claim, holding.group) {
                 self.exact[claim, default: []].append(place)
                 guard claim.kind == .mount else { continue }
                 for outer in Self.outer(claim.text) { self.below[outer, default: []].append((place, claim)) }
@@ -59,6 +60,9 @@ extension ClusterState {
 
     // MARK: Looking
 
+    /// All that is held now, to be made once for many looks.
+    public var claimIndex: ClaimIndex { ClaimIndex(self.holdings) { self.isConfigured($0, in: $1) } }
+
     /// Who may still hold what the group wants, in the whole cluster; nil when all of it is free. Its own earlier lives do
     /// not count: only its own owner may share with them. (Rule B5.1)
     ///
@@ -67,11 +71,11 @@ extension ClusterState {
     public func holder(against record: GroupRecord, _ policy: GroupPolicy, _ index: ClaimIndex? = nil) -> Holder? {
         guard !self.holdings.isEmpty else { return nil }
         let wanted = Claim.all(of: policy.resources)
-        for (place, held) in (index ?? ClaimIndex(self.holdings)).meeting(wanted) {
+        for (place, held) in (index ?? self.claimIndex).meeting(wanted) {
             let holding = self.holdings[place]
-            guard holding.group != record.name else { continue }
+            guard holding.group != record.name, held.isExclusive || record.epoch == .none else { continue }
             let isConfigured = self.isConfigured(held, in: holding.group)
-            guard held.isExclusive || (record.epoch == .none && !isConfigured) else { continue }
+            guard held.isExclusive || !isConfigured else { continue }
             return Holder(claim: held, group: holding.group, node: holding.node, isConfigured: isConfigured)
         }
         return nil
@@ -83,7 +87,7 @@ extension ClusterState {
     ) -> Holder? {
         let wanted = Claim.all(of: policy.resources).filter { $0.kind == .mount }
         guard !wanted.isEmpty, !self.holdings.isEmpty else { return nil }
-        return self.holder(of: wanted, on: node, besides: record.name, index ?? ClaimIndex(self.holdings))
+        return self.holder(of: wanted, on: node, besides: record.name, index ?? self.claimIndex)
     }
 
     /// Who else holds any of these where it cannot be shared: anywhere, or a directory on this node.
@@ -127,7 +131,9 @@ extension ClusterState {
 
     /// Why an assignment must wait; nil when all that the group wants is free.
     func claimObjection(_ record: GroupRecord, _ policy: GroupPolicy, on node: NodeID) -> String? {
-        (self.holder(against: record, policy) ?? self.holder(against: record, policy, on: node)).map(self.sentence)
+        let index = self.claimIndex
+        return (self.holder(against: record, policy, index) ?? self.holder(against: record, policy, on: node, index))
+            .map(self.sentence)
     }
 
     /// An assignment holds from here on what its group is configured to have.
@@ -170,7 +176,7 @@ extension ClusterState {
     private mutating func grantAwaited() {
         for place in self.groups.indices where !self.groups[place].awaited.isEmpty {
             let record = self.groups[place]
-            let index = ClaimIndex(self.holdings)
+            let index = self.claimIndex
             guard record.assignment != nil,
                 let held = self.holdings.firstIndex(where: { $0.group == record.name && $0.epoch == record.epoch })
             else { continue }
@@ -180,6 +186,7 @@ extension ClusterState {
             self.holdings[held].claims = (self.holdings[held].claims + free).sorted()
             self.holdings[held].version += 1
             self.groups[place].awaited.removeAll { free.contains($0) }
+            self.touched.names.append(record.name)
         }
     }
 

@@ -20,7 +20,7 @@ extension ClusterState {
     private func observedGroups(at milliseconds: UInt64) -> [Observation.Group] {
         // Groups that run where they are to be ask nobody for anything.
         let isAsked = self.groups.contains { $0.assignment == nil || !$0.awaited.isEmpty || $0.target != nil }
-        let index = ClaimIndex(isAsked ? self.holdings : [])
+        let index = isAsked ? self.claimIndex : ClaimIndex([]) { _, _ in false }
         return self.groups.map { self.observe($0, index, at: milliseconds) }
     }
 

@@ -149,6 +149,7 @@ extension ClusterState {
         guard let place = self.groups.place(of: group, by: \.name) else {
             return .refused(reason: "there is no group \(group)")
         }
+        self.touched.names.append(group)
         var record = self.groups[place]
         if let objection = change(&self, &record) { return .refused(reason: "\(group): \(objection)") }
         self.groups[place] = record

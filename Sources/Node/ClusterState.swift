@@ -40,6 +40,8 @@ public struct ClusterState: Equatable, Sendable {
     var requests = AppliedRequests()
     /// The last entry applied.
     public internal(set) var appliedIndex = LogIndex.zero
+    /// The groups that entries were about since somebody looked; no part of what is agreed on.
+    var touched = TouchedGroups()
 
     /// How many events are kept; older ones are in the nodes' logs only.
     public static let eventsMaximum = 500
@@ -57,6 +59,12 @@ public struct ClusterState: Equatable, Sendable {
         case suspected(at: LogIndex)
         /// Its lease has certainly ended.
         case lost
+    }
+
+    /// Names that make no difference between two states.
+    struct TouchedGroups: Equatable, Sendable {
+        var names: [GroupName] = []
+        static func == (left: TouchedGroups, right: TouchedGroups) -> Bool { true }
     }
 
     /// One node.

@@ -83,7 +83,7 @@ extension Supervisor {
         _ entry: LogCommand, _ outcome: Outcome, at index: LogIndex, into effects: inout [SupervisorEffect]
     ) {
         guard entry.origin == self.identity.node, entry.nonce == self.identity.nonce,
-            let place = self.pending.firstIndex(where: { $0.sequence == entry.sequence })
+            let place = self.pending.place(of: entry.sequence, by: \.sequence)
         else { return }
         let done = self.pending.remove(at: place)
         if let client = done.client { effects.append(.reply(id: client, .applied(outcome, at: index))) }

@@ -50,7 +50,11 @@ extension Supervisor {
         for outbound in raft.messagesNow {
             self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
         }
-        if let request = raft.persist { effects.append(.persist(request)) }
+        if let request = raft.persist {
+            effects.append(.persist(request))
+        } else if !raft.messagesAfterPersist.isEmpty {
+            effects.append(.barrier)
+        }
         for outbound in raft.messagesAfterPersist {
             self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
         }
@@ -79,7 +83,13 @@ extension Supervisor {
             do { command = try LogCommand(decoding: bytes) } catch {
                 return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
             }
+            if !self.proposed.isEmpty {
+                self.proposed.remove(
+                    RequestKey(origin: command.origin, nonce: command.nonce, sequence: command.sequence))
+            }
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
+            self.changedGroups.add(command.command, touched: self.state.touched.names)
+            self.state.touched.names.removeAll()
             self.derive()
             // What was refused before this daemon began was told then.
             if case .refused(let refusal) = outcome, self.isCaughtUp {
@@ -120,6 +130,7 @@ extension Supervisor {
         } catch {
             return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }
+        self.changedGroups.addEverything()
         self.derive()
         self.appliedTerm = snapshot.mark.term
         self.appliedMembership = snapshot.membership
@@ -143,6 +154,7 @@ extension Supervisor {
         if !self.consensus.outline.isLeader {
             if self.leadership != nil {
                 self.leadership = nil
+                self.proposed.removeAll()
                 self.isUnsettled = true
             }
             if !self.reports.isEmpty { self.reports.removeAll() }

@@ -5,28 +5,68 @@ import Resources
 
 /// What runs on this node.
 extension Supervisor {
-    /// Starts, stops, suspends and resumes runners so that they agree with the applied state and the lease.
+    /// How soon everything is looked at again while something is under way: reports that were given up are asked for again.
+    private static let sweepInterval = Span.milliseconds(200)
+
+    /// Starts, stops, suspends and resumes runners so that they agree with the applied state and the lease. Looks at the
+    /// groups that changed; at all of them when the lease, the guard, or a life did.
     mutating func settleGroups(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleAdoption(at: now, into: &effects)
         let hasLease = self.hasLease(at: now)
         let key = GroupsKey(
-            applied: self.state.appliedIndex, hasLease: hasLease, isCaughtUp: self.isCaughtUp,
-            isGuarded: self.isGuarded(at: now), runnersVersion: self.runnersVersion)
-        // Reports that were given up are asked for again, so time alone matters while something is under way.
-        if key != self.settledAt || (!self.areGroupsCalm && now >= self.nextSettle) {
-            self.nextSettle = now + .milliseconds(200)
-            for runner in self.runners { self.settle(runner, hasLease, at: now, into: &effects) }
-            if key.hasLease, key.isCaughtUp, key.isGuarded { self.startOwned(at: now, into: &effects) }
-            if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
-            self.settledAt = key
-            self.settledAt.runnersVersion = self.runnersVersion
-            self.areGroupsCalm = self.lookCalm()
+            hasLease: hasLease, isCaughtUp: self.isCaughtUp, isGuarded: self.isGuarded(at: now),
+            incarnation: self.myIncarnation)
+        let isSweep = !self.areGroupsCalm && now >= self.nextSettle
+        if self.runnersVersion != self.namedVersion {
+            // Something else about them changed than what one runner does.
+            self.namedVersion = self.runnersVersion
+            self.changedGroups.addEverything()
         }
-        for place in self.runners.indices.reversed() where self.runners[place].deadline <= now {
-            let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
-            self.stepRunner(name, epoch, .tick, at: now, into: &effects)
+        if key != self.settledAt || isSweep || self.changedGroups.isEverything {
+            self.settledAt = key
+            self.changedGroups.removeAll()
+            self.settleEverything(key, at: now, into: &effects)
+            self.nextSettle = now + Self.sweepInterval
+            self.areGroupsCalm = self.lookCalm()
+        } else if !self.changedGroups.isEmpty {
+            let names = self.changedGroups.sorted
+            self.changedGroups.removeAll()
+            for name in names {
+                if let runner = self.runner(named: name) { self.settle(runner, hasLease, at: now, into: &effects) }
+            }
+            if key.mayStart {
+                for name in names { self.startIfOwned(name, at: now, into: &effects) }
+                self.searchForUnborn(among: names, at: now, into: &effects)
+            }
+            if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
+            if self.areGroupsCalm {
+                self.areGroupsCalm = false
+                self.nextSettle = now + Self.sweepInterval
+            }
+        }
+        if self.runnersDeadline <= now {
+            for place in self.runners.indices.reversed() where self.runners[place].deadline <= now {
+                let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
+                self.stepRunner(name, epoch, .tick, at: now, into: &effects)
+            }
+            self.runnersDeadline = .never
+            for place in self.runners.indices {
+                self.runnersDeadline = min(self.runnersDeadline, self.runners[place].deadline)
+            }
         }
         self.writeFacts(into: &effects)
+    }
+
+    private mutating func settleEverything(_ key: GroupsKey, at now: Tick, into effects: inout [SupervisorEffect]) {
+        for runner in self.runners { self.settle(runner, key.hasLease, at: now, into: &effects) }
+        if key.mayStart {
+            for place in self.state.groups.indices
+            where self.state.groups[place].assignment?.node == self.identity.node {
+                self.startIfOwned(self.state.groups[place].name, at: now, into: &effects)
+            }
+            self.searchForUnborn(at: now, into: &effects)
+        }
+        if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
     }
 
     /// All that runs here is up, as the log knows, and no group waits to be searched for.
@@ -43,17 +83,15 @@ extension Supervisor {
 
     /// Rules L1, L10, L12: the committed assignment, a lease of the life it names, a state that is surely recent, and a
     /// guard that can end it.
-    private mutating func startOwned(at now: Tick, into effects: inout [SupervisorEffect]) {
-        for place in self.state.groups.indices where self.state.groups[place].assignment?.node == self.identity.node {
-            let record = self.state.groups[place]
-            guard let assignment = self.unattended(record) else { continue }
-            if assignment.releasing != nil || self.mayHaveRun(record.epoch) {
-                self.stopUnknown(record, at: now, into: &effects)
-            } else {
-                self.begin(record, at: now, into: &effects)
-            }
+    private mutating func startIfOwned(_ name: GroupName, at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let record = self.state.group(name) else { return }
+        self.groupsSettled += 1
+        guard let assignment = self.unattended(record) else { return }
+        if assignment.releasing != nil || self.mayHaveRun(record.epoch) {
+            self.stopUnknown(record, at: now, into: &effects)
+        } else {
+            self.begin(record, at: now, into: &effects)
         }
-        if self.state.groups.contains(where: { $0.epoch == .none }) { self.searchForUnborn(at: now, into: &effects) }
     }
 
     /// Whether the applied state says that this runner's epoch is still this node's.
@@ -67,6 +105,7 @@ extension Supervisor {
     private mutating func settle(
         _ runner: GroupRunner, _ hasLease: Bool, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        self.groupsSettled += 1
         let record = self.state.group(runner.name)
         if !hasLease || self.myIncarnation != runner.incarnation {
             if runner.goal != .suspended, !runner.isFinished {
@@ -84,7 +123,7 @@ extension Supervisor {
                     if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
                 }
                 self.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
-                self.runnersVersion += 1
+                self.changed(runner.name)
             }
             return
         }
@@ -191,7 +230,8 @@ extension Supervisor {
 
     private mutating func add(_ runner: GroupRunner) {
         self.runners.insert(runner, at: self.runners.insertion(of: runner.name, by: \.name))
-        self.runnersVersion += 1
+        self.runnersDeadline = min(self.runnersDeadline, runner.deadline)
+        self.changed(runner.name)
     }
 
     mutating func leaseEnded(at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -203,6 +243,13 @@ extension Supervisor {
     }
 
     // MARK: Runner plumbing
+
+    /// A runner became something else: its group is to be looked at, and no other.
+    private mutating func changed(_ group: GroupName) {
+        self.changedGroups.add(group)
+        if self.namedVersion == self.runnersVersion { self.namedVersion += 1 }
+        self.runnersVersion += 1
+    }
 
     /// Where a group's runner lies in `runners`.
     @inline(__always)  // A call would copy the whole supervisor.
@@ -220,8 +267,11 @@ extension Supervisor {
         let restartsBefore = self.runners[place].restart.count
         var requests: [GroupRunner.Request] = []
         self.runners[place].step(input, at: now, into: &requests)
+        self.runnersDeadline = min(self.runnersDeadline, self.runners[place].deadline)
         // A check that began or passed changes nothing that anything else depends on.
-        if self.runners[place].outline != before { self.runnersVersion += 1 }
+        if self.runners[place].outline != before {
+            self.changed(name)
+        }
         guard !requests.isEmpty else { return }
         let runner = self.runners[place]
         for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
@@ -312,6 +362,7 @@ extension Supervisor {
             effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
         }
         self.runners.sort { $0.name < $1.name }
+        self.runnersDeadline = now
         self.runnersVersion += 1
         self.wasLeaseValid = self.hasLease(at: now)
         for name in outdated { self.stepRunner(name, nil, .suspend, at: now, into: &effects) }

@@ -7,6 +7,10 @@ extension Supervisor {
     private static let planInterval = Span.milliseconds(50)
     private static let membershipInterval = Span.milliseconds(250)
     private static let replanInterval = Span.milliseconds(1000)
+    /// Some five times of what a plan takes.
+    private static let planPausePerGroup = Span(nanoseconds: 50_000)
+    /// So few are planned at once.
+    private static let groupsWithoutPause = 50
 
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
@@ -33,13 +37,28 @@ extension Supervisor {
             self.decideMembership(at: now, into: &effects)
         }
         self.decideLives(at: now, into: &effects)
-        if isNew || now >= self.nextReplanAt {
-            self.plannedAt = self.state.appliedIndex
-            self.nextReplanAt = now + Self.replanInterval
-            self.endBans(at: now, into: &effects)
-            if isNew || !self.isPlanEmpty { self.decidePlan(at: now, into: &effects) }
-            self.leaveDrainedLeadership(at: now, into: &effects)
+        self.planIfDue(isNew: isNew, at: now, into: &effects)
+    }
+
+    /// A plan looks at every group. Of many entries one after the other not each gets one of its own: the more groups there
+    /// are, the longer a plan waits after the one before, and takes in what was applied meanwhile.
+    private mutating func planIfDue(isNew: Bool, at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.isPlanOwed = false
+        guard isNew || now >= self.nextReplanAt else { return }
+        let many = max(0, self.state.groups.count - Self.groupsWithoutPause)
+        let from = self.lastPlanAt + Self.planPausePerGroup * UInt64(many)
+        if isNew, many > 0, now < from {
+            self.isPlanOwed = true
+            self.nextPlanAt = min(self.nextPlanAt, from)
+            self.planFrom = min(self.planFrom, from)
+            return
         }
+        self.lastPlanAt = now
+        self.plannedAt = self.state.appliedIndex
+        self.nextReplanAt = now + Self.replanInterval
+        self.endBans(at: now, into: &effects)
+        if isNew || !self.isPlanEmpty { self.decidePlan(at: now, into: &effects) }
+        self.leaveDrainedLeadership(at: now, into: &effects)
     }
 
     // MARK: Silence
@@ -185,6 +204,7 @@ extension Supervisor {
     // MARK: Plan
 
     private mutating func decidePlan(at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.plansMade += 1
         // Cluster time stands still between commands, and a report that was not repeated must be seen to grow old.
         let elapsed = self.leadership.map { $0.clusterMilliseconds + now.since($0.since).milliseconds } ?? 0
         let observation = self.state.observation(at: max(self.state.clusterMilliseconds, elapsed))
@@ -263,12 +283,15 @@ extension Supervisor {
         {
             return
         }
+        // Asked again because its answer is late: it is on its way.
+        let key = RequestKey(origin: command.origin, nonce: command.nonce, sequence: command.sequence)
+        guard !self.proposed.contains(key) else { return }
         var stamped = command
         let elapsed = now.since(leadership.since).milliseconds
         stamped.clusterMilliseconds = max(
             self.state.clusterMilliseconds, leadership.clusterMilliseconds + elapsed)
         stamped.wallMilliseconds = self.wallMilliseconds
-        _ = self.propose(stamped, at: now, into: &effects)
+        if self.propose(stamped, at: now, into: &effects) { self.proposed.insert(key) }
     }
 
     /// Why the leader does not propose a command that this node handed over. The link says who that is.

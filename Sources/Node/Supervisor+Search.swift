@@ -29,10 +29,14 @@ extension Supervisor {
     /// A finding whose words alone change is told no more often than this.
     private static let wordsPause = Span.seconds(60)
 
-    mutating func searchForUnborn(at now: Tick, into effects: inout [SupervisorEffect]) {
+    /// Searches for all groups that were never started, or for those of these names.
+    mutating func searchForUnborn(
+        among names: [GroupName]? = nil, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
         guard let me = self.me, !me.about.isWitness else { return }
-        self.endOldSearches(me, into: &effects)
-        for record in self.state.groups
+        self.endOldSearches(me, among: names, into: &effects)
+        var index: ClaimIndex?
+        for record in names.map({ $0.compactMap { self.state.group($0) } }) ?? self.state.groups
         where record.epoch == .none && !record.absentOn.contains(me.id) && !self.isRemaining(record.name) {
             guard let policy = self.state.policy.group(record.name), policy.nodes.contains(me.about.name) else {
                 continue
@@ -51,7 +55,9 @@ extension Supervisor {
                 guard now >= self.absentProbes[known].againAt else { continue }
             } else {
                 // Rule B5.2: what is looked for may be another group's until that has stopped.
-                guard self.state.holder(against: record, policy) == nil else { continue }
+                let held = index ?? self.state.claimIndex
+                index = held
+                guard self.state.holder(against: record, policy, held) == nil else { continue }
                 place = self.absentProbes.count
                 self.absentProbes.append(
                     AbsentProbe(group: record.name, since: record.searchedSince, incarnation: me.incarnation))
@@ -61,9 +67,12 @@ extension Supervisor {
     }
 
     /// Searches of an earlier configuration or life, and of groups that are gone or were born.
-    private mutating func endOldSearches(_ me: ClusterState.NodeRecord, into effects: inout [SupervisorEffect]) {
+    private mutating func endOldSearches(
+        _ me: ClusterState.NodeRecord, among names: [GroupName]?, into effects: inout [SupervisorEffect]
+    ) {
         for place in self.absentProbes.indices.reversed() {
             let probe = self.absentProbes[place]
+            if let names, !names.contains(probe.group) { continue }
             if let record = self.state.group(probe.group), record.epoch == .none, probe.since == record.searchedSince,
                 probe.incarnation == me.incarnation
             {
@@ -93,6 +102,7 @@ extension Supervisor {
         for place in self.absentProbes.indices {
             guard let order = self.absentProbes[place].waiting.firstIndex(where: { $0.call == id }) else { continue }
             let resource = self.absentProbes[place].waiting.remove(at: order).resource
+            self.changedGroups.add(self.absentProbes[place].group)
             if let met = self.finding(resource, outcome) {
                 // What runs says more than what cannot be found out.
                 let before = self.absentProbes[place].finding

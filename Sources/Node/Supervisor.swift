@@ -58,13 +58,21 @@ public struct Supervisor: Sendable {
         var deadline: Tick
     }
 
-    /// What decides about the groups of this node, apart from time.
+    /// A request as its origin numbers it.
+    struct RequestKey: Hashable, Sendable {
+        var origin: NodeID
+        var nonce: UInt64
+        var sequence: UInt64
+    }
+
+    /// What decides about all groups of this node alike.
     struct GroupsKey: Equatable, Sendable {
-        var applied = LogIndex.zero
         var hasLease = false
         var isCaughtUp = false
         var isGuarded = false
-        var runnersVersion: UInt64 = .max
+        var incarnation = Incarnation.none
+        /// Rules L1, L10, L12.
+        var mayStart: Bool { self.hasLease && self.isCaughtUp && self.isGuarded }
     }
 
     /// What is due within this time is done along with what is due now: fewer wake-ups, fuller packets.
@@ -131,7 +139,10 @@ public struct Supervisor: Sendable {
     var appliedTerm = Term.zero
     var raftEffects = Raft.Effects()
     var volumes: [VolumeView] = []
+    /// Sorted by sequence.
     var pending: [Pending] = []
+    /// What this leader has proposed and not applied yet.
+    var proposed: Set<RequestKey> = []
     var nextSequence: UInt64 = 1
     var nextCall: UInt64 = 1
     var leadership: Leadership?
@@ -178,9 +189,19 @@ public struct Supervisor: Sendable {
     var nextCopyLook = Tick.never
     var wasLeaseValid = false
     var publishedEnd = Tick.zero
-    /// Grows whenever a runner takes a step; with `settledAt` it spares looking at groups when nothing changed.
+    /// Grows whenever a runner becomes something else.
     public internal(set) var runnersVersion: UInt64 = 0
+    /// How often a group was looked at since the daemon started: what a node's work grows with.
+    public internal(set) var groupsSettled: UInt64 = 0
+    /// How often the plan was made.
+    public internal(set) var plansMade: UInt64 = 0
+    /// The groups to look at.
+    var changedGroups = GroupChanges()
+    /// The part of `runnersVersion` that `changedGroups` tells of.
+    var namedVersion: UInt64 = 0
     var settledAt = GroupsKey()
+    /// The soonest deadline of a runner.
+    var runnersDeadline = Tick.never
     var nextSettle = Tick.zero
     /// Nothing about groups is under way: time alone changes nothing.
     var areGroupsCalm = false
@@ -196,6 +217,9 @@ public struct Supervisor: Sendable {
     var plannedAt = LogIndex.zero
     /// The plan made of the state at `plannedAt` asks for nothing.
     var isPlanEmpty = false
+    /// When the last plan was made, and whether something was applied since.
+    var lastPlanAt = Tick.zero
+    var isPlanOwed = false
     /// The next moment at which `tick` does something.
     public private(set) var deadline = Tick.zero
     /// The part of `deadline` that does not depend on consensus.
@@ -346,7 +370,7 @@ public struct Supervisor: Sendable {
         if !self.areGroupsCalm { occasion = min(occasion, self.nextSettle) }
         if self.leadership != nil {
             occasion = min(occasion, self.nextPlanAt)
-            if self.isSomebodySilent { next = min(next, self.nextPlanAt) }
+            if self.isSomebodySilent || self.isPlanOwed { next = min(next, self.nextPlanAt) }
         }
         if !self.isCaughtUp || !self.isAdmitted || !self.pending.isEmpty {
             next = min(next, now + Self.retryPause)

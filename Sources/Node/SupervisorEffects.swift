@@ -71,6 +71,9 @@ public enum SupervisorEffect: Equatable, Sendable {
     /// The log was rolled back: keep its directory aside under another name, end this daemon, and start one with a new
     /// directory. Nothing more is done for this one. (Rule E2.2)
     case forget(reason: String)
+    /// What follows of this step's consensus messages must not leave before every `persist` so far is durable. Says nothing
+    /// to a driver that waits for each `persist` in place.
+    case barrier
     /// Send towards the envelope's receiver, through this next hop.
     case send(Envelope, to: NodeID)
     /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)

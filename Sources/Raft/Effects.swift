@@ -107,23 +107,27 @@ public struct Effects: Sendable {
 
     /// Joins a request to one that the driver did not take yet.
     mutating func add(_ request: PersistRequest) {
-        guard var merged = self.persist else {
-            self.persist = request
-            return
-        }
-        merged.sequence = request.sequence
+        if self.persist?.join(request) == nil { self.persist = request }
+    }
+}
+
+extension PersistRequest {
+    /// Takes in the request that was issued right after this one: making both durable in one step is as good as one after
+    /// the other. (Raft §10.2.1)
+    public mutating func join(_ request: PersistRequest) {
+        precondition(request.sequence > self.sequence, "request \(request.sequence) does not follow \(self.sequence)")
+        self.sequence = request.sequence
         if let snapshot = request.snapshot {
-            merged.snapshot = snapshot
-            let later = merged.entries.firstIndex { $0.mark.index > snapshot.mark.index } ?? merged.entries.count
-            let continues = later > 0 ? merged.entries[later - 1].mark == snapshot.mark : later < merged.entries.count
-            if continues { merged.entries.removeFirst(later) } else { merged.entries.removeAll() }
+            self.snapshot = snapshot
+            let later = self.entries.firstIndex { $0.mark.index > snapshot.mark.index } ?? self.entries.count
+            let continues = later > 0 ? self.entries[later - 1].mark == snapshot.mark : later < self.entries.count
+            if continues { self.entries.removeFirst(later) } else { self.entries.removeAll() }
         }
         if let first = request.entries.first {
-            while let last = merged.entries.last, last.mark.index >= first.mark.index { merged.entries.removeLast() }
-            merged.entries += request.entries
+            while let last = self.entries.last, last.mark.index >= first.mark.index { self.entries.removeLast() }
+            self.entries += request.entries
         }
-        if let hardState = request.hardState { merged.hardState = hardState }
-        self.persist = merged
+        if let hardState = request.hardState { self.hardState = hardState }
     }
 }
 

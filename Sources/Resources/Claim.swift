@@ -177,6 +177,10 @@ extension Claim {
 
     /// Words with one space between them.
     static func words(_ text: String) -> String {
-        text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        // Nearly all are one line of ASCII, for which nobody needs to know the properties of characters.
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F || $0 == 0x20 }) {
+            return text.utf8.split(separator: 0x20).map { String(Substring($0)) }.joined(separator: " ")
+        }
+        return text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
     }
 }

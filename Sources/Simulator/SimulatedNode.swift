@@ -116,5 +116,9 @@ final class SimulatedNode {
 /// A running daemon. A class, so that its supervisor is changed in place and never copied.
 final class SimulatedDaemon {
     var supervisor: Supervisor
+    /// What waits for the log, as in the real daemon.
+    var outbox = Outbox()
+    /// What a slow disk has not made durable yet.
+    var unwritten: [PersistRequest] = []
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 }

@@ -13,13 +13,18 @@ extension Simulation {
         }
         // Taken from the end, so that nothing is copied or left over: most are messages.
         effects.turn()
+        node.daemon?.outbox.begin()
         while let effect = effects.popLast() {
             switch consume effect {
-            case .send(let envelope, let to): self.post(envelope, from: node, to: to)
+            case .send(let envelope, let to):
+                node.daemon?.outbox.send(envelope, to: to) { self.post($0, from: node, to: $1) }
             case .persist(let request):
+                node.daemon?.outbox.persist(request.sequence, at: node.tick(at: self.now))
+                if self.isLate(request, of: node) { continue }
                 guard self.persist(request, of: node) else { return }
                 self.follow(&effects, .persisted(sequence: request.sequence), of: node)
             case .forget(let reason): return self.forget(node, reason)
+            case .barrier: node.daemon?.outbox.barrier()
             case .lease(let end, let incarnation, _):
                 node.leaseEnd = end
                 node.leaseIncarnation = incarnation
@@ -59,6 +64,36 @@ extension Simulation {
         effects.insert(contentsOf: more.reversed(), at: 0)
     }
 
+    /// Whether a request waits for a slow disk: the daemon goes on meanwhile, and what it hands over until then is written
+    /// along with it.
+    private func isLate(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
+        guard let daemon = node.daemon else { return false }
+        if daemon.unwritten.isEmpty {
+            guard self.options.hasFaults, self.diskRandom.chance(perMille: 50) else { return false }
+            let delay =
+                self.diskRandom.chance(perMille: 100)
+                ? self.diskRandom.span(.milliseconds(100), .milliseconds(900))
+                : self.diskRandom.span(.milliseconds(1), .milliseconds(100))
+            self.queue.add(.logWritten(node, daemon), at: self.now + delay.nanoseconds)
+        }
+        daemon.unwritten.append(request)
+        return true
+    }
+
+    /// The slow disk has written what waited for it; nothing of a daemon that ended meanwhile.
+    func logWritten(_ node: SimulatedNode, _ daemon: SimulatedDaemon) {
+        guard node.isOn, node.daemon === daemon, var joined = daemon.unwritten.first else { return }
+        guard self.now >= node.scheduledFrom else {
+            return self.queue.add(.logWritten(node, daemon), at: node.scheduledFrom)
+        }
+        for request in daemon.unwritten.dropFirst() { joined.join(request) }
+        daemon.unwritten.removeAll()
+        self.count("slow log writes")
+        guard self.persist(joined, of: node) else { return }
+        if self.openMask != 0 { self.dispatch() }
+        self.step(node, .persisted(sequence: joined.sequence))
+    }
+
     /// False when the run is over because of it.
     private func persist(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
         guard let log = node.log else { return false }
@@ -70,6 +105,7 @@ extension Simulation {
                 let isOwn = node.daemon?.supervisor.state.appliedIndex ?? .zero >= snapshot.mark.index
                 self.count(isOwn ? "snapshots" : "snapshots installed")
             }
+            node.daemon?.outbox.persisted(request.sequence) { self.post($0, from: node, to: $1) }
             return true
         } catch {
             self.fail("\(node.name) could not persist: \(error)")

@@ -14,6 +14,7 @@ public final class Simulation {
         case restartDaemon(NodeID, boot: UInt64)
         indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
         case killed(NodeID, boot: UInt64, GroupName)
+        case logWritten(SimulatedNode, SimulatedDaemon)
         case guardLook(NodeID, boot: UInt64)
         case resume(NodeID, boot: UInt64)
         case powerOn(NodeID)
@@ -45,6 +46,8 @@ public final class Simulation {
     var pairs: SeededRandom
     /// For the identities and marks of logs, and for what happens to logs.
     var memoryRandom: SeededRandom
+    /// How slow disks are: a stream of its own.
+    var diskRandom: SeededRandom
     var now: UInt64 = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
@@ -89,6 +92,7 @@ public final class Simulation {
             entriesBetweenSnapshots: 15 + drawn.below(150))
         self.pairs = SeededRandom(seed: options.seed ^ 0x7061_6972)
         self.memoryRandom = SeededRandom(seed: options.seed ^ 0x1067_3A92_55D1_0C3B)
+        self.diskRandom = SeededRandom(seed: options.seed ^ 0x5107_D15C)
     }
 
     /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
@@ -172,6 +176,7 @@ public final class Simulation {
             let node = self.node(id)
             guard node.isOn, node.boot == boot else { return }
             self.input(node, .groupKilled(group, isDead: node.running(group).isEmpty), orRetry: event)
+        case .logWritten(let node, let daemon): self.logWritten(node, daemon)
         case .guardLook(let id, let boot): self.guardLook(self.node(id), boot)
         case .resume(let id, let boot):
             let node = self.node(id)

@@ -23,7 +23,7 @@ final class ScratchDirectory {
 final class SmallDaemon {
     let paths: NodePaths
     let file: NodeFile
-    let queue = WaitingLock<[DaemonLoop.Item]>([])
+    let queue = LoopQueue(LoopItems())
     let loop: DaemonLoop
     let joins: JoinServer
     let transport: Transport
@@ -31,8 +31,11 @@ final class SmallDaemon {
     let failures = WaitingLock(0)
     let backend: Backend
 
-    /// `fails` makes every write to the log fail.
-    init(_ paths: NodePaths, fails: Bool = false) throws {
+    /// `fails` makes every write to the log fail; `persist` is how else one is made.
+    init(
+        _ paths: NodePaths, fails: Bool = false, logPatience: Span = .seconds(1),
+        persist: @escaping @Sendable (LogStore, PersistRequest) throws -> Void = { try $0.persist($1) }
+    ) throws {
         self.paths = paths
         self.file = try NodeFile.read(paths)
         try NodePaths.makeDirectory(paths.run, mode: 0o755)
@@ -53,7 +56,7 @@ final class SmallDaemon {
             actors: DaemonLoop.Actors(
                 persist: { request in
                     if fails { throw StorageError.poisoned(cause: "the test says so") }
-                    try store.persist(request)
+                    try persist(store, request)
                 },
                 seal: { try store.seal() }, forget: { _ in },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
@@ -61,7 +64,7 @@ final class SmallDaemon {
                 forgetStarted: { _ in }, volume: { _, _ in },
                 volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
-            log: log)
+            log: log, logPatience: logPatience)
         self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)
         self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
         let queue = self.queue

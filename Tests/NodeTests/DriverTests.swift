@@ -37,7 +37,12 @@ struct DriverTests {
         #expect(FactsFile.read(path) == nil)
         let facts = Facts(
             bootID: "boot", incarnation: Incarnation(4),
-            groups: [.init(name: GroupName("web"), epoch: Epoch(generation: 1, index: 16), isUp: true, resources: 7)])
+            groups: [
+                .init(
+                    name: GroupName("a \"b\" \\ \u{1}\n ü"), epoch: Epoch(generation: 0, index: 7), isUp: false,
+                    resources: .max),
+                .init(name: GroupName("web"), epoch: Epoch(generation: 1, index: 16), isUp: true, resources: 7),
+            ])
         try FactsFile.write(facts, to: path)
         #expect(FactsFile.read(path) == facts)
         try Data("{\"bootID\":\"bo".utf8).write(to: URL(fileURLWithPath: path))

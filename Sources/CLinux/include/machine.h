@@ -6,8 +6,11 @@
 
 /* Keeps every page of this process in memory, present and future. */
 int holdfast_lock_memory(void);
-/* Real-time round-robin at the lowest priority, not inherited by children, and timers without slack. */
-int holdfast_run_promptly(void);
+/* The calling thread: real-time round-robin, so much above the lowest priority, not inherited by children, and timers
+ * without slack. */
+int holdfast_run_promptly(int above);
+/* The calling thread: as every other again. */
+int holdfast_run_ordinarily(void);
 /* 1 when the path lies on a cgroup2 file system. */
 int holdfast_is_cgroup2(const char *path);
 /* Detaches a mount at once, whoever uses it (umount2, MNT_DETACH). EINVAL when nothing is mounted there. */

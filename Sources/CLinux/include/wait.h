@@ -12,6 +12,15 @@ static inline uint64_t holdfast_monotonic_nanoseconds(void) {
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
+/* A mutex whose holder runs with the priority of whoever waits for it. */
+static inline void holdfast_mutex_init(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    if (pthread_mutex_init(mutex, &attributes) != 0) pthread_mutex_init(mutex, 0);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 /* A condition whose waits end by the monotonic clock. */
 static inline void holdfast_condition_init(pthread_cond_t *condition) {
     pthread_condattr_t attributes;

@@ -23,14 +23,14 @@ final class AgentHost: Sendable {
     }
 
     /// Sends what ends by itself to the loop.
-    func report(to queue: WaitingLock<[DaemonLoop.Item]>) {
+    func report(to queue: LoopQueue) {
         self.runner.onExit = { group, resource, epoch, reason in
             queue.change { $0.append(.input(.serviceExited(group, resource, epoch, reason: reason))) }
         }
     }
 
     /// Performs a call; its outcome goes to the loop.
-    func call(_ call: AgentCall, _ queue: WaitingLock<[DaemonLoop.Item]>) {
+    func call(_ call: AgentCall, _ queue: LoopQueue) {
         let id = call.id
         self.runner.run(call) { outcome in queue.change { $0.append(.input(.agentFinished(id: id, outcome))) } }
     }
@@ -38,7 +38,7 @@ final class AgentHost: Sendable {
     /// Looks at this machine for a node; the answers go to the loop. At most a few at once: a node that asks without end
     /// gets no answer.
     func inspect(
-        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ queue: WaitingLock<[DaemonLoop.Item]>
+        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ queue: LoopQueue
     ) {
         let isFree = self.inspecting.change { count -> Bool in
             guard count < Self.maximumInspections else { return false }
@@ -60,7 +60,7 @@ final class AgentHost: Sendable {
     func cancel(_ id: UInt64) { self.runner.cancel(id) }
 
     /// Kills everything of a group, unless that is under way.
-    func kill(_ group: GroupName, _ queue: WaitingLock<[DaemonLoop.Item]>) {
+    func kill(_ group: GroupName, _ queue: LoopQueue) {
         let isNew = self.killing.change { killing -> Bool in
             guard !killing.contains(group) else { return false }
             killing.append(group)
@@ -87,14 +87,14 @@ final class AgentHost: Sendable {
     // MARK: Start of the daemon (rule L10)
 
     /// Takes up the watch over what an earlier daemon left under a valid lease, and ends the rest.
-    func adopt(_ facts: Facts, _ queue: WaitingLock<[DaemonLoop.Item]>) {
+    func adopt(_ facts: Facts, _ queue: LoopQueue) {
         var leftovers: [GroupName] = []
         for group in self.runner.groupsPresent() {
             guard let known = facts.groups.first(where: { $0.name == group }), known.isUp else {
                 leftovers.append(group)
                 continue
             }
-            for service in self.runner.facts(for: group).services where service.epoch == known.epoch {
+            for service in self.runner.services(of: group) where service.epoch == known.epoch {
                 self.runner.watchExisting(
                     group: group, resource: ResourceName(service.resource), epoch: service.epoch, pid: service.pid,
                     startTime: service.startTime)
@@ -104,12 +104,12 @@ final class AgentHost: Sendable {
     }
 
     /// Ends whatever is left of every group.
-    func endEverything(_ queue: WaitingLock<[DaemonLoop.Item]>) { self.end(self.runner.groupsPresent(), queue) }
+    func endEverything(_ queue: LoopQueue) { self.end(self.runner.groupsPresent(), queue) }
 
     /// What has not ended in time is the first thing that the loop hears: nothing of the group is started, and no new life
     /// claimed, while something of an earlier one is here. It is not waited for: an agent's stop may take minutes, and this
     /// node has a vote. (Rules L11.5, L12.3)
-    private func end(_ groups: [GroupName], _ queue: WaitingLock<[DaemonLoop.Item]>) {
+    private func end(_ groups: [GroupName], _ queue: LoopQueue) {
         guard !groups.isEmpty else { return }
         self.log.warning("left over from an earlier life and not adopted, so ended: \(groups)")
         for group in groups { self.kill(group, queue) }

@@ -6,7 +6,7 @@ import SecureLink
 /// What the API does: reads look at the supervisor, changes go through the log.
 struct Backend: APIBackend {
     let loop: DaemonLoop
-    let queue: WaitingLock<[DaemonLoop.Item]>
+    let queue: LoopQueue
     let joins: JoinServer
     let file: NodeFile
     /// Where the guard leaves its note about the watchdog.

@@ -21,7 +21,7 @@ struct Daemon {
     private let paths: NodePaths
     private let file: NodeFile
     private let log = DriverLog()
-    private let queue = WaitingLock<[DaemonLoop.Item]>([])
+    private let queue = LoopQueue(LoopItems())
     private let stopped = OneAnswer<(any Error)?>()
 
     private init(_ options: DaemonOptions) throws {
@@ -109,6 +109,9 @@ struct Daemon {
     // MARK: Assembly
 
     private func start() throws -> Backend {
+        // What runs here is adopted only if that is done before the lease ends, however busy the machine is. (Rules L10, L13)
+        DriverThread.goFirst()
+        defer { DriverThread.goAlong() }
         let bootID = try self.bootID()
         let cgroupRoot = try self.cgroupRoot()
         let lease = try LeasePage(path: self.paths.lease)
@@ -143,12 +146,20 @@ struct Daemon {
         agents.report(to: self.queue)
         // Before the log has told who the nodes are, those of the join answer do.
         transport.keep(self.seeds(supervisor))
-        let queue = self.queue
+        let (queue, log) = (self.queue, self.log)
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0, settle: $1) }))
-        DriverThread.start("supervisor") { loop.run() }
+        DriverThread.start("supervisor") {
+            let refusal = DriverThread.goFirst()
+            if refusal != 0 {
+                log.warning(
+                    "no real-time priority (\(systemText(refusal))): on a busy machine leases may be lost; give the "
+                        + "service CAP_SYS_NICE, and a CPU cgroup that allows it")
+            }
+            loop.run()
+        }
         return Backend(
             loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run,
             installedAgents: { agents.installedAgents })

@@ -4,11 +4,18 @@ import Raft
 import Resources
 
 /// The one thread that owns the supervisor: takes an input, reads the clock, steps, performs the effects in order.
+///
+/// It goes before everything else on the machine, takes what concerns leases before everything else that waits for it,
+/// and never waits for a disk, but for one that has been silent for long. (docs/decisions/0005-leases-first.md)
 final class DaemonLoop: @unchecked Sendable {
     /// What the loop can be handed.
     enum Item: Sendable {
         /// For the supervisor.
         case input(SupervisorInput)
+        /// Everything handed to the log up to this request is durable.
+        case persisted(UInt64)
+        /// The log takes no more writes.
+        case logFailed(any Error)
         /// For the supervisor, with somebody who waits for the answer.
         case request(ClientRequest, @Sendable (ClientReply) -> Void)
         /// A look at the supervisor between two steps.
@@ -31,10 +38,11 @@ final class DaemonLoop: @unchecked Sendable {
         var isPoisoned: Bool
     }
 
-    /// What the loop acts upon; each is called on the loop's thread and must not block.
+    /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
     struct Actors {
+        /// Called on a thread of its own, one request after the other.
         var persist: (PersistRequest) throws -> Void
-        /// Says in a second place what the log holds, once it rests.
+        /// Says in a second place what the log holds, once it rests; on the same thread.
         var seal: () throws -> Void
         /// Puts the log aside and ends the daemon. (Rule E2.2)
         var forget: (String) -> Void
@@ -56,17 +64,21 @@ final class DaemonLoop: @unchecked Sendable {
     }
 
     private static let tickInterval = Span.milliseconds(50)
-    private static let restBeforeSeal = Span.seconds(1)
     private static let publishInterval = Span.milliseconds(500)
 
-    private let queue: WaitingLock<[Item]>
+    /// A log that has not answered for this long holds everything up: what a dead disk should silence is silent.
+    private let logPatience: Span
+
+    private let queue: LoopQueue
     private let published: WaitingLock<View?>
     private let log: DriverLog
+    private let worker: LogWorker
 
     // Owned by the loop's thread from `run` on.
     private var supervisor: Supervisor
     private var actors: Actors
     private var effects: [SupervisorEffect] = []
+    private var outbox = Outbox()
     private var waiting: [UInt64: @Sendable (ClientReply) -> Void] = [:]
     private var nextClient: UInt64 = 1
     private var isPoisoned = false
@@ -75,40 +87,61 @@ final class DaemonLoop: @unchecked Sendable {
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
     /// When the log rests and is sealed; `never` once it is.
-    private var sealAt = Tick.never
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
     /// What could not be written yet, for want of room.
     private var unwrittenFacts: Facts?
 
-    init(_ supervisor: Supervisor, queue: WaitingLock<[Item]>, actors: Actors, log: DriverLog) {
+    init(
+        _ supervisor: Supervisor, queue: LoopQueue, actors: Actors, log: DriverLog, logPatience: Span = .seconds(1)
+    ) {
         self.supervisor = supervisor
         self.queue = queue
         self.published = WaitingLock(nil)
         self.actors = actors
         self.log = log
+        self.logPatience = logPatience
+        self.worker = LogWorker(queue: queue, persist: actors.persist, seal: actors.seal)
     }
 
     /// Runs until somebody asks for the end.
     func run() {
+        self.worker.start()
+        defer { self.worker.close() }
         var items: [Item] = []
         while true {
             let pause = self.nextTick.since(MachineClock.now)
-            items.removeAll(keepingCapacity: true)
-            _ = self.queue.wait(atMost: pause) { queue -> Bool? in
-                guard !queue.isEmpty else { return nil }
-                swap(&queue, &items)
-                return true
-            }
+            _ = self.queue.wait(atMost: pause) { $0.isEmpty ? nil : true }
+            self.queue.withLock { $0.take(into: &items) }
             for item in items where !self.take(item) { return }
             self.tickIfDue()
+            guard self.awaitLog() else { return }
         }
+    }
+
+    /// A disk that hangs silences the node as a whole, as a dead one should; but not before it was given a moment.
+    /// False when the end was asked for meanwhile.
+    private func awaitLog() -> Bool {
+        var items: [Item] = []
+        while let since = self.outbox.waitingSince, MachineClock.now.since(since) >= self.logPatience, !self.isPoisoned
+        {
+            _ = self.queue.wait(atMost: Self.tickInterval) { $0.hasWordOfLog ? true : nil }
+            self.queue.withLock { $0.takeWordsOfLog(into: &items) }
+            for item in items where !self.take(item) { return false }
+            self.actors.housekeeping(MachineClock.now)
+        }
+        return true
     }
 
     private func take(_ item: Item) -> Bool {
         switch item {
         case .input(let input):
             self.step(input)
+        case .persisted(let sequence):
+            self.outbox.persisted(sequence) { self.actors.send($0, $1) }
+            self.step(.persisted(sequence: sequence))
+        case .logFailed(let error):
+            self.poison(error)
         case .request(let request, let answer):
             let id = self.nextClient
             self.nextClient += 1
@@ -136,7 +169,6 @@ final class DaemonLoop: @unchecked Sendable {
         }
         self.step(.tick)
         let now = MachineClock.now
-        self.sealIfResting(at: now)
         self.actors.housekeeping(now)
         self.nextTick = min(max(self.supervisor.deadline, now + .milliseconds(1)), now + Self.tickInterval)
         if now >= self.nextPublication {
@@ -145,12 +177,6 @@ final class DaemonLoop: @unchecked Sendable {
             self.published.change { $0 = view }
             if let facts = self.unwrittenFacts { self.write(facts) }
         }
-    }
-
-    private func sealIfResting(at now: Tick) {
-        guard now >= self.sealAt, !self.isPoisoned else { return }
-        self.sealAt = .never
-        do { try self.actors.seal() } catch { self.poison(error, at: 0) }
     }
 
     private func view(at now: Tick) -> View {
@@ -170,13 +196,18 @@ final class DaemonLoop: @unchecked Sendable {
         self.supervisor.wallMilliseconds = MachineClock.wallMilliseconds
         self.effects.removeAll(keepingCapacity: true)
         self.supervisor.step(input, at: now, into: &self.effects)
-        var place = 0
-        while place < self.effects.count {
-            self.perform(self.effects[place], at: place)
-            place += 1
-        }
+        self.performAll(at: now)
         self.noteLeader(at: now)
         self.nextTick = min(self.nextTick, self.supervisor.deadline)
+    }
+
+    private func performAll(at now: Tick) {
+        self.outbox.begin()
+        var place = 0
+        while place < self.effects.count {
+            self.perform(self.effects[place], at: now)
+            place += 1
+        }
     }
 
     private func noteLeader(at now: Tick) {
@@ -188,17 +219,18 @@ final class DaemonLoop: @unchecked Sendable {
         }
     }
 
-    private func perform(_ effect: SupervisorEffect, at place: Int) {
+    private func perform(_ effect: SupervisorEffect, at now: Tick) {
         switch effect {
-        case .persist(let request): self.persist(request, at: place)
+        case .persist(let request):
+            self.outbox.persist(request.sequence, at: now)
+            if !self.isPoisoned { self.worker.put(request) }
+        case .barrier: self.outbox.barrier()
         case .forget(let reason):
             self.isPoisoned = true
+            _ = self.outbox.poison()
             self.log.error("this log is not what it was: \(reason)")
             self.actors.forget(reason)
-        case .send(let envelope, let hop):
-            // What a poisoned daemon says on its way out may hand leadership over, and promise nothing. (Rule L5.2)
-            if self.isPoisoned, envelope.message.restsOnLog { return }
-            self.actors.send(envelope, hop)
+        case .send(let envelope, let hop): self.outbox.send(envelope, to: hop) { self.actors.send($0, $1) }
         case .lease(let end, let incarnation, let grace):
             self.actors.lease.publish(end: end, incarnation, grace: grace)
         case .facts(let facts): self.write(facts)
@@ -225,43 +257,20 @@ final class DaemonLoop: @unchecked Sendable {
         }
     }
 
-    /// Makes a request durable; what follows in the list is performed after that. What `persisted` leads to is
-    /// appended to the list.
-    private func persist(_ request: PersistRequest, at place: Int) {
-        guard !self.isPoisoned else {
-            self.dropPromises(after: place)
-            return
-        }
-        do {
-            try self.actors.persist(request)
-        } catch {
-            self.poison(error, at: place)
-            return
-        }
-        self.sealAt = MachineClock.now + Self.restBeforeSeal
-        self.supervisor.step(.persisted(sequence: request.sequence), at: MachineClock.now, into: &self.effects)
-    }
-
-    private func poison(_ error: any Error, at place: Int) {
+    private func poison(_ error: any Error) {
+        guard !self.isPoisoned else { return }
         self.isPoisoned = true
         self.log.error("the log cannot be written: \(error)")
-        self.dropPromises(after: place)
-        self.supervisor.step(.diskFailed, at: MachineClock.now, into: &self.effects)
+        // What rests on something that is not durable must never leave.
+        let held = self.outbox.poison()
+        if held > 0 { self.log.warning("\(held) messages were held back: the log is not durable") }
+        self.step(.diskFailed)
         self.actors.logFailed(error)
-    }
-
-    /// Messages that rest on something that is not durable must not leave. (Rule L5.2)
-    private func dropPromises(after place: Int) {
-        for later in self.effects.indices where later > place {
-            if case .send(let envelope, _) = self.effects[later], envelope.message.restsOnLog {
-                self.effects[later] = .note("a message to \(envelope.to) was held back: the log is not durable")
-            }
-        }
     }
 
     /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
     static func view(
-        _ loop: DaemonLoop, queue: WaitingLock<[Item]>, within limit: Span = .milliseconds(100)
+        _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
     ) async -> View? {
         let once = OneAnswer<View?>()
         queue.change { $0.append(.inspect { once.give($0) }) }

@@ -12,11 +12,16 @@ enum DriverThread {
         }
     }
 
-    /// Runs `body` on a thread of its own; the name shows in `ps -L`. False, and nothing is started, when the system has
-    /// no thread left.
+    /// Runs `body` on a thread of its own; the name shows in `ps -L`. With `isPrompt` it goes before everything else that
+    /// runs on this machine, as far as the kernel allows that: for what a lease depends on, and for short pieces of work.
+    /// False, and nothing is started, when the system has no thread left.
     @discardableResult
-    static func start(_ name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
-        let box = Unmanaged.passRetained(Body(name, body))
+    static func start(_ name: String, isPrompt: Bool = false, _ body: @escaping @Sendable () -> Void) -> Bool {
+        let box = Unmanaged.passRetained(
+            Body(name) {
+                if isPrompt { self.goFirst() }
+                body()
+            })
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
@@ -35,4 +40,10 @@ enum DriverThread {
         if code != 0 { box.release() }
         return code == 0
     }
+
+    /// From here on the calling thread goes before everything else, if that is allowed; 0, or the error.
+    @discardableResult static func goFirst() -> Int32 { holdfast_run_promptly(0) }
+
+    /// From here on the calling thread goes along with everything else.
+    static func goAlong() { _ = holdfast_run_ordinarily() }
 }

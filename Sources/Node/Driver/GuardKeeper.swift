@@ -13,6 +13,8 @@ struct GuardKeeper {
     private let log: DriverLog
     /// The guards that were started here and have not ended, the latest last; all but the one with the lock leave soon.
     private var children: [Int32] = []
+    /// What a thread of its own has started: a busy machine takes its time for that.
+    private let launched = WaitingLock<[Int32]>([])
     private var startedAt: Tick?
     private var endedAt: Tick?
 
@@ -25,6 +27,10 @@ struct GuardKeeper {
     /// Starts a guard when the last look of one is too long ago, or at once when the one started here has ended. A
     /// second one leaves by itself.
     mutating func look(lastSeen: Tick, at now: Tick) {
+        self.children += self.launched.withLock { launched in
+            defer { launched.removeAll() }
+            return launched
+        }
         let latest = self.children.last
         // Each is asked, and so reaped: one that was not needed must not stay as a zombie.
         self.children.removeAll { child in
@@ -46,14 +52,20 @@ struct GuardKeeper {
         }
         self.endedAt = nil
         self.startedAt = now
-        do {
-            let cgroup = ControlGroup(self.cgroupRoot).child("guard")
-            let started = try ChildProcess.start(
-                ["guard", "--run", self.paths.run, "--cgroup", self.cgroupRoot], in: cgroup,
-                output: self.paths.run + "/guard.out")
-            self.children.append(started.pidfd)
-        } catch {
-            self.log.error("no guard: \(error); nothing will be started here without one")
+        self.launch()
+    }
+
+    private func launch() {
+        let (launched, log, cgroupRoot, run) = (self.launched, self.log, self.cgroupRoot, self.paths.run)
+        DriverThread.start("guard start") {
+            do {
+                let started = try ChildProcess.start(
+                    ["guard", "--run", run, "--cgroup", cgroupRoot], in: ControlGroup(cgroupRoot).child("guard"),
+                    output: run + "/guard.out")
+                launched.withLock { $0.append(started.pidfd) }
+            } catch {
+                log.error("no guard: \(error); nothing will be started here without one")
+            }
         }
     }
 }

@@ -13,11 +13,11 @@ final class JoinServer: Sendable {
     private let paths: NodePaths
     private let file: NodeFile
     private let log: DriverLog
-    private let queue: WaitingLock<[DaemonLoop.Item]>
+    private let queue: LoopQueue
     private let tokens: JoinTokens
 
     init(
-        paths: NodePaths, file: NodeFile, bootID: String, queue: WaitingLock<[DaemonLoop.Item]>, log: DriverLog
+        paths: NodePaths, file: NodeFile, bootID: String, queue: LoopQueue, log: DriverLog
     ) {
         self.tokens = JoinTokens(path: paths.joinTokens, bootID: bootID)
         self.paths = paths

@@ -17,6 +17,8 @@ final class PeerLink: Sendable {
         var peer: PeerSpec
         var stream: TLSStream?
         var frames: [Frame] = []
+        /// They go before all others, however many wait.
+        var urgent: [[UInt8]] = []
         var bytes = 0
         var writingSince: Tick?
         var badLooks = 0
@@ -34,6 +36,9 @@ final class PeerLink: Sendable {
     private static let failurePause = Span.seconds(30)
     private static let bytesMaximum = 8 << 20
     private static let framesMaximum = 4096
+    private static let urgentMaximum = 256
+    /// So many bytes go in one write, and the rest of the frame they end in.
+    private static let batchBytes = 64 << 10
     private static let shortestPause = Span.milliseconds(50)
     private static let dialInterval = Span.milliseconds(300)
     private static let connectTimeout = Span.milliseconds(1500)
@@ -57,15 +62,21 @@ final class PeerLink: Sendable {
     /// Starts the writing thread; without one nothing is dialled.
     func start() {
         let name = self.state.withLock { $0.peer.name }
-        if DriverThread.start("to \(name)", { self.writeForever() }) { self.state.change { $0.isServed = true } }
+        if DriverThread.start("to \(name)", isPrompt: true, { self.writeForever() }) {
+            self.state.change { $0.isServed = true }
+        }
     }
 
     var peer: PeerSpec { self.state.withLock { $0.peer } }
 
     /// Queues a frame. Without a connection nothing is kept: what is sent later is newer.
-    func send(_ body: [UInt8], isPerishable: Bool) {
+    func send(_ body: [UInt8], isPerishable: Bool, isUrgent: Bool = false) {
         self.state.change { state in
             guard state.stream != nil, !state.isClosed else { return }
+            if isUrgent {
+                if state.urgent.count < Self.urgentMaximum { state.urgent.append(body) }
+                return
+            }
             if state.bytes + body.count > Self.bytesMaximum || state.frames.count >= Self.framesMaximum {
                 state.frames.removeAll { $0.isPerishable }
                 state.bytes = state.frames.reduce(0) { $0 + $1.bytes.count }
@@ -181,11 +192,26 @@ final class PeerLink: Sendable {
         let stream = state.stream
         state.stream = nil
         state.frames.removeAll(keepingCapacity: true)
+        state.urgent.removeAll(keepingCapacity: true)
         state.bytes = 0
         state.writingSince = nil
         state.badLooks = 0
         state.nextAttempt = .zero
         return stream
+    }
+
+    /// Takes the frames of the next write off the line.
+    private static func batch(_ state: inout State) -> [Frame] {
+        var bytes = 0
+        var count = 0
+        while count < state.frames.count, bytes < Self.batchBytes {
+            bytes += state.frames[count].bytes.count
+            count += 1
+        }
+        let batch = Array(state.frames[..<count])
+        state.frames.removeFirst(count)
+        state.bytes -= bytes
+        return batch
     }
 
     private func writeForever() {
@@ -194,10 +220,12 @@ final class PeerLink: Sendable {
             buffer.removeAll(keepingCapacity: true)
             let work = self.state.wait { state -> TLSStream?? in
                 if state.isClosed { return .some(nil) }
-                guard let stream = state.stream, !state.frames.isEmpty else { return nil }
-                for frame in state.frames { LinkFrames.append(frame.bytes, to: &buffer) }
-                state.frames.removeAll(keepingCapacity: true)
-                state.bytes = 0
+                guard let stream = state.stream, !state.frames.isEmpty || !state.urgent.isEmpty else { return nil }
+                for body in state.urgent { LinkFrames.append(body, to: &buffer) }
+                state.urgent.removeAll(keepingCapacity: true)
+                // Not all at once: what is urgent waits for one batch at most.
+                let batch = Self.batch(&state)
+                for frame in batch { LinkFrames.append(frame.bytes, to: &buffer) }
                 state.writingSince = MachineClock.now
                 return .some(stream)
             }

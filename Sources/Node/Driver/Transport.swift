@@ -57,7 +57,7 @@ final class Transport: Sendable {
     /// Starts accepting and dialling.
     func start(_ handlers: Handlers) {
         DriverThread.start("accepting") { self.reception.run { self.greet($0, handlers) } }
-        DriverThread.start("links") {
+        DriverThread.start("links", isPrompt: true) {
             let never = WaitingLock(false)
             while true {
                 for link in self.state.withLock({ $0.links }) { link.look(at: MachineClock.now) }
@@ -91,7 +91,9 @@ final class Transport: Sendable {
     /// Sends through a hop, or drops the message when there is no connection. Never blocks.
     func send(_ envelope: Envelope, to hop: NodeID) {
         guard let link = self.state.withLock({ $0.links.first { $0.peer.node == hop } }) else { return }
-        link.send(envelope.encoded, isPerishable: envelope.message.isPerishable)
+        link.send(
+            envelope.encoded, isPerishable: envelope.message.isPerishable,
+            isUrgent: envelope.message.isAboutLeases)
     }
 
     private func greet(_ stream: TLSStream, _ handlers: Handlers) {
@@ -145,6 +147,8 @@ final class Transport: Sendable {
             return oldest.stream
         }
         surplus?.shutdown()
+        // Only now: whoever has no certificate goes before nobody.
+        DriverThread.goFirst()
         var reader = LinkReader(stream)
         while let frame = try? reader.next() {
             do throws(CodecError) {

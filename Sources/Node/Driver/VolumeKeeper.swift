@@ -15,11 +15,11 @@ final class VolumeKeeper: Sendable {
     private let file: NodeFile
     private let cgroupRoot: String
     private let log: DriverLog
-    private let queue: WaitingLock<[DaemonLoop.Item]>
+    private let queue: LoopQueue
     private let state = WaitingLock(State())
 
     init(
-        paths: NodePaths, file: NodeFile, cgroupRoot: String, queue: WaitingLock<[DaemonLoop.Item]>, log: DriverLog
+        paths: NodePaths, file: NodeFile, cgroupRoot: String, queue: LoopQueue, log: DriverLog
     ) {
         self.paths = paths
         self.file = file
@@ -116,11 +116,11 @@ final class VolumeServerHandle: Sendable {
     private static let answerTime = Span.seconds(10)
     private static let eventBytesMaximum = 1 << 20
 
-    private let queue: WaitingLock<[DaemonLoop.Item]>
+    private let queue: LoopQueue
     private let log: DriverLog
     private let state: WaitingLock<State>
 
-    init(_ launch: VolumeServerLaunch, queue: WaitingLock<[DaemonLoop.Item]>, log: DriverLog) {
+    init(_ launch: VolumeServerLaunch, queue: LoopQueue, log: DriverLog) {
         self.queue = queue
         self.log = log
         self.state = WaitingLock(State(launch: launch))

@@ -2,7 +2,8 @@ import Basis
 import CLinux
 import Glibc
 
-/// A value behind a lock, on whose change threads can wait.
+/// A value behind a lock, on whose change threads can wait. A thread that holds the lock is not kept from running by
+/// others while one that goes first waits for it.
 final class WaitingLock<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -10,7 +11,7 @@ final class WaitingLock<Value>: @unchecked Sendable {
 
     init(_ value: sending Value) {
         self.value = value
-        pthread_mutex_init(self.mutex, nil)
+        holdfast_mutex_init(self.mutex)
         holdfast_condition_init(self.condition)
     }
 
@@ -30,12 +31,9 @@ final class WaitingLock<Value>: @unchecked Sendable {
 
     /// Runs `body`, then wakes every waiting thread.
     func change<Result>(_ body: (inout Value) -> Result) -> Result {
-        pthread_mutex_lock(self.mutex)
-        defer {
-            pthread_cond_broadcast(self.condition)
-            pthread_mutex_unlock(self.mutex)
-        }
-        return body(&self.value)
+        // Woken only when the lock is free, or they would wait for it at once.
+        defer { pthread_cond_broadcast(self.condition) }
+        return self.withLock(body)
     }
 
     /// Asks `body` now and after each change until it has a result; nil once `limit` has passed.

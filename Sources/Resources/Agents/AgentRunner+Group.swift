@@ -38,7 +38,7 @@ extension AgentRunner {
         let cgroup = self.environment.cgroup(of: group)
         return GroupFacts(
             processes: (try? cgroup.isPopulated()) == false ? [] : cgroup.processes(),
-            services: self.records.services().filter { $0.group == group.rawValue && $0.identity.isAlive },
+            services: self.services(of: group),
             addresses: self.records.holdings(.addresses, of: group).filter { holding in
                 guard holding.words.count >= 2, let address = InterfaceAddress(holding.words[0]) else { return false }
                 return holding.words[1] == "*"
@@ -50,6 +50,11 @@ extension AgentRunner {
                 .compactMap { $0.words.dropFirst(2).first },
             unstopped: self.records.started(of: group).filter { !$0.policy.isKillable }.map(\.resource).sorted(),
             startsInProgress: starts)
+    }
+
+    /// The recorded services of a group whose main process is alive, sorted by resource.
+    public func services(of group: GroupName) -> [ServiceRecord] {
+        self.records.services(of: group).filter(\.identity.isAlive)
     }
 
     /// Every group of which something is recorded or has a cgroup here, sorted; for a daemon that has just started.
@@ -91,12 +96,17 @@ extension AgentRunner {
 
     private func killHere(_ group: GroupName, deadline: Tick) -> GroupRemains? {
         let began = self.environment.clock()
+        let callsEnded = DispatchSemaphore(value: 0)
         self.withState { state in
             state.sealed[group, default: 0] += 1
+            state.killers[group, default: []].append(callsEnded)
             for (key, lane) in state.lanes where key.group == group { lane.running?.cancel.cancel() }
         }
+        self.wakeCancelled()
         defer {
             self.withState { state in
+                state.killers[group]?.removeAll { $0 === callsEnded }
+                if state.killers[group]?.isEmpty == true { state.killers[group] = nil }
                 let count = (state.sealed[group] ?? 1) - 1
                 state.sealed[group] = count == 0 ? nil : count
             }
@@ -112,7 +122,8 @@ extension AgentRunner {
             let empty = cgroup.killAll(until: slice, clock: self.environment.clock)
             dead = empty && !calls
             if !dead, self.environment.clock() >= deadline { break }
-            if empty, !dead { usleep(1000) }
+            // What a call starts until it ends must be killed too, so it is looked again and again; but not all the time.
+            if empty, !dead { _ = callsEnded.wait(timeout: .now() + .milliseconds(20)) }
         }
         var left: [String] = []
         if !dead {
@@ -126,7 +137,7 @@ extension AgentRunner {
         let unstopped = dead ? self.stopAfterKill(group) : nil
         if !self.releaseHoldings(of: group) { left.append("a mount or a device") }
         if dead {
-            for record in self.records.services() where record.group == group.rawValue {
+            for record in self.records.services(of: group) {
                 self.records.removeService(group, ResourceName(record.resource))
             }
             cgroup.remove()

@@ -1,5 +1,6 @@
 import Basis
 import CLinux
+import Dispatch
 import Glibc
 import Synchronization
 
@@ -30,6 +31,8 @@ public final class AgentRunner: Sendable {
         var failedStops: [ExitWatcher.Key: FailedStop] = [:]
         /// Numbers the stops that follow a kill, from the top of the range down.
         var stopsAfterKill: UInt64 = 0
+        /// Who kills a group and waits for its calls to end.
+        var killers: [GroupName: [DispatchSemaphore]] = [:]
         var onExit: ExitHandler?
     }
 
@@ -40,6 +43,9 @@ public final class AgentRunner: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    /// Starts, and checks: many of either that come at once are spread out. Stops and kills wait for nobody.
+    private let starts: CallGate
+    private let checks: CallGate
     private let spawner: ServiceSpawner
     private let logs: ServiceLogKeeper
     private let shared: Shared
@@ -50,6 +56,8 @@ public final class AgentRunner: Sendable {
         self.shared = shared
         self.environment = environment
         self.records = RunRecords(directory: environment.runDirectory)
+        self.starts = CallGate(atOnce: 24, moment: .milliseconds(250), clock: environment.clock)
+        self.checks = CallGate(atOnce: 32, moment: .milliseconds(250), clock: environment.clock)
         self.spawner = ServiceSpawner(setup: environment.threadSetup)
         self.logs = ServiceLogKeeper(runDirectory: environment.runDirectory)
         self.watcher = ExitWatcher { key, epoch, end in
@@ -87,6 +95,7 @@ public final class AgentRunner: Sendable {
             state.lanes[key] = lane
             return (dropped, begin)
         }
+        if call.action == .stop { self.wakeCancelled() }
         if begin { WorkerThread.start { self.work(pending, key) } }
         guard !refused.isEmpty else { return }
         WorkerThread.start {
@@ -103,6 +112,7 @@ public final class AgentRunner: Sendable {
             for key in state.lanes.keys {
                 if let running = state.lanes[key]?.running, running.call.id == id {
                     running.cancel.cancel()
+                    self.wakeCancelled()
                     return nil
                 }
                 if let position = state.lanes[key]?.waiting.firstIndex(where: { $0.call.id == id }) {
@@ -143,6 +153,7 @@ public final class AgentRunner: Sendable {
                 guard var lane = state.lanes[key] else { return nil }
                 lane.running = lane.waiting.isEmpty ? nil : lane.waiting.removeFirst()
                 state.lanes[key] = lane.running == nil ? nil : lane
+                if lane.running == nil { for waiter in state.killers[key.group] ?? [] { waiter.signal() } }
                 return lane.running
             }
             pending.completion(outcome)
@@ -151,6 +162,9 @@ public final class AgentRunner: Sendable {
 
     private func perform(_ pending: Pending) -> AgentOutcome {
         let call = pending.call
+        let gate = self.gate(for: call.action)
+        let ticket = gate?.enter { pending.cancel.isCancelled }
+        defer { if let ticket { gate?.leave(ticket) } }
         let sealed = self.withState { $0.sealed[call.group] != nil }
         if pending.cancel.isCancelled || sealed {
             return .failed(reason: "cancelled before it began", recovery: .soft)
@@ -176,6 +190,20 @@ public final class AgentRunner: Sendable {
             spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
             isAfterKill: isAfterKill)
         return self.agent(call.resource.agent).run(context).asOneLine
+    }
+
+    private func gate(for action: AgentAction) -> CallGate? {
+        switch action {
+        case .start: self.starts
+        case .monitor, .probe: self.checks
+        case .stop: nil
+        }
+    }
+
+    /// Calls that wait for their turn look whether they were cancelled.
+    func wakeCancelled() {
+        self.starts.wakeAll()
+        self.checks.wakeAll()
     }
 
     private func agent(_ name: String) -> any ResourceAgent {

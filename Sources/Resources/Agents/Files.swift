@@ -60,8 +60,8 @@ enum Files {
         }
     }
 
-    /// The names in a directory, sorted, without `.` and `..`; empty when it cannot be read.
-    static func list(_ path: String) -> [String] {
+    /// The names in a directory that begin so, sorted, without `.` and `..`; empty when it cannot be read.
+    static func list(_ path: String, beginning: String = "") -> [String] {
         guard let directory = opendir(path) else { return [] }
         defer { closedir(directory) }
         var names: [String] = []
@@ -69,7 +69,7 @@ enum Files {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if name != ".", name != ".." { names.append(name) }
+            if name != ".", name != "..", beginning.isEmpty || name.hasPrefix(beginning) { names.append(name) }
         }
         return names.sorted()
     }

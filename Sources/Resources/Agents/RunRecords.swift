@@ -54,10 +54,16 @@ struct RunRecords: Sendable {
 
     func removeService(_ group: GroupName, _ resource: ResourceName) { unlink(self.servicePath(group, resource)) }
 
-    /// Every recorded service, sorted by file name.
-    func services() -> [ServiceRecord] {
-        Files.list(self.directory + "/services").filter { $0.hasSuffix(".json") }
+    /// Every recorded service, sorted by file name; of one group when given, and then no others are read.
+    func services(of group: GroupName? = nil) -> [ServiceRecord] {
+        Files.list(self.directory + "/services", beginning: Self.beginning(group)).filter { $0.hasSuffix(".json") }
             .compactMap { self.decode(self.directory + "/services/" + $0) }
+            .filter { group == nil || $0.group == group?.rawValue }
+    }
+
+    /// How the names of a group's files begin; those of others may too.
+    private static func beginning(_ group: GroupName?) -> String {
+        group.map { Files.component($0.rawValue) + "." } ?? ""
     }
 
     private func decode(_ path: String) -> ServiceRecord? {
@@ -100,7 +106,8 @@ struct RunRecords: Sendable {
     /// Everything of a kind, sorted by file name; of one group when given.
     func holdings(_ kind: Kind, of group: GroupName? = nil) -> [Holding] {
         let directory = "\(self.directory)/\(kind.rawValue)"
-        return Files.list(directory).filter { !$0.hasSuffix(".new") }.compactMap { self.parse(directory + "/" + $0) }
+        return Files.list(directory, beginning: Self.beginning(group)).filter { !$0.hasSuffix(".new") }
+            .compactMap { self.parse(directory + "/" + $0) }
             .filter { group == nil || $0.group == group?.rawValue }
     }
 

@@ -99,7 +99,7 @@ public enum Guard {
         if adjusted != 0 { log.write("may be killed when memory runs out: \(SystemText.error(adjusted))", at: now) }
         let locked = holdfast_lock_memory()
         if locked != 0 { log.write("may be swapped out: \(SystemText.error(locked))", at: now) }
-        let prompt = holdfast_run_promptly()
+        let prompt = holdfast_run_promptly(1)
         if prompt != 0 { log.write("runs without real-time priority: \(SystemText.error(prompt))", at: now) }
     }
 
