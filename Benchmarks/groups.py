@@ -35,6 +35,7 @@ def document(cluster, names, extra=""):
         text += f"""  {name}:
     nodes: [{', '.join(cluster.members)}]
     moves: {{ maximum: 1000, window: 1h }}
+    restart: {{ attempts: 1000, window: 1h }}
     resources: [{{ name: s, agent: exec, command: {COMMAND}, checkInterval: 0s }}]
 """
     return text + extra
@@ -120,7 +121,7 @@ def churn(cluster, names, seconds):
             with open(path, "w") as file:
                 file.write(document(cluster, names + more))
             cluster.run(
-                cluster.members[0], "apply", "/var/lib/holdfast/churn.yaml", "--yes", check=False, timeout=60)
+                cluster.members[0], "apply", "/var/lib/holdfast/churn.yaml", "--yes", "--allow-removal", check=False, timeout=60)
         done[what] += 1
     return done
 
