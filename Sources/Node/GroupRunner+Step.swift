@@ -24,6 +24,8 @@ extension GroupRunner {
         case volumeFailed(VolumeName, reason: String)
         /// `kill` ended; false means that something still lives.
         case killed(Bool)
+        /// The addresses were taken down while the clocks had parted, and are to come back. (Rule L20)
+        case readdress
         /// Time passed.
         case tick
     }
@@ -64,6 +66,13 @@ extension GroupRunner {
             self.volumeFailed(place, reason, at: now, into: &requests)
         case .killed(let isDead):
             self.killed(isDead, at: now)
+        case .readdress:
+            guard self.goal == .up else { break }
+            // A start of what is there already puts it back; nothing that stands on it is touched.
+            for place in self.resources.indices
+            where self.resources[place].policy.agent == "address" && self.resources[place].state == .running {
+                self.resources[place].state = .stopped
+            }
         case .tick:
             if now >= self.retryAt { self.retry(at: now, into: &requests) }
             self.monitor(at: now, into: &requests)

@@ -36,6 +36,41 @@ public struct Renewal: Equatable, Sendable {
     }
 }
 
+/// Why a voter does not answer a renewal. (Rule L18)
+public enum RenewalRefusal: UInt8, Sendable {
+    /// Its log suspects the node. (Rule L4)
+    case suspected = 1
+    /// Its applied state says that this life's lease has certainly ended.
+    case lost = 2
+    /// Its applied state knows a later life.
+    case laterLife = 3
+    /// The renewal was sent under an older membership. (Rule L8)
+    case olderMembership = 4
+    /// Its applied state does not know this life yet.
+    case notAdmitted = 5
+
+    /// The life that asked is over: whoever hears that has no lease from that instant.
+    var endsLife: Bool { self == .lost || self == .laterLife }
+}
+
+/// "I answered your renewal sent at `sentAt`, `elapsed` ago": so much time has passed since then, whatever the asker's clock
+/// says. A machine that a hypervisor pauses sees the pause in no clock of its own. (Rule L19)
+public struct ElapsedWord: Equatable, Sendable {
+    /// When the renewal was sent, on the asker's boot clock.
+    public var sentAt: Tick
+    /// How long ago it was answered, on the voter's.
+    public var elapsed: Span
+
+    func encode(into writer: inout ByteWriter) {
+        writer.uint64(self.sentAt.nanoseconds)
+        writer.span(self.elapsed)
+    }
+
+    static func decode(from reader: inout ByteReader) throws(CodecError) -> ElapsedWord {
+        ElapsedWord(sentAt: Tick(nanoseconds: try reader.uint64()), elapsed: try reader.span())
+    }
+}
+
 /// The side that runs groups: sends renewals, collects answers, knows until when it may run. (Rules L1 to L3)
 public struct LeaseHolder: Equatable, Sendable {
     private struct Sent: Equatable, Sendable {
@@ -43,6 +78,8 @@ public struct LeaseHolder: Equatable, Sendable {
         var duration: Span
         var membershipIndex: LogIndex
         var answeredBy: [NodeID]
+        /// So much more time has passed since it was sent than this node's clock says. (Rule L19)
+        var hidden = Span.zero
 
         /// With the life, the boot and the nonce, which are the holder's own, it is all of the renewal.
         func isEchoed(by renewal: Renewal) -> Bool {
@@ -62,8 +99,14 @@ public struct LeaseHolder: Equatable, Sendable {
     private var nextRenewal = Tick.zero
     /// The end of the lease; `zero` when there is none.
     public private(set) var end = Tick.zero
+    /// When the renewal was sent that the lease rests on.
+    public private(set) var sentAt = Tick.zero
     /// The life that the lease belongs to.
     public private(set) var incarnation = Incarnation.none
+    /// The end of the lease by this node's clock alone.
+    private var ageless = Tick.zero
+    /// The latest life that a voter has said is over. (Rule L18)
+    private var over = Incarnation.none
 
     /// No lease yet.
     public init(node: NodeID, bootID: String, nonce: UInt64) {
@@ -85,7 +128,7 @@ public struct LeaseHolder: Equatable, Sendable {
         incarnation: Incarnation, duration: Span, interval: Span, membershipIndex: LogIndex, at now: Tick,
         slack: Span = .zero
     ) -> Renewal? {
-        guard incarnation != .none, now + slack >= self.nextRenewal else { return nil }
+        guard incarnation > self.over, now + slack >= self.nextRenewal else { return nil }
         if incarnation != self.incarnation {
             self.incarnation = incarnation
             self.end = .zero
@@ -115,24 +158,71 @@ public struct LeaseHolder: Equatable, Sendable {
         else { return false }
         if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
         guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
-        // Rule L1: send time + D, never receipt time + D.
-        let end = renewal.sentAt + renewal.duration
+        // Rule L1: send time + D, never receipt time + D; less what the clock did not count. (Rule L19)
+        let length = renewal.duration.less(self.sent[place].hidden)
+        let end = renewal.sentAt + length
         swap(&self.spare, &self.sent[place].answeredBy)
         self.spare.drop()
         if place + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(place + 1) }
         guard end > self.end else { return false }
         self.end = end
+        self.sentAt = renewal.sentAt
+        self.ageless = renewal.sentAt + renewal.duration
         return true
+    }
+
+    /// Takes a voter's refusal, which echoes the renewal. True when the lease is over because of it. (Rule L18)
+    public mutating func refused(_ renewal: Renewal, _ reason: RenewalRefusal) -> Bool {
+        guard reason.endsLife, renewal.node == self.node, renewal.bootID == self.bootID,
+            renewal.incarnation == self.incarnation
+        else { return false }
+        self.over = max(self.over, renewal.incarnation)
+        self.drop()
+        return true
+    }
+
+    /// Takes what a voter says about elapsed time. It ages the lease, and every renewal still being collected, that were
+    /// sent by then; it lengthens nothing. True when the lease got shorter. (Rule L19)
+    public mutating func heard(_ word: ElapsedWord, partsPerMillion: UInt64, at now: Tick) -> Bool {
+        let slower = Span(
+            nanoseconds: word.elapsed.nanoseconds / 1_000_000 * (1_000_000 - min(1_000_000, 3 * partsPerMillion)))
+        let hidden = slower.less(now.since(word.sentAt))
+        guard hidden > .zero, word.sentAt <= now else { return false }
+        for place in self.sent.indices where self.sent[place].at <= word.sentAt {
+            self.sent[place].hidden = max(self.sent[place].hidden, hidden)
+        }
+        guard self.sentAt <= word.sentAt, self.end != .zero else { return false }
+        let end = Tick(nanoseconds: self.ageless.nanoseconds - min(self.ageless.nanoseconds, hidden.nanoseconds))
+        guard end < self.end else { return false }
+        self.end = end
+        return true
+    }
+
+    /// Gives the lease up, after everything was stopped because this life was declared lost.
+    mutating func drop() {
+        self.end = .zero
+        self.incarnation = .none
+        self.sent.removeAll()
     }
 
     /// Takes over a lease that an earlier life of the daemon wrote down for the same boot. (Rule L10)
     public mutating func adopt(end: Tick, incarnation: Incarnation) {
         self.end = end
+        self.ageless = end
+        self.sentAt = .zero
         self.incarnation = incarnation
     }
 }
 
-/// The side that votes: answers renewals, and remembers when it last did. (Rules L4, L5, L8)
+extension Span {
+    /// The difference; zero if `other` is longer.
+    func less(_ other: Span) -> Span {
+        Span(nanoseconds: self.nanoseconds - min(self.nanoseconds, other.nanoseconds))
+    }
+}
+
+/// The side that votes: answers renewals, and remembers when it last did. It counts with the boot clock alone: a pause that
+/// this clock misses makes its ages too small, and nobody is declared lost too early. (Rules L4, L5, L8, L17)
 public struct LeaseVoter: Equatable, Sendable {
     /// What a voter's log says about a node, gathered by the caller.
     public struct View: Equatable, Sendable {
@@ -157,7 +247,24 @@ public struct LeaseVoter: Equatable, Sendable {
     private let startedAt: Tick
     /// When the latest membership entry was applied; the start, before any was.
     public private(set) var membershipChangedAt: Tick
+    /// The renewals of one node that were answered last. (Rule L19)
+    private struct Answered: Equatable, Sendable {
+        var node: NodeID
+        var recent: [(sentAt: Tick, at: Tick)]
+
+        static func == (left: Answered, right: Answered) -> Bool {
+            left.node == right.node && left.recent.elementsEqual(right.recent) { $0 == $1 }
+        }
+    }
+
+    /// How many answers to one node are remembered: a renewal stamped before a pause and sent after it is answered at once,
+    /// and would hide the age of the answer that the lease rests on.
+    private static let answersKept = 4
+    /// Words about less than this tell of nothing but the network.
+    private static let hiddenMinimum = Span.milliseconds(50)
+
     private var promises: [Promise] = []
+    private var answered: [Answered] = []
     private var heard: [(node: NodeID, at: Tick)] = []
 
     /// A restarted voter counts as having answered everybody at its start. (Rule L5)
@@ -179,6 +286,8 @@ public struct LeaseVoter: Equatable, Sendable {
     public mutating func admitted(_ node: NodeID, at now: Tick) {
         self.heard.removeAll { $0.node == node }
         self.heard.append((node, now))
+        // Its clock is that of another boot.
+        self.answered.removeAll { $0.node == node }
     }
 
     /// Notes that a node is heard; false when it is another life of it. (Rule E2.5: a voter that does not answer yet hears)
@@ -192,13 +301,16 @@ public struct LeaseVoter: Equatable, Sendable {
         return true
     }
 
-    /// Notes a renewal, and says whether it may be answered. The caller then echoes it.
-    public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
-        guard self.hear(renewal, view: view, at: now) else { return false }
+    /// Notes a renewal, and says why it must not be answered; nil if it may be. The caller then echoes it.
+    public mutating func receive(_ renewal: Renewal, view: View, at now: Tick) -> RenewalRefusal? {
+        guard self.hear(renewal, view: view, at: now) else {
+            return renewal.incarnation < view.incarnation ? .laterLife : .notAdmitted
+        }
         // Rule L8: only the admitted incarnation, under a membership not older than this voter's.
-        guard !view.isLost, renewal.membershipIndex >= view.membershipIndex else { return false }
+        if view.isLost { return .lost }
         // Rule L4: a suspicion in the durable log is the promise not to answer.
-        guard !view.isSuspected else { return false }
+        if view.isSuspected { return .suspected }
+        guard renewal.membershipIndex >= view.membershipIndex else { return .olderMembership }
         // The promise that lasts longest counts, whatever D later renewals carry. (Rule L9)
         if let place = self.promises.firstIndex(where: { $0.node == renewal.node }) {
             let old = self.promises[place]
@@ -208,7 +320,31 @@ public struct LeaseVoter: Equatable, Sendable {
         } else {
             self.promises.append(Promise(node: renewal.node, at: now, duration: renewal.duration))
         }
-        return true
+        return nil
+    }
+
+    /// Remembers that a renewal is answered, for what is said later about elapsed time. (Rule L19)
+    public mutating func note(_ renewal: Renewal, at now: Tick) {
+        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
+            self.answered.append(Answered(node: renewal.node, recent: [(renewal.sentAt, now)]))
+            return
+        }
+        if self.answered[place].recent.count >= Self.answersKept { self.answered[place].recent.removeFirst() }
+        self.answered[place].recent.append((renewal.sentAt, now))
+    }
+
+    /// What this voter can say of the time since its last answers to the node that sends this: only what the node's own clock
+    /// may have missed. A refusal always names the last one. (Rules L18, L19)
+    public func words(for renewal: Renewal, isRefusal: Bool, at now: Tick) -> [ElapsedWord] {
+        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else { return [] }
+        var words: [ElapsedWord] = []
+        for (number, answer) in self.answered[place].recent.enumerated() {
+            let elapsed = now.since(answer.at)
+            let isLast = isRefusal && number + 1 == self.answered[place].recent.count
+            guard isLast || elapsed.less(renewal.sentAt.since(answer.sentAt)) >= Self.hiddenMinimum else { continue }
+            words.append(ElapsedWord(sentAt: answer.sentAt, elapsed: elapsed))
+        }
+        return words
     }
 
     /// How long ago this voter last heard a renewal of the node, answered or not.

@@ -11,8 +11,10 @@ public enum NodeMessage: Equatable, Sendable {
     case raft(Message)
     /// A request for the lease, to every voter.
     case renewal(Renewal)
-    /// A voter's answer: the renewal, echoed. (Rule L2)
-    case renewed(Renewal)
+    /// A voter's answer: the renewal, echoed, with what the asker's clock may have missed. (Rules L2, L19)
+    case renewed(Renewal, words: [ElapsedWord])
+    /// A voter's refusal, echoed likewise. (Rule L18)
+    indirect case notRenewed(Renewal, RenewalRefusal, words: [ElapsedWord])
     /// What a voter hears, to the leader. (Rules L5, L7)
     case voterReport(VoterReport)
     /// A command for the leader to propose.
@@ -42,8 +44,8 @@ extension NodeMessage {
         switch self {
         case .raft(let message): if case .timeoutNow = message.body { false } else { true }
         case .voterReport, .renewed: true
-        case .ping, .renewal, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary, .inspect,
-            .inspected:
+        case .ping, .renewal, .notRenewed, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary,
+            .inspect, .inspected:
             false
         }
     }

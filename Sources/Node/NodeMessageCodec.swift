@@ -39,9 +39,15 @@ extension NodeMessage {
         case .renewal(let renewal):
             writer.uint8(3)
             renewal.encode(into: &writer)
-        case .renewed(let renewal):
+        case .renewed(let renewal, let words):
             writer.uint8(4)
             renewal.encode(into: &writer)
+            writer.list(words) { $1.encode(into: &$0) }
+        case .notRenewed(let renewal, let reason, let words):
+            writer.uint8(13)
+            renewal.encode(into: &writer)
+            writer.uint8(reason.rawValue)
+            writer.list(words) { $1.encode(into: &$0) }
         case .voterReport(let report):
             writer.uint8(5)
             writer.list(report.lines) { $1.encode(into: &$0) }
@@ -91,7 +97,18 @@ extension NodeMessage {
                 reaches: try reader.list { (reader) throws(CodecError) in try reader.node() })
         case 2: return .raft(try Message.decode(from: &reader))
         case 3: return .renewal(try Renewal.decode(from: &reader))
-        case 4: return .renewed(try Renewal.decode(from: &reader))
+        case 4:
+            return .renewed(
+                try Renewal.decode(from: &reader),
+                words: try reader.list { (reader) throws(CodecError) in try ElapsedWord.decode(from: &reader) })
+        case 13:
+            let renewal = try Renewal.decode(from: &reader)
+            guard let reason = RenewalRefusal(rawValue: try reader.uint8()) else {
+                throw .invalid(field: "refusal", offset: reader.offset)
+            }
+            return .notRenewed(
+                renewal, reason,
+                words: try reader.list { (reader) throws(CodecError) in try ElapsedWord.decode(from: &reader) })
         case 5:
             return .voterReport(
                 VoterReport(

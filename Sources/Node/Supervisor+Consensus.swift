@@ -215,8 +215,10 @@ extension Supervisor {
         case .renewal(let renewal):
             guard renewal.node == sender else { return }
             self.answer(renewal, at: now, into: &effects)
-        case .renewed(let renewal):
-            self.renewed(renewal, by: sender, at: now, into: &effects)
+        case .renewed(let renewal, let words):
+            self.renewed(renewal, words, by: sender, at: now, into: &effects)
+        case .notRenewed(let renewal, let reason, let words):
+            self.notRenewed(renewal, reason, words, by: sender, at: now, into: &effects)
         case .voterReport(let report):
             guard self.consensus.outline.isLeader else { return }
             self.reports.removeAll { $0.voter == sender }

@@ -14,7 +14,7 @@ extension Supervisor {
         self.settleAdoption(at: now, into: &effects)
         let hasLease = self.hasLease(at: now)
         let key = GroupsKey(
-            hasLease: hasLease, isCaughtUp: self.isCaughtUp, isGuarded: self.isGuarded(at: now),
+            hasLease: hasLease, isCaughtUp: self.isCaughtUp, isGuarded: self.isGuarded(at: now) && !self.isInDoubt,
             incarnation: self.myIncarnation)
         let isSweep = !self.areGroupsCalm && now >= self.nextSettle
         if self.runnersVersion != self.namedVersion {
@@ -132,7 +132,7 @@ extension Supervisor {
             // Rule L11.1: nothing of an epoch whose end was asked for thaws, resumes or starts, whatever the lease does.
             return self.repeatReports(runner.name, assignment, at: now, into: &effects)
         }
-        if runner.goal == .suspended, runner.isEmpty {
+        if runner.goal == .suspended, runner.isEmpty, !self.isInDoubt {
             // Rule L15: the same life and the same epoch may go on; rule B5: but as they are to be now, since what this
             // group no longer has may be another's by this time.
             self.bringUpToDate(runner, record, at: now, into: &effects)

@@ -37,7 +37,27 @@ extension Supervisor {
 
     /// Whether groups of this life may run now. (Rule L1)
     public func hasLease(at now: Tick) -> Bool {
+        // Rule L20: a doubt that no majority has ended by then ends the lease.
         self.holder.isValid(for: self.myIncarnation, at: now)
+            && !(self.isInDoubt && now >= self.doubtSince + self.state.policy.timing.leaseGrace)
+    }
+
+    /// The clocks have parted, and no renewal sent since was answered by a majority: nothing starts. (Rule L20)
+    public var isInDoubt: Bool { self.doubtSince != .zero && self.holder.sentAt <= self.doubtSince }
+
+    /// What the guard took down while the clocks had parted comes back. (Rule L20)
+    private mutating func settleDoubt(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard self.isInDoubt != self.wasInDoubt else { return }
+        self.wasInDoubt = self.isInDoubt
+        effects.append(
+            .note(
+                self.wasInDoubt
+                    ? "boot clock and hardware clock have parted: nothing starts before a majority answers"
+                    : "a majority answered: the lease holds, whatever the clocks did"))
+        guard !self.wasInDoubt, self.hasLease(at: now) else { return }
+        for runner in self.runners {
+            self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
+        }
     }
 
     mutating func settleLeases(at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -56,12 +76,15 @@ extension Supervisor {
             }
         }
         self.publishLease(at: now, into: &effects)
+        self.settleDoubt(at: now, into: &effects)
         self.reportSilence(at: now, into: &effects)
     }
 
     mutating func renewed(
-        _ renewal: Renewal, by voter: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+        _ renewal: Renewal, _ words: [ElapsedWord], by voter: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
     ) {
+        self.heard(words, of: renewal, by: voter, at: now, into: &effects)
         let isLonger = self.holder.answered(
             renewal, by: voter, membership: self.consensus.outline.membership,
             membershipIndex: self.consensus.outline.membershipIndex)
@@ -78,8 +101,11 @@ extension Supervisor {
         let end = isValid ? self.holder.end : Tick.zero
         let grace = self.state.policy.timing.leaseGrace
         if end != self.publishedEnd {
-            // The end itself is never withdrawn early: the guard acts when it passes. Rule L12.
-            if isValid { effects.append(.lease(end: end, self.holder.incarnation, grace: grace)) }
+            // An end that has passed is not withdrawn: the guard has seen it too. One that is taken back is. (Rules L12, L18)
+            if isValid || self.publishedEnd > now {
+                effects.append(
+                    .lease(end: end, self.holder.incarnation, grace: grace, sentAt: self.holder.sentAt))
+            }
             self.publishedEnd = end
         }
         guard isValid != self.wasLeaseValid else { return }
@@ -146,11 +172,51 @@ extension Supervisor {
             self.voter.hear(renewal, view: view, at: now)
             return
         }
-        guard self.voter.receive(renewal, view: view, at: now) else { return }
+        if let reason = self.voter.receive(renewal, view: view, at: now) {
+            // Rule L18: who is not answered is told so at once, each time, and why.
+            let words = self.voter.words(for: renewal, isRefusal: true, at: now)
+            if renewal.node == self.identity.node {
+                self.notRenewed(renewal, reason, words, by: self.identity.node, at: now, into: &effects)
+            } else {
+                self.send(.notRenewed(renewal, reason, words: words), to: renewal.node, at: now, into: &effects)
+            }
+            return
+        }
+        let words = self.voter.words(for: renewal, isRefusal: false, at: now)
+        self.voter.note(renewal, at: now)
         if renewal.node == self.identity.node {
-            self.renewed(renewal, by: self.identity.node, at: now, into: &effects)
+            self.renewed(renewal, words, by: self.identity.node, at: now, into: &effects)
         } else {
-            self.send(.renewed(renewal), to: renewal.node, at: now, into: &effects)
+            self.send(.renewed(renewal, words: words), to: renewal.node, at: now, into: &effects)
+        }
+    }
+
+    /// A voter refused. (Rules L18, L19)
+    mutating func notRenewed(
+        _ renewal: Renewal, _ reason: RenewalRefusal, _ words: [ElapsedWord], by voter: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        self.heard(words, of: renewal, by: voter, at: now, into: &effects)
+        guard self.holder.refused(renewal, reason) else { return }
+        self.isUnsettled = true
+        effects.append(
+            .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))
+    }
+
+    private mutating func heard(
+        _ words: [ElapsedWord], of renewal: Renewal, by voter: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        guard !words.isEmpty, renewal.nonce == self.identity.nonce else { return }
+        for word in words
+        where self.holder.heard(
+            word, partsPerMillion: self.state.policy.timing.clockRateErrorPartsPerMillion, at: now)
+        {
+            self.isUnsettled = true
+            effects.append(
+                .note(
+                    "more time has passed than this machine's clock says, by the word of \(self.state.name(of: voter)): "
+                        + "the lease ends at \(self.holder.end)"))
         }
     }
 

@@ -119,6 +119,9 @@ public struct Supervisor: Sendable {
     public internal(set) var distrusted: [Distrust] = []
     /// What of the log this release cannot read; nothing after it is applied.
     public internal(set) var unreadable: String?
+    /// When boot clock and hardware clock last parted; zero if they never did. (Rule L20)
+    public internal(set) var doubtSince = Tick.zero
+    var wasInDoubt = false
     /// The guard's last look.
     public internal(set) var guardSeenAt = Tick.zero
 
@@ -297,6 +300,7 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.guardKillsSince = since
             self.runnersVersion += 1
+        case .doubt(let since): self.doubtSince = max(self.doubtSince, since)
         case .guardSeen(let tick):
             let wasGuarded = self.isGuarded(at: now)
             self.guardSeenAt = max(self.guardSeenAt, tick)

@@ -29,6 +29,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case volumeDisconnected(VolumeName)
     /// Somebody asks for something; answered by one `reply` with the same id.
     case client(id: UInt64, ClientRequest)
+    /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20)
+    case doubt(since: Tick)
     /// The guard's last look at the lease, on the boot clock. (Rule L12)
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
@@ -77,7 +79,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     /// Send towards the envelope's receiver, through this next hop.
     case send(Envelope, to: NodeID)
     /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)
-    case lease(end: Tick, Incarnation, grace: Span)
+    /// `sentAt` is when the renewal was sent that it rests on. (Rule L20)
+    case lease(end: Tick, Incarnation, grace: Span, sentAt: Tick)
     /// Write what runs here to the run directory, before anything that follows starts. (Rule L10)
     indirect case facts(Facts)
     /// Call an agent; answered by `agentFinished`.

@@ -37,6 +37,7 @@ extension Simulation {
     }
 
     func healNetwork() {
+        self.healedAt = self.now
         self.note("the network heals")
         self.network.healAll()
     }
@@ -46,6 +47,7 @@ extension Simulation {
         self.note("all faults end")
         for node in self.nodes {
             let isMachinePaused = node.isOn && self.now < node.pausedUntil
+            node.endHiding(at: self.now)
             node.pausedUntil = min(node.pausedUntil, self.now)
             node.daemonPausedUntil = min(node.daemonPausedUntil, self.now)
             // As after every pause of a machine, the guard is the first to be scheduled.
@@ -134,7 +136,7 @@ extension Simulation {
     }
 
     private func pauseMachine(_ node: SimulatedNode) {
-        guard node.isOn else { return }
+        guard node.isOn, node.hiding(at: self.now) == nil else { return }
         let length = self.random.span(.milliseconds(100), .seconds(8))
         self.note("\(node.name) pauses for \(length)")
         self.count("machine pauses")

@@ -42,6 +42,26 @@ final class SimulatedNode {
     // The run directory: survives the daemon, not the machine.
     var leaseEnd = Tick.zero
     var leaseIncarnation = Incarnation.none
+    var leaseSentAt = Tick.zero
+    var leaseGrace = Span.zero
+    // The hardware clock counts whole seconds, also while the machine is stopped from outside. (Rule L20)
+    var comparison = ClockComparison()
+    /// By how much it is wrong.
+    var hardwareOffset: Int64 = 1_700_000_000_000_000_000
+    /// When guard or daemon last found the clocks parted.
+    var doubtSince = Tick.zero
+    /// The guard holds everything still.
+    var isFrozen = false { didSet { self.runsOwned = nil } }
+    /// Starts that wait for the end of a doubt.
+    var heldCalls: [AgentCall] = []
+
+    var isInDoubt: Bool { self.doubtSince != .zero && self.leaseSentAt <= self.doubtSince }
+    /// What volume servers go by.
+    var usableEnd: Tick { self.isInDoubt ? .zero : self.leaseEnd }
+    /// What the guard kills by.
+    var lastEnd: Tick { self.isInDoubt ? min(self.leaseEnd, self.doubtSince + self.leaseGrace) : self.leaseEnd }
+
+    func hardwareSeconds(at time: UInt64) -> Int64 { (Int64(time) + self.hardwareOffset) / 1_000_000_000 }
     var facts: Facts?
     /// How far the log had come. (Rule E2.4)
     var progress: LogProgress?
@@ -62,14 +82,53 @@ final class SimulatedNode {
         self.isWitness = isWitness
     }
 
+    // A hypervisor stops the machine: no clock of its own counts that. (Rules L17 to L20)
+    private var hiddenBefore: UInt64 = 0
+    private var hiddenFrom: UInt64 = .max
+    private var hiddenUntil: UInt64 = .max
+    /// Until then it may run what another runs too, because it was just resumed and cannot know.
+    var excusedUntil: UInt64 = 0
+
+    /// The machine stands still from now on, and its clock with it.
+    func hide(from time: UInt64, until end: UInt64) {
+        if self.hiddenFrom != .max { self.hiddenBefore += self.hiddenUntil - self.hiddenFrom }
+        self.hiddenFrom = time
+        self.hiddenUntil = end
+    }
+
+    /// Ends such a pause early.
+    func endHiding(at time: UInt64) {
+        if self.hiddenFrom <= time, time < self.hiddenUntil { self.hiddenUntil = time }
+    }
+
+    /// Whether such a pause goes on at this moment; its end.
+    func hiding(at time: UInt64) -> (from: UInt64, until: UInt64)? {
+        self.hiddenFrom <= time && time < self.hiddenUntil ? (self.hiddenFrom, self.hiddenUntil) : nil
+    }
+
+    /// True time without what was hidden from the machine.
+    private func counted(_ time: UInt64) -> UInt64 {
+        let hidden = time <= self.hiddenFrom ? 0 : min(time, self.hiddenUntil) - self.hiddenFrom
+        return time - self.hiddenBefore - hidden
+    }
+
     func setClock(at time: UInt64, offset: UInt64, ratePartsPerMillion: Int64) {
+        self.hiddenBefore = 0
+        self.hiddenFrom = .max
+        self.hiddenUntil = .max
+        self.excusedUntil = 0
+        self.comparison = ClockComparison()
+        self.doubtSince = .zero
+        self.leaseSentAt = .zero
+        self.isFrozen = false
+        self.heldCalls = []
         self.bootedAt = time
         self.clockOffset = offset
         self.ratePartsPerMillion = ratePartsPerMillion
     }
 
     func tick(at time: UInt64) -> Tick {
-        let elapsed = Int64(time - self.bootedAt)
+        let elapsed = Int64(self.counted(time) - self.bootedAt)
         let skew = elapsed / 1_000_000 * self.ratePartsPerMillion
         return Tick(nanoseconds: UInt64(Int64(self.clockOffset) + elapsed + skew))
     }
@@ -81,7 +140,8 @@ final class SimulatedNode {
         guard local > 0 else { return self.bootedAt }
         let scaled = Double(local) / (1 + Double(self.ratePartsPerMillion) / 1_000_000)
         // The clock's rate moves it in steps of a millisecond: half a microsecond at 500 ppm.
-        return self.bootedAt + UInt64(scaled) + 1000
+        let counted = self.bootedAt + UInt64(scaled) + 1000 + self.hiddenBefore
+        return counted <= self.hiddenFrom ? counted : counted + (self.hiddenUntil - self.hiddenFrom)
     }
 
     var bootID: String { "boot-\(self.id.rawValue)-\(self.boot)" }
@@ -90,6 +150,7 @@ final class SimulatedNode {
 
     /// Whether anything of the group that only one may run does so here.
     var isOwning: Bool {
+        if self.isFrozen { return false }
         if let known = self.runsOwned { return known }
         let runs = self.isRunning(Simulation.group)
         self.runsOwned = runs

@@ -82,6 +82,8 @@ extension Simulation {
         for other in self.nodes where other.id != node.id && other.isOn && self.now >= other.pausedUntil {
             for claim in self.claims(of: other) {
                 guard let met = mine.first(where: { $0.what == claim.what }) else { continue }
+                // What no rule can take away; and what is frozen, without its addresses, runs nothing. (Rules L17 to L20)
+                if self.now < max(node.excusedUntil, other.excusedUntil) || node.isFrozen || other.isFrozen { continue }
                 return self.fail(
                     "Claims: \(claim.what) is held by \(claim.group) on \(other.name) and by \(met.group) on "
                         + "\(node.name)")

@@ -25,12 +25,15 @@ extension Simulation {
                 self.follow(&effects, .persisted(sequence: request.sequence), of: node)
             case .forget(let reason): return self.forget(node, reason)
             case .barrier: node.daemon?.outbox.barrier()
-            case .lease(let end, let incarnation, _):
+            case .lease(let end, let incarnation, let grace, let sentAt):
                 node.leaseEnd = end
+                node.leaseSentAt = max(node.leaseSentAt, sentAt)
+                node.leaseGrace = grace
                 node.leaseIncarnation = incarnation
                 for volume in node.volumes {
-                    self.step(volume, .lease(end: end, incarnation: incarnation), on: node)
+                    self.step(volume, .lease(end: node.usableEnd, incarnation: incarnation), on: node)
                 }
+                if node.isFrozen, !node.isInDoubt { self.endDoubt(node) }
             case .facts(let facts): node.facts = facts
             case .call(let call): self.call(call, on: node)
             case .cancel(let id): self.cancel(id, on: node)
@@ -162,7 +165,15 @@ extension Simulation {
 
     // MARK: Agents
 
-    private func call(_ call: AgentCall, on node: SimulatedNode) {
+    func call(_ call: AgentCall, on node: SimulatedNode) {
+        if call.action == .start {
+            // Rule L20: the clocks are compared before each start.
+            self.compareClocks(node)
+            if node.isInDoubt {
+                node.heldCalls.append(call)
+                return
+            }
+        }
         var outcome = AgentOutcome.success
         let isRunning = node.processes[call.group]?[call.resource.name] != nil
         var delay = self.random.span(.milliseconds(5), .milliseconds(150)).nanoseconds
@@ -208,6 +219,7 @@ extension Simulation {
     }
 
     private func cancel(_ id: UInt64, on node: SimulatedNode) {
+        if !node.heldCalls.isEmpty { node.heldCalls.removeAll { $0.id == id } }
         guard let call = node.calls.removeValue(forKey: id) else { return }
         // What a killed start had brought up by then stays until it is stopped.
         if call.action == .start { node.processes[call.group, default: [:]][call.resource.name] = call.epoch }
@@ -215,6 +227,7 @@ extension Simulation {
 
     private func kill(_ group: GroupName, on node: SimulatedNode) {
         self.note("\(node.name) kills \(group)")
+        if !node.heldCalls.isEmpty { node.heldCalls.removeAll { $0.group == group } }
         node.calls = node.calls.filter { $0.value.group != group }
         // Rule L11: dead is what is dead, not what was told to die.
         if self.random.chance(perMille: 900) { node.processes[group] = nil }

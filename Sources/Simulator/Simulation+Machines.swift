@@ -148,6 +148,10 @@ extension Simulation {
     }
 
     func startDaemon(_ node: SimulatedNode) {
+        // A machine that stands still starts nothing.
+        guard self.now >= node.pausedUntil else {
+            return self.queue.add(.restartDaemon(node.id, boot: node.boot), at: node.pausedUntil)
+        }
         let tick = node.tick(at: self.now)
         do {
             let (store, restored) = try self.openLog(node)
@@ -169,6 +173,7 @@ extension Simulation {
         }
         node.wakeAt = .max
         node.guardShownAt = 0
+        if node.isInDoubt { self.step(node, .doubt(since: node.doubtSince)) }
         self.step(node, .tick)
         for volume in node.volumes where volume.core != nil || volume.absence != nil {
             self.step(node, .volumeConnected(volume.name))
@@ -234,23 +239,30 @@ extension Simulation {
     func guardLook(_ node: SimulatedNode, _ boot: UInt64) {
         guard node.isOn, node.boot == boot else { return }
         guard self.now >= node.pausedUntil else {
-            self.queue.add(.guardLook(node.id, boot: boot), at: node.pausedUntil)
+            // Its timers stand still with a machine that was stopped from outside.
+            let shift = node.hiding(at: self.now).map { $0.until - $0.from }
+            self.queue.add(.guardLook(node.id, boot: boot), at: shift.map { self.now + $0 } ?? node.pausedUntil)
             return
         }
         let tick = node.tick(at: self.now)
-        if tick >= node.leaseEnd, node.leaseEnd != .zero, self.options.sabotage != "L12" {
-            let alive = node.processes.contains { !$0.value.isEmpty } || !node.calls.isEmpty
-            if alive {
-                self.note("\(node.name) guard kills: lease ended at \(node.leaseEnd), now \(tick)")
-                self.count("guard kills")
-                node.processes = [:]
-                node.calls = [:]
-                self.checkers.look(at: node, in: self)
-            }
-        }
+        self.compareClocks(node)
+        self.guardKill(node, at: tick)
         // Sleeps until the lease could end; that it is scheduled late now and then is part of K.
         let late = self.random.below(30_000_000)
-        let end = node.leaseEnd > tick ? node.time(of: node.leaseEnd) : self.now + 50_000_000
+        let end = node.lastEnd > tick ? node.time(of: node.lastEnd) : self.now + 50_000_000
         self.queue.add(.guardLook(node.id, boot: boot), at: min(end, self.now + 1_000_000_000) + late)
+    }
+
+    func guardKill(_ node: SimulatedNode, at tick: Tick) {
+        guard tick >= node.lastEnd, self.options.sabotage != "L12" else { return }
+        let alive = node.processes.contains { !$0.value.isEmpty } || !node.calls.isEmpty
+        guard alive else { return }
+        self.note("\(node.name) guard kills: lease ended at \(node.lastEnd), now \(tick)")
+        self.count("guard kills")
+        node.processes = [:]
+        // Of a search that is killed the daemon hears that it failed; it asks again.
+        node.calls = node.calls.filter { $0.value.action == .probe }
+        node.isFrozen = false
+        self.checkers.look(at: node, in: self)
     }
 }

@@ -73,7 +73,7 @@ extension Simulation {
         volume.start(&self.copyRandom, believing: self.options.sabotage == "V17")
         self.note("\(node.name) volume server of \(volume.name) starts")
         if volume.core != nil {
-            self.step(volume, .lease(end: node.leaseEnd, incarnation: node.leaseIncarnation), on: node)
+            self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
             self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
         } else {
             self.note("\(node.name) has no copy of \(volume.name): \(volume.report().finding)")

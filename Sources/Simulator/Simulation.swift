@@ -32,6 +32,12 @@ public final class Simulation {
         case logFault(LogFault, LogFault.Stage)
         case fault
         case pairOfFaults
+        case hiddenPause
+        /// Guard and daemon look at the hardware clock.
+        case clockLook(NodeID, boot: UInt64)
+        case doubtHeard(NodeID, boot: UInt64, Tick)
+        /// What a node that was resumed may still run is over.
+        case excuseEnds(NodeID, boot: UInt64, isEarly: Bool)
         case heal
         case edit
     }
@@ -62,6 +68,8 @@ public final class Simulation {
     var quietUntil: UInt64 = 0
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
+    /// When the network healed last.
+    var healedAt: UInt64 = 0
     /// The latest fault.
     var faultAt: UInt64 = 0
     var trace = TraceRing()
@@ -114,6 +122,7 @@ public final class Simulation {
         let length = self.options.length.nanoseconds
         let calm = self.options.calm.nanoseconds
         self.queue.add(.fault, at: 20_000_000_000)
+        self.queue.add(.hiddenPause, at: self.pairs.span(.seconds(30), .seconds(120)).nanoseconds)
         self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
         self.advance(to: length)
         if self.violation == nil, self.options.hasFaults, calm > 0 {
@@ -193,6 +202,13 @@ public final class Simulation {
         case .logFault(let fault, let stage): self.go(on: fault, stage)
         case .fault: self.injectFault()
         case .pairOfFaults: self.injectPair()
+        case .clockLook(let id, let boot): self.lookAtClocks(self.node(id), boot)
+        case .doubtHeard(let id, let boot, let tick):
+            let node = self.node(id)
+            guard node.isOn, node.boot == boot else { return }
+            self.input(node, .doubt(since: tick), orRetry: event)
+        case .hiddenPause: self.injectHiddenPause()
+        case .excuseEnds(let id, let boot, let isEarly): self.endExcuse(self.node(id), boot, isEarly: isEarly)
         case .heal: self.healNetwork()
         case .edit: self.edit()
         }

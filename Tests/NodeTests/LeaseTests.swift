@@ -19,17 +19,26 @@ private final class Holding {
     var holder: LeaseHolder
     init(nonce: UInt64 = 11) { self.holder = LeaseHolder(node: n1, bootID: "boot", nonce: nonce) }
 
-    func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life) throws -> Renewal {
-        let renewal = self.holder.renewalDue(
+    func due(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life) -> Renewal? {
+        self.holder.renewalDue(
             incarnation: life, duration: duration, interval: .milliseconds(250), membershipIndex: membershipIndex,
             at: now)
-        return try #require(renewal)
+    }
+
+    func renew(at now: Tick, lasting duration: Span = .seconds(2), life: Incarnation = life) throws -> Renewal {
+        try #require(self.due(at: now, lasting: duration, life: life))
     }
 
     func take(
         _ renewal: Renewal, by voter: NodeID, under index: LogIndex = membershipIndex, membership: Membership = three
     ) -> Bool {
         self.holder.answered(renewal, by: voter, membership: membership, membershipIndex: index)
+    }
+
+    func refuse(_ renewal: Renewal, _ reason: RenewalRefusal) -> Bool { self.holder.refused(renewal, reason) }
+
+    func hear(sentAt: Tick, elapsed: Span, at now: Tick) -> Bool {
+        self.holder.heard(ElapsedWord(sentAt: sentAt, elapsed: elapsed), partsPerMillion: 0, at: now)
     }
 
     var end: Tick { self.holder.end }
@@ -41,7 +50,9 @@ private final class Voting {
     var voter: LeaseVoter
     init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt) }
     func receive(_ renewal: Renewal, view: LeaseVoter.View, at now: Tick) -> Bool {
-        self.voter.receive(renewal, view: view, at: now)
+        guard self.voter.receive(renewal, view: view, at: now) == nil else { return false }
+        self.voter.note(renewal, at: now)
+        return true
     }
     func membershipChanged(at now: Tick) { self.voter.membershipChanged(at: now) }
     func silence(of node: NodeID, at now: Tick) -> Span { self.voter.silence(of: node, at: now) }
@@ -122,6 +133,66 @@ private final class Voting {
     }
 }
 
+@Suite struct `A holder whose clock stood still` {
+    private func leased() throws -> (holding: Holding, renewal: Renewal) {
+        let holding = Holding()
+        let renewal = try holding.renew(at: at(1000))
+        _ = holding.take(renewal, by: n2)
+        _ = holding.take(renewal, by: n3)
+        return (holding, renewal)
+    }
+
+    @Test func `has no lease from the moment it hears that its life is over, and renews no more (rule L18)`() throws {
+        for reason in [RenewalRefusal.lost, .laterLife] {
+            let (holding, renewal) = try self.leased()
+            #expect(holding.refuse(renewal, reason))
+            #expect(!holding.isValid(for: life, at: at(1100)))
+            #expect(holding.due(at: at(1500)) == nil)
+            #expect(!holding.take(renewal, by: n2))
+            _ = try holding.renew(at: at(1600), life: Incarnation(20))
+        }
+    }
+
+    @Test func `keeps its lease when it is refused for any other reason (rule L18)`() throws {
+        for reason in [RenewalRefusal.suspected, .olderMembership, .notAdmitted] {
+            let (holding, renewal) = try self.leased()
+            #expect(!holding.refuse(renewal, reason))
+            #expect(holding.isValid(for: life, at: at(1100)))
+        }
+    }
+
+    @Test func `ends its lease as much earlier as a voter counted more (rule L19)`() throws {
+        let (holding, _) = try self.leased()
+        #expect(!holding.hear(sentAt: at(1000), elapsed: .milliseconds(400), at: at(1500)))
+        #expect(holding.end == at(3000))
+        #expect(holding.hear(sentAt: at(1000), elapsed: .milliseconds(1300), at: at(1500)))
+        #expect(holding.end == at(2200))
+        // Said twice, it passed once.
+        #expect(!holding.hear(sentAt: at(1000), elapsed: .milliseconds(1400), at: at(1600)))
+        #expect(holding.end == at(2200))
+    }
+
+    @Test func `counts it for the answers that it still collects too (rule L19)`() throws {
+        let holding = Holding()
+        let before = try holding.renew(at: at(1000))
+        _ = holding.take(before, by: n2)
+        #expect(!holding.hear(sentAt: at(1000), elapsed: .milliseconds(2600), at: at(1100)))
+        // Received before the pause, and read after it.
+        _ = holding.take(before, by: n3)
+        #expect(!holding.isValid(for: life, at: at(1100)))
+    }
+
+    @Test func `goes on with what was sent after that (rule L19)`() throws {
+        let holding = Holding()
+        _ = try holding.renew(at: at(1000))
+        let later = try holding.renew(at: at(1300))
+        _ = holding.take(later, by: n2)
+        _ = holding.take(later, by: n3)
+        #expect(!holding.hear(sentAt: at(1200), elapsed: .seconds(9), at: at(1400)))
+        #expect(holding.end == at(3300))
+    }
+}
+
 @Suite struct `A voter` {
     private func view(
         suspected: Bool = false, lost: Bool = false, life: Incarnation = life, membership: LogIndex = membershipIndex
@@ -141,6 +212,33 @@ private final class Voting {
         #expect(voter.receive(self.renewal(), view: self.view(), at: at(1000)))
         #expect(!voter.receive(self.renewal(), view: self.view(life: Incarnation(9)), at: at(1000)))
         #expect(!voter.receive(self.renewal(), view: self.view(lost: true), at: at(1000)))
+    }
+
+    @Test func `says why it refuses (rule L18)`() {
+        func reason(_ view: LeaseVoter.View) -> RenewalRefusal? {
+            var voter = LeaseVoter(startedAt: at(0))
+            return voter.receive(self.renewal(), view: view, at: at(1000))
+        }
+        #expect(reason(self.view(suspected: true)) == .suspected)
+        #expect(reason(self.view(suspected: true, lost: true)) == .lost)
+        #expect(reason(self.view(life: Incarnation(9))) == .laterLife)
+        #expect(reason(self.view(life: Incarnation(3))) == .notAdmitted)
+        #expect(reason(self.view(membership: LogIndex(9))) == .olderMembership)
+    }
+
+    @Test func `speaks of the time since its answers when the other's clock missed it (rule L19)`() {
+        var voter = LeaseVoter(startedAt: at(0))
+        for time in [1000, 1250, 1500] as [UInt64] { voter.note(self.renewal(at: at(time)), at: at(time + 50_000)) }
+        #expect(voter.words(for: self.renewal(at: at(1750)), isRefusal: false, at: at(51_750)).isEmpty)
+        // Six seconds passed here and a quarter there. A renewal that was stamped before the pause hides nothing.
+        voter.note(self.renewal(at: at(1750)), at: at(57_500))
+        let words = voter.words(for: self.renewal(at: at(1760)), isRefusal: false, at: at(57_510))
+        #expect(words.map(\.sentAt) == [at(1000), at(1250), at(1500)])
+        #expect(words.last?.elapsed == .milliseconds(6010))
+        let refusal = voter.words(for: self.renewal(at: at(1760)), isRefusal: true, at: at(57_510))
+        #expect(refusal.last == ElapsedWord(sentAt: at(1750), elapsed: .milliseconds(10)))
+        voter.admitted(n1, at: at(60_000))
+        #expect(voter.words(for: self.renewal(at: at(1800)), isRefusal: true, at: at(60_000)).isEmpty)
     }
 
     @Test func `refuses a membership older than its log's (rule L8)`() {

@@ -52,7 +52,7 @@ private let renewal = Renewal(
         items.take(into: &taken)
         #expect(taken.count == 1, "one step at a time, so that nothing urgent waits for two")
         items.append(.input(.receive(envelope(.renewal(renewal)), via: peer)))
-        items.append(.input(.receive(envelope(.renewed(renewal)), via: peer)))
+        items.append(.input(.receive(envelope(.renewed(renewal, words: [])), via: peer)))
         items.take(into: &taken)
         #expect(taken.map { self.name($0) } == ["renewal", "renewed"])
     }

@@ -66,7 +66,7 @@ private func vote(_ term: UInt64) -> NodeMessage {
             at: .zero)
         let asked = try #require(renewal)
         #expect(self.sent(&outbox, .renewal(asked)))
-        #expect(self.sent(&outbox, .renewed(asked)))
+        #expect(self.sent(&outbox, .renewed(asked, words: [])))
         #expect(self.sent(&outbox, .ping(hears: [], reaches: [])))
     }
 

@@ -17,6 +17,8 @@ import Testing
 ///     move b                       an operator wants the group there
 ///     lease N                      an operator makes D so many milliseconds
 ///     wait N                       lets N milliseconds pass
+///     doubt a                      boot clock and hardware clock of a have parted: the guard holds all still
+///     hide a N                     a hypervisor stops a for N milliseconds, and its clock with it
 ///     stop a | start a             the daemon, without a trace elsewhere
 ///     copy a                       keeps a copy of its log directory, as it is now
 ///     restart a [facts] [blank|copy] [boot=X]    a new daemon; `facts`: what ran may still run; `blank`: its log directory
@@ -97,6 +99,13 @@ private final class TrioWorld {
             let command = Command.configure(policy, text: "", expectedIndex: state.policyIndex)
             self.trio.step(leader, .client(id: 3, .propose(command)))
         case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
+        case "doubt": self.trio.step(node, .doubt(since: self.trio.tick(of: node)))
+        case "hide":
+            let length = UInt64(words.last ?? "") ?? 0
+            self.trio.stopped.insert(node)
+            self.trio.pass(milliseconds: length)
+            self.trio.hidden[node, default: 0] += length * 1_000_000
+            self.trio.stopped.remove(node)
         case "stop": self.trio.stopped.insert(node)
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
@@ -221,7 +230,7 @@ private final class TrioWorld {
         case .raft: "raft"
         case .voterReport: "report"
         case .readRequest, .readAnswer: "read"
-        case .renewal, .renewed: "renewal"
+        case .renewal, .renewed, .notRenewed: "renewal"
         default: "other"
         }
     }

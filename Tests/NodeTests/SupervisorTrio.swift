@@ -109,6 +109,11 @@ final class Trio {
 
     var tick: Tick { Tick(nanoseconds: self.now) }
 
+    /// By how much a node's clock is behind: it was stopped from outside.
+    var hidden: [NodeID: UInt64] = [:]
+
+    func tick(of id: NodeID) -> Tick { Tick(nanoseconds: self.now - (self.hidden[id] ?? 0)) }
+
     func cut(_ left: NodeID, _ right: NodeID) {
         self.cuts.insert([left, right])
         self.cuts.insert([right, left])
@@ -123,7 +128,7 @@ final class Trio {
         for _ in 0..<(milliseconds / 25) {
             self.now += 25_000_000
             for id in self.ids where !self.stopped.contains(id) {
-                if !self.unguarded.contains(id) { self.step(id, .guardSeen(self.tick)) }
+                if !self.unguarded.contains(id) { self.step(id, .guardSeen(self.tick(of: id))) }
                 self.step(id, .tick)
             }
             self.drain()
@@ -135,7 +140,7 @@ final class Trio {
     /// Performs the effects, and returns them.
     @discardableResult func step(_ id: NodeID, _ input: SupervisorInput) -> [SupervisorEffect] {
         var effects: [SupervisorEffect] = []
-        self.supervisors[id]?.step(input, at: self.tick, into: &effects)
+        self.supervisors[id]?.step(input, at: self.tick(of: id), into: &effects)
         var place = 0
         var isWaiting = false
         while place < effects.count {
@@ -172,9 +177,9 @@ final class Trio {
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
         switch effect {
         case .persist(let request):
-            self.supervisors[id]?.step(.persisted(sequence: request.sequence), at: self.tick, into: &effects)
+            self.supervisors[id]?.step(.persisted(sequence: request.sequence), at: self.tick(of: id), into: &effects)
         case .send(let envelope, let to): self.queue.append((envelope, via: id, to: to))
-        case .lease(let end, _, _): self.leases[id] = end
+        case .lease(let end, _, _, _): self.leases[id] = end
         case .facts(let facts): self.facts[id] = facts
         case .call(let call):
             self.calls[id, default: []].append(call)
@@ -185,24 +190,24 @@ final class Trio {
             }
         case .inspect(let request, let asker, let questions):
             self.supervisors[id]?.step(
-                .inspected(id: request, for: asker, questions.map { _ in .yes }), at: self.tick, into: &effects)
+                .inspected(id: request, for: asker, questions.map { _ in .yes }), at: self.tick(of: id), into: &effects)
         case .killGroup(let group):
             self.heldStops.removeAll { $0.node == id && $0.call.group == group }
             let left = self.undying[id]
             if left == nil { self.running[id] = self.running[id]?.filter { !Self.belongs($0, to: group) } }
-            self.supervisors[id]?.step(.groupRemains(group, left), at: self.tick, into: &effects)
-            self.supervisors[id]?.step(.groupKilled(group, isDead: left == nil), at: self.tick, into: &effects)
+            self.supervisors[id]?.step(.groupRemains(group, left), at: self.tick(of: id), into: &effects)
+            self.supervisors[id]?.step(.groupKilled(group, isDead: left == nil), at: self.tick(of: id), into: &effects)
         case .forgetStarted(let group):
             self.forgotten[id, default: []].append(group)
             self.undying[id] = nil
         case .volumeServers(let specs):
             for spec in specs {
                 self.volumeIdentities[spec.policy.name] = spec.identity
-                self.supervisors[id]?.step(.volumeConnected(spec.policy.name), at: self.tick, into: &effects)
+                self.supervisors[id]?.step(.volumeConnected(spec.policy.name), at: self.tick(of: id), into: &effects)
             }
         case .volume(let name, let command):
             for event in self.answer(name, command, of: id) {
-                self.supervisors[id]?.step(.volume(name, event), at: self.tick, into: &effects)
+                self.supervisors[id]?.step(.volume(name, event), at: self.tick(of: id), into: &effects)
             }
         case .note(let text): self.notes.append("\(id): \(text)")
         case .forget(let reason):
@@ -246,7 +251,7 @@ final class Trio {
             if self.running[id]?.contains(name) != true { outcome = .notRunning }
             if call.action == .probe, let answer = self.probes[id] { outcome = answer }
         }
-        self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick, into: &effects)
+        self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick(of: id), into: &effects)
     }
 
     /// A resource of `orders` goes by its own name.

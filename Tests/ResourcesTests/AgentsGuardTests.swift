@@ -22,14 +22,18 @@ private final class SteppedGuard {
     let lines = Mutex<[String]>([])
     var loop: GuardLoop
 
-    init(_ bench: Workbench) throws {
+    /// With a hardware clock that shows `hardwareSeconds`, in a file that a test may change.
+    init(_ bench: Workbench, hardwareSeconds: Int? = nil) throws {
+        if let hardwareSeconds {
+            try "\(hardwareSeconds)".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
+        }
         let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
         self.lease = lease
         let said = Said()
         self.said = said
         self.loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.environment.cgroupRoot, lease: lease,
-            watchdog: self.watchdog, log: { said.add($0) })
+            watchdog: self.watchdog, hardwareClock: bench.directory + "/clock", log: { said.add($0) })
     }
 
     deinit { munmap(self.lease, 4096) }
@@ -146,7 +150,7 @@ private final class SteppedGuard {
         func undead() -> UInt64 { holdfast_lease_load(lease, HOLDFAST_LEASE_SLOT_UNDEAD) }
         var loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
-            log: { _ in })
+            hardwareClock: bench.directory + "/clock", log: { _ in })
         for milliseconds: UInt64 in [1000, 1500, 1999] {
             _ = loop.look(at: Tick(nanoseconds: milliseconds * 1_000_000))
         }
@@ -156,6 +160,45 @@ private final class SteppedGuard {
         try Files.replace(events, "populated 0\n")
         _ = loop.look(at: Tick(nanoseconds: 2_100_000_000))
         #expect(loop.phase == .idle && undead() == 0)
+    }
+
+    @Test func `while the clocks have parted all stands still, until a majority answers (rule L20)`() async throws {
+        let bench = try Workbench()
+        let service = bench.resource("db", "exec", ["command": "sleep 1000"])
+        #expect(await bench.call(.start, service) == .success)
+        let guardian = try SteppedGuard(bench, hardwareSeconds: 1000)
+        func isFrozen() -> Bool {
+            Files.text(bench.environment.cgroupRoot + "/groups/cgroup.freeze")?.first == "1"
+        }
+        guardian.setLease(end: 9_000_000_000)
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_000_000_000))
+        #expect(!isFrozen())
+        try "1006".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_300_000_000))
+        #expect(isFrozen() && guardian.loop.phase == .leased)
+        #expect(holdfast_lease_usable_end(guardian.lease) == 0)
+        // A renewal that was sent before does not count.
+        holdfast_lease_store(guardian.lease, HOLDFAST_LEASE_SLOT_SENT, 1_200_000_000)
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_320_000_000))
+        #expect(isFrozen())
+        holdfast_lease_store(guardian.lease, HOLDFAST_LEASE_SLOT_SENT, 1_340_000_000)
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_360_000_000))
+        #expect(!isFrozen())
+        #expect(await bench.call(.probe, service) == .success)
+        // Nobody answers: it ends at the grace, long before the lease would.
+        try "1001".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
+        _ = guardian.loop.look(at: Tick(nanoseconds: 1_700_000_000))
+        #expect(isFrozen())
+        var now: UInt64 = 3_700_000_000
+        try "1003".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
+        _ = guardian.loop.look(at: Tick(nanoseconds: now))
+        while guardian.loop.phase == .killing {
+            now += 2_000_000
+            _ = guardian.loop.look(at: Tick(nanoseconds: now))
+            await Task.yield()
+        }
+        #expect(try !bench.cgroup(service).isPopulated())
+        #expect(!isFrozen())
     }
 
     @Test func `what does not die is looked at more and more seldom`() {

@@ -6,6 +6,10 @@
  *   offset 16  grace: readers must be dead or closed within this after the end
  *   offset 24  guard heartbeat: the boot clock at the guard's last look; the daemon starts nothing when it is stale
  *   offset 40  since when the guard has been killing what does not die; 0 when nothing is left
+ *   offset 32  when the renewal was sent that the lease rests on
+ *   offset 48  doubt: the moment at which boot clock and hardware clock were found to have parted; 0 means never. While no
+ *              renewal sent after it was answered, the lease counts as none, and is over at the grace after it (rule L20)
+ *   offset 56  by how many nanoseconds the hardware clock is ahead of the boot clock, as last agreed; 0 means unknown
  */
 #ifndef HOLDFAST_CLINUX_LEASE_FILE_H
 #define HOLDFAST_CLINUX_LEASE_FILE_H
@@ -35,4 +39,17 @@ static inline void holdfast_lease_store(void *page, int slot, uint64_t value) {
 #define HOLDFAST_LEASE_SLOT_GRACE 2
 #define HOLDFAST_LEASE_SLOT_GUARD 3
 #define HOLDFAST_LEASE_SLOT_UNDEAD 5
+#define HOLDFAST_LEASE_SLOT_SENT 4
+#define HOLDFAST_LEASE_SLOT_DOUBT 6
+#define HOLDFAST_LEASE_SLOT_AHEAD 7
+/* Whether the clocks have parted, and no renewal sent since was answered. (Rule L20) */
+static inline int holdfast_lease_in_doubt(void *page) {
+    uint64_t doubt = holdfast_lease_load(page, HOLDFAST_LEASE_SLOT_DOUBT);
+    return doubt != 0 && holdfast_lease_load(page, HOLDFAST_LEASE_SLOT_SENT) <= doubt;
+}
+/* The end of the lease for whoever answers clients or starts something: none in doubt. (Rules L12, L20) */
+static inline uint64_t holdfast_lease_usable_end(void *page) {
+    uint64_t end = holdfast_lease_load(page, HOLDFAST_LEASE_SLOT_END);
+    return holdfast_lease_in_doubt(page) ? 0 : end;
+}
 #endif

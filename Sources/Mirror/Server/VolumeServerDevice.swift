@@ -24,7 +24,7 @@ extension VolumeServer: BlockDevice {
         let incarnation = self.readable.load(ordering: .acquiring)
         guard incarnation != 0, holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_INCARNATION) == incarnation
         else { return false }
-        let end = holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_END)
+        let end = holdfast_lease_usable_end(self.leasePage)
         return holdfast_boot_clock_nanoseconds() < end
     }
 

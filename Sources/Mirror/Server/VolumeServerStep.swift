@@ -22,6 +22,9 @@ extension VolumeServer {
         if self.readable.load(ordering: .relaxed) != answering {
             self.readable.store(answering, ordering: .releasing)
             self.lock.broadcast()
+        } else if self.readers > 0 {
+            // A doubt may have come and gone between two steps. (Rule L20)
+            self.lock.broadcast()
         }
         if self.toDeliver.isEmpty { return self.lock.unlock() }
         let sinks = self.toDeliver
@@ -34,7 +37,7 @@ extension VolumeServer {
     /// was there holds at a later instant. (Rule L12)
     func stepLocked(_ input: Volume.Input) {
         if self.isStopping { return }
-        let end = holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_END)
+        let end = holdfast_lease_usable_end(self.leasePage)
         let incarnation = holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_INCARNATION)
         let now = self.now()
         if end != self.leaseEnd || incarnation != self.leaseIncarnation {

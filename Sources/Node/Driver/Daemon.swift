@@ -114,7 +114,7 @@ struct Daemon {
         defer { DriverThread.goAlong() }
         let bootID = try self.bootID()
         let cgroupRoot = try self.cgroupRoot()
-        let lease = try LeasePage(path: self.paths.lease)
+        let lease = try LeasePage(path: self.paths.lease, hardwareClock: Self.variable("HOLDFAST_RTC"))
         // The lock of the log keeps a second daemon away before anything is touched.
         let page = ProgressPage(path: self.paths.progress)
         let (store, restored) = try ForgottenLog.open(self.paths, self.file, page, bootID: bootID, log: self.log)

@@ -84,6 +84,9 @@ final class DaemonLoop: @unchecked Sendable {
     private var isPoisoned = false
     private var guardSeen = Tick.zero
     private var undeadSince = Tick.zero
+    private var doubtSeen = Tick.zero
+    /// What would start something, while boot clock and hardware clock have parted. (Rule L20)
+    private var heldBack: [SupervisorEffect] = []
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
     /// When the log rests and is sealed; `never` once it is.
@@ -167,6 +170,7 @@ final class DaemonLoop: @unchecked Sendable {
             self.undeadSince = undeadSince
             self.step(.guardKills(since: undeadSince))
         }
+        self.lookForDoubt()
         self.step(.tick)
         let now = MachineClock.now
         self.actors.housekeeping(now)
@@ -176,6 +180,41 @@ final class DaemonLoop: @unchecked Sendable {
             let view = self.view(at: now)
             self.published.change { $0 = view }
             if let facts = self.unwrittenFacts { self.write(facts) }
+        }
+    }
+
+    /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.
+    private func lookForDoubt() {
+        if let doubt = self.actors.lease.doubt(at: MachineClock.now) {
+            guard doubt != self.doubtSeen else { return }
+            self.doubtSeen = doubt
+            self.step(.doubt(since: doubt))
+        } else if !self.heldBack.isEmpty {
+            let effects = self.heldBack
+            self.heldBack.removeAll()
+            for effect in effects { self.perform(effect, at: MachineClock.now) }
+        }
+    }
+
+    /// Whether an effect starts something that must not start in doubt. The clocks are compared before each. (Rule L20)
+    private func mustWait(_ effect: SupervisorEffect) -> Bool {
+        switch effect {
+        case .call(let call) where call.action == .start: break
+        case .volume(_, .open), .volume(_, .thaw): break
+        default: return false
+        }
+        return self.actors.lease.doubt(at: MachineClock.now, atOnce: true) != nil
+    }
+
+    /// Drops what waits and is no longer wanted.
+    private func forgetHeldBack(_ effect: SupervisorEffect) {
+        self.heldBack.removeAll { held in
+            switch (effect, held) {
+            case (.cancel(let id), .call(let call)): call.id == id
+            case (.killGroup(let group), .call(let call)): call.group == group
+            case (.volume(let name, let command), .volume(let heldName, _)): name == heldName && !command.isReport
+            default: false
+            }
         }
     }
 
@@ -220,6 +259,11 @@ final class DaemonLoop: @unchecked Sendable {
     }
 
     private func perform(_ effect: SupervisorEffect, at now: Tick) {
+        if !self.heldBack.isEmpty { self.forgetHeldBack(effect) }
+        if self.mustWait(effect) {
+            self.heldBack.append(effect)
+            return
+        }
         switch effect {
         case .persist(let request):
             self.outbox.persist(request.sequence, at: now)
@@ -231,8 +275,8 @@ final class DaemonLoop: @unchecked Sendable {
             self.log.error("this log is not what it was: \(reason)")
             self.actors.forget(reason)
         case .send(let envelope, let hop): self.outbox.send(envelope, to: hop) { self.actors.send($0, $1) }
-        case .lease(let end, let incarnation, let grace):
-            self.actors.lease.publish(end: end, incarnation, grace: grace)
+        case .lease(let end, let incarnation, let grace, let sentAt):
+            self.actors.lease.publish(end: end, incarnation, grace: grace, sentAt: sentAt)
         case .facts(let facts): self.write(facts)
         case .call(let call): self.actors.call(call)
         case .cancel(let id): self.actors.cancel(id)
@@ -337,4 +381,9 @@ struct NoteFilter {
         self.recent.append((text, now, 0))
         return text
     }
+}
+
+extension VolumeCommand {
+    /// It asks, and changes nothing.
+    fileprivate var isReport: Bool { if case .report = self { true } else { false } }
 }

@@ -34,6 +34,7 @@ public enum Driver {
             Guard.Options(
                 runDirectory: options["--run"] ?? variable("HOLDFAST_RUN") ?? "/run/holdfast", cgroupRoot: cgroup.path,
                 watchdog: options["--watchdog"] ?? variable("HOLDFAST_WATCHDOG"),
-                watchdogSeconds: options["--watchdog-seconds"].flatMap { Int32($0) } ?? 1))
+                watchdogSeconds: options["--watchdog-seconds"].flatMap { Int32($0) } ?? 1,
+                hardwareClock: variable("HOLDFAST_RTC")))
     }
 }

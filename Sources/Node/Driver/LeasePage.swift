@@ -1,19 +1,29 @@
 import Basis
 import CLinux
 import Glibc
+import Resources
 
 /// The lease file that daemon, guard and volume servers share. (Rule L12)
 final class LeasePage: @unchecked Sendable {
     private let page: UnsafeMutableRawPointer
+    private var witness: ClockWitness
 
     /// Maps the file, creating it when it is missing.
-    init(path: String) throws(DriverError) {
+    init(path: String, hardwareClock: String? = nil) throws(DriverError) {
         guard let page = holdfast_lease_map(path) else {
             throw .file(
                 path: path, reason: "it cannot be mapped (\(systemText(errno)))",
                 remedy: "check the run directory and that the daemon runs as root")
         }
         self.page = page
+        self.witness = ClockWitness(page: page, path: hardwareClock)
+    }
+
+    /// Since when the lease counts as none, because boot clock and hardware clock have parted; nil in no doubt. Only for the
+    /// loop's thread. (Rule L20)
+    func doubt(at now: Tick, atOnce: Bool = false) -> Tick? {
+        guard self.witness.isInDoubt(at: now, atOnce: atOnce) else { return nil }
+        return Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_DOUBT))
     }
 
     /// When the lease ends; zero without one.
@@ -27,7 +37,10 @@ final class LeasePage: @unchecked Sendable {
     var undeadSince: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_UNDEAD)) }
 
     /// Publishes a lease; the end comes last.
-    func publish(end: Tick, _ incarnation: Incarnation, grace: Span) {
+    /// A daemon that adopts a lease does not know what it rests on; what the page says of that only grows.
+    func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick = .zero) {
+        let known = holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_SENT)
+        holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_SENT, max(known, sentAt.nanoseconds))
         holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_GRACE, grace.nanoseconds)
         holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_INCARNATION, incarnation.rawValue)
         holdfast_lease_store(self.page, HOLDFAST_LEASE_SLOT_END, end.nanoseconds)

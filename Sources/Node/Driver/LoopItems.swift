@@ -92,7 +92,7 @@ extension NodeMessage {
     /// It keeps a lease alive, or shows that somebody lives.
     var isAboutLeases: Bool {
         switch self {
-        case .renewal, .renewed, .ping: true
+        case .renewal, .renewed, .notRenewed, .ping: true
         default: false
         }
     }

@@ -177,7 +177,7 @@ extension NodeMessage {
     /// Worthless once a newer one was sent.
     var isPerishable: Bool {
         switch self {
-        case .ping, .renewal, .renewed, .voterReport, .summary, .challenge, .echo: true
+        case .ping, .renewal, .renewed, .notRenewed, .voterReport, .summary, .challenge, .echo: true
         case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected: false
         }
     }

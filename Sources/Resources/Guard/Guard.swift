@@ -15,15 +15,19 @@ public enum Guard {
         public var watchdog: String?
         /// The timeout to ask of the watchdog, in seconds.
         public var watchdogSeconds: Int32
+        /// The hardware clock to compare with; nil means the machine's own. (Rule L20)
+        public var hardwareClock: String?
 
         /// Options from their parts.
         public init(
-            runDirectory: String, cgroupRoot: String, watchdog: String? = nil, watchdogSeconds: Int32 = 1
+            runDirectory: String, cgroupRoot: String, watchdog: String? = nil, watchdogSeconds: Int32 = 1,
+            hardwareClock: String? = nil
         ) {
             self.runDirectory = runDirectory
             self.cgroupRoot = cgroupRoot
             self.watchdog = watchdog
             self.watchdogSeconds = watchdogSeconds
+            self.hardwareClock = hardwareClock
         }
     }
 
@@ -48,7 +52,8 @@ public enum Guard {
         self.becomeHardToKill(log)
         var loop = GuardLoop(
             runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
-            watchdog: self.watchdog(options, log), log: { log.write($0, at: clock()) })
+            watchdog: self.watchdog(options, log), hardwareClock: options.hardwareClock,
+            log: { log.write($0, at: clock()) })
         log.write("watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
         // Whoever ends a machine asks once: the word is remembered until the guard may go.
         var isToldToGo = false

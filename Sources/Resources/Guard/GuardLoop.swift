@@ -23,18 +23,22 @@ struct GuardLoop {
     private let watchdog: (any Watchdog)?
     private let log: (String) -> Void
     private(set) var phase = Phase.idle
+    private var witness: ClockWitness
+    /// The groups are frozen and their addresses gone, because the clocks have parted.
+    private var isHolding = false
     /// When the present killing began; nil when nothing is being killed.
     private var began: Tick?
     private var complained: Tick?
 
     init(
         runDirectory: String, cgroupRoot: String, lease: UnsafeMutableRawPointer, watchdog: (any Watchdog)?,
-        log: @escaping (String) -> Void
+        hardwareClock: String? = nil, log: @escaping (String) -> Void
     ) {
         self.records = RunRecords(directory: runDirectory)
         self.groups = ControlGroup(cgroupRoot).child("groups")
         self.lease = lease
         self.watchdog = watchdog
+        self.witness = ClockWitness(page: lease, path: hardwareClock)
         self.log = log
         // What a guard before this one left there.
         holdfast_lease_store(lease, HOLDFAST_LEASE_SLOT_UNDEAD, 0)
@@ -43,7 +47,7 @@ struct GuardLoop {
     /// One look. Returns how long the next one may be put off, at most 20 ms.
     mutating func look(at now: Tick) -> Span {
         holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GUARD, now.nanoseconds)
-        let end = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END))
+        let end = self.end(at: now)
         if now < end {
             if let began = self.began { self.log("a lease is valid again, \(now.since(began)) after killing began") }
             self.settled()
@@ -55,6 +59,7 @@ struct GuardLoop {
         let left = self.remains()
         if left.isEmpty {
             if let began = self.began { self.log("everything is dead, \(now.since(began)) after killing began") }
+            if self.isHolding { self.letGo(at: now) }
             self.settled()
             self.complained = nil
             self.phase = .idle
@@ -71,6 +76,7 @@ struct GuardLoop {
         let settled = self.remains()
         if settled.isEmpty {
             self.log("everything is dead, at once")
+            if self.isHolding { self.letGo(at: now) }
             self.settled()
             self.phase = .idle
             self.watchdog?.pat()
@@ -83,6 +89,32 @@ struct GuardLoop {
             self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
         return Self.pause(killingFor: now.since(self.began ?? now))
+    }
+
+    /// The end of the lease. In doubt everything of ours stands still, and it ends at the grace, or earlier. (Rules L12, L20)
+    private mutating func end(at now: Tick) -> Tick {
+        let end = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END))
+        guard self.witness.isInDoubt(at: now) else {
+            if self.isHolding { self.letGo(at: now) }
+            return end
+        }
+        let doubt = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_DOUBT))
+        let grace = Span(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_GRACE))
+        if !self.isHolding, now < end {
+            self.isHolding = true
+            self.log(
+                "boot clock and hardware clock have parted: this machine may have stood still; all waits for a majority"
+            )
+            try? self.groups.freeze()
+            for (address, interface, _) in self.addresses() { _ = address.drop(from: interface) }
+        }
+        return min(end, doubt + grace)
+    }
+
+    private mutating func letGo(at now: Tick) {
+        self.isHolding = false
+        try? self.groups.thaw()
+        self.log("a majority answered, or nothing is left: no doubt any more")
     }
 
     /// What dies does so within milliseconds. What does not (a process that hangs in the kernel) is looked at more and more

@@ -1,0 +1,115 @@
+import Basis
+import Mirror
+import Node
+import Resources
+
+/// Machines that a hypervisor stops and resumes: their clocks stand still, and so do their timers; packets wait and arrive in
+/// order at the resume, and requests to the disk complete then. (Rules L17 to L20)
+extension Simulation {
+    func injectHiddenPause() {
+        guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
+        self.queue.add(.hiddenPause, at: self.now + self.pairs.span(.seconds(20), .seconds(120)).nanoseconds)
+        guard self.now >= self.quietUntil else { return }
+        if self.pairs.chance(perMille: 150) { return self.setHardwareClock() }
+        let isOwnerWanted = self.pairs.chance(perMille: 600)
+        let several = self.pairs.chance(perMille: 150)
+        let any = Int(self.pairs.below(UInt64(self.nodes.count)))
+        let owner = self.nodes.first { $0.isOn && $0.isOwning }
+        for node in self.nodes {
+            let isChosen =
+                several
+                ? self.pairs.chance(perMille: 500)
+                : isOwnerWanted && owner != nil ? node === owner : node === self.nodes[any]
+            guard isChosen, node.isOn, self.now >= node.pausedUntil else { continue }
+            self.hiddenPause(node, self.drawLength())
+        }
+    }
+
+    /// How late the guard's first look at the hardware clock may be after a resume.
+    private static let lookNanoseconds: UInt64 = 250_000_000
+
+    /// Guard and daemon compare: at the latest so long after a resume, and before each start. (Rule L20)
+    func lookAtClocks(_ node: SimulatedNode, _ boot: UInt64) {
+        guard node.isOn, node.boot == boot, self.now >= node.pausedUntil else { return }
+        self.compareClocks(node)
+        self.guardKill(node, at: node.tick(at: self.now))
+    }
+
+    /// Where the clocks have parted everything stands still until a majority answers, or the grace is over.
+    func compareClocks(_ node: SimulatedNode) {
+        let tick = node.tick(at: self.now)
+        guard self.options.sabotage != "L20",
+            node.comparison.look(boot: tick, hardwareSeconds: node.hardwareSeconds(at: self.now))
+        else { return }
+        self.note("\(node.name) finds its clocks parted")
+        self.count("doubts")
+        node.doubtSince = tick
+        guard tick < node.leaseEnd else { return }
+        node.isFrozen = true
+        for group in node.processes.keys { node.processes[group]?[ResourceName("ip")] = nil }
+        self.checkers.look(at: node, in: self)
+        for volume in node.volumes {
+            self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
+        }
+        self.queue.add(.clockLook(node.id, boot: node.boot), at: node.time(of: node.lastEnd) + 1_000_000)
+        self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
+    }
+
+    /// A majority answered a renewal that was sent after the doubt began.
+    func endDoubt(_ node: SimulatedNode) {
+        self.note("\(node.name) is in no doubt any more")
+        node.isFrozen = false
+        let calls = node.heldCalls
+        node.heldCalls = []
+        for call in calls { self.call(call, on: node) }
+        self.checkers.look(at: node, in: self)
+    }
+
+    /// From a tenth of a second to half a minute; every other one about as long as it takes to be declared lost.
+    private func drawLength() -> Span {
+        self.pairs.chance(perMille: 500)
+            ? self.pairs.span(.milliseconds(100), .seconds(30)) : self.pairs.span(.milliseconds(1500), .seconds(8))
+    }
+
+    /// Somebody, or the kernel, sets a hardware clock: a doubt without a pause.
+    private func setHardwareClock() {
+        let node = self.nodes[Int(self.pairs.below(UInt64(self.nodes.count)))]
+        self.count("hardware clocks set")
+        node.hardwareOffset += Int64(self.pairs.below(20_000_000_000)) - 10_000_000_000
+    }
+
+    /// Stops a machine for so long.
+    func hiddenPause(_ node: SimulatedNode, _ length: Span) {
+        let end = self.now + length.nanoseconds
+        self.faultAt = self.now
+        self.count("hidden pauses")
+        self.note("\(node.name) is stopped from outside for \(length)")
+        node.hide(from: self.now, until: end)
+        node.pausedUntil = end
+        guard let timing = node.daemon?.supervisor.state.policy.timing else { return }
+        // One look of the guard, if the hardware clock shows it in spite of its grain. Else the most that no rule can take
+        // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
+        node.excusedUntil = end + Self.lookNanoseconds
+        if length < .milliseconds(3100) { node.excusedUntil = end + timing.leaseDuration.nanoseconds + 150_000_000 }
+        self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
+        self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.excusedUntil)
+        // Where a voter that knows is within reach, the first renewal after the resume is refused.
+        let early = end + timing.renewalInterval.nanoseconds + 400_000_000
+        self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: true), at: early)
+    }
+
+    func endExcuse(_ node: SimulatedNode, _ boot: UInt64, isEarly: Bool) {
+        guard node.isOn, node.boot == boot, self.now >= node.pausedUntil else { return }
+        if isEarly {
+            let resumedAt = node.pausedUntil
+            let isCalm =
+                !self.network.isBroken && self.healedAt <= resumedAt && self.faultAt + 1_000_000_000 <= resumedAt
+                && self.nodes.allSatisfy {
+                    $0.isOn && $0.daemon?.supervisor.isCaughtUp == true && self.now >= $0.scheduledFrom
+                }
+            guard isCalm else { return }
+            node.excusedUntil = min(node.excusedUntil, self.now)
+        }
+        self.checkers.look(at: node, in: self)
+    }
+}
