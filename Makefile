@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab trials chaos bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab chaos bench demo docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,10 +40,6 @@ simulate: ## the whole cluster in virtual time from a fresh seed; prints the see
 
 lab: ## tests of the laboratory itself (root)
 	$(PYTHON) -m unittest discover -s chaos/tests -t .
-
-trials: build ## real daemons: doors under a flood, wrong clocks, repair, names and claims, agents that leave things (root)
-	$(PYTHON) -m unittest Tests/EndToEnd/test_doors.py Tests/EndToEnd/test_clocks.py Tests/EndToEnd/test_repair.py \
-		Tests/EndToEnd/test_names_and_claims.py Tests/EndToEnd/test_agents.py
 
 chaos: build ## real daemons under every fault (root; SEED=N ROUNDS=N WHAT="quick")
 	chaos/run $(WHAT) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))

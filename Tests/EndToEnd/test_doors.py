@@ -12,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster  # noqa: E402
 from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.shell import wait_until  # noqa: E402
 from chaos.stage import NODES  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,7 +57,8 @@ groups:
             subprocess.Popen(self.lab.node("wit-1").enter() + words, stdout=subprocess.PIPE, text=True))
 
     def descriptors(self, node, role):
-        return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.lab.node(node).find(role))
+        pids = wait_until(lambda: self.lab.node(node).find(role), 20, f"{role} of {node} runs")
+        return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
 
     def test_floods_of_strangers_cost_the_cluster_nothing(self):
         self.cluster.form()

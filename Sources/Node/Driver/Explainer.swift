@@ -33,7 +33,9 @@ struct Explainer {
                 "\(state.name(of: ban.node)): \(ban.failure.resource) \(ban.failure.reason)\(self.end(of: ban, record))"
             )
         }
-        for (node, left) in self.remains(name) { reasons.append("\(node) \(left)") }
+        for (node, left) in self.remains(name) {
+            reasons.append("\(node) \(left.reason)")
+        }
         for volume in volumes {
             guard let held = state.volume(volume), held.epoch != .none else { continue }
             reasons.append(
@@ -47,9 +49,9 @@ struct Explainer {
     }
 
     /// Nodes that could not take down what is left of a group there, with what they say.
-    private func remains(_ group: String) -> [(String, String)] {
+    private func remains(_ group: String) -> [(node: String, remains: GroupRemains)] {
         (self.status.state.group(GroupName(group))?.remains ?? []).map {
-            (self.status.state.name(of: $0.node), $0.remains.reason)
+            (self.status.state.name(of: $0.node), $0.remains)
         }
     }
 
@@ -94,9 +96,8 @@ struct Explainer {
     }
 
     private func next(_ group: GroupReport) -> String? {
-        if [.waiting, .stopping].contains(group.state), let left = self.remains(group.name).first {
-            return "repair what \(left.0) could not take down, or turn it off; then "
-                + "`holdfast group confirm-stopped \(group.name) --on \(left.0) --statement TEXT`"
+        if [.waiting, .stopping, .moving].contains(group.state), let left = self.remains(group.name).first {
+            return StatusBuilder.remedy(left.remains, of: group.name, on: left.node)
         }
         return switch group.state {
         case .parked, .failed: "repair the cause, then `holdfast group start \(group.name)`"

@@ -26,14 +26,18 @@ extension StatusBuilder {
         }
         return guards
             + found.sorted { ($0.group, $0.node) < ($1.group, $1.node) }.map { entry in
-                let remedy =
-                    switch entry.remains.kind {
-                    case .unkilled: "look at the machine, or turn it off"
-                    case .unstopped:
-                        "repair what its stop says, or turn the machine off; then `holdfast group confirm-stopped "
-                            + "\(entry.group) --on \(entry.node) --statement TEXT`"
-                    }
+                let remedy = Self.remedy(entry.remains, of: entry.group.rawValue, on: entry.node)
                 return "something of \(entry.group) is alive on \(entry.node), which \(entry.remains.reason): \(remedy)"
             }
+    }
+
+    /// What a person can do about it.
+    static func remedy(_ remains: GroupRemains, of group: String, on node: String) -> String {
+        switch remains.kind {
+        case .unkilled: "look at the machine, or turn it off"
+        case .unstopped:
+            "repair what its stop says, or turn the machine off; then `holdfast group confirm-stopped \(group) --on \(node) "
+                + "--statement TEXT`"
+        }
     }
 }
