@@ -30,7 +30,7 @@ import Testing
               - { name: db, agent: exec, command: "postgres -D '/srv/pg'", check: pg_isready, user: postgres,
                   checkInterval: 5s, startTimeout: 60s, environment: { PGPORT: 5432, EMPTY: "" } }
               - { name: ip, agent: address, address: 10.9.0.100/24, interface: eth0 }
-              - { name: web, agent: "ocf:heartbeat:Dummy", state: /run/dummy.state }
+              - { name: web, agent: "ocf:heartbeat:Dummy", state: /run/dummy.state, killable: false }
         """
     static let nodes = [
         KnownNode(name: "tok-1", site: "tokyo", role: .member, address: "10.0.0.1:7400"),

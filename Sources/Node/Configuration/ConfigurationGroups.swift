@@ -141,8 +141,20 @@ extension ConfigurationReading {
         guard let agent = self.requiredText(fields, "agent", example: "exec") else { return resource }
         resource.agent = agent
         resource.isDeclaredKillable = self.readKillable(fields, agent: agent)
+        if fields.value("killable") == nil, !resource.isKillable { self.warnOfKill(agent, at: fields.path("agent")) }
         resource.parameters = self.readParameters(fields, agent: agent)
         return resource
+    }
+
+    /// What is promised for such an agent is less, and the operator is to know it. (docs/guarantees.md)
+    private mutating func warnOfKill(_ agent: String, at path: String) {
+        let parts = agent.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 3, !agent.contains("/") else { return }
+        self.problem(
+            at: path,
+            "a kill does not end what `\(agent)` may keep outside of its processes: after a lease has ended it may be "
+                + "active there until the agent's stop has succeeded, and a stop that fails holds the group up",
+            "write `killable: true` if it is nothing but processes, `killable: false` if you know", severity: .warning)
     }
 
     /// Only an OCF agent can keep what a kill does not end. (Rule L11)

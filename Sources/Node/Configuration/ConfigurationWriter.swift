@@ -76,7 +76,9 @@ public enum ConfigurationWriter {
         for parameter in environment {
             lines.append("          \(parameter.key.dropFirst(prefix.count)): \(self.value(parameter))")
         }
-        if resource.isDeclaredKillable { lines.append("        killable: true") }
+        if resource.isDeclaredKillable || !resource.isKillable {
+            lines.append("        killable: \(resource.isDeclaredKillable)")
+        }
         return lines + [
             "        startTimeout: \(Quantities.text(resource.startTimeout))",
             "        stopTimeout: \(Quantities.text(resource.stopTimeout))",
