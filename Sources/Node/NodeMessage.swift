@@ -44,7 +44,8 @@ extension NodeMessage {
         switch self {
         case .raft(let message): if case .timeoutNow = message.body { false } else { true }
         case .voterReport, .renewed: true
-        case .ping, .renewal, .notRenewed, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo, .summary,
+        case .ping, .renewal, .notRenewed, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo,
+            .summary,
             .inspect, .inspected:
             false
         }

@@ -14,8 +14,8 @@ extension ConfigurationReading {
             if let known, !known.contains(entry.key) {
                 self.problem(
                     entry.place, path, "the agent `\(agent)` has no such parameter",
-                    Suggestion.remedy(for: entry.key, among: known + ConfigurationKeys.anyResource, otherwise: "remove it")
-                )
+                    Suggestion.remedy(
+                        for: entry.key, among: known + ConfigurationKeys.anyResource, otherwise: "remove it"))
                 continue
             }
             if agent == "exec", entry.key == "environment" {
