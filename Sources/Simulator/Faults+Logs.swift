@@ -172,11 +172,13 @@ extension Simulation {
 
     private func lose(_ victim: SimulatedNode, _ fault: LogFault) {
         self.note("\(victim.name) loses its log")
+        // A frame that was written less than a second ago cannot be told from a torn one. (docs/disk.md)
+        let isSealed = victim.sealAt == .max
         if fault.isReboot { self.powerOff(victim) } else { self.stopDaemon(victim) }
         if let copy = fault.copy {
             victim.disk = copy.disk.fork()
             victim.disk.crash(random: &self.memoryRandom)
-        } else if fault.isDamage {
+        } else if fault.isDamage, isSealed {
             victim.disk.damageLog("log", &self.memoryRandom)
         } else {
             victim.disk.emptyLog()

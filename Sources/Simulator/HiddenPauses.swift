@@ -86,7 +86,9 @@ extension Simulation {
         self.note("\(node.name) is stopped from outside for \(length)")
         node.hide(from: self.now, until: end)
         node.pausedUntil = end
-        guard let timing = node.daemon?.supervisor.state.policy.timing else { return }
+        // The guard, and what runs, are there without the daemon too.
+        let daemons = ([node] + self.nodes).compactMap(\.daemon)
+        let timing = daemons.first?.supervisor.state.policy.timing ?? .standard
         // One look of the guard, if the hardware clock shows it in spite of its grain. Else the most that no rule can take
         // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
         node.excusedUntil = end + Self.lookNanoseconds

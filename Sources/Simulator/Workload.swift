@@ -7,6 +7,8 @@ struct Workload {
     private struct Block {
         var issued: UInt64 = 0
         var acked: UInt64 = 0
+        /// Who answered it, or was promoted with it: only that node's flush confirms it.
+        var ackedBy: NodeID?
         var ackedAt: UInt64 = 0
         var flushed: UInt64 = 0
         /// What the latest promotion found, and the last number issued before it: whatever else was issued by then is dead.
@@ -37,7 +39,9 @@ struct Workload {
         let id = self.nextRequest
         if random.chance(perMille: 250) {
             self.nextRequest += 1
-            self.requests.put((node, .flush(promises: self.unflushed.map { ($0, self.blocks[$0].acked) })), at: id)
+            let promises = self.unflushed.filter { self.blocks[$0].ackedBy == node }
+                .map { (block: $0, number: self.blocks[$0].acked) }
+            self.requests.put((node, .flush(promises: promises)), at: id)
             return (id, .flush(id: id), [])
         }
         // A few hot blocks, and the rest now and then.
@@ -55,12 +59,14 @@ struct Workload {
     }
 
     mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) {
-        guard let (_, request) = self.requests.take(id) else { return }
+        guard let (node, request) = self.requests.take(id) else { return }
         switch request {
         case .write(let block, let number):
             self.blocks[block].isBusy = false
-            guard isDone else { return }
+            // An answer that waited in a machine that stood still tells nothing that the promotion since did not show.
+            guard isDone, number > self.blocks[block].closed else { return }
             self.blocks[block].acked = number
+            self.blocks[block].ackedBy = node
             self.blocks[block].ackedAt = now
             self.acknowledged += 1
             self.list(block)
@@ -119,6 +125,7 @@ struct Workload {
             // From here on this is the content: an answer that never came may have taken effect or not.
             if found != block.acked { self.blocks[place].ackedAt = now }
             self.blocks[place].acked = found
+            self.blocks[place].ackedBy = node
             self.blocks[place].shown = found
             self.blocks[place].closed = block.issued
             self.blocks[place].flushed = min(block.flushed, found)
