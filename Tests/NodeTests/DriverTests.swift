@@ -149,7 +149,8 @@ struct DriverTests {
         #expect(report.hasQuorum)
         #expect(report.health == .degraded)
         #expect(report.survivesFailures == 0)
-        #expect(report.reasons.first?.hasPrefix("1 of at least 3 nodes joined") == true)
+        // On a slow machine something else may be said first, such as that the clocks are not compared yet.
+        #expect(report.reasons.contains { $0.hasPrefix("1 of at least 3 nodes joined") }, "\(report.reasons)")
     }
 
     @Test func `a node joins with a token once, and the token is void then`() async throws {
