@@ -198,6 +198,8 @@ extension Supervisor {
     ) {
         self.heard(words, of: renewal, by: voter, at: now, into: &effects)
         guard self.holder.refused(renewal, reason) else { return }
+        // What an earlier daemon of this life wrote for the guard is withdrawn too. (Rule L18)
+        self.publishedEnd = .never
         self.isUnsettled = true
         effects.append(
             .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))

@@ -20,7 +20,7 @@ extension Simulation {
         for other in self.nodes where other.id != owner.id {
             self.network.cut(from: owner.id, to: other.id)
             self.network.cut(from: other.id, to: owner.id)
-            guard other.isOn, other.daemon != nil else { continue }
+            guard other.isOn, other.daemon != nil, other.hiding(at: self.now) == nil else { continue }
             let pause = self.pairs.span(.milliseconds(20), .milliseconds(600)).nanoseconds
             if isPowerLoss {
                 self.powerOff(other)

@@ -128,7 +128,7 @@ extension Simulation {
     }
 
     private func killDaemon(_ node: SimulatedNode) {
-        guard node.isOn, node.daemon != nil else { return }
+        guard node.isOn, node.daemon != nil, node.hiding(at: self.now) == nil else { return }
         self.stopDaemon(node)
         self.queue.add(
             .restartDaemon(node.id, boot: node.boot),
