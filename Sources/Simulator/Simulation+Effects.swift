@@ -33,7 +33,7 @@ extension Simulation {
                 for volume in node.volumes {
                     self.step(volume, .lease(end: node.usableEnd, incarnation: incarnation), on: node)
                 }
-                if node.isFrozen, !node.isInDoubt { self.endDoubt(node) }
+                if node.isFrozen || !node.heldCalls.isEmpty, !node.isInDoubt { self.endDoubt(node) }
             case .facts(let facts): node.facts = facts
             case .call(let call): self.call(call, on: node)
             case .cancel(let id): self.cancel(id, on: node)
