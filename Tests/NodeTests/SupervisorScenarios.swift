@@ -40,7 +40,7 @@ import Testing
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|voters|suspicions|lease|life [NODE]
+///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
 ///     show groups|runners|starts|searches|volume|findings|remains|plan|set [NODE]
@@ -370,6 +370,7 @@ private final class TrioWorld {
         case "suspicions":
             let events = self.trio.supervisors[self.trio.leader ?? node]?.state.events ?? []
             return events.filter { $0.rule == "L7" }.map(\.sentence)
+        case "page": return [self.trio.leases[node] ?? .zero > self.trio.tick(of: node) ? "a lease" : "no lease"]
         case "lease": return [supervisor?.hasLease(at: self.trio.tick) == true ? "held" : "none"]
         case "life":
             guard let me = self.trio.supervisors[self.trio.leader ?? node]?.state.node(Self.node("a")) else {
