@@ -8,8 +8,8 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
-from chaos.lab.cluster import Cluster, binary  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.case import ClusterCase  # noqa: E402
+from chaos.lab.cluster import binary  # noqa: E402
 from chaos.lab.shell import wait_until  # noqa: E402
 from chaos.stage import NODES  # noqa: E402
 
@@ -18,21 +18,8 @@ AGENT = "/usr/lib/ocf/resource.d/heartbeat/Route"
 
 
 @unittest.skipUnless(os.path.exists(AGENT), "install resource-agents")
-class Routes(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab("end-to-end-agents", NODES).up()
-        try:
-            cls.cluster = Cluster(cls.lab, name="prod")
-            cls.cluster.form()
-        except BaseException:
-            cls.lab.keep_files = True
-            cls.lab.down()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.down()
+class Routes(ClusterCase):
+    purpose, nodes = "end-to-end-agents", NODES
 
     def policy(self):
         cluster = self.cluster

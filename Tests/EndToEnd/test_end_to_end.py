@@ -10,8 +10,8 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
-from chaos.lab.cluster import Cluster, binary  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.case import ClusterCase  # noqa: E402
+from chaos.lab.cluster import binary  # noqa: E402
 from chaos.stage import NODES  # noqa: E402
 
 
@@ -25,21 +25,8 @@ class Demonstration(unittest.TestCase):
         self.assertIn("none missing", result.stdout)
 
 
-class CommandLine(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab("end-to-end-cli", NODES).up()
-        try:
-            cls.cluster = Cluster(cls.lab, name="prod")
-            cls.cluster.form()
-        except BaseException:
-            cls.lab.keep_files = True
-            cls.lab.down()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.down()
+class CommandLine(ClusterCase):
+    purpose, nodes = "end-to-end-cli", NODES
 
     def holdfast(self, *words, node="tok-1"):
         return self.cluster.run(node, *words, check=False)
@@ -90,23 +77,10 @@ class CommandLine(unittest.TestCase):
         self.assertIn("orders", self.holdfast("explain", "orders").stdout)
 
 
-class LivingConfiguration(unittest.TestCase):
+class LivingConfiguration(ClusterCase):
     """Changes of a configuration while it is in force, as an operator makes them."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab("end-to-end-configuration", NODES).up()
-        try:
-            cls.cluster = Cluster(cls.lab, name="prod")
-            cls.cluster.form()
-        except BaseException:
-            cls.lab.keep_files = True
-            cls.lab.down()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.down()
+    purpose, nodes = "end-to-end-configuration", NODES
 
     def write(self, name, text):
         with open(os.path.join(self.lab.node("tok-1").state, name), "w") as file:

@@ -10,29 +10,16 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
-from chaos.lab.cluster import Cluster, binary  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.case import ClusterCase  # noqa: E402
+from chaos.lab.cluster import binary  # noqa: E402
 from chaos.lab.shell import wait_until  # noqa: E402
 from chaos.stage import NODES  # noqa: E402
 
 ADDRESS = "10.9.0.100/24"
 
 
-class NamesAndClaims(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.lab = Lab("end-to-end-names", NODES).up()
-        try:
-            cls.cluster = Cluster(cls.lab, name="prod")
-            cls.cluster.form()
-        except BaseException:
-            cls.lab.keep_files = True
-            cls.lab.down()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.down()
+class NamesAndClaims(ClusterCase):
+    purpose, nodes = "end-to-end-names", NODES
 
     asker = "tok-1"  # the member that is asked; a witness gives no orders
 
