@@ -120,13 +120,11 @@ extension Supervisor {
         self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
     }
 
-    /// Rule V19: this node owns the volume, its copy cannot count, and nobody was ever served under the present epoch, all
-    /// of which lies in this life: the set of the epoch before counts instead.
+    /// Rule V19: this node owns the volume, its copy cannot count, and nobody was ever served under the present epoch, which
+    /// no earlier daemon can have seen: the set of the epoch before counts instead.
     private func mayYield(_ place: Int, _ record: ClusterState.VolumeRecord, at now: Tick) -> Bool {
-        guard record.owner == self.identity.node, self.hasLease(at: now), let life = self.me?.incarnation else {
-            return false
-        }
-        return record.epoch.index > life.rawValue && self.volumes[place].openedEpoch < record.epoch
+        guard record.owner == self.identity.node, self.hasLease(at: now) else { return false }
+        return !self.mayHaveRun(record.epoch) && self.volumes[place].openedEpoch < record.epoch
             && !(record.inSync + record.former).allSatisfy { $0 == self.identity.node }
     }
 

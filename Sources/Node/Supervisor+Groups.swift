@@ -192,7 +192,7 @@ extension Supervisor {
 
     /// Rule L11.2: whether an earlier daemon of this life may have run this epoch, and may have asked for its end. The
     /// index that the leader confirmed after this daemon's start was the last that the earlier one can have applied.
-    private func mayHaveRun(_ epoch: Epoch) -> Bool {
+    func mayHaveRun(_ epoch: Epoch) -> Bool {
         self.readIndex.map { epoch.index <= $0.rawValue } ?? true
     }
 
