@@ -112,7 +112,7 @@ struct StatusBuilder {
                 "group \(group.name) is \(group.state.rawValue)\(group.reason.isEmpty ? "" : ": \(group.reason)")")
         }
         for node in nodes where node.state != .up {
-            let how = node.state == .never ? "was never up" : "is \(node.state.rawValue)"
+            let how = node.state == .never ? "is not up yet" : "is \(node.state.rawValue)"
             found.append("node \(node.name) \(how)\(node.reason.isEmpty ? "" : ": \(node.reason)")")
         }
         for volume in volumes {
@@ -251,7 +251,15 @@ struct StatusBuilder {
         case .suspected:
             return (.suspected, "a majority hears nothing from \(name); its lease is being waited for (L6)")
         case .lost: return (.lost, "its lease has certainly ended; start its daemon, or its machine")
-        case .never: return (.never, "it joined, and its daemon was not started yet")
+        case .never:
+            // A daemon that answers, or was heard, was started; saying otherwise would send its operator to start it.
+            let wasHeard = record.id == self.me || self.lastHeard(record.id) != nil
+            return (
+                .never,
+                wasHeard
+                    ? "its daemon runs, and a majority is about to admit it"
+                    : "it joined, and its daemon was not started yet"
+            )
         }
     }
 
