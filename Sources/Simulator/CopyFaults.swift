@@ -19,6 +19,7 @@ extension Simulation {
         }
         guard self.isAllWell else { return }
         self.count("copies harmed")
+        self.haveCopiesMet = false
         self.powerOff(node)
         self.harm(volume)
         self.queue.add(
@@ -26,10 +27,18 @@ extension Simulation {
         self.quietUntil = self.now + 30_000_000_000
     }
 
+    /// An owner and all other copies of the volume are in contact: what was done to one of them has been noticed. While a
+    /// group is stopped nobody compares its copies, and harm to a second one then is a second failure before the first is
+    /// mended. (`docs/guarantees.md`, limits)
+    func noteMeeting(_ volume: SimulatedVolume, at now: Tick) {
+        guard !self.haveCopiesMet, let core = volume.core, core.isOwner else { return }
+        self.haveCopiesMet = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
+    }
+
     /// Nothing is broken, and every copy is in the set.
     private var isAllWell: Bool {
         let holders = self.nodes.filter { !$0.volumes.isEmpty }
-        return !self.network.isBroken
+        return !self.network.isBroken && self.haveCopiesMet
             && self.nodes.allSatisfy { node in
                 node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
                     && node.daemon?.supervisor.state.volume(Self.volume)?.inSync.count == holders.count

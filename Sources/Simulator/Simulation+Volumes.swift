@@ -31,6 +31,7 @@ extension Simulation {
             guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             self.step(volume, .tick, on: node)
+            self.noteMeeting(volume, at: node.tick(at: self.now))
             self.queue.add(event, at: self.now + (volume.exportEpoch == nil ? 500_000_000 : 200_000_000))
         case .volumeEvent(let volume, let boot, let what):
             let node = self.node(volume.node)

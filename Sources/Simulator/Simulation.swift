@@ -66,6 +66,8 @@ public final class Simulation {
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
     var quietUntil: UInt64 = 0
+    /// The copies of the volume have been in contact since one of them was harmed.
+    var haveCopiesMet = true
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
     /// When the network healed last.
