@@ -36,7 +36,7 @@ extension Supervisor {
     @inline(__always)  // A call would copy the whole supervisor.
     mutating func isDistrusted(_ sender: NodeID, _ mark: StartMark) -> Bool {
         if self.distrusted.isEmpty { return false }
-        self.distrusted.removeAll { $0.node == sender && $0.mark != mark }
+        self.distrusted.removeAll { $0.node == sender && !$0.mark.isSameStart(as: mark) }
         return self.distrusted.contains { $0.node == sender }
     }
 

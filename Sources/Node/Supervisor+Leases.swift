@@ -303,7 +303,7 @@ extension Supervisor {
         let isOther = me.mark != .none && me.mark.directory != self.identity.memory.directory
         if isOther, me.standing != .lost || self.consensus.outline.membership.isVoter(self.identity.node) { return }
         self.request(
-            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.identity.memory.present),
+            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.startMark),
             at: now, into: &effects)
     }
 

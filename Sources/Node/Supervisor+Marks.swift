@@ -185,6 +185,7 @@ extension Supervisor {
     private mutating func countMarks(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard self.consensus.areMarksDurable else { return }
         self.countedVersion = self.consensus.notedVersion
+        self.useDrawnMark(into: &effects)
         for noted in self.consensus.notedMarks where noted.node != self.identity.node {
             let place = self.acquaintance(noted.node)
             if let evidence = self.acquaintances[place].evidence {
@@ -230,6 +231,13 @@ extension Supervisor {
     ) {
         guard noted.node == self.identity.node else { return }
         let memory = self.identity.memory
+        guard memory.reachesBack(to: noted.mark) else {
+            effects.append(
+                .note(
+                    "\(self.state.name(of: asker)) asks for \(noted.mark), older than the \(LogMemory.capacity) marks that "
+                        + "this log keeps: no answer can be given (E2.3)"))
+            return
+        }
         let own = self.consensus.notedMark(of: self.identity.node)
         let admittedAt = own?.mark.directory == memory.directory ? own?.admittedAt : nil
         let remembers = memory.remembers(noted.mark)
@@ -257,6 +265,32 @@ extension Supervisor {
         effects.append(.forget(reason: reason))
     }
 
+    // MARK: Marks between starts
+
+    /// Draws another mark of this log while every other node is in touch: each of them notes it within a moment, and from
+    /// then on each of them alone tells a copy from before. Nobody lags more than one mark behind, so that none is ever
+    /// asked for that the list has lost. (Rule E2.3)
+    mutating func settleDrawing(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let nonce = self.offeredNonce, self.drawnMark == nil, self.isMarkAdmitted,
+            self.consensus.areMarksDurable, !self.consensus.hasFailedDisk,
+            self.state.nodes.allSatisfy({ node in
+                node.id == self.identity.node || self.reachability.isGood(node.id, at: now)
+            })
+        else { return }
+        self.offeredNonce = nil
+        let mark = self.identity.memory.next(nonce: nonce)
+        self.drawnMark = mark
+        self.consensusStep(.draw(mark), at: now, into: &effects)
+    }
+
+    /// The mark is durable: from here on everything leaves under it.
+    private mutating func useDrawnMark(into effects: inout [SupervisorEffect]) {
+        guard let mark = self.drawnMark else { return }
+        self.drawnMark = nil
+        self.identity.memory.draw(nonce: mark.nonce)
+        effects.append(.note("goes on under \(mark) of its log (E2.3)"))
+    }
+
     // MARK: The log's own record
 
     /// Notes what the applied log knows of everybody's marks; it may only raise what is noted. (Rules E2.1, E2.7)
@@ -278,7 +312,8 @@ extension Supervisor {
         let memory = self.identity.memory
         if record.mark.directory == memory.directory {
             self.isStranger = false
-            if !memory.remembers(record.mark) {
+            // A record that the list does not go back to is one of an old snapshot.
+            if memory.reachesBack(to: record.mark), !memory.remembers(record.mark) {
                 self.forget("the log has admitted \(record.mark), which this copy does not remember", into: &effects)
             }
             return true

@@ -125,6 +125,11 @@ public struct Supervisor: Sendable {
     /// The guard's last look.
     public internal(set) var guardSeenAt = Tick.zero
 
+    /// The mark of this daemon's start, the one that the log admits; `identity.memory` may have later ones. (Rule E2.3)
+    let startMark: StartMark
+    /// What the next mark is made of, while it waits for the other nodes, and the mark, while it waits for the disk.
+    var offeredNonce: UInt64?
+    var drawnMark: StartMark?
     /// The mark of the message that is being taken.
     var presentMark = StartMark.none
     /// What this node knows of the logs of those that talk to it. (Rule E2.1)
@@ -238,6 +243,7 @@ public struct Supervisor: Sendable {
         seed: UInt64, at now: Tick
     ) throws(CodecError) {
         self.identity = identity
+        self.startMark = identity.memory.present
         self.consensus = Consensus(
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
         self.holder = LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce)
@@ -300,6 +306,7 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.guardKillsSince = since
             self.runnersVersion += 1
+        case .drawMark(let nonce): self.offeredNonce = nonce
         case .doubt(let since): self.doubtSince = max(self.doubtSince, since)
         case .guardSeen(let tick):
             let wasGuarded = self.isGuarded(at: now)
@@ -348,6 +355,7 @@ public struct Supervisor: Sendable {
         self.isUnsettled = false
         self.settlePeers(into: &effects)
         self.settleMarks(at: now, into: &effects)
+        if self.offeredNonce != nil { self.settleDrawing(at: now, into: &effects) }
         if self.hasForgotten { return }
         self.settleLeases(at: now, into: &effects)
         self.settleLinks(at: now, into: &effects)
@@ -400,7 +408,7 @@ public struct Supervisor: Sendable {
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {
         self.isAdmitted = false
-        self.isMarkAdmitted = self.me?.mark == self.identity.memory.present
+        self.isMarkAdmitted = self.me?.mark == self.startMark
         guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
             self.myIncarnation = .none
             return

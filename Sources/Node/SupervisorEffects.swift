@@ -31,6 +31,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case client(id: UInt64, ClientRequest)
     /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20)
     case doubt(since: Tick)
+    /// It is time for another mark of the log: a number that was never drawn before. (Rule E2.3)
+    case drawMark(nonce: UInt64)
     /// The guard's last look at the lease, on the boot clock. (Rule L12)
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)

@@ -30,6 +30,13 @@ extension Consensus {
         if isAnotherStart { self.startedAnew(mark.node) }
     }
 
+    /// Takes a further mark of this node's own log: it is noted as those of others are, so it counts once that is durable.
+    mutating func draw(_ mark: StartMark) {
+        let admittedAt = self.notedMark(of: self.id)?.admittedAt ?? .zero
+        self.drawn = mark
+        self.note(NotedMark(node: self.id, mark: mark, admittedAt: admittedAt))
+    }
+
     /// Leader: a peer's log was opened anew, so what it acknowledged before is asked for again: it may hold less.
     mutating func startedAnew(_ node: NodeID) {
         guard case .leader = self.state, let position = self.leading.position(of: node) else { return }

@@ -171,9 +171,11 @@ extension Consensus {
         {
             let hardState = HardState(
                 term: self.term, votedFor: self.votedFor, commit: self.commitIndex, noted: self.noted)
-            if let request = self.durability.request(
+            if var request = self.durability.request(
                 log: self.log, hardState: hardState, notedVersion: self.notedVersion)
             {
+                request.drawn = self.drawn
+                self.drawn = nil
                 effects.add(request)
             }
         }

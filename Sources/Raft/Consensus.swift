@@ -39,6 +39,8 @@ public struct Consensus: Sendable {
         case compact(Snapshot)
         /// Write down which start of a node's log its promises come from; they count once this is durable. (Rule E2.1)
         case note(NotedMark)
+        /// Take this mark, the next one of the present directory, beside that of the start. (Rule E2.3)
+        case draw(StartMark)
         /// The log of this node, which has no vote, was opened anew or is another one.
         case startedAnew(NodeID)
         /// The disk of this node failed: hand over, and take no part from here on.
@@ -55,6 +57,8 @@ public struct Consensus: Sendable {
     var votedFor: NodeID?
     /// Sorted by node. (Rule E2.1)
     var noted: [NotedMark]
+    /// A mark that goes into the next request. (Rule E2.3)
+    var drawn: StartMark?
     /// Grows with each change of `noted`.
     public internal(set) var notedVersion: UInt64 = 0
     var log: Log
@@ -127,6 +131,7 @@ public struct Consensus: Sendable {
         case .readIndex(let id): self.readIndex(id, into: &effects)
         case .compact(let snapshot): self.compact(snapshot, into: &effects)
         case .note(let mark): self.note(mark)
+        case .draw(let mark): self.draw(mark)
         case .startedAnew(let node): self.startedAnew(node)
         case .diskFailed: self.failDisk(into: &effects)
         }
@@ -209,7 +214,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .note, .startedAnew, .diskFailed: break
+        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed: break
         }
     }
 }

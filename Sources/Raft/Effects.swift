@@ -128,6 +128,7 @@ extension PersistRequest {
             self.entries += request.entries
         }
         if let hardState = request.hardState { self.hardState = hardState }
+        if let drawn = request.drawn { self.drawn = drawn }
     }
 }
 

@@ -30,33 +30,45 @@ public struct StartMark: Hashable, Sendable, CustomStringConvertible {
     public var directory: DirectoryID
     /// Counts the starts of this directory; only orders them, for a copy that was brought back counts the same again.
     public var start: UInt64
-    /// Random, drawn at that start.
+    /// Zero for the mark of the start itself, one more for each that was drawn since. (Rule E2.3)
+    public var draw: UInt32
+    /// Random.
     public var nonce: UInt64
     /// All fields.
-    public init(directory: DirectoryID, start: UInt64, nonce: UInt64) {
+    public init(directory: DirectoryID, start: UInt64, draw: UInt32 = 0, nonce: UInt64) {
         self.directory = directory
         self.start = start
+        self.draw = draw
         self.nonce = nonce
     }
     /// No start of any directory.
     public static let none = StartMark(directory: .none, start: 0, nonce: 0)
-    /// Whether this is surely an earlier start of the same directory than the other one.
-    public func isBefore(_ other: StartMark) -> Bool { self.directory == other.directory && self.start < other.start }
-    /// `start 4 of 1f2e3d4c`.
-    public var description: String { "start \(self.start) of \(self.directory)" }
+    /// Whether this is surely an earlier mark of the same directory than the other one.
+    public func isBefore(_ other: StartMark) -> Bool {
+        self.directory == other.directory && (self.start, self.draw) < (other.start, other.draw)
+    }
+    /// Whether both are marks of one start.
+    public func isSameStart(as other: StartMark) -> Bool {
+        self.directory == other.directory && self.start == other.start
+    }
+    /// `start 4 of 1f2e3d4c`, or `start 4.2 of 1f2e3d4c` for the second mark drawn since.
+    public var description: String {
+        "start \(self.start)\(self.draw == 0 ? "" : ".\(self.draw)") of \(self.directory)"
+    }
 
-    /// Appends directory, start and nonce.
+    /// Appends directory, start, draw and nonce.
     public func encode(into writer: inout ByteWriter) {
         writer.uint64(self.directory.high)
         writer.uint64(self.directory.low)
         writer.uint64(self.start)
+        writer.uint32(self.draw)
         writer.uint64(self.nonce)
     }
     /// Takes what `encode` appended.
     public static func decode(from reader: inout ByteReader) throws(CodecError) -> StartMark {
         StartMark(
             directory: DirectoryID(high: try reader.uint64(), low: try reader.uint64()), start: try reader.uint64(),
-            nonce: try reader.uint64())
+            draw: try reader.uint32(), nonce: try reader.uint64())
     }
 }
 
@@ -96,38 +108,60 @@ public struct NotedMark: Hashable, Sendable {
     }
 }
 
-/// What a log directory knows of itself: its identity and the marks of its starts. (Rule E2)
+/// What a log directory knows of itself: its identity and its marks. (Rules E2, E2.3)
 public struct LogMemory: Equatable, Sendable {
-    /// So many marks are kept. One that was noted longer ago counts as forgotten, which costs time but never safety.
-    static let capacity = 1024
+    /// So many marks are kept. Of older ones nothing can be told.
+    public static let capacity = 1024
     private struct Mark: Equatable, Sendable {
         var start: UInt64
+        var draw: UInt32
         var nonce: UInt64
     }
 
     /// The directory.
     public let directory: DirectoryID
-    /// Ascending, the present one last.
+    /// Those of its starts, and those drawn in between (rule E2.3). Ascending, the present one last.
     private var marks: [Mark] = []
 
     /// A directory without a start.
     public init(directory: DirectoryID) { self.directory = directory }
 
-    /// The start that is under way; `none` before the first.
+    /// The mark in use; `none` before the first start.
     public var present: StartMark {
         guard let last = self.marks.last else { return .none }
-        return StartMark(directory: self.directory, start: last.start, nonce: last.nonce)
+        return StartMark(directory: self.directory, start: last.start, draw: last.draw, nonce: last.nonce)
     }
 
     /// Adds the mark of a new start.
-    public mutating func begin(nonce: UInt64) {
-        self.marks.append(Mark(start: (self.marks.last?.start ?? 0) + 1, nonce: nonce))
+    public mutating func begin(nonce: UInt64) { self.add(Mark(start: self.present.start + 1, draw: 0, nonce: nonce)) }
+
+    /// Adds another mark of the present start. (Rule E2.3)
+    public mutating func draw(nonce: UInt64) {
+        let mark = self.next(nonce: nonce)
+        self.add(Mark(start: mark.start, draw: mark.draw, nonce: nonce))
+    }
+
+    /// What `draw` makes of a nonce.
+    public func next(nonce: UInt64) -> StartMark {
+        let present = self.present
+        return StartMark(directory: self.directory, start: present.start, draw: present.draw &+ 1, nonce: nonce)
+    }
+
+    private mutating func add(_ mark: Mark) {
+        self.marks.append(mark)
         if self.marks.count > Self.capacity { self.marks.removeFirst(self.marks.count - Self.capacity) }
+    }
+
+    /// Whether the list goes back to that mark, so that it can be told whether it is remembered.
+    public func reachesBack(to mark: StartMark) -> Bool {
+        guard mark.directory == self.directory, let first = self.marks.first else { return true }
+        return (mark.start, mark.draw) >= (first.start, first.draw)
     }
 
     /// Whether this directory made that start: all that was promised under it is still here. (Rule E2.1)
     public func remembers(_ mark: StartMark) -> Bool {
-        mark.directory == self.directory && self.marks.contains(Mark(start: mark.start, nonce: mark.nonce))
+        mark.directory == self.directory
+            && self.marks.contains(Mark(start: mark.start, draw: mark.draw, nonce: mark.nonce))
     }
 
     func encode(into writer: inout ByteWriter) {
@@ -135,13 +169,14 @@ public struct LogMemory: Equatable, Sendable {
         writer.uint64(self.directory.low)
         writer.list(self.marks) {
             $0.uint64($1.start)
+            $0.uint32($1.draw)
             $0.uint64($1.nonce)
         }
     }
     static func decode(from reader: inout ByteReader) throws(CodecError) -> LogMemory {
         var memory = LogMemory(directory: DirectoryID(high: try reader.uint64(), low: try reader.uint64()))
         memory.marks = try reader.list { (reader) throws(CodecError) in
-            Mark(start: try reader.uint64(), nonce: try reader.uint64())
+            Mark(start: try reader.uint64(), draw: try reader.uint32(), nonce: try reader.uint64())
         }
         return memory
     }

@@ -151,12 +151,18 @@ public struct PersistRequest: Equatable, Sendable {
     public var entries: [Entry]
     /// Term, vote and commit, when they changed.
     public var hardState: HardState?
+    /// A mark that the log takes in addition to those of its starts; with a hard state that notes it. (Rule E2.3)
+    public var drawn: StartMark?
     /// All fields.
-    public init(sequence: UInt64, snapshot: Snapshot? = nil, entries: [Entry] = [], hardState: HardState? = nil) {
+    public init(
+        sequence: UInt64, snapshot: Snapshot? = nil, entries: [Entry] = [], hardState: HardState? = nil,
+        drawn: StartMark? = nil
+    ) {
         self.sequence = sequence
         self.snapshot = snapshot
         self.entries = entries
         self.hardState = hardState
+        self.drawn = drawn
     }
 }
 

@@ -73,7 +73,7 @@ extension Simulation {
         // The run directory knows the present start too, while the machine runs.
         let isSeenHere = !fault.isReboot && fault.keepsRunDirectory
         let canHurt =
-            isSeenByAll && (fault.copy.map { $0.mark.start < present.start || isSeenHere } ?? true)
+            isSeenByAll && (fault.copy.map { $0.mark.isBefore(present) || isSeenHere } ?? true)
         let delay: UInt64
         if canHurt, self.memoryRandom.chance(perMille: 600) {
             self.chooseAway(&fault)
@@ -86,6 +86,9 @@ extension Simulation {
         let what = fault.copy.map { "an old log (\($0.mark))" } ?? (fault.isDamage ? "a damaged log" : "an empty log")
         self.note("\(victim.name) is to get \(what); away before \(fault.absent), after \(fault.holders)")
         self.count(fault.copy == nil ? (fault.isDamage ? "logs damaged" : "logs emptied") : "logs rolled back")
+        if let mark = fault.copy?.mark, mark != present, mark.isSameStart(as: present) {
+            self.count("logs rolled back to before a mark of the same start")
+        }
         if !fault.holders.isEmpty { self.count("logs lost while the other holders were away") }
         self.quietUntil = self.now + delay + 60_000_000_000
         self.queue.add(.logFault(fault, .loss), at: self.now + delay)

@@ -32,6 +32,8 @@ final class SimulatedNode {
     var mayLoseLog = false
     /// When the log has rested long enough to be sealed.
     var sealAt: UInt64 = .max
+    /// When the daemon is next offered another mark of its log. (Rule E2.3)
+    var markAt: UInt64 = .max
     /// When the daemon was last shown that the guard looks.
     var guardShownAt: UInt64 = 0
     /// When the next wake-up of the daemon is due; others are void.

@@ -289,6 +289,11 @@ public final class Simulation {
             node.guardShownAt = self.now
             daemon.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
         }
+        if self.now >= node.markAt {
+            // An hour in a daemon's life is short here, so that copies from between two marks come back too. (Rule E2.3)
+            node.markAt = self.now + self.memoryRandom.span(.seconds(10), .seconds(200)).nanoseconds
+            daemon.supervisor.step(.drawMark(nonce: self.memoryRandom.next()), at: tick, into: &effects)
+        }
         advance(&daemon.supervisor, tick, &effects)
         if !effects.isEmpty { self.perform(&effects, of: node) }
         swap(&effects, &self.effects)

@@ -33,7 +33,7 @@ final class SmallDaemon {
 
     /// `fails` makes every write to the log fail; `persist` is how else one is made.
     init(
-        _ paths: NodePaths, fails: Bool = false, logPatience: Span = .seconds(1),
+        _ paths: NodePaths, fails: Bool = false, logPatience: Span = .seconds(1), markInterval: Span = .seconds(3600),
         persist: @escaping @Sendable (LogStore, PersistRequest) throws -> Void = { try $0.persist($1) }
     ) throws {
         self.paths = paths
@@ -64,7 +64,7 @@ final class SmallDaemon {
                 forgetStarted: { _ in }, volume: { _, _ in },
                 volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
-            log: log, logPatience: logPatience)
+            log: log, logPatience: logPatience, markInterval: markInterval)
         self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)
         self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
         let queue = self.queue

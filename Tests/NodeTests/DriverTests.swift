@@ -155,6 +155,24 @@ struct DriverTests {
         #expect(report.reasons.first?.hasPrefix("1 of at least 3 nodes joined") == true, "\(report.reasons)")
     }
 
+    @Test func `a daemon that runs on draws further marks of its log, and its disk holds them first (rule E2.3)`()
+        async throws
+    {
+        let scratch = try ScratchDirectory()
+        let paths = try SmallDaemon.found(in: scratch)
+        let durable = WaitingLock(LogMemory(directory: .none))
+        let daemon = try SmallDaemon(
+            paths, markInterval: .milliseconds(20),
+            persist: { store, request in
+                try store.persist(request)
+                durable.change { $0 = store.memory }
+            })
+        let view = try await daemon.view { $0.supervisor.identity.memory.present.draw >= 3 }
+        let mark = view.supervisor.identity.memory.present
+        #expect(durable.withLock { $0.remembers(mark) })
+        #expect(view.supervisor.isAdmitted)
+    }
+
     @Test func `a node joins with a token once, and the token is void then`() async throws {
         let scratch = try ScratchDirectory()
         let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))

@@ -21,8 +21,9 @@ import Testing
 ///     hide a N                     a hypervisor stops a for N milliseconds, and its clock with it
 ///     stop a | start a             the daemon, without a trace elsewhere
 ///     copy a                       keeps a copy of its log directory, as it is now
-///     restart a [facts] [blank|copy] [boot=X]    a new daemon; `facts`: what ran may still run; `blank`: its log directory
-///                                  was emptied; `copy`: the copy was brought back
+///     restart a [facts] [blank|copy] [boot=X] [marks=N]    a new daemon; `facts`: what ran may still run; `blank`: its log
+///                                  directory was emptied; `copy`: the copy was brought back; `marks`: so many were drawn
+///     mark a                       it is time for another mark of its log
 ///     cut a b | heal               the link, both ways
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
 ///     hold w | release w           the disk of w answers nothing, or again
@@ -99,6 +100,9 @@ private final class TrioWorld {
             let command = Command.configure(policy, text: "", expectedIndex: state.policyIndex)
             self.trio.step(leader, .client(id: 3, .propose(command)))
         case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
+        case "mark":
+            self.draws += 1
+            self.trio.step(node, .drawMark(nonce: self.draws))
         case "doubt": self.trio.step(node, .doubt(since: self.trio.tick(of: node)))
         case "hide":
             let length = UInt64(words.last ?? "") ?? 0
@@ -246,6 +250,10 @@ private final class TrioWorld {
         } else if directive.arguments.contains("copy"), let copy = self.copies[node] {
             (memory, restored) = copy
         }
+        for _ in 0..<(UInt64(directive.options["marks"] ?? "") ?? 0) {
+            self.draws += 1
+            memory.draw(nonce: self.draws)
+        }
         self.draws += 1
         memory.begin(nonce: self.draws)
         self.trio.supervisors[node] = try Supervisor(
@@ -311,15 +319,16 @@ private final class TrioWorld {
             default: command = .want(Trio.orders, isRunning: false)
             }
             let origin = directive.options["as"].map { Self.node($0) } ?? node
+            let sender = directive.options["via"] == nil ? node : origin
             let forged = Envelope(
-                from: directive.options["via"] == nil ? node : origin, to: leader,
-                isRelayed: directive.options["via"] != nil, mark: self.mark(of: origin),
+                from: sender, to: leader, isRelayed: directive.options["via"] != nil, mark: self.mark(of: sender),
                 message: .forward(
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                         command: command)))
-            _ = self.deliver(forged, via: node, to: leader)
-            return []
+            return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect in
+                if case .note(let text) = effect, text.hasPrefix("refused") { text } else { nil }
+            }
         default:
             to = self.trio.leader ?? node
             (from, via) = (node, node)
@@ -377,6 +386,9 @@ private final class TrioWorld {
                 return []
             }
             return ["boot \(me.bootID), start \(me.mark.start)"]
+        case "mark":
+            let mark = supervisor?.identity.memory.present ?? .none
+            return ["start \(mark.start)" + (mark.draw == 0 ? "" : ", drawn \(mark.draw)")]
         case "starts":
             return ["\(self.trio.calls[node]?.filter { $0.action == .start }.count ?? 0)"]
         case "remains":

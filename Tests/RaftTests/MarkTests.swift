@@ -40,6 +40,39 @@ private func node() -> (core: Consensus, now: Tick) {
         #expect(core.areMarksDurable)
     }
 
+    @Test func `a further mark of this log is in the same request that notes it (rule E2.3)`() throws {
+        var (core, now) = node()
+        var memory = LogMemory(directory: DirectoryID(high: 1, low: 0))
+        memory.begin(nonce: 5)
+        let drawn = memory.next(nonce: 6)
+        var effects = Effects()
+        core.step(.draw(drawn), at: now, into: &effects)
+        let request = try #require(effects.persist)
+        #expect(request.drawn == drawn)
+        #expect(request.hardState?.noted.map(\.mark) == [drawn])
+        now = now + .milliseconds(1)
+        core.step(.persisted(sequence: request.sequence), at: now, into: &effects)
+        #expect(core.areMarksDurable)
+        // Only once: the next request has nothing of it.
+        core.step(.note(NotedMark(node: peer, mark: mark(1), admittedAt: .zero)), at: now, into: &effects)
+        #expect(effects.persist?.sequence == request.sequence + 1 || effects.persist?.drawn == drawn)
+    }
+
+    @Test func `a log tells nothing of marks that its list does not go back to (rule E2.3)`() {
+        var memory = LogMemory(directory: DirectoryID(high: 1, low: 0))
+        memory.begin(nonce: 1)
+        let first = memory.present
+        memory.draw(nonce: 2)
+        let second = memory.present
+        #expect(first.isBefore(second) && second.isSameStart(as: first))
+        for nonce in 3...UInt64(LogMemory.capacity + 1) { memory.draw(nonce: nonce) }
+        #expect(!memory.reachesBack(to: first))
+        #expect(memory.reachesBack(to: second) && memory.remembers(second))
+        memory.begin(nonce: 9999)
+        #expect(memory.present.start == 2 && memory.present.draw == 0)
+        #expect(second.isBefore(memory.present) && !memory.present.isSameStart(as: second))
+    }
+
     @Test func `what is noted is only ever raised (rule E2.1)`() {
         var (core, now) = node()
         func note(_ mark: StartMark, admittedAt: UInt64 = 0) {

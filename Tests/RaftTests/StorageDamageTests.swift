@@ -104,6 +104,25 @@ import Testing
         #expect(again.progress.frames == progress.frames)
     }
 
+    @Test func `a mark that was drawn later is in the log as those of its starts are (rules E2.3, E2.4)`() throws {
+        let disk = SimulatedDisk()
+        let (store, _) = try SmallLog.open(disk)
+        let copy = disk.fork()
+        let drawn = store.memory.next(nonce: 77)
+        let noted = NotedMark(node: SmallLog.identity.node, mark: drawn, admittedAt: .zero)
+        try store.persist(
+            PersistRequest(sequence: 1, hardState: HardState(term: Term(1), noted: [noted]), drawn: drawn))
+        #expect(store.memory.present == drawn)
+        let progress = store.progress
+        #expect(progress.mark == drawn)
+        store.close()
+        // A copy from before the mark is older than what this boot has seen.
+        #expect(throws: StorageError.self) { try SmallLog.open(copy, resuming: progress) }
+        let (again, _) = try SmallLog.open(disk, resuming: progress)
+        #expect(again.memory.remembers(drawn))
+        #expect(drawn.isBefore(again.memory.present))
+    }
+
     @Test func `every truncation of the last segment is cut within the last frame and refused before the header`()
         throws
     {

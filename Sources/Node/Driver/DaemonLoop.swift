@@ -68,6 +68,8 @@ final class DaemonLoop: @unchecked Sendable {
 
     /// A log that has not answered for this long holds everything up: what a dead disk should silence is silent.
     private let logPatience: Span
+    /// How often the log gets another mark. (Rule E2.3)
+    private let markInterval: Span
 
     private let queue: LoopQueue
     private let published: WaitingLock<View?>
@@ -89,6 +91,7 @@ final class DaemonLoop: @unchecked Sendable {
     private var heldBack: [SupervisorEffect] = []
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
+    private var nextMarkAt = Tick.zero
     /// When the log rests and is sealed; `never` once it is.
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
@@ -96,7 +99,8 @@ final class DaemonLoop: @unchecked Sendable {
     private var unwrittenFacts: Facts?
 
     init(
-        _ supervisor: Supervisor, queue: LoopQueue, actors: Actors, log: DriverLog, logPatience: Span = .seconds(1)
+        _ supervisor: Supervisor, queue: LoopQueue, actors: Actors, log: DriverLog, logPatience: Span = .seconds(1),
+        markInterval: Span = .seconds(3600)
     ) {
         self.supervisor = supervisor
         self.queue = queue
@@ -104,6 +108,7 @@ final class DaemonLoop: @unchecked Sendable {
         self.actors = actors
         self.log = log
         self.logPatience = logPatience
+        self.markInterval = markInterval
         self.worker = LogWorker(queue: queue, persist: actors.persist, seal: actors.seal)
     }
 
@@ -171,6 +176,7 @@ final class DaemonLoop: @unchecked Sendable {
             self.step(.guardKills(since: undeadSince))
         }
         self.lookForDoubt()
+        self.drawMarkIfDue()
         self.step(.tick)
         let now = MachineClock.now
         self.actors.housekeeping(now)
@@ -181,6 +187,15 @@ final class DaemonLoop: @unchecked Sendable {
             self.published.change { $0 = view }
             if let facts = self.unwrittenFacts { self.write(facts) }
         }
+    }
+
+    /// Rule E2.3: a copy of the log that is older than an hour is to be known by every single other node.
+    private func drawMarkIfDue() {
+        let now = MachineClock.now
+        guard now >= self.nextMarkAt else { return }
+        // Not at the start, which has drawn one.
+        if self.nextMarkAt != .zero, let nonce = try? Founding.randomNumber() { self.step(.drawMark(nonce: nonce)) }
+        self.nextMarkAt = now + self.markInterval
     }
 
     /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.

@@ -131,7 +131,13 @@ struct LogWriter: Sendable {
         let old = self.state.hardState
         self.state.hardState = HardState(
             term: wanted.term, votedFor: wanted.votedFor, commit: commit, noted: wanted.noted)
-        if wanted.term != old.term || wanted.votedFor != old.votedFor || wanted.noted != old.noted {
+        if let drawn = request.drawn {
+            precondition(self.state.memory.present.isBefore(drawn), "\(drawn) does not follow what this log knows")
+            self.state.memory.draw(nonce: drawn.nonce)
+        }
+        if wanted.term != old.term || wanted.votedFor != old.votedFor || wanted.noted != old.noted
+            || request.drawn != nil
+        {
             try self.writeState()
         }
         if request.snapshot != nil { try self.removeCovered(previous: before.snapshot) }
