@@ -170,8 +170,10 @@ public struct Envelope: Equatable, Sendable {
     public var mark: StartMark
     /// The message.
     public var message: NodeMessage
+    /// The sender's signature, if it went through a third node; the one who passes it on leaves it as it is.
+    public var seal: [UInt8] = []
 
-    /// All fields.
+    /// All fields; not signed.
     public init(from: NodeID, to: NodeID, isRelayed: Bool, mark: StartMark, message: NodeMessage) {
         self.from = from
         self.to = to

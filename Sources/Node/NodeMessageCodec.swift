@@ -6,12 +6,24 @@ extension Envelope {
     /// The bytes of a frame.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 128)
+        self.encodeContent(into: &writer)
+        if self.isRelayed { writer.data(self.seal) }
+        return writer.bytes
+    }
+
+    /// What a sender signs: all but the signature.
+    public var content: [UInt8] {
+        var writer = ByteWriter(reserving: 128)
+        self.encodeContent(into: &writer)
+        return writer.bytes
+    }
+
+    private func encodeContent(into writer: inout ByteWriter) {
         writer.node(self.from)
         writer.node(self.to)
         writer.bool(self.isRelayed)
         self.mark.encode(into: &writer)
         self.message.encode(into: &writer)
-        return writer.bytes
     }
 
     /// Reads what `encoded` wrote.
@@ -22,6 +34,7 @@ extension Envelope {
         self.isRelayed = try reader.bool()
         self.mark = try StartMark.decode(from: &reader)
         self.message = try NodeMessage.decode(from: &reader)
+        if self.isRelayed { self.seal = try reader.data() }
         try reader.finish()
     }
 }

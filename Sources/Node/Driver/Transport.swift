@@ -36,6 +36,7 @@ final class Transport: Sendable {
     private let node: NodeID
     private let cluster: String
     private let dialling: TLSContext
+    private let seals: RelaySeals
     private let reception: Reception
     private let log: DriverLog
     private let state = WaitingLock(State())
@@ -46,6 +47,7 @@ final class Transport: Sendable {
         self.node = file.id
         self.cluster = file.clusterID
         self.dialling = try TLSContext(identity: identity)
+        self.seals = try RelaySeals(node: file.id, cluster: file.clusterID, identity: identity)
         self.log = log
         self.reception = Reception(
             listener: try Listener(host: place.host, port: place.port),
@@ -91,6 +93,11 @@ final class Transport: Sendable {
     /// Sends through a hop, or drops the message when there is no connection. Never blocks.
     func send(_ envelope: Envelope, to hop: NodeID) {
         guard let link = self.state.withLock({ $0.links.first { $0.peer.node == hop } }) else { return }
+        var envelope = envelope
+        if envelope.isRelayed, envelope.from == self.node {
+            guard let sealed = self.seals.sealed(envelope) else { return }
+            envelope = sealed
+        }
         link.send(
             envelope.encoded, isPerishable: envelope.message.isPerishable,
             isUrgent: envelope.message.isAboutLeases)
@@ -157,6 +164,18 @@ final class Transport: Sendable {
                 guard envelope.from == peer || (envelope.isRelayed && envelope.to == self.node) else {
                     self.refuse(stream, "\(stream.peerName ?? "a node") speaks for \(envelope.from)")
                     break
+                }
+                if envelope.from != peer {
+                    do throws(RelaySeals.Flaw) {
+                        try self.seals.check(envelope)
+                    } catch .late {
+                        continue
+                    } catch {
+                        self.refuse(
+                            stream,
+                            "\(stream.peerName ?? "a node") passed on what \(envelope.from) did not sign")
+                        break
+                    }
                 }
                 handlers.receive(envelope, peer)
             } catch {

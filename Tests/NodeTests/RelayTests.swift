@@ -1,0 +1,146 @@
+import Basis
+import Foundation
+import Raft
+import ScenarioKit
+import SecureLink
+import Testing
+
+@testable import Node
+
+/// Node 2 with a real door, and node 3 at it: a voter that passes on what node 1 sends, or makes up what it likes.
+private final class Relayed {
+    let scratch: ScratchDirectory
+    let authority: CertificateAuthority
+    let transport: Transport
+    let stream: TLSStream
+    let sender: RelaySeals
+    let received = WaitingLock<[UInt64]>([])
+    static let mark = StartMark(directory: DirectoryID(high: 1, low: 1), start: 3, nonce: 3)
+
+    init() throws {
+        self.scratch = try ScratchDirectory()
+        self.authority = try CertificateAuthority.create(clusterName: "prod")
+        let directory = self.scratch.path
+        try self.authority.save(certificatePath: directory + "/ca.crt", keyPath: directory + "/ca.key")
+        let authority = self.authority
+        func identity(_ node: UInt32) throws -> TLSIdentity {
+            try Self.identity(node, of: authority, in: directory)
+        }
+        let port = QuietPort.take()
+        let file = NodeFile(
+            cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
+            role: "member", peers: [])
+        self.transport = try Transport(file, identity: try identity(2), log: DriverLog())
+        self.sender = try RelaySeals(node: NodeID(1), cluster: "c1", identity: try identity(1))
+        let received = self.received
+        self.transport.start(
+            Transport.Handlers(
+                receive: { envelope, _ in
+                    if case .readRequest(let id) = envelope.message { received.change { $0.append(id) } }
+                }, join: { stream, _ in stream.shutdown() }))
+        self.stream = try TLSStream.connect(
+            host: "127.0.0.1", port: port, context: try TLSContext(identity: try identity(3)), timeout: .seconds(20))
+    }
+
+    deinit { self.stream.shutdown() }
+
+    private static func identity(
+        _ node: UInt32, of authority: CertificateAuthority, in directory: String
+    ) throws -> TLSIdentity {
+        let key = try NodeKey.create()
+        let certificate = try authority.issue(
+            nodeName: "n\(node)", node: NodeID(node), clusterID: "c1",
+            request: try key.certificateRequest(nodeName: "n\(node)"))
+        try key.save(to: "\(directory)/\(node).key")
+        try PEMFile.write(certificate, to: "\(directory)/\(node).crt", isSecret: false)
+        return TLSIdentity(
+            certificateAuthorityPath: directory + "/ca.crt", certificatePath: "\(directory)/\(node).crt",
+            keyPath: "\(directory)/\(node).key")
+    }
+
+    func message(_ id: UInt64, mark: StartMark = mark) -> Envelope {
+        Envelope(from: NodeID(1), to: NodeID(2), isRelayed: true, mark: mark, message: .readRequest(id: id))
+    }
+
+    func sealed(_ id: UInt64, mark: StartMark = mark) throws -> Envelope {
+        try #require(self.sender.sealed(self.message(id, mark: mark)))
+    }
+
+    /// Node 3 hands it over.
+    func hand(_ envelope: Envelope) throws {
+        let bytes = envelope.encoded
+        let length = (0..<4).map { UInt8(truncatingIfNeeded: bytes.count >> (8 * $0)) }
+        try (length + bytes).withUnsafeBytes { try self.stream.write($0) }
+    }
+
+    /// What has arrived once this last one has.
+    func arrived(until last: UInt64) -> [UInt64] {
+        self.received.wait(atMost: .seconds(20)) { $0.last == last ? $0 : nil } ?? self.received.withLock { $0 }
+    }
+
+    /// Whether node 2 ended the connection.
+    func isShownOut() -> Bool {
+        let ended = WaitingLock(false)
+        let stream = self.stream
+        DriverThread.start("waits for the end") {
+            var buffer = [UInt8](repeating: 0, count: 1)
+            let count = (try? buffer.withUnsafeMutableBytes { try stream.read(into: $0) }) ?? 0
+            ended.change { $0 = count == 0 }
+        }
+        return ended.wait(atMost: .seconds(20)) { $0 ? true : nil } ?? false
+    }
+}
+
+@Suite struct `What a voter passes on` {
+    @Test func `arrives as its sender signed it (rule L16)`() throws {
+        let relayed = try Relayed()
+        try relayed.hand(try relayed.sealed(1))
+        try relayed.hand(try relayed.sealed(2))
+        #expect(relayed.arrived(until: 2) == [1, 2])
+    }
+
+    @Test func `is nothing that it made up or changed: the link ends (rule L16)`() throws {
+        for forge in [
+            { relayed in relayed.message(7) },
+            { relayed in
+                var changed = try relayed.sealed(7)
+                changed.message = .readRequest(id: 8)
+                return changed
+            },
+            { relayed in
+                var changed = try relayed.sealed(7)
+                changed.mark.nonce += 1
+                return changed
+            },
+            { relayed in
+                var other = try relayed.sealed(7)
+                other.from = NodeID(4)
+                return other
+            },
+        ] as [(Relayed) throws -> Envelope] {
+            let relayed = try Relayed()
+            try relayed.hand(try forge(relayed))
+            #expect(relayed.isShownOut())
+            #expect(relayed.received.withLock { $0 }.isEmpty)
+        }
+    }
+
+    @Test func `is taken once, and not after a later one (rule L16)`() throws {
+        let relayed = try Relayed()
+        let first = try relayed.sealed(1)
+        let second = try relayed.sealed(2)
+        try relayed.hand(second)
+        try relayed.hand(first)
+        try relayed.hand(second)
+        try relayed.hand(try relayed.sealed(3))
+        #expect(relayed.arrived(until: 3) == [2, 3])
+        // A later start of the sender's log counts anew, and an earlier one never again.
+        var later = Relayed.mark
+        later.start += 1
+        let old = try relayed.sealed(4)
+        try relayed.hand(try relayed.sealed(5, mark: later))
+        try relayed.hand(old)
+        try relayed.hand(try relayed.sealed(6, mark: later))
+        #expect(relayed.arrived(until: 6) == [2, 3, 5, 6])
+    }
+}
