@@ -76,7 +76,10 @@ extension Volume {
         /// Write what a `write`, `zero` or `blocks` frame of this session brought; then `localWritten`. A `mask` other
         /// than zero names the blocks of `extent` that the payload holds.
         case applyReceived(sequence: UInt64, extent: Extent, kind: WriteKind, mask: UInt64)
-        /// Forget the payloads of received frames that were not applied.
+        /// Keep the payload of the frame of this step: it is applied in a later one. Of no other frame may any be kept, for
+        /// one of an earlier session may have the same number.
+        case holdReceived(sequence: UInt64)
+        /// Forget the payloads that are kept.
         case dropReceived
         /// Make every write before this effect stable; then `localSynced`.
         case syncLocal(token: UInt64)

@@ -98,6 +98,9 @@ extension Volume {
             }
             self.queue.append(work)
             self.advance(&ledger, &effects)
+            if case .write(let sequence, _, .data, _) = work, self.queue.first != nil {
+                effects.append(.holdReceived(sequence: sequence))
+            }
         }
 
         /// Applies what may be applied, then welcomes or syncs.

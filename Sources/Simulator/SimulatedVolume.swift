@@ -53,6 +53,8 @@ final class SimulatedVolume {
     /// What the device has under way, in the order of the requests.
     var completions = Line<(Volume.Input, [UInt64])>()
     var received = Numbered<[UInt64]>()
+    /// The number of the write that is being taken.
+    var inputSequence: UInt64?
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 

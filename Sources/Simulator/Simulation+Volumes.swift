@@ -156,8 +156,9 @@ extension Simulation {
             self.store(volume, extent, kind, volume.requests[id] ?? [])
             self.later(volume, node, .localWritten(sequence: sequence))
         case .applyReceived(let sequence, let extent, let kind, let mask):
-            self.apply(volume, sequence, extent, kind, mask)
+            self.apply(volume, sequence, extent, kind, mask, data)
             self.later(volume, node, .localWritten(sequence: sequence))
+        case .holdReceived(let sequence): volume.received.put(data, at: sequence)
         case .dropReceived: volume.received.removeAll()
         case .syncLocal(let token):
             // Conservative: what is written before this effect is stable only once its completion is known.
@@ -182,13 +183,17 @@ extension Simulation {
             volume.requests.take(id)
             self.workload.replied(id, reply == .done, at: self.now)
         case .event(let event):
-            if case .wantsOpen = event { self.count("reconciled promotions") }
+            if case .wantsOpen = event {
+                self.count("reconciled promotions")
+                // What it holds is what the others have been made equal to, also if it never comes to serve it.
+                self.promoted(volume, on: node)
+            }
             self.tellDaemon(node, volume, event)
         case .startExport(let epoch):
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
             self.count("promotions")
-            if let broken = self.workload.promoted(node.id, volume.copy.current, at: self.now) { self.fail(broken) }
+            self.promoted(volume, on: node)
         case .stopExport:
             volume.exportEpoch = nil
             self.workload.exportEnded(node.id)
@@ -209,6 +214,10 @@ extension Simulation {
         }
     }
 
+    private func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        if let broken = self.workload.promoted(node.id, volume.copy.current, at: self.now) { self.fail(broken) }
+    }
+
     private func store(
         _ volume: SimulatedVolume, _ extent: Extent, _ kind: Volume.WriteKind, _ numbers: [UInt64]
     ) {
@@ -222,9 +231,16 @@ extension Simulation {
     }
 
     private func apply(
-        _ volume: SimulatedVolume, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64
+        _ volume: SimulatedVolume, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64,
+        _ data: [UInt64]
     ) {
-        let numbers = volume.received.take(sequence) ?? []
+        var numbers: [UInt64] = []
+        if case .data = kind {
+            guard let kept = volume.inputSequence == sequence ? data : volume.received.take(sequence) else {
+                return self.fail("no payload for received write \(sequence) on \(volume.node)")
+            }
+            numbers = kept
+        }
         guard mask != 0 else { return self.store(volume, extent, kind, numbers) }
         var next = 0
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() where mask >> UInt64(place) & 1 == 1 {

@@ -188,11 +188,10 @@ extension Simulation {
         let volume = toOwner ? link.ownerVolume : link.replicaVolume
         guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
-        case .hello: volume.received.removeAll()
-        case .write(let sequence, _), .zero(let sequence, _, _), .blocks(let sequence, _, _):
-            volume.received.put(parcel.data, at: sequence)
+        case .write(let sequence, _), .blocks(let sequence, _, _): volume.inputSequence = sequence
         default: break
         }
+        defer { volume.inputSequence = nil }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)
     }
 }

@@ -53,6 +53,8 @@ struct MirrorWorld {
     }
 
     var now = Tick(nanoseconds: 1_000_000_000)
+    /// The number of the write that is being taken.
+    private var sequence: UInt64?
     var nodes: [NodeID: Node] = [:]
     var wires: [Link: Wire] = [:]
     var cut: Set<Set<NodeID>> = []
@@ -146,10 +148,11 @@ struct MirrorWorld {
         guard self.nodes[node]?.volume != nil else { return }
         if case .frame(_, let frame) = input {
             switch frame.body {
-            case .write(let sequence, _), .blocks(let sequence, _, _): self.nodes[node]?.received[sequence] = payload
+            case .write(let sequence, _), .blocks(let sequence, _, _): self.sequence = sequence
             default: break
             }
         }
+        defer { self.sequence = nil }
         var effects = Volume.Effects()
         self.nodes[node]?.volume?.step(input, at: self.now, into: &effects)
         for effect in effects.list { self.perform(effect, on: node, payload: payload) }
@@ -164,7 +167,11 @@ struct MirrorWorld {
             }
             self.nodes[node]?.work.append(.written(sequence))
         case .applyReceived(let sequence, let extent, let kind, let mask):
-            let data = kind == .data ? self.nodes[node]?.received.removeValue(forKey: sequence) ?? [] : []
+            var data: [UInt64] = []
+            if kind == .data {
+                let kept = self.nodes[node]?.received.removeValue(forKey: sequence)
+                data = self.sequence == sequence ? payload : kept ?? []
+            }
             var next = 0
             for (index, block) in self.span(extent).enumerated() {
                 if mask != 0, mask & (1 << UInt64(index)) == 0 { continue }
@@ -172,6 +179,7 @@ struct MirrorWorld {
                 next += 1
             }
             self.nodes[node]?.work.append(.written(sequence))
+        case .holdReceived(let sequence): self.nodes[node]?.received[sequence] = payload
         case .dropReceived: self.nodes[node]?.received = [:]
         case .syncLocal(let token):
             let snapshot = self.nodes[node]?.disk ?? []

@@ -81,6 +81,12 @@ struct VolumeScenarioTests {
                 if self.world.wires[wire] == nil { self.world.wires[wire] = MirrorWorld.Wire() }
                 self.world.input(.frame(from: Self.node(arguments.last), frame), to: node)
                 return self.world.log + (self.world.wires[wire]?.back ?? []).map { Self.text($0.frame) }
+            case "late":
+                // A write that an owner sent in an earlier session, and that arrives now.
+                let extent = Extent(offset: number("block") * 4096, length: 4096)
+                let frame = Frame(epoch: epoch, session: 99, body: .write(sequence: number("sequence"), extent: extent))
+                self.world.input(
+                    .frame(from: Self.node(arguments.last), frame), to: node, payload: [number("value")])
             default: return try self.control(directive, node)
             }
             return self.world.log

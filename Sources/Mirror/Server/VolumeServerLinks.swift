@@ -147,8 +147,6 @@ extension VolumeServer {
             guard Self.hasPayload(frame) else { return self.stepLocked(.frame(from: peer, frame)) }
             self.inputSequence = lastSequence
             self.stepLocked(.frame(from: peer, frame))
-            // Not applied: its mark is not on disk yet, or it is of an earlier session.
-            if self.inputSequence == lastSequence { self.receivedPayloads[lastSequence] = Array(payload) }
         }
         self.lock.lock()
         if self.inbound[peer] === connection {

@@ -72,6 +72,7 @@ extension VolumeServer {
             self.writeLocal(id, sequence, extent, kind, at: now)
         case .applyReceived(let sequence, let extent, let kind, let mask):
             self.applyReceived(sequence, extent, kind, mask, at: now)
+        case .holdReceived(let sequence): self.receivedPayloads[sequence] = Array(self.inputPayload)
         case .dropReceived:
             self.receivedPayloads.removeAll()
         case .syncLocal(let token): self.syncs.append(token)
