@@ -88,6 +88,7 @@ extension Supervisor {
                     RequestKey(origin: command.origin, nonce: command.nonce, sequence: command.sequence))
             }
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
+            self.appliedAt = now
             self.changedGroups.add(command.command, touched: self.state.touched.names)
             self.state.touched.names.removeAll()
             self.derive()
@@ -130,6 +131,7 @@ extension Supervisor {
         } catch {
             return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }
+        self.appliedAt = now
         self.changedGroups.addEverything()
         self.derive()
         self.appliedTerm = snapshot.mark.term
@@ -162,7 +164,8 @@ extension Supervisor {
             self.isUnsettled = true
             self.leadership = Leadership(
                 since: now, index: self.consensus.outline.last.index,
-                clusterMilliseconds: self.state.clusterMilliseconds)
+                // What has passed here since the last entry has passed in the cluster too, also while nobody led.
+                clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.appliedAt).milliseconds)
         }
         guard self.consensus.outline.leader != self.lastLeader else { return }
         // A new leader is told at once what this voter hears, so that detection and election overlap.

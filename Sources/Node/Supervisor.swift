@@ -130,6 +130,8 @@ public struct Supervisor: Sendable {
     /// What the next mark is made of, while it waits for the other nodes, and the mark, while it waits for the disk.
     var offeredNonce: UInt64?
     var drawnMark: StartMark?
+    /// When the last entry was applied, or this daemon began.
+    var appliedAt: Tick
     /// The mark of the message that is being taken.
     var presentMark = StartMark.none
     /// What this node knows of the logs of those that talk to it. (Rule E2.1)
@@ -244,6 +246,7 @@ public struct Supervisor: Sendable {
     ) throws(CodecError) {
         self.identity = identity
         self.startMark = identity.memory.present
+        self.appliedAt = now
         self.consensus = Consensus(
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
         self.holder = LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce)

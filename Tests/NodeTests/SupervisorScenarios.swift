@@ -386,6 +386,7 @@ private final class TrioWorld {
                 return []
             }
             return ["boot \(me.bootID), start \(me.mark.start)"]
+        case "clock": return ["\((supervisor?.state.clusterMilliseconds ?? 0) / 10000 * 10) s"]
         case "mark":
             let mark = supervisor?.identity.memory.present ?? .none
             return ["start \(mark.start)" + (mark.draw == 0 ? "" : ", drawn \(mark.draw)")]

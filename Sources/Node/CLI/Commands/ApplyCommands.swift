@@ -82,10 +82,17 @@ struct PlanCommand: ConversingCommand {
     @OptionGroup var connection: ConnectionOptions
     @Argument(help: "The new configuration, or - for standard input; without it: what the cluster is about to do.")
     var file: String?
+    @Option(help: "Refuse unless the configuration in force has this log index.")
+    var index: UInt64?
 
     func run() async throws {
         let text = try self.file.map { try document(at: $0) }
         let report = try await self.connection.client.plan(PlanRequest(text: text, path: self.file ?? "cluster.yaml"))
+        if let index = self.index, index != report.basedOnIndex {
+            throw APIFailure(
+                .conflict, "the configuration is at index \(report.basedOnIndex), not \(index)",
+                remedy: "run `holdfast policy` to see what is in force, and plan again without --index")
+        }
         try self.print(report, text: AnswerText.plan(report, style: self.console.style))
     }
 }
