@@ -34,7 +34,9 @@ enum ForgottenLog {
         case .disk, .locked, .otherCluster, .otherNode, .newerFormat, .poisoned: throw failure
         }
         guard !file.seeds.isEmpty else {
-            log.error("no other node is known here that could have what this log held: nothing was changed")
+            log.error(
+                "no other node is known here that could have what this log held: nothing was changed; restore "
+                    + "\(paths.log) from a backup")
             throw failure
         }
         let aside = try self.setAside(paths.log)

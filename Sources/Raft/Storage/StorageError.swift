@@ -27,8 +27,7 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
         case .locked(let directory):
             "\(directory) is in use by another daemon; stop that one, or give this one its own --directory"
         case .corrupt(let path, let offset, let reason):
-            "\(path) is damaged at byte \(offset): \(reason); nothing was changed. The other nodes still have the "
-                + "data: move the log directory away and start the daemon, and this node learns the log anew"
+            "\(path) is damaged at byte \(offset): \(reason)"
         case .otherCluster(let path, let found, let expected):
             "\(path) belongs to cluster \(found), this node to \(expected); check --directory, "
                 + "or move the log directory away and rejoin this node"
@@ -38,8 +37,7 @@ public enum StorageError: Error, Equatable, CustomStringConvertible {
         case .newerFormat(let path, let found, let supported):
             "\(path) has format \(found), this release reads up to \(supported); install the release that wrote it"
         case .forgotten(let directory, let reason):
-            "\(directory) is not what it was: \(reason). The other nodes still have the data: move the log directory away "
-                + "and start the daemon"
+            "\(directory) is not what it was: \(reason)"
         case .poisoned(let cause):
             "the log takes no more writes since one failed (\(cause)); restart the daemon once the cause is gone"
         }
