@@ -49,7 +49,10 @@ extension ClusterState {
         self.updateRecord(volume, identity, node) { state, record in
             switch state.judge(mark, of: node, in: record) {
             case .same:
-                return "it is noted already"
+                guard let place = record.copies.firstIndex(where: { $0.node == node }),
+                    record.copies[place].capacityBytes != capacity
+                else { return "it is noted already" }
+                record.copies[place].capacityBytes = capacity
             case .new:
                 record.copies.append(
                     .init(

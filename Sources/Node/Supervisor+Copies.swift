@@ -16,6 +16,8 @@ extension Supervisor {
     }
 
     private static let copyPause = Span.milliseconds(500)
+    /// How often a server is asked how large its backing is, while its volume is to grow.
+    private static let growthPause = Span.seconds(5)
 
     mutating func settleCopies(at now: Tick, into effects: inout [SupervisorEffect]) {
         let key = CopiesKey(applied: self.state.appliedIndex, volumesVersion: self.volumesVersion)
@@ -27,6 +29,29 @@ extension Supervisor {
             self.settle(place, report, at: now, into: &effects)
         }
         self.retireReplicas(at: now, into: &effects)
+    }
+
+    /// A device may be made larger while its server runs: the log learns it, and the server is asked again as long as the
+    /// volume waits for room. (Rule V21)
+    private mutating func followCapacity(
+        _ place: Int, _ record: ClusterState.VolumeRecord, _ mark: CopyMark, _ capacityBytes: UInt64, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
+        let name = record.name
+        if let known = record.copy(of: self.identity.node), known.capacityBytes != capacityBytes {
+            let word = Command.copy(
+                name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes)
+            self.request(word, at: now, into: &effects)
+            self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+        }
+        guard let wanted = self.state.policy.volume(name)?.sizeBytes, wanted > record.definition.sizeBytes,
+            capacityBytes < wanted
+        else { return }
+        if now >= self.volumes[place].askAt {
+            self.volumes[place].askAt = now + Self.growthPause
+            effects.append(.volume(name, .report(question: 0)))
+        }
+        self.nextCopyLook = min(self.nextCopyLook, self.volumes[place].askAt)
     }
 
     private mutating func settle(
@@ -58,6 +83,7 @@ extension Supervisor {
                     self.volumes[place].askAt = now + .seconds(5)
                     effects.append(.volume(name, .noted(mark: mark.mark)))
                 }
+                self.followCapacity(place, record, mark, report.capacityBytes, at: now, into: &effects)
             case .known, .new:
                 self.volumes[place].problem = ""
                 self.request(

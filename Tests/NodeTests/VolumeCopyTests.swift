@@ -262,6 +262,21 @@ struct VolumeCopyTests {
         #expect(!world.configure(World.policy(backings: [("tok-1", "/c"), ("osk-1", "/d")])))
     }
 
+    @Test func `a device that was made larger under a running server is noted, once (rule V21)`() {
+        let world = self.settled()
+        func word(_ capacity: UInt64) -> Bool {
+            world.run(
+                .copy(
+                    Self.data, volume: world.record.identity, Self.osk,
+                    CopyMark(identity: 20, starts: [21], epoch: .none, isNoted: true), capacityBytes: capacity,
+                    against: nil))
+        }
+        #expect(word(2 << 20))
+        #expect(world.record.copy(of: Self.osk)?.capacityBytes == 2 << 20)
+        #expect(world.record.inSync == [Self.tok, Self.osk])
+        #expect(!word(2 << 20))
+    }
+
     @Test func `the owner's replica goes after its group has stopped`() {
         let world = self.settled()
         #expect(world.configure(World.policy(backings: [("osk-1", "/b")])))
