@@ -1,4 +1,5 @@
-"""A volume on files grows when it is next opened, and its file system with it; nothing is lost, and it never shrinks.
+"""A volume grows when it is next opened, and its file system with it, once its devices have room. Nothing is lost, and it
+never shrinks.
 
 XFS, because a mounted ext4 grows for nobody in a container without CAP_SYS_RESOURCE.
 
@@ -6,7 +7,9 @@ Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_growth.py
 """
 import os
 import shutil
+import subprocess
 import sys
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,13 +22,15 @@ MIB = 1 << 20
 SMALL, LARGE = 320, 512  # MiB; XFS wants 300
 
 
-@unittest.skipUnless(shutil.which("xfs_growfs"), "install xfsprogs")
-class Growth(ClusterCase):
-    purpose, nodes = "end-to-end-growth", NODES
+class GrowingCase(ClusterCase):
+    nodes = NODES
+
+    def backing(self, name):
+        return "/var/lib/holdfast/d.img"
 
     def policy(self, mebibytes):
         replicas = "\n".join(
-            f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
+            f'      {name}: {{ backing: {self.backing(name)}, address: "{self.lab.node(name).address}:7410" }}'
             for name in self.cluster.members)
         return f"""cluster: prod
 volumes:
@@ -58,6 +63,11 @@ groups:
     def move(self, target):
         self.cluster.run(target, "group", "move", "orders", "--to", target, "--yes", "--wait")
         self.cluster.wait_running(30, on=target)
+
+
+@unittest.skipUnless(shutil.which("xfs_growfs"), "install xfsprogs")
+class Growth(GrowingCase):
+    purpose = "end-to-end-growth"
 
     def test_a_volume_grows_and_never_shrinks(self):
         self.cluster.apply(self.policy(SMALL))
@@ -96,6 +106,57 @@ groups:
             self.assertIn(f"volumes.d.size: it has {LARGE * MIB} bytes and cannot shrink to {SMALL * MIB}", said)
         self.cluster.wait_healthy(30)
         self.assertEqual(self.sizes(owner), [device, files])
+
+
+@unittest.skipUnless(shutil.which("xfs_growfs"), "install xfsprogs")
+class GrowthOnDevices(GrowingCase):
+    purpose = "end-to-end-growth-on-devices"
+    devices = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in cls.cluster.members:
+            path = os.path.join(cls.lab.node(name).state, "device")
+            cls.resize(path, SMALL)
+            made = subprocess.run(["losetup", "-f", "--show", path], check=True, capture_output=True, text=True)
+            cls.devices[name] = (path, made.stdout.strip())
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        for _, device in cls.devices.values():
+            subprocess.run(["losetup", "-d", device], check=True)
+
+    @staticmethod
+    def resize(path, mebibytes):
+        """A device of one MiB more than the volume: its label lies behind it."""
+        subprocess.run(["truncate", "-s", f"{mebibytes + 1}M", path], check=True)
+
+    def backing(self, name):
+        return self.devices[name][1]
+
+    def test_a_device_made_larger_under_a_running_server_is_noticed(self):
+        self.cluster.apply(self.policy(SMALL))
+        owner = self.cluster.wait_running(30)
+        self.cluster.wait_in_sync(60)
+        members = ", ".join(self.cluster.members)
+        said = self.ask(owner, "apply", LARGE, "--yes")[1]
+        self.assertIn(f"does not grow until the devices of {members} are larger", said)
+        for path, device in self.devices.values():
+            self.resize(path, LARGE)
+            subprocess.run(["losetup", "-c", device], check=True)
+        will = f"volume d grows to {LARGE * MIB} bytes when its group is stopped and started, or moves"
+        said = ""
+        for _ in range(30):
+            said = self.ask(owner, "plan", LARGE)[1]
+            if will in said:
+                break
+            time.sleep(1)
+        self.assertIn(will, said)
+        other = next(name for name in self.cluster.members if name != owner)
+        self.move(other)
+        self.assertEqual(self.sizes(other)[0], LARGE)
 
 
 if __name__ == "__main__":
