@@ -24,6 +24,7 @@ extension Consensus {
             return
         }
         guard mark.raises(self.noted[place]) else { return }
+        let mark = mark.joined(with: self.noted[place])
         let isAnotherStart = self.noted[place].mark != mark.mark
         self.noted[place] = mark
         self.notedVersion += 1

@@ -87,13 +87,21 @@ public struct NotedMark: Hashable, Sendable {
         self.admittedAt = admittedAt
     }
 
-    /// Whether `self` is to take the place of what is noted: a later start, or a directory that was let in later.
+    /// Whether it says more than what is noted: a later mark, the entry that let its directory in, or a directory that was
+    /// let in later.
     public func raises(_ noted: NotedMark?) -> Bool {
         guard let noted else { return self.mark != .none }
-        if self.mark.directory == noted.mark.directory {
-            return noted.mark.isBefore(self.mark) || (self.mark == noted.mark && self.admittedAt > noted.admittedAt)
-        }
         return self.admittedAt > noted.admittedAt
+            || self.mark.directory == noted.mark.directory && noted.mark.isBefore(self.mark)
+    }
+
+    /// What is noted once this one is too. The log's own record names the mark of a start and the entry that let the directory
+    /// in; what was heard since may be a later mark of that start: each is taken by itself.
+    func joined(with noted: NotedMark) -> NotedMark {
+        guard self.mark.directory == noted.mark.directory else { return self }
+        return NotedMark(
+            node: self.node, mark: noted.mark.isBefore(self.mark) ? self.mark : noted.mark,
+            admittedAt: max(self.admittedAt, noted.admittedAt))
     }
 
     func encode(into writer: inout ByteWriter) {

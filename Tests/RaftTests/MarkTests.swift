@@ -73,6 +73,24 @@ private func node() -> (core: Consensus, now: Tick) {
         #expect(second.isBefore(memory.present) && !memory.present.isSameStart(as: second))
     }
 
+    @Test func `the entry that let a directory in is noted beside a mark that was drawn later (rules E2.3, E2.6)`() {
+        var (core, now) = node()
+        func note(_ mark: StartMark, admittedAt: UInt64) {
+            var effects = Effects()
+            now = now + .milliseconds(1)
+            core.step(
+                .note(NotedMark(node: peer, mark: mark, admittedAt: LogIndex(admittedAt))), at: now, into: &effects)
+        }
+        var drawn = mark(5)
+        drawn.draw = 2
+        // Heard first, by a node whose own log is new; then the log says who was let in when.
+        note(drawn, admittedAt: 0)
+        note(mark(5), admittedAt: 8)
+        #expect(core.notedMark(of: peer) == NotedMark(node: peer, mark: drawn, admittedAt: LogIndex(8)))
+        note(mark(6), admittedAt: 0)
+        #expect(core.notedMark(of: peer) == NotedMark(node: peer, mark: mark(6), admittedAt: LogIndex(8)))
+    }
+
     @Test func `what is noted is only ever raised (rule E2.1)`() {
         var (core, now) = node()
         func note(_ mark: StartMark, admittedAt: UInt64 = 0) {
