@@ -135,24 +135,41 @@ static int change(int type, int flags, const char *interface, int family, const 
     return exchange(&message.header);
 }
 
+static void start_route(struct route_message *message, const uint8_t subnet[4], int prefix, unsigned index) {
+    memset(message, 0, sizeof *message);
+    message->header.nlmsg_len = NLMSG_LENGTH(sizeof message->route);
+    message->header.nlmsg_type = RTM_NEWROUTE;
+    message->header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    message->header.nlmsg_seq = 1;
+    message->route.rtm_family = AF_INET;
+    message->route.rtm_dst_len = (unsigned char)prefix;
+    message->route.rtm_table = RT_TABLE_MAIN;
+    message->route.rtm_type = RTN_UNICAST;
+    if (prefix > 0) attribute(&message->header, RTA_DST, subnet, 4);
+    attribute(&message->header, RTA_OIF, &index, sizeof index);
+}
+
 int holdfast_connected_route_add(const char *interface, const uint8_t subnet[4], int prefix, const uint8_t source[4]) {
     unsigned index = if_nametoindex(interface);
     if (index == 0) return ENODEV;
     struct route_message message;
-    memset(&message, 0, sizeof message);
-    message.header.nlmsg_len = NLMSG_LENGTH(sizeof message.route);
-    message.header.nlmsg_type = RTM_NEWROUTE;
-    message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    message.header.nlmsg_seq = 1;
-    message.route.rtm_family = AF_INET;
-    message.route.rtm_dst_len = (unsigned char)prefix;
-    message.route.rtm_table = RT_TABLE_MAIN;
+    start_route(&message, subnet, prefix, index);
     message.route.rtm_protocol = RTPROT_KERNEL;
     message.route.rtm_scope = RT_SCOPE_LINK;
-    message.route.rtm_type = RTN_UNICAST;
-    attribute(&message.header, RTA_DST, subnet, 4);
     attribute(&message.header, RTA_PREFSRC, source, 4);
-    attribute(&message.header, RTA_OIF, &index, sizeof index);
+    return exchange(&message.header);
+}
+
+int holdfast_gateway_route_add(
+    const char *interface, const uint8_t subnet[4], int prefix, const uint8_t gateway[4], uint32_t metric) {
+    unsigned index = if_nametoindex(interface);
+    if (index == 0) return ENODEV;
+    struct route_message message;
+    start_route(&message, subnet, prefix, index);
+    message.route.rtm_protocol = RTPROT_BOOT;
+    message.route.rtm_scope = RT_SCOPE_UNIVERSE;
+    attribute(&message.header, RTA_GATEWAY, gateway, 4);
+    if (metric > 0) attribute(&message.header, RTA_PRIORITY, &metric, sizeof metric);
     return exchange(&message.header);
 }
 

@@ -43,9 +43,14 @@ final class TestNetwork: Sendable {
         #expect(await bench.call(.start, address) == .success)
         // As an agent does that gives the node another source address.
         try network.ip("route", "replace", "10.9.0.0/24", "dev", "left", "proto", "kernel", "src", "10.9.0.88")
+        try network.ip("route", "add", "default", "via", "10.9.0.2", "src", "10.9.0.88")
+        try network.ip("route", "add", "10.20.0.0/16", "via", "10.9.0.3", "src", "10.9.0.88", "metric", "7")
         #expect(bench.runner.killGroup(GroupName("orders"), deadline: bench.environment.clock() + .seconds(5)))
         let routes = try network.ip("route", "show")
         #expect(routes.contains("10.9.0.0/24 dev left proto kernel scope link src 10.9.0.1"), "\(routes)")
+        #expect(routes.contains("default via 10.9.0.2 dev left"), "\(routes)")
+        #expect(routes.contains("10.20.0.0/16 via 10.9.0.3 dev left metric 7"), "\(routes)")
+        #expect(!routes.contains("src 10.9.0.88"), "\(routes)")
     }
 
     @Test(arguments: ["10.9.0.100/24", "fd09::100/64"])

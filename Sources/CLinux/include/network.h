@@ -24,6 +24,10 @@ int holdfast_address_remove(const char *interface, int family, const uint8_t *by
 /* Adds the route to an interface's own IPv4 subnet that the kernel makes of an address, with that address as its preferred
  * source. EEXIST when there is such a route. */
 int holdfast_connected_route_add(const char *interface, const uint8_t subnet[4], int prefix, const uint8_t source[4]);
+/* Adds an IPv4 route through a gateway that the interface reaches; a prefix of 0 is the default route. EEXIST when there is
+ * such a route of this metric. */
+int holdfast_gateway_route_add(
+    const char *interface, const uint8_t subnet[4], int prefix, const uint8_t gateway[4], uint32_t metric);
 /* Broadcasts a gratuitous ARP request and reply (RFC 5227 §3), or an unsolicited neighbour advertisement with the
  * override flag (RFC 4861 §7.2.6). ENOTSUP on interfaces without hardware addresses. */
 int holdfast_address_announce(const char *interface, int family, const uint8_t *bytes);

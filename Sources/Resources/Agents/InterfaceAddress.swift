@@ -36,9 +36,9 @@ struct InterfaceAddress: Equatable, Sendable {
 
     /// Removes it from an interface (`*`: from whichever has it); true when it is certainly gone.
     ///
-    /// The kernel drops every route whose preferred source it was. Should that have been the way to the subnet itself, as an
-    /// agent may have made it, it is put back for an address that is still there: a node that gives up its service must not
-    /// cut itself off from its cluster.
+    /// The kernel drops every route whose preferred source it was. Should that have been the way to the subnet itself, or to a
+    /// gateway, as an agent may have made it, it is put back for an address that is still there: a node that gives up its
+    /// service must not cut itself off from its cluster.
     func drop(from interface: String) -> Bool {
         for name in interface == "*" ? self.interfaces : [interface] {
             // The prefix may differ from what was asked for; the kernel wants the one that it has.
@@ -46,22 +46,28 @@ struct InterfaceAddress: Equatable, Sendable {
                 $0.interface == name && $0.family == self.family && $0.bytes == self.bytes
             }.map(\.prefix)
             guard !prefixes.isEmpty else { continue }
-            let routes = self.family == AF_INET ? ConnectedRoute.all(of: name) : []
+            let routes = self.family == AF_INET ? InterfaceRoute.all(of: name) : []
             for prefix in prefixes { _ = holdfast_address_remove(name, self.family, self.bytes, Int32(prefix)) }
             self.restore(routes, of: name)
         }
         return interface == "*" ? self.interfaces.isEmpty : !self.interfaces.contains(interface)
     }
 
-    private func restore(_ before: [ConnectedRoute], of interface: String) {
-        let after = ConnectedRoute.all(of: interface)
-        for route in before where !after.contains(route) {
+    private func restore(_ before: [InterfaceRoute], of interface: String) {
+        let after = InterfaceRoute.all(of: interface)
+        let lost = before.filter { !after.contains($0) }
+        for route in lost where route.gateway == nil {
             let left = Self.all().first { entry in
                 entry.interface == interface && entry.family == AF_INET && entry.bytes != self.bytes
                     && entry.prefix == route.prefix && route.contains(entry.bytes)
             }
             guard let left else { continue }
             _ = holdfast_connected_route_add(interface, route.subnet, Int32(route.prefix), left.bytes)
+        }
+        // After these: a gateway must be reachable. One that is not any more, the kernel refuses.
+        for route in lost {
+            guard let gateway = route.gateway else { continue }
+            _ = holdfast_gateway_route_add(interface, route.subnet, Int32(route.prefix), gateway, route.metric)
         }
     }
 
@@ -92,10 +98,12 @@ struct InterfaceAddress: Equatable, Sendable {
     }
 }
 
-/// A route to an IPv4 subnet that an interface is in, without a gateway.
-private struct ConnectedRoute: Equatable {
+/// An IPv4 route through an interface: to a subnet that it is in, or by a gateway.
+private struct InterfaceRoute: Equatable {
     let subnet: [UInt8]
     let prefix: Int
+    let gateway: [UInt8]?
+    let metric: UInt32
 
     func contains(_ address: [UInt8]) -> Bool {
         (0..<self.prefix).allSatisfy { bit in
@@ -105,15 +113,18 @@ private struct ConnectedRoute: Equatable {
     }
 
     /// Those of one interface, in the kernel's main table.
-    static func all(of interface: String) -> [ConnectedRoute] {
+    static func all(of interface: String) -> [InterfaceRoute] {
         (Files.text("/proc/thread-self/net/route") ?? "").split(separator: "\n").compactMap { line in
             let fields = line.split(whereSeparator: \.isWhitespace)
-            // Interface, destination, gateway, flags, …, mask: numbers as the machine has them in memory.
-            guard fields.count > 7, fields[0] == interface, let gateway = UInt32(fields[2], radix: 16), gateway == 0,
-                let subnet = UInt32(fields[1], radix: 16), let mask = UInt32(fields[7], radix: 16)
+            // Interface, destination, gateway, flags, …, metric, mask: addresses as the machine has them in memory.
+            guard fields.count > 7, fields[0] == interface, let gateway = UInt32(fields[2], radix: 16),
+                let subnet = UInt32(fields[1], radix: 16), let metric = UInt32(fields[6]),
+                let mask = UInt32(fields[7], radix: 16)
             else { return nil }
-            return ConnectedRoute(
-                subnet: withUnsafeBytes(of: subnet) { Array($0) }, prefix: mask.nonzeroBitCount)
+            func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number) { Array($0) } }
+            return InterfaceRoute(
+                subnet: bytes(subnet), prefix: mask.nonzeroBitCount, gateway: gateway == 0 ? nil : bytes(gateway),
+                metric: metric)
         }
     }
 }
