@@ -215,6 +215,13 @@ extension Simulation {
     }
 
     private func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
+        // for the next owner has its copy. (Rules V1, L18, L20)
+        let mine = volume.core?.metadata.epoch ?? .none
+        let isTakenOver = self.nodes.contains { other in
+            other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
+        }
+        if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
         if let broken = self.workload.promoted(node.id, volume.copy.current, at: self.now) { self.fail(broken) }
     }
 
