@@ -44,7 +44,7 @@ extension ClusterState {
 
     mutating func noteCopy(
         _ volume: VolumeName, _ identity: UInt64, _ node: NodeID, _ mark: CopyMark, _ capacity: UInt64,
-        against: CopyKnowledge?, at index: LogIndex
+        against: CopyKnowledge?, boot: String, at index: LogIndex
     ) -> Outcome {
         self.updateRecord(volume, identity, node) { state, record in
             switch state.judge(mark, of: node, in: record) {
@@ -57,11 +57,12 @@ extension ClusterState {
                 record.copies.append(
                     .init(
                         node: node, identity: mark.identity, mark: mark.mark, epoch: mark.epoch,
-                        capacityBytes: capacity))
+                        capacityBytes: capacity, bootID: boot))
                 record.copies.sort { $0.node < $1.node }
             case .known:
                 guard let place = record.copies.firstIndex(where: { $0.node == node }) else { return nil }
                 record.copies[place].mark = mark.mark
+                record.copies[place].bootID = boot
                 record.copies[place].epoch = max(record.copies[place].epoch, mark.epoch)
                 record.copies[place].capacityBytes = capacity
             case .another(let reason):

@@ -61,8 +61,8 @@ extension ClusterState {
         case .yields(let volume, let epoch, let version): return self.yields(volume, epoch, version, at: index)
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             return self.acceptLoss(volume, epoch, version, node, statement, at: index)
-        case .copy(let volume, let identity, let node, let mark, let capacity, let against):
-            return self.noteCopy(volume, identity, node, mark, capacity, against: against, at: index)
+        case .copy(let volume, let identity, let node, let mark, let capacity, let against, let boot):
+            return self.noteCopy(volume, identity, node, mark, capacity, against: against, boot: boot, at: index)
         case .lacks(let volume, let identity, let node, let copy):
             return self.lacks(volume, identity, node, copy, at: index)
         case .compare(let volume): return self.compare(volume)
@@ -113,7 +113,15 @@ extension ClusterState {
             return "the volume \(volume) is not in the configuration"
         }
         guard self.hasReplica(node, of: volume) else { return "has no replica of \(volume)" }
-        if record.epoch == .none || record.inSync.contains(node) { return nil }
+        if record.epoch == .none { return nil }
+        if record.inSync.contains(node) {
+            // Rule V20: a machine that booted may have come back with another disk, and who is given the volume then is all of
+            // the set. Where it is not the last copy, it is looked at first.
+            guard record.inSync.count > 1, let copy = record.copy(of: node), let boot = self.node(node)?.bootID,
+                copy.bootID != boot
+            else { return nil }
+            return "has not looked at its copy of \(volume) yet since it booted"
+        }
         let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
         return "lacks writes of \(volume), which \(holders) holds"
     }

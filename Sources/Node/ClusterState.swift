@@ -218,6 +218,8 @@ public struct ClusterState: Equatable, Sendable {
             public var epoch: Epoch
             /// The largest volume that fits where it is.
             public var capacityBytes: UInt64
+            /// The boot of its machine in which it was looked at last.
+            public var bootID: String
             /// What a copy there is judged against.
             var knowledge: CopyKnowledge { CopyKnowledge(mark: self.mark, epoch: self.epoch) }
         }

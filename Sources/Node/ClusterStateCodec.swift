@@ -186,6 +186,7 @@ extension ClusterState.VolumeRecord {
             writer.uint64(copy.mark)
             writer.epoch(copy.epoch)
             writer.uint64(copy.capacityBytes)
+            writer.string(copy.bootID)
         }
         writer.bool(self.isWritten)
         writer.bool(self.mayRepair)
@@ -203,7 +204,8 @@ extension ClusterState.VolumeRecord {
         record.copies = try reader.list { (reader) throws(CodecError) in
             Copy(
                 node: try reader.node(), identity: try reader.uint64(), mark: try reader.uint64(),
-                epoch: try reader.epoch(), capacityBytes: try reader.uint64())
+                epoch: try reader.epoch(), capacityBytes: try reader.uint64(),
+                bootID: try reader.string())
         }
         record.isWritten = try reader.bool()
         record.mayRepair = try reader.bool()

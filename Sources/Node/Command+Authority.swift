@@ -34,7 +34,7 @@ extension Command {
         case .joins(let volume, let epoch, _, _, _): .writer(volume, epoch)
         case .opens(let volume, let epoch, _, _, _): .writer(volume, epoch)
         case .yields(let volume, let epoch, _): .writer(volume, epoch)
-        case .copy(_, _, let node, _, _, _): .node(node)
+        case .copy(_, _, let node, _, _, _, _): .node(node)
         case .lacks(_, _, let node, _): .node(node)
         }
     }

@@ -45,7 +45,10 @@ public indirect enum Command: Equatable, Sendable {
     case opens(VolumeName, Epoch, version: UInt64, inSync: [NodeID], copies: [UInt64] = [])
     /// A node has found this copy; `volume` is the volume's identity. Where it is not the one that the log knows, `against`
     /// is what the log knew before the copy was asked. (Rule V18)
-    case copy(VolumeName, volume: UInt64, NodeID, CopyMark, capacityBytes: UInt64, against: CopyKnowledge? = nil)
+    /// `boot`: the boot of the machine in which it was looked at.
+    case copy(
+        VolumeName, volume: UInt64, NodeID, CopyMark, capacityBytes: UInt64, against: CopyKnowledge? = nil,
+        boot: String = "")
     /// A node has not found the copy that the log knows there. (Rule V20)
     case lacks(VolumeName, volume: UInt64, NodeID, copy: UInt64)
     /// The new owner found its copy behind another of the last set, before it served anybody. (Rule V19)

@@ -21,7 +21,7 @@ extension Command {
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             writer.setChange(20, volume, epoch, version, node)
             writer.string(statement)
-        case .copy(let name, let volume, let node, let mark, let capacity, let against):
+        case .copy(let name, let volume, let node, let mark, let capacity, let against, let boot):
             writer.uint8(40)
             writer.string(name.rawValue)
             writer.uint64(volume)
@@ -32,6 +32,7 @@ extension Command {
                 writer.uint64(against.mark)
                 writer.epoch(against.epoch)
             }
+            writer.string(boot)
         case .lacks(let name, let volume, let node, let copy):
             writer.uint8(41)
             writer.string(name.rawValue)
@@ -78,7 +79,7 @@ extension Command {
                 capacityBytes: try reader.uint64(),
                 against: try reader.optional { (reader) throws(CodecError) in
                     CopyKnowledge(mark: try reader.uint64(), epoch: try reader.epoch())
-                })
+                }, boot: try reader.string())
         case 41:
             return .lacks(name, volume: try reader.uint64(), try reader.node(), copy: try reader.uint64())
         case 42: return .compare(name)

@@ -111,7 +111,7 @@ extension Supervisor {
                 if self.state.node(node)?.bootID == bootID { self.voter.admitted(node, at: now) }
             case .confirmStopped(let group, let node, _): self.confirmedStopped(group, on: node, into: &effects)
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _, _), .opens(let volume, _, _, _, _),
-                .copy(let volume, _, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
+                .copy(let volume, _, _, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
                 self.inSyncChanged(volume, into: &effects)
             case .configure:
                 for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }

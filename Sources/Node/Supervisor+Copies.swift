@@ -40,7 +40,8 @@ extension Supervisor {
         let name = record.name
         if let known = record.copy(of: self.identity.node), known.capacityBytes != capacityBytes {
             let word = Command.copy(
-                name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes)
+                name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes,
+                boot: self.identity.bootID)
             self.request(word, at: now, into: &effects)
             self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
         }
@@ -87,8 +88,9 @@ extension Supervisor {
             case .known, .new:
                 self.volumes[place].problem = ""
                 self.request(
-                    .copy(name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes), at: now,
-                    into: &effects)
+                    .copy(
+                        name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes,
+                        boot: self.identity.bootID), at: now, into: &effects)
                 self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
             case .another(let reason):
                 guard let known = record.copy(of: node)?.knowledge else {

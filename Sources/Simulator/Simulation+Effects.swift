@@ -47,7 +47,10 @@ extension Simulation {
                     at: self.now + 50_000 + self.random.below(200_000))
             case .volumeServers(let specs):
                 for spec in specs {
-                    guard let volume = node.volume(spec.policy.name), volume.core == nil, volume.absence == nil else {
+                    guard let volume = node.volume(spec.policy.name) else { continue }
+                    guard volume.core == nil, volume.absence == nil else {
+                        // It has outlived the daemon that started it, and is found again.
+                        self.follow(&effects, .volumeConnected(volume.name), of: node)
                         continue
                     }
                     volume.identity = spec.identity

@@ -256,6 +256,7 @@ private final class TrioWorld {
         }
         self.draws += 1
         memory.begin(nonce: self.draws)
+        if directive.options["boot"] != nil { self.trio.restartServer(of: node) }
         self.trio.supervisors[node] = try Supervisor(
             identity: .init(
                 node: node, bootID: directive.options["boot"] ?? "boot", memory: memory,

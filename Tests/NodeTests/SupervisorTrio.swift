@@ -217,11 +217,19 @@ final class Trio {
         }
     }
 
+    /// With its machine a volume server has started anew.
+    func restartServer(of id: NodeID) {
+        let old = self.copies[id] ?? ([1], .none)
+        let epoch = self.supervisors[id]?.state.volumes.first?.epoch ?? old.epoch
+        self.copies[id] = (old.starts + [(old.starts.last ?? 0) + 1], epoch)
+    }
+
     /// What a volume server says to a command. One that finds no copy says so when it is to open it, not before.
     private func answer(_ name: VolumeName, _ command: VolumeCommand, of id: NodeID) -> [VolumeEvent] {
         let copy = self.copies[id] ?? ([1], .none)
         let mark = CopyMark(
-            identity: UInt64(id.rawValue), starts: copy.starts, epoch: copy.epoch, isNoted: command == .noted(mark: 1))
+            identity: UInt64(id.rawValue), starts: copy.starts, epoch: copy.epoch,
+            isNoted: command == .noted(mark: copy.starts.last ?? 1))
         var report = CopyReport(
             volume: self.volumeIdentities[name] ?? 0, backing: "/b", capacityBytes: .max, finding: .ready(mark))
         switch command {

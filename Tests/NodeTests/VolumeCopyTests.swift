@@ -20,6 +20,7 @@ struct VolumeCopyTests {
     /// A cluster of two members and a witness with one volume on both members.
     private final class World {
         var state = ClusterState()
+        var boots = 0
         private var sequence: UInt64 = 0
 
         init(sizeBytes: UInt64 = 4096) {
@@ -88,6 +89,18 @@ struct VolumeCopyTests {
                     isTakeover: false, reason: "a test"))
         }
 
+        /// It dies, and another boot of it is let in.
+        func reboot(_ node: NodeID) {
+            let life = self.state.node(node)?.incarnation ?? .none
+            self.run(.suspect(node, life))
+            self.run(.lost(node, life, suspectedAt: self.state.appliedIndex))
+            self.boots += 1
+            var mark = self.state.node(node)?.mark ?? .none
+            mark.start += 1
+            mark.nonce += 1
+            self.run(.admit(node, bootID: "boot \(self.boots)", mark: mark))
+        }
+
         @discardableResult func stop() -> Bool { self.run(.stopped(orders, self.epoch, failure: nil)) }
 
         @discardableResult func copy(
@@ -98,7 +111,8 @@ struct VolumeCopyTests {
             return self.run(
                 .copy(
                     data, volume: self.record.identity, node, mark, capacityBytes: 1 << 20,
-                    against: against ?? self.record.copy(of: node)?.knowledge))
+                    against: against ?? self.record.copy(of: node)?.knowledge,
+                    boot: self.state.node(node)?.bootID ?? ""))
         }
 
         @discardableResult func join(_ node: NodeID, copy: UInt64) -> Bool {
@@ -192,6 +206,7 @@ struct VolumeCopyTests {
         world.run(.suspect(Self.tok, life))
         world.run(.lost(Self.tok, life, suspectedAt: world.state.appliedIndex))
         world.run(.admit(Self.tok, bootID: "boot-9", mark: start(2)))
+        world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch)
         #expect(world.assign(Self.tok))
         #expect(world.record.inSync == [Self.tok] && world.record.former == [Self.osk])
         #expect(!world.run(.yields(Self.data, Epoch(generation: 0, index: 1), version: world.record.version)))
@@ -260,6 +275,21 @@ struct VolumeCopyTests {
         // The only complete copy stays where it is.
         world.stop()
         #expect(!world.configure(World.policy(backings: [("tok-1", "/c"), ("osk-1", "/d")])))
+    }
+
+    @Test func `a machine that booted is given no volume before it has looked at its copy, but the last (rule V20)`() {
+        let world = self.settled()
+        world.reboot(Self.tok)
+        // Another disk may be in it by now: the set would be that copy alone.
+        let objection = "has not looked at its copy of data yet since it booted"
+        #expect(world.state.dataObjection(Self.data, on: Self.tok) == objection)
+        #expect(!world.assign(Self.tok))
+        #expect(world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch))
+        #expect(world.assign(Self.tok))
+        #expect(world.record.inSync == [Self.tok])
+        // It is the last: nobody else could take the volume, and it finds out by itself.
+        world.reboot(Self.tok)
+        #expect(world.state.dataObjection(Self.data, on: Self.tok) == nil)
     }
 
     @Test func `a device that was made larger under a running server is noted, once (rule V21)`() {
