@@ -42,6 +42,8 @@ final class SimulatedVolume {
     /// Which start of the server this is; events of an earlier one are void.
     var server: UInt64 = 0
     var exportEpoch: Epoch?
+    /// It serves since its lease has ended, which nobody has seen yet.
+    var isUnjudged = false
 
     var copy = SimulatedCopy()
     /// What the copy was some time ago, for faults that bring it back.

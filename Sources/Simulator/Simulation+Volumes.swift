@@ -22,6 +22,7 @@ extension Simulation {
             switch command {
             case .report(let question): self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
             case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
+            case .thaw where volume.isUnjudged && volume.exportEpoch != nil: self.promoted(volume, on: node)
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -215,6 +216,9 @@ extension Simulation {
     }
 
     private func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        // Without a lease it answers nobody: it is judged if it is let go on, under the same life. (Rules L12, L15)
+        volume.isUnjudged = node.tick(at: self.now) >= node.usableEnd
+        if volume.isUnjudged { return }
         // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
         // for the next owner has its copy. (Rules V1, L18, L20)
         let mine = volume.core?.metadata.epoch ?? .none
