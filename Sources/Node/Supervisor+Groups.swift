@@ -345,7 +345,7 @@ extension Supervisor {
             guard group.isUp, let whole = self.state.group(group.name).flatMap({ self.state.policy(of: $0) }),
                 self.holder.end > now
             else {
-                effects.append(.killGroup(group.name))
+                self.end(group.name, into: &effects)
                 continue
             }
             let policy = self.state.group(group.name).map { self.state.granted(whole, $0) } ?? whole

@@ -294,7 +294,9 @@ extension Supervisor {
         self.settleCatchUp(at: now, into: &effects)
         guard !self.isAdmitted, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
-        let isAllOver = self.runners.allSatisfy(\.isEmpty) && self.remaining.isEmpty
+        let isAllOver =
+            self.adoptable == nil && self.ending.isEmpty && self.remaining.isEmpty
+            && self.runners.allSatisfy(\.isEmpty)
         guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost) else {
             return
         }

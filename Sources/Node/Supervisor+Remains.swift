@@ -37,8 +37,29 @@ extension Supervisor {
         self.runnersVersion += 1
     }
 
-    /// Whether something of a group that is not wanted here is still here.
-    func isRemaining(_ group: GroupName) -> Bool { self.remaining.contains { $0.group == group } }
+    /// Whether something of a group that is not wanted here is still here, or may be.
+    func isRemaining(_ group: GroupName) -> Bool {
+        self.ending.contains(group) || self.remaining.contains { $0.group == group }
+    }
+
+    /// Kills what an earlier daemon left and no runner of this one knows. Until the kill has ended it counts as still here:
+    /// no new life is asked for, and the group does not start. (Rules L10, L11.5)
+    mutating func end(_ group: GroupName, into effects: inout [SupervisorEffect]) {
+        if !self.ending.contains(group) { self.ending.append(group) }
+        effects.append(.killGroup(group))
+    }
+
+    /// A kill ended. What no runner sees to is killed again until it is dead.
+    mutating func groupKilled(_ group: GroupName, isDead: Bool, at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.stepRunner(group, nil, .killed(isDead), at: now, into: &effects)
+        if isDead { self.groupRemains(group, nil, at: now) }
+        guard self.ending.contains(group) else { return }
+        self.ending.removeAll { $0 == group }
+        self.runnersVersion += 1
+        guard !isDead, self.place(ofRunner: group) == nil, !self.isRemaining(group) else { return }
+        self.groupRemains(
+            group, GroupRemains(kind: .unkilled, reason: "could not kill what an earlier daemon left"), at: now)
+    }
 
     mutating func settleRemains(at now: Tick, into effects: inout [SupervisorEffect]) {
         for place in self.remaining.indices {

@@ -182,6 +182,8 @@ public struct Supervisor: Sendable {
     var absentProbes: [AbsentProbe] = []
     /// What is left here of groups that must not run here, sorted by group. (Rules L11.5, L12.3)
     var remaining: [Remaining] = []
+    /// The groups that are being killed here without a runner.
+    var ending: [GroupName] = []
     var nextRemainsLook = Tick.zero
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     var guardKillsSince = Tick.zero
@@ -301,7 +303,7 @@ public struct Supervisor: Sendable {
             self.stepRunner(group, epoch, .exited(resource, reason: reason), at: now, into: &effects)
         case .groupRemains(let group, let remains): self.groupRemains(group, remains, at: now)
         case .groupKilled(let group, let isDead):
-            self.stepRunner(group, nil, .killed(isDead), at: now, into: &effects)
+            self.groupKilled(group, isDead: isDead, at: now, into: &effects)
         case .volume(let name, let event): self.volumeEvent(name, event, at: now, into: &effects)
         case .volumeConnected(let name): self.volumeConnection(name, isUp: true, at: now, into: &effects)
         case .volumeDisconnected(let name): self.volumeConnection(name, isUp: false, at: now, into: &effects)

@@ -136,4 +136,43 @@ import Testing
         #expect(trio.standing(of: Self.a, seenBy: Self.b) == .trusted)
         #expect(trio.supervisors[Self.b]?.state.group(Trio.orders)?.remains.isEmpty == true)
     }
+
+    /// The clock of a stood still, so its lease looks valid to a daemon that starts there; the cluster has declared it lost.
+    @Test func `a daemon asks for no new life while the kill of what it did not adopt is under way (rule L11)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        trio.step(trio.leader ?? Self.b, .client(id: 1, .transferLeadership(to: Self.b)))
+        trio.pass(milliseconds: 2000)
+        let before = try #require(trio.supervisors[Self.a])
+        let record = try #require(before.state.group(Trio.orders))
+        trio.stopped = [Self.a]
+        trio.pass(milliseconds: 6000)
+        #expect(trio.standing(of: Self.a, seenBy: Self.b) == .lost)
+        var memory = before.identity.memory
+        memory.begin(nonce: 4711)
+        // It was starting: not up, so not adopted.
+        let facts = Facts(
+            bootID: before.identity.bootID, incarnation: try #require(before.state.node(Self.a)).incarnation,
+            groups: [.init(name: Trio.orders, epoch: record.epoch, isUp: false, resources: 0)])
+        trio.supervisors[Self.a] = try Supervisor(
+            identity: .init(node: Self.a, bootID: before.identity.bootID, memory: memory, nonce: 101),
+            settings: Consensus.Settings(),
+            restored: RestoredState(
+                hardState: HardState(term: before.consensus.term, commit: before.consensus.commitIndex),
+                entries: before.consensus.entries(after: .zero)),
+            facts: facts, leaseEnd: trio.tick + .seconds(60), seed: 9, at: trio.tick)
+        trio.slowKills = [Self.a]
+        trio.stopped = []
+        trio.pass(milliseconds: 3000)
+        #expect(trio.standing(of: Self.a, seenBy: Self.b) == .lost)
+        // Killed once, and not dead: it is tried again, and told.
+        trio.finishKills(Self.a, areDead: false)
+        trio.pass(milliseconds: 3000)
+        #expect(trio.standing(of: Self.a, seenBy: Self.b) == .lost)
+        #expect(trio.supervisors[Self.b]?.state.group(Trio.orders)?.remains.map(\.node) == [Self.a])
+        trio.finishKills(Self.a, areDead: true)
+        trio.pass(milliseconds: 3000)
+        #expect(trio.standing(of: Self.a, seenBy: Self.b) == .trusted)
+        #expect(trio.supervisors[Self.b]?.state.group(Trio.orders)?.remains.isEmpty == true)
+    }
 }

@@ -22,6 +22,9 @@ final class Trio {
     var held: [NodeID: [UInt64]] = [:]
     /// What cannot be taken down of the group on a node.
     var undying: [NodeID: GroupRemains] = [:]
+    /// Nodes whose kills take until `finishKills`.
+    var slowKills: Set<NodeID> = []
+    private var heldKills: [(node: NodeID, group: GroupName)] = []
     /// Nodes whose volume server finds no copy.
     var isWithoutCopy: Set<NodeID> = []
     /// The starts of a node's copy, and what it has accepted, if it is not as ever.
@@ -163,6 +166,13 @@ final class Trio {
         self.step(id, .persisted(sequence: last))
     }
 
+    /// The kills under way on a node end: with all of the group dead, or not.
+    func finishKills(_ id: NodeID, areDead: Bool) {
+        let kills = self.heldKills.filter { $0.node == id }
+        self.heldKills.removeAll { $0.node == id }
+        for kill in kills { self.step(id, .groupKilled(kill.group, isDead: areDead)) }
+    }
+
     /// The daemon of a node is started with a new log directory.
     private func startEmpty(_ id: NodeID) {
         guard let before = self.supervisors[id] else { return }
@@ -192,6 +202,7 @@ final class Trio {
             self.supervisors[id]?.step(
                 .inspected(id: request, for: asker, questions.map { _ in .yes }), at: self.tick(of: id), into: &effects)
         case .killGroup(let group):
+            if self.slowKills.contains(id) { return self.heldKills.append((id, group)) }
             self.heldStops.removeAll { $0.node == id && $0.call.group == group }
             let left = self.undying[id]
             if left == nil { self.running[id] = self.running[id]?.filter { !Self.belongs($0, to: group) } }
