@@ -215,8 +215,8 @@ extension Simulation {
         }
     }
 
-    private func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
-        // Without a lease it answers nobody: it is judged if it is let go on, under the same life. (Rules L12, L15)
+    func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        // Without a lease, and in doubt, it answers nobody: it is judged once it is let go on. (Rules L12, L15, L20)
         volume.isUnjudged = node.tick(at: self.now) >= node.usableEnd
         if volume.isUnjudged { return }
         // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
