@@ -138,7 +138,8 @@ import Testing
     }
 
     /// The clock of a stood still, so its lease looks valid to a daemon that starts there; the cluster has declared it lost.
-    @Test func `a daemon asks for no new life while the kill of what it did not adopt is under way (rule L11)`() throws {
+    @Test func `a daemon asks for no new life while the kill of what it did not adopt is under way (rule L11)`() throws
+    {
         let trio = try Trio()
         #expect(trio.settle())
         trio.step(trio.leader ?? Self.b, .client(id: 1, .transferLeadership(to: Self.b)))
