@@ -86,6 +86,8 @@ class Growth(GrowingCase):
         self.assertEqual(code, 0, said)
         self.assertIn(will, said)
         self.assertEqual((node.find("service"), self.sizes(owner)[0]), (services, SMALL), "it runs on as it was")
+        shown = self.cluster.run(owner, "volume", "status").stdout
+        self.assertIn(f"d: {SMALL}MiB ({LARGE}MiB when it is next opened", shown)
 
         self.move(other)
         device, files = self.sizes(other)

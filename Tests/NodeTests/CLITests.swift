@@ -265,6 +265,8 @@ final class ScenarioRunner {
         var reports = states.map { name -> StatusReport in
             var report = name == "troubled" ? StatusReport.troubled : .sample
             switch name {
+            case "growing": report.volumes[0].growsToBytes = 3 << 30
+            case "leaving": report.groups[0].movingTo = "osk-1"
             case "moved": report.groups[0].owner = "osk-1"
             case "stopped": report.groups[0].state = .stopped
             case "given-up":

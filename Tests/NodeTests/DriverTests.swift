@@ -193,6 +193,7 @@ struct DriverTests {
         }
         #expect(failure?.code == .refused)
         #expect(failure?.message.contains("the token was used") == true)
+        #expect(!FileManager.default.fileExists(atPath: "\(scratch.path)/osk-2"), "who was refused leaves nothing")
     }
 
     @Test

@@ -120,6 +120,22 @@ struct Waiting {
                     + "`holdfast group start \(group.name)`"))
     }
 
+    /// The verdict on a move to `target`, or, when that is nil, away from `origin`.
+    static func move(_ name: String, to target: String?, from origin: String?, in report: StatusReport) -> Verdict {
+        let verdict = self.group(name, .running, owner: target, in: report)
+        guard let group = report.groups.first(where: { $0.name == name }), group.state == .running else {
+            return verdict
+        }
+        let isElsewhere = target.map { group.owner != $0 } ?? (origin != nil && group.owner == origin)
+        guard isElsewhere else { return verdict }
+        let place = group.owner ?? "its node"
+        if let wanted = group.movingTo { return .notYet("\(name) still runs on \(place), and is to go to \(wanted)") }
+        return .hopeless(
+            APIFailure(
+                .error, "\(name) runs on \(place): \(target ?? "the other node") did not keep it",
+                remedy: "run `holdfast explain \(name)`, correct the cause, then move it again"))
+    }
+
     /// The verdict on one group that should come to be in `state`, on `owner` unless nil.
     static func group(_ name: String, _ state: GroupReport.State, owner: String?, in report: StatusReport) -> Verdict {
         guard let group = report.groups.first(where: { $0.name == name }) else {

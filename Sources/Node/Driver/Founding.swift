@@ -93,7 +93,13 @@ enum Founding {
                 name: options.name, site: options.site, address: address,
                 isWitness: options.role == .witness),
             proof: proof.secret)
-        let welcome = try self.ask(question, token)
+        let welcome: JoinAnswer.Welcome
+        do {
+            welcome = try self.ask(question, token)
+        } catch {
+            paths.removeEmpty()
+            throw error
+        }
         guard try CertificateAuthority.fingerprint(ofPEM: welcome.authority) == token.certificateAuthorityFingerprint
         else {
             throw DriverError.joinFailed(

@@ -66,6 +66,12 @@ struct NodePaths: Equatable, Sendable {
         try Self.makeDirectory(self.tls, mode: 0o700)
     }
 
+    /// Takes back what `create` made, as far as nothing lies in it.
+    func removeEmpty() {
+        rmdir(self.tls)
+        rmdir(self.directory)
+    }
+
     static func makeDirectory(_ path: String, mode: Int) throws(DriverError) {
         do {
             try FileManager.default.createDirectory(

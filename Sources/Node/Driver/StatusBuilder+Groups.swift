@@ -12,7 +12,8 @@ extension StatusBuilder {
             let (state, reason) = self.standing(record, current)
             return GroupReport(
                 name: record.name.rawValue, state: state, owner: owner.map { self.state.name(of: $0) },
-                epoch: record.epoch.description, reason: reason,
+                movingTo: record.target.map { self.state.name(of: $0) }, epoch: record.epoch.description,
+                reason: reason,
                 sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
                 nodes: policy?.nodes ?? [], takeover: policy?.takeover.rawValue ?? Takeover.afterLease.rawValue,
                 resources: self.resources(policy, record, current), hasGivenUp: self.hasGivenUp(record, policy))
@@ -108,7 +109,8 @@ extension StatusBuilder {
             guard let policy = self.state.policy.volume(record.name) else { return nil }
             let told = record.owner.flatMap { owner in self.volume(record.name, on: owner) }
             return VolumeReport(
-                name: record.name.rawValue, sizeBytes: policy.sizeBytes,
+                name: record.name.rawValue, sizeBytes: record.definition.sizeBytes,
+                growsToBytes: policy.sizeBytes > record.definition.sizeBytes ? policy.sizeBytes : nil,
                 owner: record.owner.map { self.state.name(of: $0) }, epoch: record.epoch.description,
                 setVersion: record.version, replicas: policy.replicas.map { self.replica($0, record, told) },
                 writtenBytes: told?.writtenBytes ?? 0, sentBytes: told?.sentBytes ?? 0,

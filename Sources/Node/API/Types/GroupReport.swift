@@ -25,6 +25,8 @@ public struct GroupReport: Codable, Equatable, Sendable {
     public var state: State
     /// The node that it is assigned to.
     public var owner: String?
+    /// The node that an operator moves it to, from when that is accepted until it is assigned anew, there or elsewhere.
+    public var movingTo: String?
     /// The epoch of the assignment, as `Epoch` prints it; `0` before the first.
     public var epoch: String
     /// Why it is in this state, as a sentence; empty when it simply runs.
@@ -41,7 +43,7 @@ public struct GroupReport: Codable, Equatable, Sendable {
     public var hasGivenUp: Bool
     /// All fields.
     public init(
-        name: String, state: State, owner: String? = nil, epoch: String, reason: String,
+        name: String, state: State, owner: String? = nil, movingTo: String? = nil, epoch: String, reason: String,
         sinceSeconds: Double? = nil, nodes: [String], takeover: String, resources: [ResourceReport] = [],
         hasGivenUp: Bool = false
     ) {
@@ -49,6 +51,7 @@ public struct GroupReport: Codable, Equatable, Sendable {
         self.hasGivenUp = hasGivenUp
         self.state = state
         self.owner = owner
+        self.movingTo = movingTo
         self.epoch = epoch
         self.reason = reason
         self.sinceSeconds = sinceSeconds

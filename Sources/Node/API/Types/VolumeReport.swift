@@ -2,8 +2,10 @@
 public struct VolumeReport: Codable, Equatable, Sendable {
     /// The volume's name.
     public var name: String
-    /// The exported size.
+    /// The size it has.
     public var sizeBytes: UInt64
+    /// The larger size that the configuration asks for; it takes it when it is next opened, once every copy has room.
+    public var growsToBytes: UInt64?
     /// The node that exports it.
     public var owner: String?
     /// The epoch it was opened with, as `Epoch` prints it; `0` before the first.
@@ -20,11 +22,13 @@ public struct VolumeReport: Codable, Equatable, Sendable {
     public var sentCompressedBytes: UInt64
     /// All fields.
     public init(
-        name: String, sizeBytes: UInt64, owner: String? = nil, epoch: String, setVersion: UInt64,
+        name: String, sizeBytes: UInt64, growsToBytes: UInt64? = nil, owner: String? = nil, epoch: String,
+        setVersion: UInt64,
         replicas: [ReplicaReport], writtenBytes: UInt64 = 0, sentBytes: UInt64 = 0, sentCompressedBytes: UInt64 = 0
     ) {
         self.name = name
         self.sizeBytes = sizeBytes
+        self.growsToBytes = growsToBytes
         self.owner = owner
         self.epoch = epoch
         self.setVersion = setVersion

@@ -40,10 +40,7 @@ struct GroupCommand: AsyncParsableCommand {
                 client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
                 afterIndex: result.index
             ).until("the move of \(name)", volumes: { $0.volumes }) { report in
-                let verdict = Waiting.group(name, .running, owner: target, in: report)
-                guard case .done = verdict, target == nil, owner != nil else { return verdict }
-                let now = report.groups.first { $0.name == name }?.owner
-                return now == owner ? .notYet("\(name) still runs on \(owner ?? "its node")") : .done
+                Waiting.move(name, to: target, from: owner, in: report)
             }
         }
 
