@@ -145,7 +145,7 @@ extension Simulation {
                 node.processes[Self.group]?.count == 4
             else { continue }
             if volume.isUnjudged { self.promoted(volume, on: node) }
-            // In doubt, or without a lease, it answers nobody.
+            // Without a lease it answers nobody.
             if volume.isUnjudged { continue }
             for _ in 0..<(1 + self.random.below(4)) {
                 guard let (id, input, numbers) = self.workload.write(on: node.id, &self.random) else { continue }

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -132,6 +133,21 @@ class LivingConfiguration(ClusterCase):
         self.assertEqual(code, 0)
         self.assertIn("good stops on", said)
         self.assertEqual(self.cluster.status("tok-1")["groups"], [])
+
+    def test_a_move_whose_target_gives_up_is_waited_for_no_longer(self):
+        with open(os.path.join(self.lab.node("tok-1").state, "fit"), "w"):
+            pass
+        self.assertEqual(self.holdfast("apply", self.group(
+            "picky", "name: s, agent: exec, command: \"sh -c 'test -e /var/lib/holdfast/fit && exec sleep infinity'\""),
+            "--wait")[0], 0)
+        began = time.monotonic()
+        result = self.cluster.run(
+            "tok-1", "group", "move", "picky", "--to", "osk-1", "--yes", "--wait", "--timeout", "120s", check=False, timeout=150)
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        self.assertIn("error: picky runs on tok-1: osk-1 did not keep it", result.stderr)
+        self.assertLess(time.monotonic() - began, 100, "it was known long before the time was over")
+        self.assertIn("osk-1", self.cluster.run("tok-1", "explain", "picky").stdout)
+        self.assertEqual(self.holdfast("apply", "", "--allow-removal", "--wait")[0], 0)
 
     def test_what_stands_in_a_file_is_told_to_the_service_alone(self):
         for name in ("tok-1", "osk-1"):
