@@ -60,6 +60,15 @@ extension ClusterState {
                 "\(self.name(of: node)) is \(isDrained ? "drained: its groups move away" : "no longer drained")",
                 rule: "operator", at: index, node: node)
             return .accepted
+        case .depart(let node, let incarnation, let isDeparting):
+            return self.update(node, incarnation, "depart") { state, record in
+                guard record.isDeparting != isDeparting else { return "it is so already" }
+                record.isDeparting = isDeparting
+                state.note(
+                    "\(record.about.name) \(isDeparting ? "shuts down: what it runs moves or stops" : "stays")",
+                    rule: "L21", at: index, node: node)
+                return nil
+            }
         default:
             preconditionFailure("not about nodes: \(command)")
         }
@@ -119,6 +128,7 @@ extension ClusterState {
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
         record.standing = .trusted
+        record.isDeparting = false
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
         if record.mark.directory != mark.directory { record.directoryAdmittedAt = index }
@@ -150,11 +160,19 @@ extension ClusterState {
         }
     }
 
+    /// A node that is lost so soon after a group came to it may have died of it. (NoFlap)
+    private static let suspiciousMilliseconds: UInt64 = 60_000
+
     private mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
         for place in self.groups.indices {
             guard let assignment = self.groups[place].assignment, assignment.node == node,
                 assignment.incarnation == incarnation
             else { continue }
+            // A machine that dies, restarts or is cut off is not the group's fault, and uses up none of its moves: unless it
+            // went soon after the group had come, which may be what it died of. (NoFlap)
+            if self.clusterMilliseconds < self.groups[place].since + Self.suspiciousMilliseconds {
+                self.groups[place].moves.append(self.clusterMilliseconds)
+            }
             self.groups[place].assignment = nil
             self.groups[place].awaited = []
             self.groups[place].wasCleanlyStopped = false

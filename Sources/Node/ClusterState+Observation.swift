@@ -12,6 +12,7 @@ extension ClusterState {
                 Observation.Node(
                     name: record.about.name, isMember: !record.about.isWitness,
                     standing: record.observedStanding, isDrained: record.isDrained,
+                    isDeparting: record.isDeparting,
                     admittedAt: record.incarnation.rawValue)
             },
             groups: self.observedGroups(at: milliseconds))

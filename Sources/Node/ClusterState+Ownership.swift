@@ -126,7 +126,8 @@ extension ClusterState {
                 let window = policy.moveWindow.milliseconds
                 let now = state.clusterMilliseconds
                 record.moves.removeAll { $0 + window < now }
-                if record.target == nil { record.moves.append(now) }
+                // What a person, a shutdown or the loss of a machine moves does not flap. (NoFlap)
+                if record.target == nil, record.bans.contains(where: { $0.node == last }) { record.moves.append(now) }
             }
             record.epoch = epoch
             record.assignment = .init(node: node, incarnation: incarnation, isStarted: false, releasing: nil)

@@ -91,6 +91,8 @@ public struct ClusterState: Equatable, Sendable {
         public var longestGrace = Span.zero
         /// An operator wants it empty.
         public var isDrained: Bool
+        /// It shuts down in order: nothing is assigned to this life any more. (Rule L21)
+        public var isDeparting = false
         /// Cluster time of the last change of `standing`.
         public var since: UInt64
     }

@@ -78,6 +78,7 @@ extension ClusterState.NodeRecord {
         writer.span(self.longestLease)
         writer.span(self.longestGrace)
         writer.bool(self.isDrained)
+        writer.bool(self.isDeparting)
         writer.uint64(self.since)
     }
 
@@ -97,7 +98,8 @@ extension ClusterState.NodeRecord {
             incarnation: Incarnation(try reader.uint64()),
             bootID: try reader.string(), mark: try StartMark.decode(from: &reader),
             directoryAdmittedAt: LogIndex(try reader.uint64()), longestLease: try reader.span(),
-            longestGrace: try reader.span(), isDrained: try reader.bool(), since: try reader.uint64())
+            longestGrace: try reader.span(), isDrained: try reader.bool(), isDeparting: try reader.bool(),
+            since: try reader.uint64())
     }
 }
 

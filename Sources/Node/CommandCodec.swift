@@ -93,6 +93,11 @@ extension Command {
             writer.uint8(17)
             writer.node(node)
             writer.bool(isDrained)
+        case .depart(let node, let incarnation, let isDeparting):
+            writer.uint8(24)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+            writer.bool(isDeparting)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
         default:
@@ -224,6 +229,9 @@ extension Command {
         case 15: return .want(try reader.group(), isRunning: try reader.bool())
         case 16: return .move(try reader.group(), to: try reader.node())
         case 17: return .drain(try reader.node(), isDrained: try reader.bool())
+        case 24:
+            return .depart(
+                try reader.node(), Incarnation(try reader.uint64()), isDeparting: try reader.bool())
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)

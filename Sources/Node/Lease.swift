@@ -181,6 +181,12 @@ public struct LeaseHolder: Equatable, Sendable {
         return true
     }
 
+    /// Gives the lease of this life back, for good: nothing of it runs any more, and nothing will. (Rule L21)
+    public mutating func resign(_ incarnation: Incarnation) {
+        self.over = max(self.over, incarnation)
+        self.drop()
+    }
+
     /// Takes what a voter says about elapsed time. It ages the lease, and every renewal still being collected, that were
     /// sent by then; it lengthens nothing. True when the lease got shorter. (Rule L19)
     public mutating func heard(_ word: ElapsedWord, partsPerMillion: UInt64, at now: Tick) -> Bool {

@@ -30,6 +30,9 @@ extension Supervisor {
                 self.send(.transferRequest(to: target), to: leader, at: now, into: &effects)
             }
             effects.append(.reply(id: id, .handedOn))
+        case .shutDown:
+            if self.shutDownSince == nil { self.shutDownSince = now }
+            effects.append(.reply(id: id, .shuttingDown(left: self.shutDownLeft)))
         case .inspect(let node, let questions):
             self.inspect(node, questions, for: id, at: now, into: &effects)
         }

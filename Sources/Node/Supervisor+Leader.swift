@@ -257,10 +257,11 @@ extension Supervisor {
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.me?.isDrained == true, now >= self.nextHandoverAt else { return }
+        guard self.me?.isDrained == true || self.me?.isDeparting == true, now >= self.nextHandoverAt else { return }
         self.nextHandoverAt = now + .seconds(5)
         let isOtherVoter = self.consensus.outline.membership.voters.contains { voter in
             voter != self.identity.node && self.state.node(voter)?.isDrained == false
+                && self.state.node(voter)?.isDeparting == false
                 && self.state.node(voter)?.about.isWitness == false && self.reachability.isGood(voter, at: now)
         }
         if isOtherVoter { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }

@@ -185,6 +185,10 @@ public struct Supervisor: Sendable {
     /// The groups that are being killed here without a runner.
     var ending: [GroupName] = []
     var nextRemainsLook = Tick.zero
+    /// Since when this daemon shuts its node down in order. (Rule L21)
+    var shutDownSince: Tick?
+    /// Nothing runs here any more, and the lease of this life was given back. (Rule L21)
+    public internal(set) var hasResigned = false
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     var guardKillsSince = Tick.zero
     var inspections: [Inspection] = []
@@ -365,6 +369,7 @@ public struct Supervisor: Sendable {
         self.settleLeases(at: now, into: &effects)
         self.settleLinks(at: now, into: &effects)
         self.settleRemains(at: now, into: &effects)
+        self.settleShutDown(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
         self.settleServers(into: &effects)
         self.settleGroups(at: now, into: &effects)

@@ -52,6 +52,8 @@ public enum ClientRequest: Equatable, Sendable {
     case propose(Command)
     /// Hand leadership over.
     case transferLeadership(to: NodeID?)
+    /// This node shuts down in order; asked again, it says how far that is. (Rule L21)
+    case shutDown
     /// Ask a node about its machine; not answered when the node does not.
     case inspect(NodeID, [InspectionQuestion])
 }
@@ -62,6 +64,8 @@ public enum ClientReply: Equatable, Sendable {
     case applied(Outcome, at: LogIndex)
     /// The request was handed on; its effect shows in `status`.
     case handedOn
+    /// What still runs here, as a sentence; nil once nothing does and the lease is given back. (Rule L21)
+    case shuttingDown(left: String?)
     /// What a machine said, in the order of the questions.
     case inspected([InspectionAnswer])
     /// No majority answered in time; the command may still take effect.

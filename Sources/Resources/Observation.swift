@@ -24,14 +24,20 @@ public struct Observation: Equatable, Sendable {
         public var standing: Standing
         /// An operator wants it empty.
         public var isDrained: Bool
+        /// It shuts down: what it runs leaves, or stops where nothing else may run it.
+        public var isDeparting: Bool
         /// The log index at which it was last admitted: later than a group's epoch if it restarted since.
         public var admittedAt: UInt64
         /// All fields.
-        public init(name: String, isMember: Bool, standing: Standing, isDrained: Bool, admittedAt: UInt64) {
+        public init(
+            name: String, isMember: Bool, standing: Standing, isDrained: Bool, isDeparting: Bool = false,
+            admittedAt: UInt64
+        ) {
             self.name = name
             self.isMember = isMember
             self.standing = standing
             self.isDrained = isDrained
+            self.isDeparting = isDeparting
             self.admittedAt = admittedAt
         }
     }

@@ -108,6 +108,9 @@ final class FakeBackend: APIBackend {
     func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("undrain \(node)", request)
     }
+    func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("shut \(node) down", request)
+    }
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("transfer", request)
     }

@@ -34,6 +34,7 @@ import Testing
 ///     probes b clean|failed|hangs|degraded     what a search there is answered
 ///     sign b WORDS                 an operator signs that nothing of the group runs there
 ///     configure [GROUP] [GROUP.command=X] [GROUP.address=X] [GROUP.mount=X]     the groups in force
+///     shutdown a                   a is asked to shut down in order: what is left there, or `done`
 ///     slow a | quick a             stops of a go on until they are let through
 ///     dies a                       the service of the group ends by itself there, again and again, until it is given up
 ///     ask w                        a renewal of node a reaches w: is it answered?
@@ -86,6 +87,10 @@ private final class TrioWorld {
         case "settle":
             guard self.trio.settle() else { return ["does not come to rest"] }
             return try self.show("running", node) + self.show("leader", node)
+        case "shutdown":
+            let effects = self.trio.step(node, .client(id: 7, .shutDown))
+            for case .reply(7, .shuttingDown(let left)) in effects { return [left ?? "done"] }
+            return ["no answer"]
         case "lead":
             self.trio.step(self.trio.leader ?? node, .client(id: 1, .transferLeadership(to: node)))
             self.trio.pass(milliseconds: 5000) { $0.leader == node }

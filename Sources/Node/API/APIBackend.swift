@@ -27,6 +27,9 @@ public protocol APIBackend: Sendable {
     func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Lets groups come to a drained node again.
     func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Shuts the answering node down in order; asked again and again, it says what is left, and `accepted` once nothing is.
+    /// (Rule L21)
+    func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Hands leadership to the node `request.to`; to the best one when nil.
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.

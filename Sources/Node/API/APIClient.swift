@@ -131,6 +131,10 @@ extension APIClient: APIBackend {
     public func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/undrain", request)
     }
+    /// `POST /v1/nodes/NODE/shutdown`.
+    public func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/shutdown", request)
+    }
     /// `POST /v1/leader/transfer`.
     public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/leader/transfer", request)

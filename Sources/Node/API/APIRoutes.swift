@@ -119,6 +119,7 @@ public struct APIRoutes: Sendable {
             result = try await self.backend.groupConfirmStopped(name, self.mutation(request))
         case ("nodes", "drain"): result = try await self.backend.nodeDrain(name, self.mutation(request))
         case ("nodes", "undrain"): result = try await self.backend.nodeUndrain(name, self.mutation(request))
+        case ("nodes", "shutdown"): result = try await self.backend.nodeShutDown(name, self.mutation(request))
         case ("volumes", "resync"): result = try await self.backend.volumeResync(name, self.mutation(request))
         case ("volumes", "accept-loss"):
             result = try await self.backend.volumeAcceptLoss(name, self.mutation(request))

@@ -75,6 +75,23 @@ extension Backend {
             .drain(record.id, isDrained: false), request, state, "groups may come to \(node) again")
     }
 
+    func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        let view = try await self.view()
+        let record = try self.node(node, view.supervisor.state)
+        guard record.id == self.file.id else {
+            throw APIFailure(
+                .refused, "\(node) is another machine, and only its own daemon can shut it down",
+                remedy: "run `holdfast node shutdown` on \(node), or `holdfast node drain \(node)` here")
+        }
+        let sentence = "what \(node) runs moves or stops, and its daemon may end then"
+        if request.dryRun { return MutationResult(accepted: false, sentence: sentence) }
+        guard case .shuttingDown(let left) = await self.ask(.shutDown) else {
+            throw APIFailure(.noQuorum, "the daemon does not answer", remedy: "see its log")
+        }
+        return MutationResult(
+            accepted: left == nil, sentence: left ?? "nothing runs on \(node), and it holds no lease any more")
+    }
+
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         let view = try await self.view()
         let state = view.supervisor.state

@@ -80,7 +80,7 @@ struct Backend: APIBackend {
         switch await self.ask(.propose(command)) {
         case .applied(.accepted, let index): return index
         case .applied(.refused(let refusal), _): throw Self.failure(refusal)
-        case .handedOn, .inspected: return .zero
+        case .handedOn, .inspected, .shuttingDown: return .zero
         case .noQuorum:
             throw APIFailure(
                 .noQuorum, "no majority of voters answered in time; the change may still take effect",

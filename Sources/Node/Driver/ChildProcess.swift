@@ -58,7 +58,7 @@ enum ChildProcess {
     private static var environment: [String] {
         let kept: [String] = [
             "PATH", "HOME", "LANG", "HOLDFAST_DIRECTORY", "HOLDFAST_RUN", "HOLDFAST_CGROUP", "HOLDFAST_BOOT_ID",
-            "HOLDFAST_WATCHDOG",
+            "HOLDFAST_WATCHDOG", "HOLDFAST_RTC",
         ]
         return kept.compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
     }

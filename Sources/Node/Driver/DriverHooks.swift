@@ -28,7 +28,9 @@ public enum Driver {
             }
             options[name] = value
         }
-        func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
         let cgroup = try ControlGroup.root(override: options["--cgroup"] ?? variable("HOLDFAST_CGROUP"))
         Guard.run(
             Guard.Options(

@@ -16,6 +16,8 @@ struct GuardKeeper {
     /// What a thread of its own has started: a busy machine takes its time for that.
     private let launched = WaitingLock<[Int32]>([])
     private var startedAt: Tick?
+    /// A guard of an earlier daemon may have other options than this daemon's.
+    private var isOldJudged = false
     private var endedAt: Tick?
 
     init(paths: NodePaths, cgroupRoot: String, log: DriverLog) {
@@ -30,6 +32,10 @@ struct GuardKeeper {
         self.children += self.launched.withLock { launched in
             defer { launched.removeAll() }
             return launched
+        }
+        if !self.isOldJudged {
+            self.isOldJudged = true
+            self.replaceOld()
         }
         let latest = self.children.last
         // Each is asked, and so reaped: one that was not needed must not stay as a zombie.
@@ -52,6 +58,17 @@ struct GuardKeeper {
         }
         self.endedAt = nil
         self.startedAt = now
+        self.launch()
+    }
+
+    /// A watchdog that was configured since, or is no longer wanted, needs another guard. The new one is started as soon as the
+    /// old one has gone.
+    private mutating func replaceOld() {
+        let watchdog = getenv("HOLDFAST_WATCHDOG").map { String(cString: $0) }
+        let wanted = GuardNote(
+            watchdog: watchdog?.isEmpty == false ? watchdog : nil, watchdogSeconds: 1, cgroupRoot: self.cgroupRoot)
+        guard GuardNote.read(runDirectory: self.paths.run)?.makeRoom(for: wanted) == true else { return }
+        self.log.info("the guard of an earlier daemon has other options; another one takes its place")
         self.launch()
     }
 

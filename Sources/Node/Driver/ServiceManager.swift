@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 
 /// Tells the service manager that started this process how far it is. (sd_notify(3))
@@ -7,6 +8,33 @@ enum ServiceManager {
     static func tellReady() {
         guard let path = getenv("NOTIFY_SOCKET").map({ String(cString: $0) }) else { return }
         _ = self.tell("READY=1", at: path)
+    }
+
+    /// Whether the present job of a unit of systemd starts it again after it has stopped. False without systemd.
+    static func isRestarting(_ unit: String) -> Bool {
+        let jobs = self.output(of: ["systemctl", "list-jobs", "--plain", "--no-legend", "--no-pager"]) ?? ""
+        return self.isRestart(of: unit, in: jobs)
+    }
+
+    /// The same, from the lines `JOB UNIT TYPE STATE` of `systemctl list-jobs`.
+    static func isRestart(of unit: String, in jobs: String) -> Bool {
+        jobs.split(separator: "\n").contains { line in
+            let words = line.split(separator: " ", omittingEmptySubsequences: true)
+            return words.count >= 3 && words[1] == unit && words[2].hasSuffix("restart")
+        }
+    }
+
+    private static func output(of words: [String]) -> String? {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = words
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return nil }
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return process.terminationStatus == 0 ? String(decoding: data, as: UTF8.self) : nil
     }
 
     /// Sends a message to a socket: a path, or `@NAME` in the abstract namespace. False when nobody takes it.

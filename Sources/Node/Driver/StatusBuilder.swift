@@ -247,6 +247,9 @@ struct StatusBuilder {
     private func standing(_ record: ClusterState.NodeRecord) -> (NodeReport.State, String) {
         let name = record.about.name
         switch record.standing {
+        case .trusted where record.isDeparting: return (.up, "it is shutting down")
+        case .lost where record.isDeparting:
+            return (.lost, "it was shut down in order; start its daemon, or its machine")
         case .trusted: return (.up, record.isDrained ? "an operator keeps groups away from it" : "")
         case .suspected:
             return (.suspected, "a majority hears nothing from \(name); its lease is being waited for (L6)")

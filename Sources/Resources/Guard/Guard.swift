@@ -31,8 +31,9 @@ public enum Guard {
         }
     }
 
-    /// Runs until it is told to go (SIGTERM), and then until it may: exit code 0. A second guard for the same run directory leaves
-    /// with 4, one that cannot work with 1; the reason is on standard error and in `guard.log`.
+    /// Runs until it is told to go (SIGTERM), and then until it may: exit code 0. On SIGHUP it goes at once, and disarms the
+    /// watchdog: another guard with other options takes its place. A second guard for the same run directory leaves with 4,
+    /// one that cannot work with 1; the reason is on standard error and in `guard.log`.
     public static func run(_ options: Options) -> Never {
         let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
         do { try Files.makeDirectory(options.runDirectory) } catch { self.leave("\(error)", code: 1) }
@@ -49,6 +50,7 @@ public enum Guard {
         guard let lease = holdfast_lease_map(options.runDirectory + "/lease") else {
             self.leave("could not map \(options.runDirectory)/lease: \(SystemText.error(errno))", code: 1)
         }
+        options.note.write(runDirectory: options.runDirectory)
         self.becomeHardToKill(log)
         var loop = GuardLoop(
             runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
@@ -67,7 +69,14 @@ public enum Guard {
             var request = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             // Rounded up, so that the look at the lease's end comes just after it and not just before.
             _ = poll(&request, 1, Int32(clamping: (pause.nanoseconds + 999_999) / 1_000_000))
-            guard request.revents != 0, holdfast_take_signal(signals) == SIGTERM else { continue }
+            guard request.revents != 0 else { continue }
+            let signal = holdfast_take_signal(signals)
+            if signal == SIGHUP {
+                log.write("another guard with other options takes over", at: clock())
+                loop.disarm()
+                exit(0)
+            }
+            guard signal == SIGTERM else { continue }
             isToldToGo = true
             if !loop.mayLeave(at: clock()) {
                 log.write("told to go: leaves once no lease is held and nothing runs", at: clock())

@@ -57,6 +57,7 @@ public struct Eligibility {
         case .lost: return .other("is down")
         case .up: break
         }
+        if node.isDeparting { return .other("is shutting down") }
         if node.isDrained { return .other("is drained") }
         if let lack = group.withoutData.first(where: { $0.node == name }) { return .other(lack.reason) }
         if let place = group.occupied.first(where: { $0.node == name }) { return .other(place.reason) }

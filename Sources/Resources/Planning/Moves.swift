@@ -10,6 +10,10 @@ enum Moves {
         func release(to target: String?, _ reason: String) -> Plan.Action {
             .init(.release(group.name, owner: owner, target: target), reason: reason)
         }
+        if observation.node(owner)?.isDeparting == true {
+            let target = group.target.flatMap { others.contains($0) ? $0 : nil } ?? others.first
+            return release(to: target, "\(owner) is shutting down")
+        }
         if let target = group.target, target != owner {
             guard others.contains(target) else { return nil }
             return release(to: target, "an operator wants it on \(target)")
