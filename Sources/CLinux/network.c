@@ -383,3 +383,28 @@ int holdfast_address_conflict(const char *interface, int family, const uint8_t *
     close(link);
     return result;
 }
+
+int holdfast_address_events(void) {
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (descriptor < 0) return -errno;
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+    if (bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) {
+        int code = errno;
+        close(descriptor);
+        return -code;
+    }
+    return descriptor;
+}
+
+int holdfast_address_events_wait(int descriptor) {
+    struct pollfd request = {.fd = descriptor, .events = POLLIN};
+    while (poll(&request, 1, -1) < 0)
+        if (errno != EINTR) return errno;
+    char buffer[8192];
+    for (;;) {
+        if (recv(descriptor, buffer, sizeof buffer, MSG_DONTWAIT) >= 0) continue;
+        /* So much was told that some of it is lost: whoever waits looks at everything anyway. */
+        if (errno == ENOBUFS || errno == EINTR) continue;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno;
+    }
+}

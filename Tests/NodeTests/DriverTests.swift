@@ -13,6 +13,18 @@ import Testing
 struct DriverTests {
     // MARK: Files
 
+    @Test func `a restart by systemd is told from a stop, a reboot and a restart of something else`() {
+        let jobs = """
+            512 holdfast.service      restart waiting
+            513 holdfast-demo.service stop    running
+            """
+        #expect(ServiceManager.isRestart(of: "holdfast.service", in: jobs))
+        #expect(!ServiceManager.isRestart(of: "holdfast-demo.service", in: jobs))
+        #expect(!ServiceManager.isRestart(of: "holdfast.service", in: "90 holdfast.service stop running"))
+        #expect(ServiceManager.isRestart(of: "holdfast.service", in: "90 holdfast.service try-restart waiting\n"))
+        #expect(!ServiceManager.isRestart(of: "holdfast.service", in: "No jobs running.\n"))
+    }
+
     @Test func `an address is a host and a port, and nothing else`() {
         #expect(HostPort("10.0.0.1:7400")?.host == "10.0.0.1")
         #expect(HostPort("[fd00::1]:7400")?.host == "fd00::1")

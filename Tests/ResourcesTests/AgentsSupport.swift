@@ -38,14 +38,18 @@ final class Workbench: Sendable {
         }
     }
 
-    init(ocf: Bool = false, threadSetup: @escaping @Sendable () -> Void = {}) throws {
+    init(
+        ocf: Bool = false, threadSetup: @escaping @Sendable () -> Void = {},
+        mayHoldAddresses: @escaping @Sendable () -> Bool = { true }
+    ) throws {
         let unique = "hf-test-\(getpid())-\(UUID().uuidString.prefix(8))"
         self.directory = "/tmp/\(unique)"
         try Files.makeDirectory(self.directory)
         let root = try ControlGroup.root(override: nil).path + "-tests/\(unique)"
         self.environment = AgentEnvironment(
             runDirectory: self.directory, cgroupRoot: root, nodeName: "tok-1", clusterName: "prod",
-            ocfRoot: ocf ? "/tmp/\(unique)/ocf" : "/usr/lib/ocf", threadSetup: threadSetup)
+            ocfRoot: ocf ? "/tmp/\(unique)/ocf" : "/usr/lib/ocf", threadSetup: threadSetup,
+            mayHoldAddresses: mayHoldAddresses)
         self.runner = AgentRunner(environment: self.environment)
         let exits = self.exits
         self.runner.onExit = { group, resource, epoch, reason in exits.add("\(group)/\(resource)@\(epoch): \(reason)") }

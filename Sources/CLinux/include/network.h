@@ -31,6 +31,10 @@ int holdfast_gateway_route_add(
 /* Broadcasts a gratuitous ARP request and reply (RFC 5227 §3), or an unsolicited neighbour advertisement with the
  * override flag (RFC 4861 §7.2.6). ENOTSUP on interfaces without hardware addresses. */
 int holdfast_address_announce(const char *interface, int family, const uint8_t *bytes);
+/* A socket that tells of addresses that come and go in this network namespace; negative errno value without one. */
+int holdfast_address_events(void);
+/* Waits until something was told, and takes all of it. 0, or an errno value when nothing will be told any more. */
+int holdfast_address_events_wait(int descriptor);
 /* Asks the link of an interface who else has an address, by an ARP probe (RFC 5227 §2.1.1) or the neighbour solicitation of
  * duplicate address detection (RFC 4862 §5.4.2), and listens for so long. 1 when another machine answered, with its
  * hardware address in `other`; 0 when none did; ENOTSUP on interfaces without hardware addresses, or another errno value,

@@ -99,6 +99,7 @@ final class AgentHost: Sendable {
                     group: group, resource: ResourceName(service.resource), epoch: service.epoch, pid: service.pid,
                     startTime: service.startTime)
             }
+            self.runner.keepAddresses(of: group)
         }
         self.end(leftovers, queue)
     }

@@ -122,7 +122,7 @@ struct Daemon {
         self.log.info(
             "\(self.file.name) (\(self.file.id)) of cluster \(self.file.cluster), \(store.memory.present), "
                 + "boot \(bootID)")
-        let agents = AgentHost(self.environment(cgroupRoot), log: self.log)
+        let agents = AgentHost(self.environment(cgroupRoot, lease), log: self.log)
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
         let probe = try DiskProbe(directory: self.paths.directory)
         let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
@@ -242,11 +242,11 @@ struct Daemon {
             logFailed: { stopped.give(DiskFailure(cause: $0)) })
     }
 
-    private func environment(_ cgroupRoot: String) -> AgentEnvironment {
+    private func environment(_ cgroupRoot: String, _ lease: LeasePage) -> AgentEnvironment {
         let log = self.log
         return AgentEnvironment(
             runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
-            clusterName: self.file.cluster, log: { log.info($0) })
+            clusterName: self.file.cluster, log: { log.info($0) }, mayHoldAddresses: { lease.isUsable(at: MachineClock.now) })
     }
 
     /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.

@@ -26,6 +26,9 @@ final class LeasePage: @unchecked Sendable {
         return Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_DOUBT))
     }
 
+    /// A lease holds, and no doubt is about. For any thread.
+    func isUsable(at now: Tick) -> Bool { self.end > now && holdfast_lease_in_doubt(self.page) == 0 }
+
     /// When the lease ends; zero without one.
     var end: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_END)) }
     /// The life that holds it.

@@ -1,4 +1,5 @@
 import Basis
+import Foundation
 import Mirror
 
 extension Driver {
@@ -36,6 +37,8 @@ extension Driver {
         try NodePaths.makeDirectory("\(paths.directory)/volumes", mode: 0o700)
         let listen = try self.place(try text("--listen"), of: "--listen")
         let log = DriverLog()
+        // Services write through it: when memory runs out, one of them is to go before it.
+        try? "-900".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8)
         try VolumeServer.run(
             VolumeServerOptions(
                 volume: VolumeName(volume), volumeIdentity: try number("--identity"), sizeBytes: try number("--size"),

@@ -31,6 +31,7 @@ struct AddressAgent: ResourceAgent {
             throw .soft("could not add \(text) to \(interface): \(SystemText.error(code))")
         }
         if context.cancel.isCancelled { throw .cancelled }
+        context.addresses.hold(context.key, address, on: interface)
         self.announce(address, interface, context)
         return .success
     }
@@ -54,6 +55,7 @@ struct AddressAgent: ResourceAgent {
     func stop(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let group = context.call.group
         let name = context.call.resource.name
+        context.addresses.giveUp(context.key)
         var places: [(InterfaceAddress, String)] = []
         if let words = context.records.holding(.addresses, group, name)?.words, words.count >= 2,
             let address = InterfaceAddress(words[0])
@@ -80,7 +82,7 @@ struct AddressAgent: ResourceAgent {
     func monitor(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let (address, text) = try self.address(context)
         let interface = try self.interface(address, context)
-        guard address.interfaces.contains(interface) else { return .notRunning }
+        guard address.interfaces.contains(interface) || context.addresses.restore(context.key) else { return .notRunning }
         guard holdfast_interface_up(interface) == 1 else {
             throw .hard("the interface \(interface) is down or has no carrier")
         }
@@ -123,12 +125,13 @@ struct AddressAgent: ResourceAgent {
     ) throws(CallInterruption) -> String {
         if let name = context.parameter("interface") { return name }
         if let words = context.records.holding(.addresses, context.call.group, context.call.resource.name)?.words,
-            words.count >= 2, address.interfaces.contains(words[1])
+            words.count >= 2
         {
             return words[1]
         }
         guard let name = address.natural else {
-            throw .hard("no interface of this node is in the subnet of this address: name one by `interface`")
+            // It may come back in a moment: a manager of the network that restarts takes it away and puts it back.
+            throw .soft("no interface of this node is in the subnet of this address now: name one by `interface`")
         }
         return name
     }

@@ -19,13 +19,16 @@ public struct AgentEnvironment: Sendable {
     public var log: @Sendable (String) -> Void
     /// Runs first on every thread that executes calls, for example to enter a namespace.
     public var threadSetup: @Sendable () -> Void
+    /// Whether the lease lets this node have the addresses of its groups now. (Rules L12, L20)
+    public var mayHoldAddresses: @Sendable () -> Bool
 
     /// An environment from its parts; the clock is the machine's boot clock unless given.
     public init(
         runDirectory: String, cgroupRoot: String, nodeName: String, clusterName: String,
         ocfRoot: String = "/usr/lib/ocf",
         clock: @escaping @Sendable () -> Tick = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) },
-        log: @escaping @Sendable (String) -> Void = { _ in }, threadSetup: @escaping @Sendable () -> Void = {}
+        log: @escaping @Sendable (String) -> Void = { _ in }, threadSetup: @escaping @Sendable () -> Void = {},
+        mayHoldAddresses: @escaping @Sendable () -> Bool = { true }
     ) {
         self.runDirectory = runDirectory
         self.cgroupRoot = cgroupRoot
@@ -35,6 +38,7 @@ public struct AgentEnvironment: Sendable {
         self.clock = clock
         self.log = log
         self.threadSetup = threadSetup
+        self.mayHoldAddresses = mayHoldAddresses
     }
 
     /// The cgroup that holds all groups; the guard kills it as a whole.

@@ -172,6 +172,7 @@ extension AgentRunner {
 
     @discardableResult
     private func dropAddresses(of group: GroupName) -> Bool {
+        self.addresses.giveUp(group: group)
         var gone = true
         for holding in self.records.holdings(.addresses, of: group) {
             guard holding.words.count >= 2, let address = InterfaceAddress(holding.words[0]) else { continue }

@@ -43,6 +43,7 @@ public final class AgentRunner: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    let addresses: AddressKeeper
     /// Starts, and checks: many of either that come at once are spread out. Stops and kills wait for nobody.
     private let starts: CallGate
     private let checks: CallGate
@@ -56,6 +57,7 @@ public final class AgentRunner: Sendable {
         self.shared = shared
         self.environment = environment
         self.records = RunRecords(directory: environment.runDirectory)
+        self.addresses = AddressKeeper(environment: environment)
         self.starts = CallGate(atOnce: 24, moment: .milliseconds(250), clock: environment.clock)
         self.checks = CallGate(atOnce: 32, moment: .milliseconds(250), clock: environment.clock)
         self.spawner = ServiceSpawner(setup: environment.threadSetup)
@@ -144,6 +146,15 @@ public final class AgentRunner: Sendable {
         return true
     }
 
+    /// Keeps the addresses that an earlier daemon put up for a group. (Rule L10)
+    public func keepAddresses(of group: GroupName) {
+        for holding in self.records.holdings(.addresses, of: group) {
+            guard holding.words.count >= 2, let address = InterfaceAddress(holding.words[0]) else { continue }
+            let key = ExitWatcher.Key(group: group, resource: ResourceName(holding.resource))
+            self.addresses.hold(key, address, on: holding.words[1])
+        }
+    }
+
     private func work(_ first: Pending, _ key: ExitWatcher.Key) {
         self.environment.threadSetup()
         var next: Pending? = first
@@ -187,7 +198,7 @@ public final class AgentRunner: Sendable {
         }
         let context = CallContext(
             call: told, environment: self.environment, records: self.records, watcher: self.watcher,
-            spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
+            addresses: self.addresses, spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
             isAfterKill: isAfterKill)
         return self.agent(call.resource.agent).run(context).asOneLine
     }

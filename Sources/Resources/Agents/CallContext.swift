@@ -37,6 +37,7 @@ struct CallContext: Sendable {
     let environment: AgentEnvironment
     let records: RunRecords
     let watcher: ExitWatcher
+    let addresses: AddressKeeper
     let spawner: ServiceSpawner
     let logs: ServiceLogKeeper
     let cancel: CancelSignal

@@ -249,8 +249,10 @@ struct VolumeAgent: ResourceAgent {
             let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: [
-                        "/bin/sh", "-c", "exec nbdfuse -P \"$1\" \"$2\" --unix \"$3\"", "sh", paths.ready, paths.file,
-                        paths.socket,
+                        "/bin/sh", "-c",
+                        // When memory runs out, a service is to go before what it writes through.
+                        "echo -900 >/proc/self/oom_score_adj; exec nbdfuse -P \"$1\" \"$2\" --unix \"$3\"", "sh",
+                        paths.ready, paths.file, paths.socket,
                     ], environment: CallContext.toolEnvironment, cgroup: context.cgroup, output: descriptor,
                     error: descriptor))
             try? context.records.write(
