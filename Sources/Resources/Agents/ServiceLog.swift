@@ -1,4 +1,5 @@
 import Basis
+import CLinux
 import Glibc
 
 /// What a service prints. It writes into the file itself, so that the log goes on when the daemon does not.
