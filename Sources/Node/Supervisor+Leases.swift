@@ -292,7 +292,8 @@ extension Supervisor {
     /// Gets this boot admitted, and the applied state up to date. (Rules L8, L10, E3, B3)
     mutating func settleBirth(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleCatchUp(at: now, into: &effects)
-        guard !self.isAdmitted, self.shutDownSince == nil, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me else { return }
+        guard !self.isAdmitted, self.shutDownSince == nil, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me
+        else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
         let isAllOver =
             self.adoptable == nil && self.ending.isEmpty && self.remaining.isEmpty

@@ -16,7 +16,9 @@ extension Supervisor {
 
     private var localLeft: String? {
         let here = self.state.name(of: self.identity.node)
-        if let runner = self.runners.first(where: { !$0.isEmpty }) { return "\(runner.name) is \(runner.phase) on \(here)" }
+        if let runner = self.runners.first(where: { !$0.isEmpty }) {
+            return "\(runner.name) is \(runner.phase) on \(here)"
+        }
         if let remaining = self.remaining.first { return "\(remaining.group): \(here) \(remaining.remains.reason)" }
         return self.ending.first.map { "\($0) is being killed" }
     }

@@ -73,6 +73,23 @@ private final class TrioWorld {
         NodeID(UInt32(Self.names.firstIndex(of: name ?? "") ?? 8) + 1)
     }
 
+    private func setLease(_ milliseconds: UInt64, _ node: NodeID) -> [String] {
+        let leader = self.trio.leader ?? node
+        guard let state = self.trio.supervisors[leader]?.state else { return ["nobody"] }
+        var policy = state.policy
+        policy.timing.leaseDuration = .milliseconds(milliseconds)
+        let command = Command.configure(policy, text: "", expectedIndex: state.policyIndex)
+        self.trio.step(leader, .client(id: 3, .propose(command)))
+        return []
+    }
+
+    private func shutDown(_ node: NodeID) -> [String] {
+        for case .reply(7, .shuttingDown(let left)) in self.trio.step(node, .client(id: 7, .shutDown)) {
+            return [left ?? "done"]
+        }
+        return ["no answer"]
+    }
+
     func perform(_ directive: ScenarioFile.Directive) throws -> [String] {
         let words = directive.arguments
         let node = Self.node(words.first)
@@ -87,23 +104,14 @@ private final class TrioWorld {
         case "settle":
             guard self.trio.settle() else { return ["does not come to rest"] }
             return try self.show("running", node) + self.show("leader", node)
-        case "shutdown":
-            let effects = self.trio.step(node, .client(id: 7, .shutDown))
-            for case .reply(7, .shuttingDown(let left)) in effects { return [left ?? "done"] }
-            return ["no answer"]
+        case "shutdown": return self.shutDown(node)
         case "lead":
             self.trio.step(self.trio.leader ?? node, .client(id: 1, .transferLeadership(to: node)))
             self.trio.pass(milliseconds: 5000) { $0.leader == node }
             return try self.show("leader", node)
         case "move":
             self.trio.step(self.trio.leader ?? node, .client(id: 2, .propose(.move(Trio.orders, to: node))))
-        case "lease":
-            let leader = self.trio.leader ?? node
-            guard let state = self.trio.supervisors[leader]?.state else { return ["nobody"] }
-            var policy = state.policy
-            policy.timing.leaseDuration = .milliseconds(UInt64(words.first ?? "") ?? 1750)
-            let command = Command.configure(policy, text: "", expectedIndex: state.policyIndex)
-            self.trio.step(leader, .client(id: 3, .propose(command)))
+        case "lease": return self.setLease(UInt64(words.first ?? "") ?? 1750, node)
         case "wait": self.trio.pass(milliseconds: UInt64(words.first ?? "") ?? 0)
         case "mark":
             self.draws += 1

@@ -246,7 +246,8 @@ struct Daemon {
         let log = self.log
         return AgentEnvironment(
             runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
-            clusterName: self.file.cluster, log: { log.info($0) }, mayHoldAddresses: { lease.isUsable(at: MachineClock.now) })
+            clusterName: self.file.cluster, log: { log.info($0) },
+            mayHoldAddresses: { lease.isUsable(at: MachineClock.now) })
     }
 
     /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.

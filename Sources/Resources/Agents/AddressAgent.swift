@@ -82,7 +82,9 @@ struct AddressAgent: ResourceAgent {
     func monitor(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let (address, text) = try self.address(context)
         let interface = try self.interface(address, context)
-        guard address.interfaces.contains(interface) || context.addresses.restore(context.key) else { return .notRunning }
+        guard address.interfaces.contains(interface) || context.addresses.restore(context.key) else {
+            return .notRunning
+        }
         guard holdfast_interface_up(interface) == 1 else {
             throw .hard("the interface \(interface) is down or has no carrier")
         }

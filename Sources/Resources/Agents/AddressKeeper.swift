@@ -70,7 +70,8 @@ final class AddressKeeper: Sendable {
         let events = holdfast_address_events()
         guard events >= 0 else {
             return self.environment.log(
-                "addresses that other programs take away are noticed at the next check only: \(SystemText.error(-events))")
+                "addresses that other programs take away are noticed at the next check only: \(SystemText.error(-events))"
+            )
         }
         while holdfast_address_events_wait(events) == 0 {
             let keys = self.state.withLock { $0.held.keys.sorted { ($0.group, $0.resource) < ($1.group, $1.resource) } }

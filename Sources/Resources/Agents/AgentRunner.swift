@@ -198,7 +198,8 @@ public final class AgentRunner: Sendable {
         }
         let context = CallContext(
             call: told, environment: self.environment, records: self.records, watcher: self.watcher,
-            addresses: self.addresses, spawner: self.spawner, logs: self.logs, cancel: cancel, deadline: self.environment.clock() + call.timeout,
+            addresses: self.addresses, spawner: self.spawner, logs: self.logs, cancel: cancel,
+            deadline: self.environment.clock() + call.timeout,
             isAfterKill: isAfterKill)
         return self.agent(call.resource.agent).run(context).asOneLine
     }

@@ -3,7 +3,8 @@ import ArgumentParser
 /// `holdfast node …`.
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Take nodes out of service and back.", subcommands: [Drain.self, Undrain.self, ShutDown.self])
+        commandName: "node", abstract: "Take nodes out of service and back.",
+        subcommands: [Drain.self, Undrain.self, ShutDown.self])
 
     /// `holdfast node drain`.
     struct Drain: ConversingCommand {

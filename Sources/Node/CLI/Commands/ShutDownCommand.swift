@@ -50,7 +50,8 @@ extension NodeCommand {
                 guard self.console.milliseconds() - start < limit else {
                     throw APIFailure(
                         .timeout, "\(name) is not empty after \(self.timeout): \(result.sentence)",
-                        remedy: "what still runs is killed at the end of the lease; see `holdfast status` on another node")
+                        remedy:
+                            "what still runs is killed at the end of the lease; see `holdfast status` on another node")
                 }
                 try await self.console.pause(100)
             }
