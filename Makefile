@@ -33,10 +33,10 @@ rewrite: ## rewrites the expected output of scenario files; look at the differen
 mutants: ## takes each safety rule out of a copy; its test must notice (root; minutes; NAMES="L5 V" for some)
 	scripts/mutants $(NAMES)
 
-simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N)
+simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N FLAGS=--edits)
 	swift build -c release --static-swift-stdlib --product simulate
 	.build/release/simulate --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')) \
-		--runs $(or $(RUNS),$(if $(SEED),1,20)) --minutes $(or $(MINUTES),30) $(if $(NODES),--nodes $(NODES))
+		--runs $(or $(RUNS),$(if $(SEED),1,20)) --minutes $(or $(MINUTES),30) $(if $(NODES),--nodes $(NODES)) $(FLAGS)
 
 lab: ## tests of the laboratory itself (root)
 	$(PYTHON) -m unittest discover -s chaos/tests -t .

@@ -29,6 +29,7 @@ extension Simulation {
         for node in self.nodes { self.powerOn(node, isFirst: true) }
         self.queue.add(.workload, at: 1_000_000_000)
         if self.options.hasEdits { self.queue.add(.edit, at: 15_000_000_000) }
+        if self.options.hasShutDowns { self.queue.add(.shutDown, at: 25_000_000_000) }
     }
 
     /// The first node's log: membership, bootstrap, the other nodes, and the policy.

@@ -40,6 +40,8 @@ public final class Simulation {
         case excuseEnds(NodeID, boot: UInt64, isEarly: Bool)
         case heal
         case edit
+        case shutDown
+        case shutDownLook(NodeID, boot: UInt64, since: UInt64)
     }
 
     let options: SimulationOptions
@@ -62,6 +64,8 @@ public final class Simulation {
     var checkers = Checkers()
     var workload = Workload()
     var edits: Edits
+    /// Of shutdowns: their own chance, so that a seed means the same without them.
+    var shutDownRandom: SeededRandom
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
@@ -93,6 +97,7 @@ public final class Simulation {
         self.options = options
         self.random = SeededRandom(seed: options.seed)
         self.edits = Edits(seed: options.seed)
+        self.shutDownRandom = SeededRandom(seed: options.seed ^ 0x5EED_D0D0_0FF0_0FF0)
         self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
         var drawn = SeededRandom(seed: options.seed ^ 0x736E_6170_7368_6F74)
         // A run of half an hour has some 400 entries: most are to see several snapshots, some of them sent to a node
@@ -213,6 +218,8 @@ public final class Simulation {
         case .excuseEnds(let id, let boot, let isEarly): self.endExcuse(self.node(id), boot, isEarly: isEarly)
         case .heal: self.healNetwork()
         case .edit: self.edit()
+        case .shutDown: self.injectShutDown()
+        case .shutDownLook(let id, let boot, let since): self.lookAtShutDown(self.node(id), boot, since: since)
         }
     }
 

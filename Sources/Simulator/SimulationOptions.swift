@@ -12,6 +12,8 @@ public struct SimulationOptions: Sendable {
     public var hasFaults = true
     /// An operator edits the configuration all the time.
     public var hasEdits = false
+    /// Machines are shut down in order all the time.
+    public var hasShutDowns = false
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.

@@ -11,6 +11,7 @@ struct SimulateArguments {
     private var nodes: Int?
     private var hasFaults = true
     private var hasEdits = false
+    private var hasShutDowns = false
     private var isVerbose = false
     private var sabotage = ""
     private var isTwice = false
@@ -43,6 +44,7 @@ struct SimulateArguments {
             case "--nodes": self.nodes = Int(number(flag))
             case "--calm": self.hasFaults = false
             case "--edits": self.hasEdits = true
+            case "--shutdowns": self.hasShutDowns = true
             case "--verbose": self.isVerbose = true
             case "--twice": self.isTwice = true
             case "--sabotage": self.sabotage = value(flag)
@@ -57,7 +59,7 @@ struct SimulateArguments {
                 """
                 simulate: \(text)
                 usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
-                                [--edits] [--twice] [--verbose] [--sabotage RULE]\n
+                                [--edits] [--shutdowns] [--twice] [--verbose] [--sabotage RULE]\n
                 """.utf8))
         exit(2)
     }
@@ -88,8 +90,10 @@ struct SimulateArguments {
             failures += 1
             for line in result.trace { print("    \(line)") }
             print("seed \(seed): \(problem)")
+            let flags = (self.hasEdits ? ["--edits"] : []) + (self.hasShutDowns ? ["--shutdowns"] : [])
             print(
-                "replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")")
+                "replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")"
+                    + (flags.isEmpty ? "" : " FLAGS='\(flags.joined(separator: " "))'"))
         }
         let elapsed = ContinuousClock.now - began
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
@@ -109,6 +113,7 @@ struct SimulateArguments {
         var options = SimulationOptions(seed: seed, length: .seconds(self.minutes * 60))
         options.hasFaults = self.hasFaults
         options.hasEdits = self.hasEdits
+        options.hasShutDowns = self.hasShutDowns
         options.nodes = self.nodes
         options.sabotage = self.sabotage
         options.isVerbose = self.isVerbose
