@@ -2,6 +2,7 @@
 
 What an interrupted run left is removed by the next one, as in the laboratory of namespaces (`chaos/lab/leftovers.py`).
 """
+import contextlib
 import os
 import secrets
 import subprocess
@@ -19,7 +20,7 @@ FLOATING = "10.0.0.100"
 
 
 class Rig:
-    """Network and guests. `with Rig(...)` or `up` and `down`."""
+    """Network and guests, from `up` to `down`."""
 
     def __init__(self, purpose="guests", keep_files=False):
         if os.geteuid() != 0:
@@ -70,12 +71,6 @@ class Rig:
                 guest.cut_power()
         leftovers.remove(self.directory, self.state, keep_files=self.keep_files)
 
-    def __enter__(self):
-        return self.up()
-
-    def __exit__(self, *_):
-        self.down()
-
     def remember(self, kind, what):
         """Notes something to be removed later, before or right after it is made."""
         if what not in self.state[kind]:
@@ -123,3 +118,17 @@ class Rig:
         self.remember("processes", identity(process.pid))
         self.children.append(process)
         return process
+
+
+@contextlib.contextmanager
+def opened(purpose, say=print):
+    """A rig that is there within a `with`, and gone after it; what it wrote stays only after a failure."""
+    rig = Rig(purpose)
+    try:
+        yield rig.up()
+    except BaseException:
+        rig.keep_files = True
+        say(f"  consoles, logs and disks: {rig.directory}")
+        raise
+    finally:
+        rig.down()
