@@ -50,8 +50,8 @@ class Guest:
         if self.process.poll() is not None:
             with open(log.name) as file:
                 raise RuntimeError(f"QEMU of {self.name} ended: {file.read()[-1000:]}")
-        self.monitor = Monitor(sockets["qmp"])
         self.channel = Channel(sockets["shell"], self.name)
+        self.monitor = Monitor(sockets["qmp"])
         return self
 
     def words(self, sockets):
@@ -95,9 +95,10 @@ class Guest:
         """Forgets a QEMU that ended."""
         if self.process is not None:
             self.process.wait()
-            self.channel.close()
-            self.monitor.close()
-        self.process = self.who = None
+        for end in (self.channel, self.monitor):
+            if end is not None:
+                end.close()
+        self.process = self.who = self.channel = self.monitor = None
 
     def wait_off(self, seconds):
         """Waits until the machine has switched itself off, and returns the instant."""

@@ -61,15 +61,16 @@ class Rig:
 
     def down(self):
         """Ends everything that was started, and removes the network; the files too, unless they are wanted."""
-        for process in self.children:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        for guest in self.guests.values():
-            if guest.process is not None:
-                guest.hang(False)
-                guest.cut_power()
-        leftovers.remove(self.directory, self.state, keep_files=self.keep_files)
+        try:
+            for process in self.children:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+            for guest in self.guests.values():
+                if guest.process is not None:
+                    guest.cut_power()
+        finally:
+            leftovers.remove(self.directory, self.state, keep_files=self.keep_files)
 
     def remember(self, kind, what):
         """Notes something to be removed later, before or right after it is made."""

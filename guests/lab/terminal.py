@@ -5,7 +5,8 @@ import socket
 import time
 
 REDRAWN = re.compile(r"(?m)^.*\n\x1b\[1A\x1b\[J")  # a line that the next one replaces on the screen
-PROMPT = "unset PROMPT_COMMAND; PS2=; stty -echo cols 200; export TERM=dumb PAGER=cat; PROMPT_COMMAND='echo \"<ended with $?>\"; PS1='"
+# Without line editing, which would echo and paint; each command says how it ended instead of a prompt.
+SHELL = "exec env TERM=dumb PROMPT_COMMAND='echo \"<ended with $?>\"; PS1=' bash --norc --noediting -i"
 
 
 class Terminal:
@@ -15,9 +16,23 @@ class Terminal:
         self.guest, self.seen, self.at = guest, "", 0
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(guest.terminal_path)
-        self.send(f"\n{PROMPT}\n")
+        self.wake(120)
+        self.send(f"{SHELL}\n")
         self.wait(r"<ended with \d+>\n", 60)
-        self.paste("cd /root")
+        self.send("stty -echo cols 200; cd /root; echo re''ady\n")
+        self.wait(r"ready\n<ended with 0>\n", 60)
+
+    def wake(self, seconds):
+        """Until somebody reads what is typed: before that it may be thrown away."""
+        end = time.monotonic() + seconds
+        while True:
+            self.send("\n")
+            try:
+                self.wait(r"# $", 3)
+                return
+            except TimeoutError:
+                if time.monotonic() > end:
+                    raise
 
     def send(self, text):
         self.socket.sendall(text.encode())
