@@ -11,6 +11,7 @@ import shutil
 from chaos.lab.shell import REPOSITORY, clock, wait_until
 from Tests.EndToEnd.test_readme import blocks
 
+from . import evidence
 from .cluster import Cluster
 from .lab import accelerator, places, timing
 from .lab.guest import make_overlay
@@ -141,7 +142,11 @@ def form_and_keep(purpose, image, say):
         os.makedirs(folder)
         say("the first real cluster of README.md, on fresh machines")
         with opened(purpose, say) as rig:
-            measured = form_on(rig, say)
+            try:
+                measured = form_on(rig, say)
+            except Exception:
+                evidence.collect(rig)
+                raise
             put_to_rest(rig, measured["factor"])
             for guest in rig.guests.values():
                 shutil.move(guest.disk, os.path.join(folder, f"{guest.name}.qcow2"))
