@@ -40,11 +40,11 @@ class Cluster:
             return None
 
     def command(self, words, seconds=60, check=True):
-        """Runs a `holdfast` command on a guest that answers."""
+        """Runs a `holdfast` command on a member that answers: a witness gives no orders."""
         for guest in self.reachable():
-            if self.ask(guest, "status"):
+            if guest.role == "member" and self.ask(guest, "status"):
                 return guest.run(f"holdfast {words}", seconds=seconds * self.patience, check=check)
-        raise TimeoutError("no guest's daemon answers")
+        raise TimeoutError("no member's daemon answers")
 
     def status(self, node=None):
         """The status as one guest tells it; without a name the leader's, if it answers."""

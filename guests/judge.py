@@ -68,14 +68,18 @@ class Judge:
         """The longest time without a row, of the whole scenario and of each step until the next."""
         entries = checkers.read_rows(self.stage.history)
         length, since, _ = checkers.longest_gap(entries, self.stage.began - 0.5, ended)
-        bound = seconds(wanted["within"]) * self.stage.patience if wanted else float("inf")
+        within = seconds(wanted["within"]) * self.stage.patience if wanted and "within" in wanted else float("inf")
         self.say(f"longest gap between rows: {length:.1f} s, from {since - self.stage.began:.1f} s on"
-                 + (f" (at most {bound:g} s were wanted)" if length > bound else ""), length > bound)
+                 + (f" (at most {within:g} s were wanted)" if length > within else ""), length > within)
         marks = self.stage.marks + [(ended, "")]
-        for (instant, text), (following, _) in zip(marks, marks[1:]):
-            part, _, _ = checkers.longest_gap(entries, instant - 0.5, following)
-            if part >= 1.0 and len(marks) > 2:
-                self.say(f"  {part:.1f} s at `{text}`")
+        parts = [(checkers.longest_gap(entries, instant - 0.5, following)[0], text)
+                 for (instant, text), (following, _) in zip(marks, marks[1:])]
+        moves = max((part for part, text in parts if text.startswith("move ")), default=0.0)
+        most = float(wanted["moves"]) * moves if wanted and "moves" in wanted else float("inf")
+        for part, text in parts:
+            late = part > most and not text.startswith("move ")
+            if late or part >= 1.0:
+                self.say(f"  {part:.1f} s at `{text}`" + (f" (a move: {moves:.1f} s)" if late else ""), late)
 
     def owners(self, wanted, undisturbed, ended):
         """SingleOwner, by the heartbeats and the rig's clock."""

@@ -30,7 +30,7 @@ STEPS = {
 PROCESSES = ("daemon", "guard", "volume-server", "postgres", "pulse")
 EXPECTATIONS = {
     # name: the options it knows
-    "nothing-lost": (), "gap": ("within",), "single-owner": (), "down": ("within",), "quiet-consoles": (),
+    "nothing-lost": (), "gap": ("within", "moves"), "single-owner": (), "down": ("within",), "quiet-consoles": (),
     "healthy": ("within",), "moved": (), "stayed": (), "undisturbed": (),
 }
 HEADS = ("nbd", "watchdog", "cache", "formed", "at", "run", "expect")
@@ -128,10 +128,12 @@ class Scenario:
         if len(words) != 1 or words[0] not in EXPECTATIONS:
             raise ValueError(f"unknown expectation; there are {', '.join(EXPECTATIONS)}")
         known(options, EXPECTATIONS[words[0]], words[0])
-        for key in EXPECTATIONS[words[0]]:
-            if key not in options:
-                raise ValueError(f"{words[0]} wants {key}=, such as {key}=30s")
-            seconds(options[key])
+        if EXPECTATIONS[words[0]] and not options:
+            raise ValueError(f"{words[0]} wants {' or '.join(f'{key}=' for key in EXPECTATIONS[words[0]])}")
+        if "within" in options:
+            seconds(options["within"])
+        if "moves" in options and (float(options["moves"]) <= 0 or not any(step.name == "move" for step in self.steps)):
+            raise ValueError("moves= is a factor, and compares with a `move` above")
         self.expectations.append((words[0], options))
 
     def schedule(self, seed):

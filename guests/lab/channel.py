@@ -5,6 +5,8 @@ import threading
 
 from chaos.lab.shell import CommandFailed, clock
 
+from .sockets import connected
+
 
 class Gone(Exception):
     """The guest was booted anew, or its QEMU ended, while a script ran."""
@@ -25,8 +27,7 @@ class Channel:
         self.changed = threading.Condition()
         self.sending = threading.Lock()
         self.is_open = True
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+        self.socket = connected(path)
         self.file = self.socket.makefile("rb")
         threading.Thread(target=self.listen, daemon=True).start()
 

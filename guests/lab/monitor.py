@@ -1,9 +1,10 @@
 """QEMU's control socket (QMP): commands, and the events that say when a guest stopped, was reset or went off."""
 import json
-import socket
 import threading
 
 from chaos.lab.shell import clock
+
+from .sockets import connected
 
 
 class MonitorFailed(Exception):
@@ -14,9 +15,8 @@ class Monitor:
     """One connection. `events` grows by (instant, name) while a thread listens."""
 
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = connected(path)
         self.socket.settimeout(10)
-        self.socket.connect(path)
         self.file = self.socket.makefile("rb")
         self.events, self.answers = [], []
         self.changed = threading.Condition()

@@ -1,8 +1,9 @@
 """A person at a guest's terminal (/dev/hvc0): what is pasted there is read by a shell as on any machine."""
 import re
 import select
-import socket
 import time
+
+from .sockets import connected
 
 REDRAWN = re.compile(r"(?m)^.*\n\x1b\[1A\x1b\[J")  # a line that the next one replaces on the screen
 # Without line editing, which would echo and paint; each command says how it ended instead of a prompt.
@@ -14,8 +15,7 @@ class Terminal:
 
     def __init__(self, guest):
         self.guest, self.seen, self.at = guest, "", 0
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(guest.terminal_path)
+        self.socket = connected(guest.terminal_path)
         self.wake(120)
         self.send(f"{SHELL}\n")
         self.wait(r"<ended with \d+>\n", 60)

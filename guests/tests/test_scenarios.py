@@ -51,7 +51,8 @@ class Files(unittest.TestCase):
                 ("# why\nnbd please\nexpect moved\n", ":2: .*stands alone"),
                 ("at 1s kill owner\nexpect moved\n", "comment at the head"),
                 ("# why\nat 1s kill owner\n", "expects nothing"),
-                ("# why\nexpect gap\n", ":2: .*gap wants within="),
+                ("# why\nexpect gap\n", ":2: .*gap wants within= or moves="),
+                ("# why\nexpect gap moves=2\n", ":2: .*compares with a `move` above"),
                 ("# why\nexpect down withn=1s\n", ":2: .*unknown option `withn`"),
                 ("# why\nexpect wonders\n", ":2: .*unknown expectation")):
             with self.subTest(text), self.assertRaisesRegex(Mistake, wanted):

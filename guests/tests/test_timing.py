@@ -19,12 +19,15 @@ def check(document):
 
 
 class Timing(unittest.TestCase):
-    def test_a_machine_as_fast_as_this_one_gets_the_defaults(self):
-        self.assertEqual(timing.block(timing.factor(1.0)), "")
+    def test_the_defaults_need_no_line(self):
+        self.assertEqual(timing.block(1.0), "")
+
+    def test_a_slower_machine_gets_more_time(self):
+        self.assertLess(timing.factor(50.0), timing.factor(100.0))
 
     def test_the_product_accepts_every_length(self):
         for slowdown in (9, 17, 40, 75):
-            text = timing.block(timing.factor(slowdown))
+            text = timing.block(timing.factor(slowdown) + slowdown / 7)
             with self.subTest(text):
                 self.assertIn("timing:", text)
                 said = check("cluster: prod\n" + text)
