@@ -10,6 +10,7 @@ from .lab.channel import Gone
 BOOT = 300  # seconds in which a machine must be up again, whatever shut down before
 DOWN = 400  # and in which it must have gone down: three times systemd's 90 s, and more
 DEMAND = 30  # seconds for what a `demand` wants
+SHOWN = 400  # characters of what a command printed
 PATTERNS = {
     "daemon": "holdfast daemon", "guard": "holdfast guard", "volume-server": "holdfast volume-server",
     "postgres": "^/usr/lib/postgresql/.*/postgres ", "pulse": "^/usr/local/bin/pulse ",
@@ -143,9 +144,21 @@ class Faults:
 
     # Inside
 
+    def ask(self, guest, command, within):
+        """How a command ended and what it printed; None when it did not end in time: that is an answer too."""
+        try:
+            said = guest.run(command, seconds=within, check=False)
+            return said.returncode, said.stdout.strip()[-SHOWN:]
+        except TimeoutError as error:
+            return None, str(error)
+
     def systemctl(self, guest, step):
-        said = guest.run(f"systemctl {step.name} {step.words[1]}", seconds=200, check=False)
-        return f"systemctl {step.name} {step.words[1]} ended with {said.returncode} {said.stdout.strip()[-200:]}".strip()
+        command = f"systemctl {step.name} {step.words[1]}"
+        began = clock()
+        status, said = self.ask(guest, command, 200)
+        if status != 0:
+            self.unmet.append(f"{guest.name}: {command} ended with {status} {said}")
+        return f"{command}: {status} after {clock() - began:.1f} s {said}".strip()
 
     def kill_process(self, guest, step):
         said = guest.run(f"pkill -KILL -f '{PATTERNS[step.words[1]]}'", check=False)
@@ -159,17 +172,17 @@ class Faults:
         return f"has the group after {clock() - began:.1f} s"
 
     def shell(self, guest, step):
-        said = guest.run(step.words[1], seconds=60 * self.stage.patience, check=False)
-        return f"ended with {said.returncode} {said.stdout.strip()[-300:]}".strip()
+        status, said = self.ask(guest, step.words[1], 60 * self.stage.patience)
+        return f"ended with {status} {said}".strip()
 
     def demand(self, guest, step):
         """A command that must end with 0, soon."""
         end = clock() + DEMAND * self.stage.patience
         while True:
-            said = guest.run(step.words[1], seconds=60 * self.stage.patience, check=False)
-            if said.returncode == 0:
+            status, said = self.ask(guest, step.words[1], DEMAND * self.stage.patience)
+            if status == 0:
                 return "is as demanded"
             if clock() > end:
-                self.unmet.append(f"{guest.name}: `{step.words[1]}` ends with {said.returncode} {said.stdout.strip()[-300:]}")
-                return f"is not as demanded: {said.stdout.strip()[-300:]}"
+                self.unmet.append(f"{guest.name}: `{step.words[1]}` ends with {status} {said}")
+                return f"is not as demanded: {said}"
             time.sleep(1)

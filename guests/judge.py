@@ -10,6 +10,7 @@ from .lab.rig import FLOATING
 
 HEALTHY = 180  # seconds in which a cluster becomes whole after the last fault, unless the scenario says otherwise
 ALLOWED = 0.060  # two periods of the heartbeat and some: a datagram may wait so long in a queue of a guest that stood still
+BEATS = 0.25  # two beats of one process no further apart say that it ran in between
 COMPLAINTS = (  # what a console of a sound shutdown never shows
     "Waiting for process", "I/O error", "watchdog did not stop", "Aborting journal", "softdog: Initiating",
     "Failed unmounting", "timed out", "blocked for more than", "throttling activated", "Remounting filesystem read-only",
@@ -25,6 +26,8 @@ class Judge:
         self.client_namespace = self.rig.namespace  # `database.ask` wants a laboratory: this is what it looks at
         self.sizes = {guest.name: guest.console_size() for guest in self.rig.guests.values()}
         self.seen, self.broken = [], []
+        # A slow machine beats more slowly too. A lease lasts seven times as long, so a takeover never fits in between.
+        checkers.GAP = BEATS * stage.patience
 
     def judge(self, owner_before, faults):
         """Looks at everything; an expectation that does not hold is one sentence."""
@@ -97,7 +100,7 @@ class Judge:
             self.say(f"owners: one at a time ({'; '.join(lives)})")
         if undisturbed:
             try:
-                checkers.check_never_stopped(runs, self.stage.began, ended - 1.0, [(0, float("inf"))])
+                checkers.check_never_stopped(runs, self.stage.began, ended - self.stage.patience, [(0, float("inf"))])
             except checkers.Broken as error:
                 self.say(str(error), True)
 

@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from chaos.lab.shell import REPOSITORY, clock, send, identity, wait_until
+from chaos.lab.shell import REPOSITORY, CommandFailed, clock, identity, send, wait_until
 from chaos.workload import checkers
 
 from .cluster import GROUP, Cluster
@@ -11,6 +11,7 @@ from .faults import Faults
 from .forming import PORT, begin_from, form_on
 from .judge import Judge
 from .lab import places
+from .lab.guest import Gone, MonitorFailed
 from .lab.rig import FLOATING, MANAGEMENT
 
 WHOLE = 180  # seconds after which a cluster without any fault must have become whole
@@ -87,7 +88,12 @@ class Stage:
             time.sleep(max(0.0, (ended if step.relative else self.began) + wait - clock()))
             began = clock()
             self.marks.append((began, str(step)))
-            seen = faults.perform(step)
+            try:
+                seen = faults.perform(step)
+            except (TimeoutError, RuntimeError, CommandFailed, Gone, MonitorFailed) as error:
+                # What follows tells more about it; the scenario has failed all the same.
+                seen = f"went wrong: {error}"
+                faults.unmet.append(f"{step}: {error}")
             ended = clock()
             self.note(f"{step}: {seen} ({ended - began:.1f} s)")
 
