@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab chaos bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab chaos guests bench demo docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ lab: ## tests of the laboratory itself (root)
 
 chaos: build ## real daemons under every fault (root; SEED=N ROUNDS=N WHAT="quick")
 	chaos/run $(WHAT) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+guests: $(if $(HOLDFAST_BINARY),,build) ## the product on three real Debian systems under QEMU (root; hours without KVM; WHAT="names" SEED=N)
+	bash -c '. scripts/packages.sh && install_packages "$${guests_packages[@]}"'
+	$(PYTHON) -m unittest discover -s guests/tests -t .
+	nice -n 10 guests/run $(WHAT) $(if $(SEED),--seed $(SEED))
 
 bench: build ## measures what the project promises, beside the peers' figures (root; about an hour, QUICK=1: minutes)
 	Benchmarks/run $(if $(QUICK),--quick) $(WHAT)

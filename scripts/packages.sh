@@ -8,9 +8,17 @@ holdfast_packages=(
     fio qemu-utils procps python3                                      # measuring and looking
 )
 
+# What only the rig of guests needs (guests/README.md).
+guests_packages=(
+    gcc libc6-dev iproute2 util-linux procps python3                   # its agents, its network, its programs
+    qemu-system-x86 seabios qemu-utils                                 # machines and their disks
+    debootstrap e2fsprogs cpio kmod                                    # the system in them
+)
+
+# Installs the packages named, or those of the list above.
 install_packages() {
     local missing=() package
-    for package in "${holdfast_packages[@]}"; do
+    for package in "${@:-${holdfast_packages[@]}}"; do
         dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
     done
     if [ ${#missing[@]} -eq 0 ]; then return 0; fi

@@ -1,6 +1,6 @@
 """Inserts numbered rows through the floating address, and writes down which were acknowledged.
 
-usage: writer.py HOST HISTORY [--pause SECONDS] [--first NUMBER]
+usage: writer.py HOST HISTORY [--pause SECONDS] [--first NUMBER] [--connect SECONDS] [--answer SECONDS]
 
 Each line of the history is {"row": N, "try": T, "ack": T}, or {"row": N, "try": T, "lost": REASON} when nothing is
 known about the row, or {"row": N, "try": T, "refused": REASON}; times are seconds of the boot clock. A number is
@@ -20,12 +20,12 @@ from chaos.workload.postgres import Connection, Refused, Unavailable  # noqa: E4
 TABLE = "CREATE TABLE IF NOT EXISTS numbered (number bigint PRIMARY KEY, written timestamptz DEFAULT now())"
 
 
-def connect(host):
+def connect(host, to_connect, to_answer):
     """Connects as soon as the database answers."""
     while True:
         began = time.monotonic()
         try:
-            connection = Connection(host, connect=0.2, answer=2.0)
+            connection = Connection(host, connect=to_connect, answer=to_answer)
             connection.execute(TABLE)
             return connection
         except (Unavailable, Refused):
@@ -38,6 +38,8 @@ def main():
     parser.add_argument("history")
     parser.add_argument("--pause", type=float, default=0.002)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--connect", type=float, default=0.2, help="how long a connection may take")
+    parser.add_argument("--answer", type=float, default=2.0, help="how long an answer may take: longer on slow machines")
     options = parser.parse_args()
     history = os.open(options.history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
@@ -47,10 +49,10 @@ def main():
     connection, number = None, options.first
     while True:
         if connection is None:
-            connection = connect(options.host)
+            connection = connect(options.host, options.connect, options.answer)
         tried = clock()
         try:
-            connection.answer = 2.0
+            connection.answer = options.answer
             connection.execute(f"INSERT INTO numbered (number) VALUES ({number})")
             note({"row": number, "try": round(tried, 6), "ack": round(clock(), 6)})
             time.sleep(options.pause)

@@ -1,0 +1,1 @@
+"""The rig of real Debian systems. See README.md."""

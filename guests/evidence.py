@@ -1,0 +1,27 @@
+"""What is written down of machines before they are ended: their journals, and what the cluster says happened."""
+import os
+
+from .lab.channel import Gone
+
+QUESTIONS = {
+    "journal": "journalctl -b -1 -o short-precise --no-pager -n 4000 2>/dev/null; echo; echo '-- this boot'; "
+               "journalctl -b -o short-precise --no-pager -n 8000",
+    "status": "timeout 20 holdfast status -v; echo; timeout 20 holdfast events --limit 500",
+    "state": "ip address; echo; findmnt; echo; losetup -l; echo; ps axo pid,ppid,stat,cls,ni,etime,args; echo; cat /proc/loadavg; "
+             "echo; for file in $(find /run/holdfast -name '*.log'); do echo \"== $file\"; tail -200 $file; done",
+}
+SECONDS = 60  # for each answer
+
+
+def collect(rig):
+    """Asks every machine that still answers; the files lie beside its console."""
+    for guest in rig.guests.values():
+        for name, question in QUESTIONS.items():
+            if not guest.is_on:
+                continue
+            try:
+                text = guest.run(question, seconds=SECONDS, check=False).stdout
+            except (Gone, TimeoutError, OSError) as error:
+                text = f"{error}\n"
+            with open(os.path.join(rig.directory, f"{guest.name}.{name}"), "w") as file:
+                file.write(text)

@@ -1,0 +1,133 @@
+"""What is looked at after a scenario: rows, owners, consoles, how long machines took to go down, the status."""
+import re
+
+from chaos.lab.shell import clock
+from chaos.scenario import seconds
+from chaos.workload import checkers
+from chaos.workload.database import found_rows
+
+from .lab.rig import FLOATING
+
+HEALTHY = 180  # seconds in which a cluster becomes whole after the last fault, unless the scenario says otherwise
+ALLOWED = 0.060  # two periods of the heartbeat and some: a datagram may wait so long in a queue of a guest that stood still
+BEATS = 0.25  # two beats of one process no further apart say that it ran in between
+COMPLAINTS = (  # what a console of a sound shutdown never shows
+    "Waiting for process", "I/O error", "watchdog did not stop", "Aborting journal", "softdog: Initiating",
+    "Failed unmounting", "timed out", "blocked for more than", "throttling activated", "Remounting filesystem read-only",
+)
+SHOWN = 160  # characters of a console's line
+
+
+class Judge:
+    """Made before the first step; `judge` returns what was seen and what is broken."""
+
+    def __init__(self, stage):
+        self.stage, self.rig, self.cluster, self.scenario = stage, stage.rig, stage.cluster, stage.scenario
+        self.client_namespace = self.rig.namespace  # `database.ask` wants a laboratory: this is what it looks at
+        self.sizes = {guest.name: guest.console_size() for guest in self.rig.guests.values()}
+        self.seen, self.broken = [], []
+        # A slow machine beats more slowly too. A lease lasts seven times as long, so a takeover never fits in between.
+        checkers.GAP = BEATS * stage.patience
+
+    def judge(self, owner_before, faults):
+        """Looks at everything; an expectation that does not hold is one sentence."""
+        wanted = dict(self.scenario.expectations)
+        self.healthy(seconds(wanted.get("healthy", {}).get("within", f"{HEALTHY}s")))
+        ended = clock()
+        self.rows("nothing-lost" in wanted)
+        self.gaps(wanted.get("gap"), ended)
+        self.owners("single-owner" in wanted, "undisturbed" in wanted, ended)
+        self.consoles("quiet-consoles" in wanted)
+        self.downs(faults, wanted.get("down"))
+        self.place(owner_before, wanted)
+        self.broken += faults.unmet
+        return self.seen, self.broken
+
+    def say(self, text, is_broken=False):
+        self.seen.append(text)
+        if is_broken:
+            self.broken.append(text)
+
+    def healthy(self, within):
+        try:
+            took = self.cluster.wait_whole(within * self.stage.patience)
+            self.say(f"healthy {took:.1f} s after the last fault ended")
+        except TimeoutError as error:
+            self.say(f"not healthy: {error}", True)
+
+    def rows(self, wanted):
+        """Counts what is there while the writer stands still."""
+        self.stage.hold_writer(True)
+        try:
+            entries = checkers.read_rows(self.stage.history)
+            acked, there = checkers.check_rows(entries, found_rows(self, FLOATING))
+            self.say(f"rows: {acked} acknowledged, {there} found, none missing")
+        except (checkers.Broken, TimeoutError) as error:
+            self.say(f"rows: {error}", wanted)
+        finally:
+            self.stage.hold_writer(False)
+
+    def gaps(self, wanted, ended):
+        """The longest time without a row, of the whole scenario and of each step until the next."""
+        entries = checkers.read_rows(self.stage.history)
+        length, since, _ = checkers.longest_gap(entries, self.stage.began - 0.5, ended)
+        within = seconds(wanted["within"]) * self.stage.patience if wanted and "within" in wanted else float("inf")
+        self.say(f"longest gap between rows: {length:.1f} s, from {since - self.stage.began:.1f} s on"
+                 + (f" (at most {within:g} s were wanted)" if length > within else ""), length > within)
+        marks = self.stage.marks + [(ended, "")]
+        parts = [(checkers.longest_gap(entries, instant - 0.5, following)[0], text)
+                 for (instant, text), (following, _) in zip(marks, marks[1:])]
+        moves = max((part for part, text in parts if text.startswith("move ")), default=0.0)
+        most = float(wanted["moves"]) * moves if wanted and "moves" in wanted else float("inf")
+        for part, text in parts:
+            late = part > most and not text.startswith("move ")
+            if late or part >= 1.0:
+                self.say(f"  {part:.1f} s at `{text}`" + (f" (a move: {moves:.1f} s)" if late else ""), late)
+
+    def owners(self, wanted, undisturbed, ended):
+        """SingleOwner, by the heartbeats and the rig's clock."""
+        runs = checkers.read_runs(self.stage.pulses)
+        if not runs:
+            self.say("owners: no heartbeat was ever heard, so nothing can be said", wanted)
+            return
+        overlaps = [found for found in checkers.overlaps(runs) if found[0] >= ALLOWED]
+        for length, first, second, since in overlaps:
+            self.say(f"owners: {first.node} and {second.node} both ran for {length:.2f} s, from "
+                     f"{since - self.stage.began:.2f} s on", wanted)
+        if not overlaps:
+            lives = [f"{run.node} from {run.begin - self.stage.began:.1f} to {run.last - self.stage.began:.1f} s"
+                     for run in runs if run.last > self.stage.began]
+            self.say(f"owners: one at a time ({'; '.join(lives)})")
+        if undisturbed:
+            try:
+                checkers.check_never_stopped(runs, self.stage.began, ended - self.stage.patience, [(0, float("inf"))])
+            except checkers.Broken as error:
+                self.say(str(error), True)
+
+    def consoles(self, wanted):
+        """Complaints on the consoles, each kind once with how often."""
+        for guest in self.rig.guests.values():
+            found = {}
+            for line in guest.console_text(self.sizes[guest.name]).split("\n"):
+                for complaint in COMPLAINTS:
+                    if complaint in line:
+                        found.setdefault(complaint, []).append(re.sub(r"^\[[ 0-9.]+\] *", "", line.strip())[:SHOWN])
+            for complaint, lines in found.items():
+                self.say(f"console of {guest.name}, {len(lines)} times: {lines[0]}", wanted)
+
+    def downs(self, faults, wanted):
+        """From the command to the moment in which the machine was down. Not lengthened on slow machines: systemd's
+        90 s are not longer there either."""
+        for name, took in faults.downs:
+            late = wanted is not None and took > seconds(wanted["within"])
+            self.say(f"{name} was down {took:.1f} s after the command"
+                     + (f" ({wanted['within']} were wanted)" if late else ""), late)
+
+    def place(self, before, wanted):
+        try:
+            owner = self.cluster.owner(5)
+        except TimeoutError:
+            self.say("the group has no owner", "moved" in wanted or "stayed" in wanted)
+            return
+        wrong = ("moved" in wanted and owner == before) or ("stayed" in wanted and owner != before)
+        self.say(f"the group was on {before} and is on {owner}", wrong)

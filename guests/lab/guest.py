@@ -1,0 +1,194 @@
+"""One guest: a QEMU process with its disk, console, monitor, and the way into it."""
+import os
+import re
+import signal
+import subprocess
+
+from chaos.lab.shell import clock, identity, is_alive, is_zombie, run, send, wait_until
+
+from . import accelerator, places
+from .channel import Channel, Gone
+from .monitor import Monitor, MonitorFailed
+
+CACHES = ("writeback", "writethrough", "none", "unsafe")
+
+
+class Guest:
+    """A machine of the rig. `start` and a power cut may follow each other any number of times; only the disk stays."""
+
+    def __init__(self, rig, name, site, number, role, mebibytes):
+        self.rig, self.name, self.site, self.number, self.role = rig, name, site, number, role
+        self.mebibytes = mebibytes
+        self.address = f"10.0.0.{number}"
+        self.disk = os.path.join(rig.directory, f"{name}.qcow2")
+        self.console = os.path.join(rig.directory, f"{name}.console")
+        self.cache, self.more_words = "writeback", ""  # the disk's cache mode; more for the kernel's command line
+        self.terminal_path = os.path.join(rig.directory, f"{name}.hvc")
+        self.process = self.who = self.monitor = self.channel = None
+        self.plugged = True
+
+    # Power
+
+    def start(self):
+        """Switches the machine on; it is not up before `wait_up`."""
+        sockets = {kind: os.path.join(self.rig.directory, f"{self.name}.{kind}") for kind in ("qmp", "shell", "hvc")}
+        for path in sockets.values():
+            if os.path.exists(path):
+                os.unlink(path)
+        if not os.path.exists(self.disk):
+            make_overlay(places.built("base.ext4"), "raw", self.disk)
+        log = open(os.path.join(self.rig.directory, f"{self.name}.qemu"), "ab")
+        self.process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{self.rig.namespace}", *self.words(sockets)], stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True)
+        log.close()
+        self.who = identity(self.process.pid)
+        self.rig.remember("processes", self.who)
+        self.started = clock()
+        wait_until(lambda: all(os.path.exists(path) for path in sockets.values()) or self.process.poll() is not None,
+                   20, f"QEMU of {self.name} starts")
+        if self.process.poll() is not None:
+            with open(log.name) as file:
+                raise RuntimeError(f"QEMU of {self.name} ended: {file.read()[-1000:]}")
+        self.channel = Channel(sockets["shell"], self.name)
+        self.monitor = Monitor(sockets["qmp"])
+        return self
+
+    def words(self, sockets):
+        """QEMU's command line: no device that the guest does not need, for each one costs time in emulation."""
+        card = "52:54:00:48:{}:{:02x}"
+        kernel = (f"console=ttyS0,115200 quiet loglevel=4 panic=5 guest={self.number} "
+                  f"guest-name={self.name} systemd.show_status=1 {self.more_words}").strip()
+        words = ["qemu-system-x86_64", "-name", f"{self.rig.name}-{self.name}", "-machine", "pc", "-smp", "1",
+                 *accelerator.words(), "-m", str(self.mebibytes), "-nodefaults", "-no-user-config", "-display", "none",
+                 "-kernel", places.built("vmlinuz"), "-initrd", places.built("initrd.gz"), "-append", kernel,
+                 "-drive", f"file={self.disk},if=virtio,cache={self.cache},discard=unmap",
+                 "-object", "rng-random,filename=/dev/urandom,id=chance", "-device", "virtio-rng-pci,rng=chance",
+                 "-device", "vmgenid,guid=auto"]
+        for kind, letters in (("data", "46"), ("management", "4d")):
+            words += ["-netdev", f"tap,id={kind},ifname={self.tap(kind)},script=no,downscript=no",
+                      "-device", f"virtio-net-pci,netdev={kind},romfile=,mac={card.format(letters, self.number)}"]
+        words += ["-device", "virtio-serial-pci"]
+        for kind, device in (("shell", "virtserialport,name=holdfast.shell"), ("hvc", "virtconsole")):
+            words += ["-chardev", f"socket,id={kind},path={sockets[kind]},server=on,wait=off",
+                      "-device", f"{device},chardev={kind}"]
+        return words + ["-chardev", f"file,id=log,path={self.console},append=on", "-serial", "chardev:log",
+                        "-qmp", f"unix:{sockets['qmp']},server=on,wait=off"]
+
+    def tap(self, kind):
+        """The name of the machine's port in the rig's network."""
+        return f"{kind[0]}-{self.name}"
+
+    @property
+    def is_on(self):
+        """Whether its QEMU runs."""
+        return self.who is not None and is_alive(self.who) and not is_zombie(self.who[0])
+
+    def cut_power(self):
+        """QEMU gets SIGKILL: what the guest had not flushed to its disk may be gone. Returns the instant."""
+        instant = clock()
+        send(self.who, signal.SIGKILL)
+        self.collect()
+        return instant
+
+    def collect(self):
+        """Forgets a QEMU that ended."""
+        if self.process is not None:
+            self.process.wait()
+        for end in (self.channel, self.monitor):
+            if end is not None:
+                end.close()
+        self.process = self.who = self.channel = self.monitor = None
+
+    def wait_off(self, seconds):
+        """Waits until the machine has switched itself off, and returns the instant."""
+        wait_until(lambda: not self.is_on, seconds, f"{self.name} switches itself off", step=0.05)
+        instant = clock()
+        self.collect()
+        return instant
+
+    def wait_up(self, seconds, since=None):
+        """Waits until the guest's shell has said hello after an instant (of this start), and returns when."""
+        since = self.started if since is None else since
+        channel = self.channel
+
+        def hello():
+            if not self.is_on:
+                raise RuntimeError(f"{self.name} went off while it booted; see {self.console}")
+            return next((at for at, _ in channel.hellos if at >= since), None)
+        return wait_until(hello, seconds, f"{self.name} boots (see {self.console})", step=0.05)
+
+    # Inside
+
+    def run(self, script, seconds=60, check=True):
+        """Runs a bash script as root in the guest."""
+        if not self.is_on:
+            raise Gone(f"{self.name} is off")
+        return self.channel.run(script, seconds, check)
+
+    def boot_id(self):
+        """The boot id of the guest's present life."""
+        return self.channel.hellos[-1][1] if self.channel.hellos else None
+
+    # What only a hypervisor can do
+
+    def pause(self):
+        """The virtual processor and all clocks of the guest stand still. Returns the instant."""
+        instant = clock()
+        self.monitor.command("stop")
+        return instant
+
+    def go_on(self):
+        """The end of a pause, of which the guest's clocks know nothing."""
+        self.monitor.command("cont")
+        return clock()
+
+    def hang(self, hanging=True):
+        """The whole QEMU stands still, as under a host that has no time for it: the guest's clocks count that."""
+        send(self.who, signal.SIGSTOP if hanging else signal.SIGCONT)
+        return clock()
+
+    def reset(self):
+        """The reset button."""
+        self.monitor.command("system_reset")
+        return clock()
+
+    def save(self, name="saved"):
+        """A snapshot of disk and memory."""
+        self.monitor.human(f"savevm {name}")
+        return clock()
+
+    def revert(self, name="saved"):
+        """Disk and memory are again what they were."""
+        self.monitor.human(f"loadvm {name}")
+        return clock()
+
+    def set_cable(self, plugged):
+        """The cable of the data network; pulled, the guest's card has no carrier. Returns the instant."""
+        self.monitor.command("set_link", name="data", up=plugged)
+        self.plugged = plugged
+        return clock()
+
+    # What was seen from outside
+
+    def console_text(self, since=0):
+        """The console from a position (see `console_size`) on."""
+        try:
+            with open(self.console, "rb") as file:
+                file.seek(since)
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
+
+    def console_size(self):
+        """How long the console's log is now."""
+        return os.path.getsize(self.console) if os.path.exists(self.console) else 0
+
+
+def make_overlay(base, form, target):
+    """An empty disk over another one, which is only read."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", base, target])
+
+
+__all__ = ["Guest", "Gone", "MonitorFailed", "make_overlay"]

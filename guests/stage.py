@@ -1,0 +1,117 @@
+"""One scenario on three machines: they are started, the steps are done one after the other, and then it is judged."""
+import os
+import signal
+import time
+
+from chaos.lab.shell import REPOSITORY, CommandFailed, clock, identity, send, wait_until
+from chaos.workload import checkers
+
+from .cluster import GROUP, Cluster
+from .faults import Faults
+from .forming import PORT, begin_from, form_on
+from .judge import Judge
+from .lab import places
+from .lab.guest import Gone, MonitorFailed
+from .lab.rig import FLOATING, MANAGEMENT
+
+WHOLE = 180  # seconds after which a cluster without any fault must have become whole
+
+
+class Stage:
+    """The machines of one scenario, with writer and heartbeat."""
+
+    def __init__(self, rig, scenario, folder, facts, say):
+        self.rig, self.scenario, self.folder, self.facts, self.say = rig, scenario, folder, facts, say
+        self.patience = facts["factor"]
+        self.cluster = Cluster(rig, self.patience)
+        self.history = os.path.join(rig.directory, "rows")
+        self.pulses = os.path.join(rig.directory, "pulses")
+        self.writer = None
+        self.began = clock()
+        self.marks = []  # what was done: (instant, text), from which the gaps of the steps are told
+
+    def play(self, seed):
+        """Everything; returns (what was seen, what is broken)."""
+        self.rig.python(os.path.join(places.HERE, "workload", "receiver.py"), MANAGEMENT, PORT, self.pulses,
+                        log=os.path.join(self.rig.directory, "receiver.log"))
+        if self.scenario.fresh:
+            form_on(self.rig, self.say)
+        else:
+            self.start_formed()
+        self.start_writer()
+        judge = Judge(self)
+        self.began = clock()
+        owner = self.cluster.owner()
+        self.note(f"{GROUP} runs on {owner}")
+        faults = Faults(self)
+        self.do_steps(faults, seed)
+        time.sleep(max(0.0, self.began + self.scenario.length - clock()))
+        self.settle()
+        return judge.judge(owner, faults)
+
+    def start_formed(self):
+        """Starts the machines from the disks of the formed cluster, and waits until everything runs."""
+        begin_from(self.folder, self.rig)
+        modules = [name for name, wanted in (("nbd", self.scenario.nbd), ("softdog", self.scenario.watchdog)) if wanted]
+        more = [f"modules_load={','.join(modules)}"] if modules else []
+        if self.scenario.watchdog:
+            more.append("systemd.setenv=HOLDFAST_WATCHDOG=/dev/watchdog")
+        for guest in self.rig.guests.values():
+            guest.cache, guest.more_words = self.scenario.cache, " ".join(more)
+            guest.start()
+        for guest in self.rig.guests.values():
+            guest.wait_up(300)
+        self.cluster.wait_status(self.cluster.all_up, WHOLE * self.patience, "all nodes are up")
+        # A machine that has just booted may lose its leader once more: what counts is that the start was taken.
+        wait_until(lambda: self.cluster.command(f"group start {GROUP} --yes --wait", 120, check=False).returncode == 0,
+                   WHOLE * self.patience, f"`group start {GROUP}` is taken", step=1)
+        took = self.cluster.wait_whole(WHOLE * self.patience)
+        self.say(f"  the machines are up and the cluster is whole after {clock() - self.began:.1f} s ({took:.1f} s of it "
+                 f"after `group start`)")
+
+    def start_writer(self):
+        """Rows from this side of the network; as patient as the machines are slow."""
+        self.writer = self.rig.python(
+            os.path.join(REPOSITORY, "chaos", "workload", "writer.py"), FLOATING, self.history, "--pause", 0.01,
+            "--connect", 0.25 * self.patience, "--answer", 3 * self.patience,
+            log=os.path.join(self.rig.directory, "writer.log"))
+        wait_until(lambda: len(checkers.acknowledged(checkers.read_rows(self.history))) > 20, 60 * self.patience,
+                   "the first rows are accepted")
+
+    def note(self, text):
+        """A line of the scenario's story."""
+        self.say(f"  {clock() - self.began:6.1f} s  {text}")
+
+    def do_steps(self, faults, seed):
+        ended = clock()
+        for wait, step in self.scenario.schedule(seed):
+            time.sleep(max(0.0, (ended if step.relative else self.began) + wait - clock()))
+            began = clock()
+            self.marks.append((began, str(step)))
+            try:
+                seen = faults.perform(step)
+            except (TimeoutError, RuntimeError, CommandFailed, Gone, MonitorFailed) as error:
+                # What follows tells more about it; the scenario has failed all the same.
+                seen = f"went wrong: {error}"
+                faults.unmet.append(f"{step}: {error}")
+            ended = clock()
+            self.note(f"{step}: {seen} ({ended - began:.1f} s)")
+
+    def settle(self):
+        """Ends every fault. What the cluster itself must do then, it does without a command."""
+        for guest in self.rig.guests.values():
+            if guest.is_on:
+                guest.hang(False)
+                guest.go_on()
+        self.cluster.silent.clear()
+        self.rig.heal()
+        for guest in self.rig.guests.values():
+            if not guest.is_on:
+                guest.collect()
+                guest.start()
+                guest.wait_up(300)
+                self.note(f"{guest.name} is switched on again")
+
+    def hold_writer(self, still):
+        """Lets the writer stand still while its rows are counted."""
+        send(identity(self.writer.pid), signal.SIGSTOP if still else signal.SIGCONT)

@@ -1,0 +1,1 @@
+"""Tests of the rig that need no guest: `make guests` begins with them."""
