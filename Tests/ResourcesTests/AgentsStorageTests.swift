@@ -20,6 +20,11 @@ final class TestDisk: Sendable {
 }
 
 @Suite(.serialized, .enabled(if: RealMachine.isAvailable)) struct `The filesystem agent` {
+    @Test func `the kernel itself is asked to cut an nbd device off, and says that there is none`() {
+        // Without nbd it knows no such family; with it no such device.
+        #expect([ENOENT, EINVAL].contains(holdfast_nbd_disconnect(9999, 2000)))
+    }
+
     @Test func `a blank device is formatted once, mounted, and keeps what was written`() async throws {
         let bench = try Workbench()
         let disk = try TestDisk(bench)

@@ -73,6 +73,7 @@ struct VolumeServerLaunch: Equatable, Sendable {
     var peers: [PeerPlace]
     var cgroup: String
     var directory: String
+    var runDirectory: String
     /// Where the replica's metadata is.
     var metadataDirectory: String
     var control: String
@@ -81,6 +82,7 @@ struct VolumeServerLaunch: Equatable, Sendable {
         self.name = spec.policy.name
         self.cgroup = ControlGroup(cgroupRoot).child("volumes").child(spec.policy.name.rawValue).path
         self.directory = "\(paths.run)/volumes/\(spec.policy.name.rawValue)"
+        self.runDirectory = paths.run
         self.metadataDirectory = paths.directory + "/volumes"
         self.control = paths.control(ofVolume: spec.policy.name)
         var arguments = [
@@ -209,6 +211,7 @@ final class VolumeServerHandle: Sendable {
                 askedAt = nil
             } else if !isRunning {
                 if pidfd >= 0 { close(pidfd) }
+                AttachedVolumes.cut(runDirectory: launch.runDirectory, volumeDirectory: launch.directory)
                 pidfd = self.launch(launch, cgroup)
                 askedAt = MachineClock.now
             } else if askedAt == nil {

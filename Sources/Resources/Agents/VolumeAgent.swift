@@ -75,6 +75,15 @@ struct VolumeAttachment: Equatable {
         _ = holdfast_loop_detach(self.device, sequence.number)
     }
 
+    /// Cuts an nbd device off: what waits for an answer of a server that is gone, or frozen, fails at once, and with it whoever
+    /// could not be killed because of it. A loop device needs no such thing: its server's end fails what waits there.
+    func cut(waitingAtMost patience: Span) {
+        guard self.kind == .nbd, self.isOurs,
+            let index = self.device.split(separator: "/").last.flatMap({ UInt32($0.dropFirst(3)) })
+        else { return }
+        _ = holdfast_nbd_disconnect(index, Int32(clamping: patience.milliseconds))
+    }
+
     /// Cuts the device off, whoever uses it; true when nothing reaches the volume through it any more.
     func force() -> Bool {
         unlink(self.directory + "/device")
@@ -82,18 +91,24 @@ struct VolumeAttachment: Equatable {
         case .loop:
             self.release()
             _ = MountTable.detach(self.fuse)
-        case .nbd where !self.isOurs: break
-        case .nbd:
-            let request = SpawnRequest(
-                arguments: ["/bin/sh", "-c", "exec nbd-client -d \"$1\"", "sh", self.device],
-                environment: CallContext.toolEnvironment)
-            let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
-            if var command = try? RunningCommand(request) {
-                _ = command.collect(until: clock() + .seconds(1), cancel: CancelSignal(), clock: clock)
-                if let descriptor = command.close(clock: clock) { Glibc.close(descriptor) }
-            }
+        case .nbd: self.cut(waitingAtMost: .seconds(1))
         }
         return !self.isAttached
+    }
+}
+
+/// What is attached to the volumes of this node, for those who see their servers end.
+public enum AttachedVolumes {
+    /// Cuts off what is attached to a volume whose server has ended. A service that waits for its disk would wait for ever, and
+    /// with it everything that wants to stop it.
+    public static func cut(runDirectory: String, volumeDirectory: String) {
+        for attachment in self.all(runDirectory) where attachment.directory == volumeDirectory {
+            attachment.cut(waitingAtMost: .seconds(2))
+        }
+    }
+
+    static func all(_ runDirectory: String) -> [VolumeAttachment] {
+        RunRecords(directory: runDirectory).holdings(.devices).compactMap { VolumeAttachment($0) }
     }
 }
 

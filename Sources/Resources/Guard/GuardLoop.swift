@@ -71,6 +71,7 @@ struct GuardLoop {
             self.began = now
             let age = end == .zero ? "there is no lease" : "the lease ended \(now.since(end)) ago"
             self.log("\(age): kills \(left.joined(separator: ", "))")
+            self.cutDevices()
         }
         self.kill()
         let settled = self.remains()
@@ -84,6 +85,7 @@ struct GuardLoop {
         }
         if let since = self.complained ?? self.began, now.since(since) >= .seconds(1) {
             self.complained = now
+            self.cutDevices()
             // The daemon, if it lives, tells the other nodes. (Rule L12.3)
             holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, self.began?.nanoseconds ?? 0)
             self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
@@ -147,6 +149,16 @@ struct GuardLoop {
 
     /// Lets the watchdog go; the guard leaves.
     func disarm() { self.watchdog?.disarm() }
+
+    /// What waits for a frozen nbd device dies of no signal before the device fails. On a thread of its own: this one waits for
+    /// nobody. (Rule L12)
+    private func cutDevices() {
+        let attachments = self.records.holdings(.devices).compactMap { VolumeAttachment($0) }.filter { $0.kind == .nbd }
+        guard !attachments.isEmpty else { return }
+        WorkerThread.start {
+            for attachment in attachments { attachment.cut(waitingAtMost: .seconds(1)) }
+        }
+    }
 
     private func kill() {
         // Addresses first: they cost microseconds, and others can see them.
