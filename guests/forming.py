@@ -145,7 +145,7 @@ def form_and_keep(purpose, image, say):
             try:
                 measured = form_on(rig, say)
             except Exception:
-                evidence.collect(rig)
+                evidence.collect(rig, "forming")
                 raise
             put_to_rest(rig, measured["factor"])
             for guest in rig.guests.values():
