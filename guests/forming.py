@@ -162,7 +162,6 @@ def form_on(rig, say):
     began = clock()
     for guest in rig.guests.values():
         guest.start()
-    for guest in rig.guests.values():
         guest.wait_up(300)
     say(f"  three machines are up after {clock() - began:.1f} s ({accelerator.name()})")
     slowdown = timing.seconds_there(rig.guests["tok-1"]) / timing.seconds_here(places.binary())

@@ -82,7 +82,7 @@ class Stage:
         for guest in self.rig.guests.values():
             guest.cache, guest.more_words = self.scenario.cache, " ".join(more)
             guest.start()
-        for guest in self.rig.guests.values():
+            # One after the other: three that boot at once on few processors are in each other's way for minutes.
             guest.wait_up(300)
         self.cluster.wait_status(self.cluster.all_up, WHOLE * self.patience, "all nodes are up")
         # A machine that has just booted may lose its leader once more: what counts is that the start was taken.
