@@ -13,15 +13,15 @@ QUESTIONS = {
 SECONDS = 60  # for each answer
 
 
-def collect(rig):
-    """Asks every machine that still answers; the files lie beside its console."""
+def collect(rig, name):
+    """Asks every machine that still answers; the files NAME-NODE.* lie beside its console."""
     for guest in rig.guests.values():
-        for name, question in QUESTIONS.items():
+        for kind, question in QUESTIONS.items():
             if not guest.is_on:
                 continue
             try:
                 text = guest.run(question, seconds=SECONDS, check=False).stdout
             except (Gone, TimeoutError, OSError) as error:
                 text = f"{error}\n"
-            with open(os.path.join(rig.directory, f"{guest.name}.{name}"), "w") as file:
+            with open(os.path.join(rig.directory, f"{name}-{guest.name}.{kind}"), "w") as file:
                 file.write(text)

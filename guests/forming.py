@@ -145,7 +145,7 @@ def form_and_keep(purpose, image, say):
             try:
                 measured = form_on(rig, say)
             except Exception:
-                evidence.collect(rig)
+                evidence.collect(rig, "forming")
                 raise
             put_to_rest(rig, measured["factor"])
             for guest in rig.guests.values():
@@ -162,7 +162,6 @@ def form_on(rig, say):
     began = clock()
     for guest in rig.guests.values():
         guest.start()
-    for guest in rig.guests.values():
         guest.wait_up(300)
     say(f"  three machines are up after {clock() - began:.1f} s ({accelerator.name()})")
     slowdown = timing.seconds_there(rig.guests["tok-1"]) / timing.seconds_here(places.binary())

@@ -53,6 +53,7 @@ class Judge:
             took = self.cluster.wait_whole(within * self.stage.patience)
             self.say(f"healthy {took:.1f} s after the last fault ended")
         except TimeoutError as error:
+            self.stage.is_sound = False
             self.say(f"not healthy: {error}", True)
 
     def rows(self, wanted):
@@ -63,6 +64,7 @@ class Judge:
             acked, there = checkers.check_rows(entries, found_rows(self, FLOATING))
             self.say(f"rows: {acked} acknowledged, {there} found, none missing")
         except (checkers.Broken, TimeoutError) as error:
+            self.stage.is_sound = False
             self.say(f"rows: {error}", wanted)
         finally:
             self.stage.hold_writer(False)

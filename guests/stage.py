@@ -1,4 +1,4 @@
-"""One scenario on three machines: they are started, the steps are done one after the other, and then it is judged."""
+"""Three machines on which scenarios are played: steps are done one after the other, and then it is judged."""
 import os
 import signal
 import time
@@ -18,7 +18,7 @@ WHOLE = 180  # seconds after which a cluster without any fault must have become 
 
 
 class Stage:
-    """The machines of one scenario, with writer and heartbeat."""
+    """Three machines with writer and heartbeat, for one scenario after the other."""
 
     def __init__(self, rig, scenario, folder, facts, say):
         self.rig, self.scenario, self.folder, self.facts, self.say = rig, scenario, folder, facts, say
@@ -28,10 +28,20 @@ class Stage:
         self.pulses = os.path.join(rig.directory, "pulses")
         self.writer = None
         self.began = clock()
+        self.is_sound = True  # no longer, when a scenario leaves a cluster that is not healthy, or rows that are lost
         self.marks = []  # what was done: (instant, text), from which the gaps of the steps are told
 
-    def play(self, seed):
-        """Everything; returns (what was seen, what is broken)."""
+    @staticmethod
+    def make(scenario):
+        """What must agree for two scenarios to share machines; those of a fresh cluster come last."""
+        return (scenario.fresh, scenario.nbd, scenario.watchdog, scenario.cache)
+
+    def suits(self, scenario):
+        """Whether these machines will do for another scenario."""
+        return self.is_sound and not scenario.fresh and Stage.make(scenario) == Stage.make(self.scenario)
+
+    def begin(self):
+        """Machines, cluster, heartbeats, writer."""
         self.rig.python(os.path.join(places.HERE, "workload", "receiver.py"), MANAGEMENT, PORT, self.pulses,
                         log=os.path.join(self.rig.directory, "receiver.log"))
         if self.scenario.fresh:
@@ -39,6 +49,19 @@ class Stage:
         else:
             self.start_formed()
         self.start_writer()
+
+    def begin_again(self, scenario):
+        """Another scenario on these machines. An operator forgives what the group failed at in the one before."""
+        self.scenario, self.marks, self.began = scenario, [], clock()
+        self.cluster.command(f"group start {GROUP} --yes --wait", 120)
+        self.cluster.wait_whole(WHOLE * self.patience)
+        os.truncate(self.pulses, 0)
+        count = len(checkers.acknowledged(checkers.read_rows(self.history)))
+        wait_until(lambda: len(checkers.acknowledged(checkers.read_rows(self.history))) > count, 60 * self.patience,
+                   "rows are accepted")
+
+    def play(self, seed):
+        """The steps, and what came of them; returns (what was seen, what is broken)."""
         judge = Judge(self)
         self.began = clock()
         owner = self.cluster.owner()
@@ -59,7 +82,7 @@ class Stage:
         for guest in self.rig.guests.values():
             guest.cache, guest.more_words = self.scenario.cache, " ".join(more)
             guest.start()
-        for guest in self.rig.guests.values():
+            # One after the other: three that boot at once on few processors are in each other's way for minutes.
             guest.wait_up(300)
         self.cluster.wait_status(self.cluster.all_up, WHOLE * self.patience, "all nodes are up")
         # A machine that has just booted may lose its leader once more: what counts is that the start was taken.

@@ -137,7 +137,7 @@ class Image:
         self.chroot(f"""passwd -q -d root
             systemctl -q enable systemd-networkd systemd-networkd-wait-online guest-identity guest-shell
             systemctl -q enable serial-getty@hvc0
-            systemctl -q mask serial-getty@ttyS0
+            systemctl -q mask serial-getty@ttyS0 getty@tty1 e2scrub_reap systemd-update-utmp-runlevel
             for timer in {' '.join(TIMERS)}; do systemctl -q disable $timer || true; done""")
 
     def install_product(self):
