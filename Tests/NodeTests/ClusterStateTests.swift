@@ -379,55 +379,6 @@ extension Outcome {
         }
     }
 
-    /// Each entry of a log is a second of cluster time.
-    @Test(arguments: [(entries: 2, counted: 1), (entries: 90, counted: 0)])
-    func `the loss of a machine uses up a move only soon after the group had come (NoFlap)`(entries: Int, counted: Int)
-    {
-        let log = Log()
-        log.configure()
-        log.declareAbsent()
-        log.assign(tok)
-        log.run(.joins(data, log.epoch, version: log.state.volume(data)?.version ?? 0, osk))
-        for _ in 0..<entries { log.run(.drain(osk, isDrained: false)) }
-        log.lose(tok)
-        #expect(log.assign(osk).isAccepted)
-        #expect(log.state.group(orders)?.moves.count == counted)
-    }
-
-    @Test func `a failure of the group uses up a move, and a shutdown does not (NoFlap, rule L21)`() {
-        for isFailure in [true, false] {
-            let log = Log()
-            log.configure()
-            log.declareAbsent()
-            log.assign(tok)
-            log.run(.joins(data, log.epoch, version: log.state.volume(data)?.version ?? 0, osk))
-            if isFailure {
-                let failure = GroupFailure(resource: ResourceName("disk"), reason: "failed", isFatal: false)
-                log.run(.stopped(orders, log.epoch, failure: failure))
-            } else {
-                log.run(.depart(tok, log.life(tok), isDeparting: true))
-                log.run(.release(orders, log.epoch, target: osk, reason: "the test"))
-                log.run(.stopped(orders, log.epoch, failure: nil))
-            }
-            #expect(log.assign(osk).isAccepted)
-            #expect(log.state.group(orders)?.moves.count == (isFailure ? 1 : 0))
-        }
-    }
-
-    @Test func `a node alone says that it shuts down, and its next life is a new one (rule L21)`() throws {
-        let log = Log()
-        log.configure()
-        #expect(!log.run(.depart(tok, Incarnation(9999), isDeparting: true)).isAccepted)
-        #expect(log.state.objection(to: .depart(tok, log.life(tok), isDeparting: true), from: osk) != nil)
-        #expect(log.run(.depart(tok, log.life(tok), isDeparting: true)).isAccepted)
-        #expect(try ClusterState(decoding: log.state.encoded) == log.state)
-        let plan = Planner.plan(policy: log.state.policy, observation: log.state.observation)
-        #expect(!plan.actions.contains { $0.reason.contains("assign orders to tok-1") }, "\(plan)")
-        log.lose(tok)
-        #expect(log.run(.admit(tok, bootID: "second boot", mark: start(2))).isAccepted)
-        #expect(log.state.node(tok)?.isDeparting == false)
-    }
-
     @Test func `a witness is never an owner`() {
         let log = Log()
         log.configure()
