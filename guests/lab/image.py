@@ -20,6 +20,8 @@ TOOLS = ("iputils-ping", "iputils-arping", "procps", "psmisc", "bsdutils")
 # Installed after README's line that keeps Debian from starting a database of its own.
 LATER = ("postgresql", "nbd-client")
 SPARE_MEBIBYTES = 1800  # free space of a guest's disk
+# Consoles that nobody has, and work at boot that has nothing to do here.
+MASKED = ("serial-getty@ttyS0", "getty@tty1", "e2scrub_reap", "systemd-update-utmp-runlevel")
 TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
 
 
@@ -84,7 +86,7 @@ class Image:
             with self.step("kernel", wanted, "Debian's kernel and an initramfs"):
                 kernel.build(self.root)
         agents = [os.path.join(places.HERE, "agent", name) for name in ("guest_shell.c", "pulse.c")]
-        wanted = digest(wanted, *files_below(os.path.join(places.HERE, "root")), *agents, *TIMERS)
+        wanted = digest(wanted, *files_below(os.path.join(places.HERE, "root")), *agents, *TIMERS, *MASKED)
         if not self.is_done("own", wanted):
             with self.step("own", wanted, "the rig's own files"):
                 self.add_own(*agents)
@@ -137,7 +139,7 @@ class Image:
         self.chroot(f"""passwd -q -d root
             systemctl -q enable systemd-networkd systemd-networkd-wait-online guest-identity guest-shell
             systemctl -q enable serial-getty@hvc0
-            systemctl -q mask serial-getty@ttyS0 getty@tty1 e2scrub_reap systemd-update-utmp-runlevel
+            systemctl -q mask {' '.join(MASKED)}
             for timer in {' '.join(TIMERS)}; do systemctl -q disable $timer || true; done""")
 
     def install_product(self):
