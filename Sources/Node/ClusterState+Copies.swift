@@ -37,7 +37,7 @@ extension ClusterState {
     /// Why the copy of a node cannot be given up now; nil if it can. (Rule V20)
     func objectionToLettingGo(of node: NodeID, in record: VolumeRecord) -> String? {
         if record.owner == node { return "\(record.name) is in use there; its group must stop first" }
-        guard record.epoch != .none, record.inSync.contains(node), record.inSync.count == 1 else { return nil }
+        guard record.epoch != .none, record.holders == [node] else { return nil }
         return "it was the last complete copy of \(record.name): bring the old backing back, or see what would be lost "
             + "with `holdfast volume accept-loss \(record.name) --node NODE --dry-run`"
     }
@@ -168,6 +168,7 @@ extension ClusterState {
         for place in self.volumes.indices where self.volumes[place].epoch == epoch {
             self.volumes[place].isWritten = true
             self.volumes[place].mayRepair = false
+            self.volumes[place].former = []
             self.volumes[place].note(epoch, of: self.volumes[place].inSync)
         }
     }
@@ -193,5 +194,9 @@ extension ClusterState.VolumeRecord {
         guard self.inSync.contains(node) else { return }
         self.inSync.removeAll { $0 == node }
         self.version += 1
+        // Rule V7.1: nobody was served by it alone, so those of the set before have everything.
+        guard self.inSync.isEmpty else { return }
+        self.inSync = self.former
+        self.former = []
     }
 }

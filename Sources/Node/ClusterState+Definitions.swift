@@ -24,7 +24,7 @@ extension ClusterState {
         }
         guard record.epoch != .none else { return nil }
         // A copy keeps what it holds while its replica keeps its place.
-        let kept = record.inSync.filter { node in
+        let kept = record.holders.filter { node in
             let name = self.name(of: node)
             guard let replica = wanted.replicas.first(where: { $0.node == name }),
                 let before = record.definition.replicas.first(where: { $0.node == name })
@@ -32,7 +32,7 @@ extension ClusterState {
             return replica.backing == before.backing
         }
         if kept.isEmpty {
-            let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
+            let holders = record.holders.map { self.name(of: $0) }.joined(separator: ", ")
             return refused(
                 "replicas", "no complete copy would remain (\(holders) holds it)",
                 "add the new replica, or change one backing at a time, and wait until "
@@ -142,9 +142,9 @@ extension ClusterState {
         if let node = self.node(named: replica.node)?.id {
             let record = self.volumes[place]
             if record.owner == node { return }
-            if record.epoch != .none, record.inSync.contains(node) {
+            if record.epoch != .none, record.holders.contains(node) {
                 // While there is an owner it asks for `leaves`; without one the others must have everything.
-                let isKeptElsewhere = record.inSync.contains { other in
+                let isKeptElsewhere = record.holders.contains { other in
                     other != node && wanted.replicas.contains { $0.node == self.name(of: other) }
                 }
                 guard record.owner == nil, isKeptElsewhere else { return }

@@ -38,26 +38,7 @@ extension ClusterState {
                 return nil
             }
         case .opens(let volume, let epoch, let version, let inSync, let copies):
-            return self.updateVolume(volume, epoch, version) { state, record in
-                // Rule V7: it adds replicas of the last set, and takes none away.
-                guard record.inSync.allSatisfy({ inSync.contains($0) }) else { return "it would shrink the set" }
-                let added = inSync.filter { !record.inSync.contains($0) }
-                guard !added.isEmpty else { return "they are in the set already" }
-                guard Set(inSync).count == inSync.count, added.allSatisfy({ state.hasReplica($0, of: volume) }) else {
-                    return "it names a node without a replica"
-                }
-                for (place, node) in inSync.enumerated() where added.contains(node) {
-                    let copy = place < copies.count ? copies[place] : 0
-                    if let objection = record.objection(to: copy, of: node) { return objection }
-                }
-                record.inSync = inSync.sorted()
-                record.note(epoch, of: inSync)
-                record.former = []
-                record.version += 1
-                let names = added.map { state.name(of: $0) }.joined(separator: ", ")
-                state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
-                return nil
-            }
+            return self.opens(volume, epoch, version, inSync, copies, at: index)
         case .yields(let volume, let epoch, let version): return self.yields(volume, epoch, version, at: index)
         case .acceptLoss(let volume, let epoch, let version, let node, let statement):
             return self.acceptLoss(volume, epoch, version, node, statement, at: index)
@@ -70,6 +51,35 @@ extension ClusterState {
             return self.allowRepair(volume, epoch, statement, at: index)
         default:
             preconditionFailure("not about volumes: \(command)")
+        }
+    }
+
+    /// The volume is about to be used, and who of the last set holds all of it. (Rules V7, V7.1)
+    private mutating func opens(
+        _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64, _ inSync: [NodeID], _ copies: [UInt64],
+        at index: LogIndex
+    ) -> Outcome {
+        self.updateVolume(volume, epoch, version) { state, record in
+            // Rule V7: it adds replicas of the last set, and takes none away.
+            guard record.inSync.allSatisfy({ inSync.contains($0) }) else { return "it would shrink the set" }
+            let added = inSync.filter { !record.inSync.contains($0) }
+            // Rule V7.1: with nobody added it says that from here on the owner may be alone in what it holds.
+            guard !added.isEmpty || !record.former.isEmpty else { return "they are in the set already" }
+            guard Set(inSync).count == inSync.count, added.allSatisfy({ state.hasReplica($0, of: volume) }) else {
+                return "it names a node without a replica"
+            }
+            for (place, node) in inSync.enumerated() where added.contains(node) {
+                let copy = place < copies.count ? copies[place] : 0
+                if let objection = record.objection(to: copy, of: node) { return objection }
+            }
+            record.inSync = inSync.sorted()
+            record.note(epoch, of: inSync)
+            record.former = []
+            record.version += 1
+            if added.isEmpty { return nil }
+            let names = added.map { state.name(of: $0) }.joined(separator: ", ")
+            state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
+            return nil
         }
     }
 
@@ -114,15 +124,15 @@ extension ClusterState {
         }
         guard self.hasReplica(node, of: volume) else { return "has no replica of \(volume)" }
         if record.epoch == .none { return nil }
-        if record.inSync.contains(node) {
+        if record.holders.contains(node) {
             // Rule V20: a machine that booted may have come back with another disk, and who is given the volume then is all of
             // the set. Where it is not the last copy, it is looked at first.
-            guard record.inSync.count > 1, let copy = record.copy(of: node), let boot = self.node(node)?.bootID,
+            guard record.holders.count > 1, let copy = record.copy(of: node), let boot = self.node(node)?.bootID,
                 copy.bootID != boot
             else { return nil }
             return "has not looked at its copy of \(volume) yet since it booted"
         }
-        let holders = record.inSync.map { self.name(of: $0) }.joined(separator: ", ")
+        let holders = record.holders.map { self.name(of: $0) }.joined(separator: ", ")
         return "lacks writes of \(volume), which \(holders) holds"
     }
 
@@ -130,17 +140,17 @@ extension ClusterState {
         self.policy.volume(volume)?.replicas.contains { $0.node == self.name(of: node) } ?? false
     }
 
-    /// Rule V7: an unplanned promotion makes the set {new owner} in the same entry.
+    /// Rule V7: an unplanned promotion makes the set {new owner} in the same entry. Those of the set before stay known until
+    /// the volume was opened: nobody was served since, so they lack nothing. (Rule V7.1)
     mutating func promote(_ volume: VolumeName, to node: NodeID, epoch: Epoch, isClean: Bool) {
         guard let place = self.volumes.place(of: volume, by: \.name) else { return }
         var record = self.volumes[place]
         precondition(epoch > record.epoch, "EpochMonotone: volume \(volume) \(epoch) after \(record.epoch)")
         precondition(
-            record.epoch == .none || record.inSync.contains(node), "NoStalePromotion: \(volume) on \(node)")
-        record.former = []
+            record.epoch == .none || record.holders.contains(node), "NoStalePromotion: \(volume) on \(node)")
         self.grow(&record)
-        if !isClean || record.epoch == .none {
-            record.former = record.inSync.filter { $0 != node }
+        if !isClean || record.epoch == .none || !record.former.isEmpty {
+            record.former = record.holders.filter { $0 != node }
             record.inSync = [node]
         }
         record.epoch = epoch

@@ -246,7 +246,8 @@ public struct ClusterState: Equatable, Sendable {
         public var owner: NodeID?
         /// The replicas that hold every acknowledged write.
         public var inSync: [NodeID] = []
-        /// The other replicas of the set before an unplanned promotion, until `opens` takes them back. (Rule V7)
+        /// The other replicas of the set before an unplanned promotion, until the volume was opened: `opens` takes them
+        /// back or lets them go, and only then is anybody served. (Rules V7, V7.1)
         public var former: [NodeID] = []
         /// Counts changes of `inSync`. (Rule V4)
         public var version: UInt64 = 0
@@ -256,6 +257,10 @@ public struct ClusterState: Equatable, Sendable {
             self.definition = definition
             self.identity = identity
         }
+
+        /// Every replica that holds all acknowledged writes, sorted: the set, and until the volume was opened the one
+        /// before. (Rule V7.1)
+        public var holders: [NodeID] { self.former.isEmpty ? self.inSync : (self.inSync + self.former).sorted() }
 
         /// The copy of a node, as the log knows it.
         public func copy(of node: NodeID) -> Copy? { self.copies.first { $0.node == node } }

@@ -97,7 +97,7 @@ extension Supervisor {
         switch event {
         case .opened(let epoch):
             self.volumes[place].openedEpoch = max(self.volumes[place].openedEpoch, epoch)
-            self.stepRunners(of: name, epoch, .volumeOpened(name), at: now, into: &effects)
+            self.volumeOpened(name, epoch, at: now, into: &effects)
         case .closed(let epoch):
             self.stepRunners(of: name, epoch, .volumeClosed(name), at: now, into: &effects)
         case .wantsLeave(let epoch, let version, let replica):
@@ -139,6 +139,23 @@ extension Supervisor {
             if status.role != .failed { self.volumes[place].failure = "" }
             self.noticeLostExport(name, status, at: now, into: &effects)
         }
+    }
+
+    /// Rule V7.1: the export is ready, and the group gets it once the log knows that this copy may be alone in what comes.
+    /// Until then those of the set before are as good, whatever becomes of this one. The server is asked to open, and says
+    /// that it has, until the group goes on.
+    private mutating func volumeOpened(
+        _ name: VolumeName, _ epoch: Epoch, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard let record = self.state.volume(name), record.epoch == epoch, record.owner == self.identity.node,
+            !record.former.isEmpty,
+            self.runners.contains(where: { $0.epoch == epoch && $0.goal == .up && !$0.isKilling })
+        else { return self.stepRunners(of: name, epoch, .volumeOpened(name), at: now, into: &effects) }
+        guard self.hasLease(at: now) else { return }
+        self.request(
+            .opens(
+                name, epoch, version: record.version, inSync: record.inSync,
+                copies: record.inSync.map { record.copy(of: $0)?.identity ?? 0 }), at: now, into: &effects)
     }
 
     /// A server that restarted under a running group has no export any more: the group must start again from it.

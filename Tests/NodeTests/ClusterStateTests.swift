@@ -508,7 +508,6 @@ extension Outcome {
             !log.run(.opens(data, Epoch(generation: 0, index: 1), version: version, inSync: [osk, nag])).isAccepted)
         #expect(!log.run(.opens(data, log.epoch, version: version + 1, inSync: [osk, nag])).isAccepted)
         #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [nag])).isAccepted)
-        #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk])).isAccepted)
         #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk, NodeID(9)])).isAccepted)
         #expect(!log.run(.opens(data, log.epoch, version: version, inSync: [osk, nag, nag])).isAccepted)
         #expect(log.run(.leaves(data, log.epoch, version: version, nag)).isAccepted)

@@ -3,6 +3,7 @@ import Mirror
 import Node
 import Raft
 import Resources
+import Testing
 
 /// Three supervisors (or five) in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
 final class Trio {
@@ -193,6 +194,7 @@ final class Trio {
         case .facts(let facts): self.facts[id] = facts
         case .call(let call):
             self.calls[id, default: []].append(call)
+            self.check(call, of: id)
             if call.action == .stop, self.slow.contains(id) {
                 self.heldStops.append((id, call))
             } else {
@@ -226,6 +228,14 @@ final class Trio {
             self.forgetful.insert(id)
         default: return
         }
+    }
+
+    /// Rule V7.1: nothing starts on a volume before the log knows who holds what is written from here on.
+    private func check(_ call: AgentCall, of id: NodeID) {
+        guard call.action == .start, let record = self.supervisors[id]?.state.volumes.first, record.owner == id else {
+            return
+        }
+        #expect(record.former == [], "\(call.resource.name) starts on \(id) before \(record.name) was opened")
     }
 
     /// With its machine a volume server has started anew.

@@ -89,6 +89,15 @@ struct VolumeCopyTests {
                     isTakeover: false, reason: "a test"))
         }
 
+        /// The owner says that it goes on alone.
+        func open() -> Bool {
+            let record = self.record
+            return self.run(
+                .opens(
+                    data, record.epoch, version: record.version, inSync: record.inSync,
+                    copies: record.inSync.map { record.copy(of: $0)?.identity ?? 0 }))
+        }
+
         /// It dies, and another boot of it is let in.
         func reboot(_ node: NodeID) {
             let life = self.state.node(node)?.incarnation ?? .none
@@ -287,9 +296,44 @@ struct VolumeCopyTests {
         #expect(world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch))
         #expect(world.assign(Self.tok))
         #expect(world.record.inSync == [Self.tok])
+        #expect(world.open())
         // It is the last: nobody else could take the volume, and it finds out by itself.
         world.reboot(Self.tok)
         #expect(world.state.dataObjection(Self.data, on: Self.tok) == nil)
+    }
+
+    @Test func `whoever was given a volume and opened nothing is no last copy (rule V7.1)`() {
+        for isSeen in [true, false] {
+            let world = self.settled()
+            world.reboot(Self.tok)
+            #expect(world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch))
+            #expect(world.assign(Self.tok))
+            #expect(world.record.inSync == [Self.tok] && world.record.former == [Self.osk])
+            // It ends before it has opened anything: both copies are as good as before.
+            if isSeen {
+                world.stop()
+                // Its disk turns out to be gone.
+                #expect(world.run(.lacks(Self.data, volume: world.record.identity, Self.tok, copy: 10)))
+                #expect(world.record.inSync == [Self.osk] && world.record.former == [])
+            } else {
+                world.reboot(Self.tok)
+                #expect(world.record.holders == [Self.tok, Self.osk])
+            }
+            #expect(world.assign(Self.osk))
+            #expect(world.record.inSync == [Self.osk])
+        }
+    }
+
+    @Test func `an owner that opened alone is the last copy (rule V7.1)`() {
+        let world = self.settled()
+        world.reboot(Self.tok)
+        #expect(world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch))
+        #expect(world.assign(Self.tok))
+        #expect(world.open())
+        #expect(!world.open())
+        world.reboot(Self.tok)
+        #expect(!world.assign(Self.osk))
+        #expect(!world.run(.lacks(Self.data, volume: world.record.identity, Self.tok, copy: 10)))
     }
 
     @Test func `a device that was made larger under a running server is noted, once (rule V21)`() {

@@ -15,7 +15,7 @@ extension Backend {
                 remedy: "name one of \(record.definition.replicas.map(\.node).joined(separator: ", ")) with --node")
         }
         let statement = "\(volume) may lose what \(name) lacks at \(record.epoch)/\(record.version)"
-        let holders = record.inSync.map { state.name(of: $0) }.joined(separator: ", ")
+        let holders = record.holders.map { state.name(of: $0) }.joined(separator: ", ")
         let sentence =
             "\(volume) starts from the copy of \(name); what \(holders.isEmpty ? "others" : holders) wrote since that copy "
             + "left the in-sync set is lost for good"
@@ -67,7 +67,7 @@ extension Backend {
         let state = view.supervisor.state
         let name = state.name(of: copy.node)
         let holds =
-            record.inSync.contains(copy.node)
+            record.holders.contains(copy.node)
             ? "holds every acknowledged write" : "lacks writes; complete up to some moment of epoch \(copy.epoch)"
         if copy.node == self.file.id { return "\(name) (this node): \(holds)" }
         guard let told = view.supervisor.summaries.first(where: { $0.node == copy.node }) else {

@@ -38,9 +38,8 @@ struct Explainer {
         }
         for volume in volumes {
             guard let held = state.volume(volume), held.epoch != .none else { continue }
-            reasons.append(
-                "every acknowledged write of \(volume) is on \(held.inSync.map { state.name(of: $0) }.joined(separator: ", ")) (V8)"
-            )
+            let holders = held.holders.map { state.name(of: $0) }.joined(separator: ", ")
+            reasons.append("every acknowledged write of \(volume) is on \(holders) (V8)")
         }
         return ExplainReport(
             group: name, sentence: self.sentence(group), reasons: reasons,

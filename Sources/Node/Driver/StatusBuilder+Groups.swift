@@ -133,7 +133,7 @@ extension StatusBuilder {
         let own = self.volume(record.name, on: node.id)
         let isOwner = record.owner == node.id
         let peer = owner?.peers.first { $0.node == node.id }
-        let isInSync = record.inSync.contains(node.id) || record.epoch == .none
+        let isInSync = record.holders.contains(node.id) || record.epoch == .none
         return ReplicaReport(
             node: policy.node, inSync: isInSync, connected: isOwner || peer?.isConnected == true,
             role: own.flatMap { ReplicaReport.Role(rawValue: $0.role) } ?? .unknown, dirtyBytes: own?.dirtyBytes ?? 0,
@@ -146,8 +146,8 @@ extension StatusBuilder {
         _ node: ClusterState.NodeRecord, _ record: ClusterState.VolumeRecord, _ own: NodeSummary.Volume?,
         _ peer: NodeSummary.Peer?
     ) -> String {
-        let holders = Suggestion.list(record.inSync.map { self.state.name(of: $0) })
-        let ending = record.inSync.count == 1 ? "s" : ""
+        let holders = Suggestion.list(record.holders.map { self.state.name(of: $0) })
+        let ending = record.holders.count == 1 ? "s" : ""
         if node.standing != .trusted { return "it is down; \(holders) hold\(ending) every write" }
         if let problem = own?.problem, !problem.isEmpty { return problem }
         if record.owner == nil { return "it lacks writes that \(holders) hold\(ending)" }
