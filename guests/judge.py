@@ -76,15 +76,21 @@ class Judge:
         within = seconds(wanted["within"]) * self.stage.patience if wanted and "within" in wanted else float("inf")
         self.say(f"longest gap between rows: {length:.1f} s, from {since - self.stage.began:.1f} s on"
                  + (f" (at most {within:g} s were wanted)" if length > within else ""), length > within)
-        marks = self.stage.marks + [(ended, "")]
-        parts = [(checkers.longest_gap(entries, instant - 0.5, following)[0], text)
-                 for (instant, text), (following, _) in zip(marks, marks[1:])]
+        parts = self.gaps_of_steps(sorted(time for time in checkers.acknowledged(entries).values() if time <= ended))
         moves = max((part for part, text in parts if text.startswith("move ")), default=0.0)
         most = float(wanted["moves"]) * moves if wanted and "moves" in wanted else float("inf")
         for part, text in parts:
             late = part > most and not text.startswith("move ")
             if late or part >= 1.0:
                 self.say(f"  {part:.1f} s at `{text}`" + (f" (a move: {moves:.1f} s)" if late else ""), late)
+
+    def gaps_of_steps(self, times):
+        """For each step the longest gap that began in it; it may end in a later one."""
+        marks = self.stage.marks + [(float("inf"), "")]
+        return [
+            (max((later - earlier for earlier, later in zip(times, times[1:])
+                  if instant - 0.5 <= earlier < following - 0.5), default=0.0), text)
+            for (instant, text), (following, _) in zip(marks, marks[1:])]
 
     def owners(self, wanted, undisturbed, ended):
         """SingleOwner, by the heartbeats and the rig's clock."""

@@ -65,12 +65,19 @@ class Stage:
         judge = Judge(self)
         self.began = clock()
         owner = self.cluster.owner()
-        self.note(f"{GROUP} runs on {owner}")
+        self.note(f"{GROUP} runs on {owner}, its file system on {self.device(owner)}")
         faults = Faults(self)
         self.do_steps(faults, seed)
         time.sleep(max(0.0, self.began + self.scenario.length - clock()))
         self.settle()
         return judge.judge(owner, faults)
+
+    def device(self, owner):
+        """What carries the volume there; a scenario about another device would show nothing."""
+        found = self.rig.guests[owner].run("findmnt -no SOURCE /srv/pg", seconds=60 * self.patience).stdout.strip()
+        if found.startswith("/dev/nbd") != self.scenario.nbd:
+            raise RuntimeError(f"the file system is on {found}, and the scenario says {'nbd' if self.scenario.nbd else 'no nbd'}")
+        return found
 
     def start_formed(self):
         """Starts the machines from the disks of the formed cluster, and waits until everything runs."""
