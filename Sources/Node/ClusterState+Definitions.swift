@@ -4,7 +4,7 @@ import Resources
 /// What a new configuration means for volumes that exist. (Rule V21)
 ///
 /// A volume's definition in force follows the policy but for what is still needed: a replica that holds data stays until
-/// another has all of it, a volume in use stays until it was closed, and a larger size waits for the next opening.
+/// another has all of it, a volume in use stays until it was closed, and a larger size waits for room.
 extension ClusterState {
     /// Why the volumes cannot become what the policy says, one by one; empty if they can. (Rule K1)
     func refusedVolumes(to policy: ClusterPolicy) -> [RefusedChange] {
@@ -68,10 +68,17 @@ extension ClusterState {
         let name = record.name
         if wanted.sizeBytes > record.definition.sizeBytes, record.epoch != .none {
             let small = record.copies.filter { $0.capacityBytes < wanted.sizeBytes }.map { self.name(of: $0.node) }
-            found.append(
-                small.isEmpty
-                    ? "volume \(name) grows to \(wanted.sizeBytes) bytes when its group is stopped and started, or moves"
-                    : "volume \(name) does not grow until the devices of \(small.joined(separator: ", ")) are larger")
+            if !small.isEmpty {
+                found.append(
+                    "volume \(name) does not grow until the devices of \(small.joined(separator: ", ")) are larger")
+            } else if record.growsInUse {
+                found.append(
+                    "volume \(name) grows to \(wanted.sizeBytes) bytes; who writes to it waits a moment for its servers"
+                )
+            } else {
+                found.append(
+                    "volume \(name) grows to \(wanted.sizeBytes) bytes when its group is stopped and started, or moves")
+            }
         }
         for before in record.definition.replicas {
             let replica = wanted.replicas.first { $0.node == before.node }
@@ -128,6 +135,7 @@ extension ClusterState {
     mutating func tidyVolumes() {
         self.volumes.removeAll { self.policy.volume($0.name) == nil && $0.owner == nil }
         for place in self.volumes.indices {
+            if self.volumes[place].owner != nil, self.volumes[place].growsInUse { self.grow(&self.volumes[place]) }
             guard let wanted = self.policy.volume(self.volumes[place].name),
                 self.volumes[place].definition.replicas.count > wanted.replicas.count
             else { continue }
@@ -154,7 +162,7 @@ extension ClusterState {
         self.volumes[place].definition.replicas.removeAll { $0.node == replica.node }
     }
 
-    /// A volume that is opened grows to what the policy says, if every copy has room. (Rule V21)
+    /// A volume grows to what the policy says, if every copy has room. (Rule V21)
     func grow(_ record: inout VolumeRecord) {
         guard let wanted = self.policy.volume(record.name)?.sizeBytes, wanted > record.definition.sizeBytes,
             record.copies.allSatisfy({ $0.capacityBytes >= wanted })

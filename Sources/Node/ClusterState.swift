@@ -262,6 +262,10 @@ public struct ClusterState: Equatable, Sendable {
         /// before. (Rule V7.1)
         public var holders: [NodeID] { self.former.isEmpty ? self.inSync : (self.inSync + self.former).sorted() }
 
+        /// Whether it can be made larger while it is in use: files are at once, and the zeros at the end of a device may
+        /// take longer to write than its users can wait. (Rule V21)
+        public var growsInUse: Bool { self.copies.allSatisfy { $0.capacityBytes == UInt64(Int64.max) } }
+
         /// The copy of a node, as the log knows it.
         public func copy(of node: NodeID) -> Copy? { self.copies.first { $0.node == node } }
     }

@@ -18,6 +18,8 @@ extension GroupRunner {
         case exited(ResourceName, reason: String)
         /// The volume server exports under this runner's epoch.
         case volumeOpened(VolumeName)
+        /// The volume server ended, or is a new one that has not opened the volume yet.
+        case volumeLost(VolumeName, reason: String)
         /// The volume server flushed and closed.
         case volumeClosed(VolumeName)
         /// The volume server cannot serve any more.
@@ -53,10 +55,15 @@ extension GroupRunner {
             else { return }
             self.failed(place, "ended: \(reason)", .soft, at: now, into: &requests)
         case .volumeOpened(let volume):
-            guard let place = self.place(of: volume), self.resources[place].state == .opening else { return }
+            guard let place = self.place(of: volume) else { return }
+            self.reopened(place, at: now)
+            guard self.resources[place].state == .opening else { break }
             self.resources[place].state = .detached
             // Rule L12.1: what was opening when the lease ended is closed when it is ready, not used.
             if self.goal == .up, !self.isKilling { self.beginCall(.start, place, into: &requests) }
+        case .volumeLost(let volume, let reason):
+            guard let place = self.place(of: volume) else { return }
+            self.volumeLost(place, volume, reason, at: now, into: &requests)
         case .volumeClosed(let volume):
             guard let place = self.place(of: volume), self.resources[place].state == .closing else { return }
             self.resources[place].state = .stopped
@@ -75,12 +82,16 @@ extension GroupRunner {
             }
         case .tick:
             if now >= self.retryAt { self.retry(at: now, into: &requests) }
+            self.reopen(at: now, into: &requests)
             self.monitor(at: now, into: &requests)
         }
         self.advance(at: now, into: &requests)
         self.deadline = self.retryAt
         for place in self.resources.indices where self.resources[place].state == .running {
             self.deadline = min(self.deadline, self.resources[place].nextMonitor)
+            if let reopening = self.resources[place].reopening {
+                self.deadline = min(self.deadline, reopening.next, reopening.until)
+            }
         }
     }
 
@@ -117,20 +128,6 @@ extension GroupRunner {
         }
     }
 
-    /// A copy that cannot be opened here may be sound elsewhere: each refusal counts, or the group would wait for ever.
-    private mutating func volumeFailed(
-        _ place: Int, _ reason: String, at now: Tick, into requests: inout [Request]
-    ) {
-        switch self.resources[place].state {
-        case .running: self.failed(place, "failed: \(reason)", .soft, at: now, into: &requests)
-        case .opening where self.goal == .up:
-            self.resources[place].state = .detached
-            self.failed(place, "cannot be opened: \(reason)", .soft, at: now, into: &requests)
-            self.retryAt = self.goal == .up ? now + .milliseconds(500) : .never
-        default: self.resources[place].reason = reason
-        }
-    }
-
     private mutating func startResource(_ place: Int, at now: Tick, into requests: inout [Request]) {
         if let volume = self.resources[place].volume {
             self.resources[place].state = .opening
@@ -157,6 +154,7 @@ extension GroupRunner {
         self.resources[place].state = action == .start ? .starting : .stopping
         self.resources[place].nextMonitor = .never
         self.resources[place].monitorCall = nil
+        self.resources[place].reopening = nil
         let id = self.takeCall()
         self.call = (id, place)
         requests.append(
@@ -200,7 +198,10 @@ extension GroupRunner {
         self.restartFrom = nil
         self.retryAt = .never
         self.isKilling = true
-        for place in self.resources.indices { self.resources[place].monitorCall = nil }
+        for place in self.resources.indices {
+            self.resources[place].monitorCall = nil
+            self.resources[place].reopening = nil
+        }
         requests.append(.kill)
     }
 

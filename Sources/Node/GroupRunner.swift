@@ -49,10 +49,19 @@ public struct GroupRunner: Equatable, Sendable {
         var nextMonitor = Tick.never
         var runningSince = Tick.zero
         var monitorCall: UInt64?
+        var reopening: Reopening?
 
         var volume: VolumeName? {
             self.policy.agent == "volume" ? self.policy.parameter("volume").map(VolumeName.init) : nil
         }
+    }
+
+    /// The server of an attached volume ended: whoever uses the device waits, and notices nothing when it is back in time.
+    struct Reopening: Equatable, Sendable {
+        var until: Tick
+        /// When it is asked to open again.
+        var next: Tick
+        var reason: String
     }
 
     /// What the runner asks for.
@@ -65,6 +74,8 @@ public struct GroupRunner: Equatable, Sendable {
         case openVolume(VolumeName)
         /// Flush and close; repeated until `volumeClosed`.
         case closeVolume(VolumeName)
+        /// Let whoever waits for the volume's device fail: it does not come back.
+        case cutVolume(VolumeName)
         /// Kill every process of the group, drop its addresses and mounts; answered by `killed`.
         case kill
         /// Every resource runs.
@@ -93,6 +104,8 @@ public struct GroupRunner: Equatable, Sendable {
     /// The resources of a newer configuration, until what they replace is stopped.
     var replacement: [ResourcePolicy]?
     var failures: [Tick] = []
+    /// When the servers of its volumes ended under it.
+    var reopenings: [Tick] = []
     /// The latest restart in place: how many there were, of what, and why.
     struct Restart: Equatable, Sendable {
         var count = 0

@@ -294,6 +294,7 @@ extension Supervisor {
             if let command = self.openCommand(volume, for: runner) { effects.append(.volume(volume, command)) }
         case .closeVolume(let volume):
             effects.append(.volume(volume, .close(epoch: runner.epoch)))
+        case .cutVolume(let volume): effects.append(.cutVolume(volume))
         case .kill: effects.append(.killGroup(runner.name))
         case .reportStarted: self.request(.started(runner.name, runner.epoch), at: now, into: &effects)
         case .reportStopped(let failure):

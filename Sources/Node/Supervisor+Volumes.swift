@@ -90,6 +90,14 @@ extension Supervisor {
         }
     }
 
+    /// The group that uses the volume waits for the next server.
+    mutating func volumeEnded(
+        _ name: VolumeName, _ reason: String, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard let record = self.state.volume(name) else { return }
+        self.stepRunners(of: name, record.epoch, .volumeLost(name, reason: reason), at: now, into: &effects)
+    }
+
     mutating func volumeEvent(
         _ name: VolumeName, _ event: VolumeEvent, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -158,7 +166,7 @@ extension Supervisor {
                 copies: record.inSync.map { record.copy(of: $0)?.identity ?? 0 }), at: now, into: &effects)
     }
 
-    /// A server that restarted under a running group has no export any more: the group must start again from it.
+    /// A server that restarted under a running group has no export any more: it is to open again.
     private mutating func noticeLostExport(
         _ name: VolumeName, _ status: VolumeStatus, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -167,7 +175,7 @@ extension Supervisor {
             let place = runner.place(of: name), runner.resources[place].state == .running
         else { return }
         self.stepRunner(
-            runner.name, runner.epoch, .volumeFailed(name, reason: "its volume server was restarted"), at: now,
+            runner.name, runner.epoch, .volumeLost(name, reason: "its volume server was restarted"), at: now,
             into: &effects)
     }
 

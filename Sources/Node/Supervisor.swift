@@ -311,6 +311,7 @@ public struct Supervisor: Sendable {
         case .volume(let name, let event): self.volumeEvent(name, event, at: now, into: &effects)
         case .volumeConnected(let name): self.volumeConnection(name, isUp: true, at: now, into: &effects)
         case .volumeDisconnected(let name): self.volumeConnection(name, isUp: false, at: now, into: &effects)
+        case .volumeEnded(let name, let reason): self.volumeEnded(name, reason, at: now, into: &effects)
         case .client(let id, let request): self.client(id, request, at: now, into: &effects)
         case .guardKills(let since):
             self.guardKillsSince = since

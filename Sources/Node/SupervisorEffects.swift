@@ -27,6 +27,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case volumeConnected(VolumeName)
     /// A volume server died or its control connection broke.
     case volumeDisconnected(VolumeName)
+    /// A volume server ended, how, and with its last words.
+    indirect case volumeEnded(VolumeName, reason: String)
     /// Somebody asks for something; answered by one `reply` with the same id.
     case client(id: UInt64, ClientRequest)
     /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20)
@@ -99,6 +101,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     case forgetStarted(GroupName)
     /// Tell a volume server.
     indirect case volume(VolumeName, VolumeCommand)
+    /// Whoever waits for an attached volume is to fail: its server does not come back.
+    case cutVolume(VolumeName)
     /// These volume servers, and no others, should run.
     case volumeServers([VolumeServerSpec])
     /// The peers to keep links to, by id.

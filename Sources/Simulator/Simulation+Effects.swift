@@ -38,7 +38,7 @@ extension Simulation {
             case .call(let call): self.call(call, on: node)
             case .cancel(let id): self.cancel(id, on: node)
             case .killGroup(let group): self.kill(group, on: node)
-            case .forgetStarted: continue
+            case .forgetStarted, .cutVolume: continue
             case .inspect: continue
             case .volume(let name, let command):
                 guard let volume = node.volume(name), volume.core != nil || volume.absence != nil else { continue }

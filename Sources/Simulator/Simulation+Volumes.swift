@@ -124,6 +124,7 @@ extension Simulation {
         volume.stop()
         self.dropLinks(of: node.id, volume.name)
         self.step(node, .volumeDisconnected(volume.name))
+        self.step(node, .volumeEnded(volume.name, reason: "its server was killed"))
         self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 200_000_000)
     }
 

@@ -61,7 +61,7 @@ final class SmallDaemon {
                 seal: { try store.seal() }, forget: { _ in },
                 send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
                 call: { _ in }, cancel: { _ in }, inspect: { _, _, _ in }, killGroup: { _ in },
-                forgetStarted: { _ in }, volume: { _, _ in },
+                forgetStarted: { _ in }, volume: { _, _ in }, cutVolume: { _ in },
                 volumeServers: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log, logPatience: logPatience, markInterval: markInterval)

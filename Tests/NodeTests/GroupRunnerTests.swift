@@ -42,6 +42,14 @@ private final class Bench {
         return nil
     }
 
+    /// Whose checks are asked for.
+    var checked: [String] {
+        self.requests.compactMap { request in
+            guard case .call(let call) = request, call.action == .monitor else { return nil }
+            return call.resource.name.rawValue
+        }
+    }
+
     /// Answers calls with success until there are none.
     func succeed() -> [String] {
         var done: [String] = []
@@ -116,6 +124,72 @@ private final class Bench {
             resource: ResourceName("r0"), reason: "cannot be opened: its disk failed (3 times within 10 min)",
             isFatal: false)
         #expect(bench.requests == [.reportStopped(failure)])
+    }
+
+    private func onVolume(attempts: Int = 2) -> Bench {
+        let bench = Bench(["volume", "filesystem", "exec"], attempts: attempts)
+        bench.step(.resume)
+        bench.step(.volumeOpened(VolumeName("data")))
+        #expect(bench.succeed() == ["start r0", "start r1", "start r2"] && bench.runner.isUp)
+        return bench
+    }
+
+    @Test func `waits for the server of a volume that ended under it, and stops nothing (rule V23)`() {
+        let bench = self.onVolume()
+        let data = VolumeName("data")
+        bench.step(.volumeLost(data, reason: "its server was killed"))
+        #expect(bench.requests.contains(.openVolume(data)) && bench.call == nil && bench.runner.isUp)
+        bench.now += 500
+        bench.step(.tick)
+        #expect(bench.requests == [.openVolume(data)])
+        bench.step(.volumeLost(data, reason: "its volume server was restarted"))
+        #expect(bench.requests == [.openVolume(data)])
+        bench.step(.volumeOpened(data))
+        #expect(bench.runner.isUp && bench.call == nil)
+        // The device may be larger now, and what stands on it is looked at once.
+        bench.step(.tick)
+        #expect(bench.checked == ["r0", "r1", "r2"])
+        bench.now += 60_000
+        bench.step(.tick)
+        #expect(!bench.requests.contains(.openVolume(data)) && bench.runner.isUp)
+    }
+
+    @Test func `lets what waits for a volume fail when its server does not come back (rule V23)`() {
+        let bench = self.onVolume()
+        let data = VolumeName("data")
+        bench.step(.volumeLost(data, reason: "its server was killed"))
+        bench.now += 10_000
+        bench.step(.tick)
+        #expect(bench.requests.contains(.cutVolume(data)))
+        #expect(bench.succeed() == ["stop r2", "stop r1", "stop r0"])
+        // A stop that is under way is helped too.
+        let other = self.onVolume()
+        other.step(.volumeLost(data, reason: "its server was killed"))
+        other.step(.stop(nil))
+        #expect(other.call?.action == .stop)
+        other.now += 10_000
+        other.step(.tick)
+        #expect(other.requests.contains(.cutVolume(data)))
+    }
+
+    @Test func `a volume server that ends again and again is no pause (rule V23)`() {
+        let bench = self.onVolume(attempts: 1)
+        let data = VolumeName("data")
+        for _ in 1...2 {
+            bench.step(.volumeLost(data, reason: "its server was killed"))
+            #expect(bench.runner.isUp)
+            bench.step(.volumeOpened(data))
+        }
+        bench.step(.volumeLost(data, reason: "its server was killed"))
+        #expect(bench.requests.contains(.cutVolume(data)) && bench.call?.action == .stop)
+    }
+
+    @Test func `a volume that fails under a group is cut off before anything on it is stopped`() {
+        let bench = self.onVolume()
+        bench.step(.volumeFailed(VolumeName("data"), reason: "its disk failed"))
+        let cut = bench.requests.firstIndex(of: .cutVolume(VolumeName("data")))
+        let stop = bench.requests.firstIndex { if case .call = $0 { true } else { false } }
+        #expect(cut != nil && stop != nil && (cut ?? 9) < (stop ?? 0))
     }
 
     @Test func `a new configuration stops and starts what differs and what stands on it, once`() {

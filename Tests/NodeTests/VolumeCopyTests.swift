@@ -82,6 +82,9 @@ struct VolumeCopyTests {
         }
         var epoch: Epoch { self.state.group(orders)?.epoch ?? .none }
 
+        /// Of every copy.
+        var capacityBytes: UInt64 = 1 << 20
+
         @discardableResult func assign(_ node: NodeID) -> Bool {
             self.run(
                 .assign(
@@ -119,7 +122,7 @@ struct VolumeCopyTests {
             let mark = CopyMark(identity: identity, starts: starts, epoch: epoch, isNoted: isNoted)
             return self.run(
                 .copy(
-                    data, volume: self.record.identity, node, mark, capacityBytes: 1 << 20,
+                    data, volume: self.record.identity, node, mark, capacityBytes: self.capacityBytes,
                     against: against ?? self.record.copy(of: node)?.knowledge,
                     boot: self.state.node(node)?.bootID ?? ""))
         }
@@ -129,7 +132,8 @@ struct VolumeCopyTests {
         }
 
         /// Both copies are known and in the set; the group runs on tok-1.
-        func settle() {
+        func settle(capacityBytes: UInt64 = 1 << 20) {
+            self.capacityBytes = capacityBytes
             self.copy(tok, identity: 10, starts: [11], isNoted: false)
             self.copy(osk, identity: 20, starts: [21], isNoted: false)
             self.assign(tok)
@@ -138,9 +142,9 @@ struct VolumeCopyTests {
         }
     }
 
-    private func settled() -> World {
+    private func settled(capacityBytes: UInt64 = 1 << 20) -> World {
         let world = World()
-        world.settle()
+        world.settle(capacityBytes: capacityBytes)
         #expect(world.record.inSync == [Self.tok, Self.osk])
         return world
     }
@@ -255,7 +259,17 @@ struct VolumeCopyTests {
 
     // MARK: Definitions (rule V21)
 
-    @Test func `a volume does not shrink, and grows when it is opened`() {
+    @Test func `a volume on files grows in use (rule V21)`() {
+        for isDevice in [false, true] {
+            let world = self.settled(capacityBytes: isDevice ? 1 << 20 : UInt64(Int64.max))
+            #expect(world.state.volumeConsequences(of: World.policy(sizeBytes: 8192)).count == 1)
+            #expect(world.configure(World.policy(sizeBytes: 8192)))
+            #expect(world.record.definition.sizeBytes == (isDevice ? 4096 : 8192))
+            #expect(world.record.owner == Self.tok && world.record.inSync == [Self.tok, Self.osk])
+        }
+    }
+
+    @Test func `a volume on devices does not shrink, and grows when it is opened`() {
         let world = self.settled()
         #expect(!world.configure(World.policy(sizeBytes: 2048)))
         #expect(world.configure(World.policy(sizeBytes: 8192)))

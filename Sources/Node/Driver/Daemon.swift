@@ -211,7 +211,7 @@ struct Daemon {
             cancel: { agents.cancel($0) },
             inspect: { agents.inspect($0, for: $1, $2, queue) },
             killGroup: { agents.kill($0, queue) },
-            forgetStarted: { agents.forgetStarted($0) }, volume: { volumes.send($0, $1) },
+            forgetStarted: { agents.forgetStarted($0) }, volume: { volumes.send($0, $1) }, cutVolume: { volumes.cut($0) },
             volumeServers: {
                 volumes.keep($0)
                 copies.keep($0)

@@ -55,6 +55,7 @@ final class DaemonLoop: @unchecked Sendable {
         var killGroup: (GroupName) -> Void
         var forgetStarted: (GroupName) -> Void
         var volume: (VolumeName, VolumeCommand) -> Void
+        var cutVolume: (VolumeName) -> Void
         var volumeServers: ([VolumeServerSpec]) -> Void
         var peers: ([PeerSpec]) -> Void
         /// Called about twenty times a second.
@@ -299,6 +300,7 @@ final class DaemonLoop: @unchecked Sendable {
         case .forgetStarted(let group): self.actors.forgetStarted(group)
         case .inspect(let id, let asker, let questions): self.actors.inspect(id, asker, questions)
         case .volume(let name, let command): self.actors.volume(name, command)
+        case .cutVolume(let name): self.actors.cutVolume(name)
         case .volumeServers(let specs): self.actors.volumeServers(specs)
         case .peers(let peers): self.actors.peers(peers)
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)

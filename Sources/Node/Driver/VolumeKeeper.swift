@@ -53,6 +53,13 @@ final class VolumeKeeper: Sendable {
         self.state.withLock { $0.servers.first { $0.name == name }?.server }?.send(command)
     }
 
+    /// Lets whoever waits for the attached volume fail. Not on the caller's thread: the kernel may take its time.
+    func cut(_ name: VolumeName) {
+        let directory = VolumeServerLaunch.directory(of: name, self.paths)
+        let run = self.paths.run
+        DriverThread.start("cut \(name)") { AttachedVolumes.cut(runDirectory: run, volumeDirectory: directory) }
+    }
+
     /// Whether the volume is open on this node, by the last word of its server.
     func isOpenHere(_ name: VolumeName) -> Bool {
         self.state.withLock { $0.servers.first { $0.name == name }?.server.isOpen ?? false }
@@ -69,20 +76,21 @@ struct VolumeServerLaunch: Equatable, Sendable {
     var name: VolumeName
     /// All that cannot change while it runs.
     var arguments: [String]
+    /// As in the arguments.
+    var sizeBytes: UInt64
     /// The other replicas: told to a server that runs.
     var peers: [PeerPlace]
     var cgroup: String
     var directory: String
-    var runDirectory: String
     /// Where the replica's metadata is.
     var metadataDirectory: String
     var control: String
 
     init(_ spec: VolumeServerSpec, paths: NodePaths, file: NodeFile, cgroupRoot: String) {
         self.name = spec.policy.name
+        self.sizeBytes = spec.policy.sizeBytes
         self.cgroup = ControlGroup(cgroupRoot).child("volumes").child(spec.policy.name.rawValue).path
-        self.directory = "\(paths.run)/volumes/\(spec.policy.name.rawValue)"
-        self.runDirectory = paths.run
+        self.directory = Self.directory(of: spec.policy.name, paths)
         self.metadataDirectory = paths.directory + "/volumes"
         self.control = paths.control(ofVolume: spec.policy.name)
         var arguments = [
@@ -94,6 +102,16 @@ struct VolumeServerLaunch: Equatable, Sendable {
         if let rate = spec.policy.resyncBytesPerSecond { arguments += ["--resync-rate", String(rate)] }
         self.arguments = arguments
         self.peers = spec.peers.map { PeerPlace(node: $0.node, address: $0.address) }
+    }
+
+    static func directory(of name: VolumeName, _ paths: NodePaths) -> String { "\(paths.run)/volumes/\(name.rawValue)" }
+
+    /// It differs in nothing but a larger size.
+    func onlyGrows(from other: VolumeServerLaunch) -> Bool {
+        guard self.sizeBytes > other.sizeBytes else { return false }
+        let (size, before) = (String(self.sizeBytes), String(other.sizeBytes))
+        return self.arguments.count == other.arguments.count
+            && zip(self.arguments, other.arguments).allSatisfy { $0 == $1 || ($0 == size && $1 == before) }
     }
 
     /// The whole command line.
@@ -113,7 +131,9 @@ final class VolumeServerHandle: Sendable {
         var outgoing: [UInt8] = []
     }
 
-    private static let restartPause = Span.milliseconds(200)
+    /// After its end, doubled each time while it does not live long.
+    private static let restartPause = Span.milliseconds(20)
+    private static let longLife = Span.seconds(10)
     private static let restartPauseMaximum = Span.seconds(3)
     private static let answerTime = Span.seconds(10)
     private static let eventBytesMaximum = 1 << 20
@@ -135,17 +155,20 @@ final class VolumeServerHandle: Sendable {
         DriverThread.start("vol> \(name)") { self.writeForever() }
     }
 
-    /// Another way to start it: takes effect at once, or once the volume is not open here any more.
+    /// Another way to start it: takes effect at once, or once the volume is not open here any more. A volume that only
+    /// grows is in use meanwhile: its users wait for the next server. (Rule V21)
     func update(_ launch: VolumeServerLaunch) {
         self.state.change { state in
             guard state.launch != launch else { return }
             let isSameServer = state.launch.arguments == launch.arguments
+            let onlyGrows = launch.onlyGrows(from: state.launch)
             state.launch = launch
             if isSameServer {
                 guard state.socket >= 0 else { return }
                 return Self.append(.peers(launch.peers), to: &state.outgoing)
             }
             state.wantsRestart = true
+            if onlyGrows { state.isOwner = false }
             if !state.isOwner, state.socket >= 0 { shutdown(state.socket, Int32(SHUT_RDWR)) }
         }
     }
@@ -182,6 +205,7 @@ final class VolumeServerHandle: Sendable {
         var pidfd: Int32 = -1
         var askedAt: Tick?
         var pause = Self.restartPause
+        var isWanted = false
         while true {
             let (launch, isRetired, wantsRestart) = self.state.withLock { ($0.launch, $0.isRetired, $0.wantsRestart) }
             let cgroup = ControlGroup(launch.cgroup)
@@ -189,20 +213,24 @@ final class VolumeServerHandle: Sendable {
                 _ = cgroup.killAll(until: MachineClock.now + .seconds(5), clock: { MachineClock.now })
                 self.state.change { $0.wantsRestart = false }
                 if isRetired { break }
+                isWanted = true
             }
             let socket = Self.connect(launch.control)
             if socket >= 0 {
                 askedAt = nil
-                pause = Self.restartPause
+                let began = MachineClock.now
                 self.serve(socket, launch)
+                if MachineClock.now.since(began) > Self.longLife { pause = Self.restartPause }
                 continue
             }
             if pidfd >= 0, let end = ChildProcess.end(pidfd) {
                 close(pidfd)
                 pidfd = -1
-                self.tellEnd(launch, end)
-                _ = self.state.wait(atMost: pause) { $0.isRetired ? true : nil }
-                pause = min(pause * 2, Self.restartPauseMaximum)
+                self.tellEnd(launch, end, isWanted: isWanted)
+                if !isWanted {
+                    _ = self.state.wait(atMost: pause) { $0.isRetired ? true : nil }
+                    pause = min(pause * 2, Self.restartPauseMaximum)
+                }
             }
             let isRunning = (try? cgroup.isPopulated()) != false
             if isRunning, let asked = askedAt, MachineClock.now.since(asked) > Self.answerTime {
@@ -211,7 +239,7 @@ final class VolumeServerHandle: Sendable {
                 askedAt = nil
             } else if !isRunning {
                 if pidfd >= 0 { close(pidfd) }
-                AttachedVolumes.cut(runDirectory: launch.runDirectory, volumeDirectory: launch.directory)
+                isWanted = false
                 pidfd = self.launch(launch, cgroup)
                 askedAt = MachineClock.now
             } else if askedAt == nil {
@@ -226,11 +254,17 @@ final class VolumeServerHandle: Sendable {
 
     /// Says that the server ended, how, and with its last words if they are fresh, to the log and to the group that uses
     /// the volume.
-    private func tellEnd(_ launch: VolumeServerLaunch, _ end: ChildProcess.End) {
+    private func tellEnd(_ launch: VolumeServerLaunch, _ end: ChildProcess.End, isWanted: Bool) {
+        if isWanted {
+            self.log.info("the server of volume \(launch.name) starts anew, with \(launch.sizeBytes) bytes")
+            return self.queue.change {
+                $0.append(.input(.volumeEnded(launch.name, reason: "its server starts anew, as it was asked to")))
+            }
+        }
         let path = launch.directory + "/server.log"
         let words = Self.lastLine(path).map { ": \($0)" } ?? ""
         self.log.warning("the server of volume \(launch.name) \(end)\(words); see \(path)")
-        self.queue.change { $0.append(.input(.volume(launch.name, .failed(reason: "its server \(end)\(words)")))) }
+        self.queue.change { $0.append(.input(.volumeEnded(launch.name, reason: "its server \(end)\(words)"))) }
     }
 
     private static func lastLine(_ path: String) -> String? {

@@ -44,9 +44,11 @@ struct FilesystemAgent: ResourceAgent {
     }
 
     /// A volume that has grown: its file system follows while it is mounted. One that cannot stays as it is, and works.
-    private func grow(_ wanted: Wanted, _ context: CallContext) throws(CallInterruption) {
+    private func grow(
+        _ wanted: Wanted, _ context: CallContext, by least: UInt64 = FilesystemSize.slackBytes
+    ) throws(CallInterruption) {
         guard wanted.volume != nil, !wanted.readOnly,
-            FilesystemSize.hasRoom(device: wanted.device, type: wanted.type)
+            FilesystemSize.hasRoom(device: wanted.device, type: wanted.type, bytes: least)
         else { return }
         let command =
             wanted.type == "xfs"
@@ -236,6 +238,7 @@ struct FilesystemAgent: ResourceAgent {
         guard try self.answers(wanted, context, within: nil) else {
             throw .soft("\(wanted.mountPoint) cannot be read")
         }
+        try self.grow(wanted, context, by: FilesystemSize.largeBytes)
         return .success
     }
 

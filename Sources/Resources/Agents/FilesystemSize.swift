@@ -3,9 +3,12 @@ import Glibc
 /// Whether a device has more room than the file system on it uses, by its superblock alone.
 enum FilesystemSize {
     /// A MiB is left over by many file systems.
-    private static let slackBytes: UInt64 = 1 << 20
+    static let slackBytes: UInt64 = 1 << 20
+    /// None leaves so much: a device with that much more has grown since.
+    static let largeBytes: UInt64 = 8 << 20
 
-    static func hasRoom(device: String, type: String) -> Bool {
+    /// Whether the device is larger than its file system by at least so many bytes.
+    static func hasRoom(device: String, type: String, bytes: UInt64) -> Bool {
         let descriptor = open(device, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
@@ -13,7 +16,7 @@ enum FilesystemSize {
         var block = [UInt8](repeating: 0, count: 4096)
         guard end > 0, pread(descriptor, &block, block.count, 0) == block.count else { return false }
         guard let used = self.bytes(block, type) else { return false }
-        return UInt64(end) >= used + self.slackBytes
+        return UInt64(end) >= used + bytes
     }
 
     /// The size that the first 4096 bytes of a device tell; nil for a type that is not known here.
