@@ -185,7 +185,10 @@ extension Simulation {
             self.note("\(node.name) starts \(call.group)/\(call.resource.name) under \(call.epoch)")
             if call.resource.agent == "volume", node.volume(Self.volume)?.exportEpoch == nil {
                 outcome = .failed(reason: "no export", recovery: .soft)
-            } else if self.options.hasFaults, self.random.chance(perMille: 10) {
+            } else if call.resource.agent == "volume", let volume = node.volume(Self.volume), volume.isUnjudged {
+                self.promoted(volume, on: node)
+            }
+            if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
                 outcome = .failed(reason: "simulated", recovery: .soft)
             }
             node.calls[call.id] = call

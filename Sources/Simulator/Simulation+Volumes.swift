@@ -22,7 +22,8 @@ extension Simulation {
             switch command {
             case .report(let question): self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
             case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
-            case .thaw where volume.isUnjudged && volume.exportEpoch != nil: self.promoted(volume, on: node)
+            case .thaw where volume.isUnjudged && volume.exportEpoch != nil && self.isUsed(on: node):
+                self.promoted(volume, on: node)
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -195,7 +196,10 @@ extension Simulation {
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
             self.count("promotions")
-            self.promoted(volume, on: node)
+            // Nobody is shown anything before the group's device is started: until then the copies of the set before are as
+            // good. (Rule V7.1)
+            volume.isUnjudged = !self.isUsed(on: node)
+            if !volume.isUnjudged { self.promoted(volume, on: node) }
         case .stopExport:
             volume.exportEpoch = nil
             self.workload.exportEnded(node.id)
@@ -215,6 +219,9 @@ extension Simulation {
             if let link { self.dropLink(link) }
         }
     }
+
+    /// Something of the group may look at the volume.
+    private func isUsed(on node: SimulatedNode) -> Bool { node.processes[Self.group]?.isEmpty == false }
 
     func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
         // Without a lease it answers nobody: it is judged once it is let go on. In doubt it answers nobody either, but what it
