@@ -197,7 +197,7 @@ struct Daemon {
         let log = self.log
         return AgentEnvironment(
             runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
-            clusterName: self.file.cluster, log: { log.info($0) })
+            clusterName: self.file.cluster, program: ChildProcess.program, log: { log.info($0) })
     }
 
     /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.

@@ -9,12 +9,13 @@ struct VolumePaths {
     var device: String { self.directory + "/device" }
     var fuse: String { self.directory + "/fuse" }
     var file: String { self.fuse + "/nbd" }
-    var ready: String { self.directory + "/nbdfuse.pid" }
+    var ready: String { self.directory + "/device.pid" }
 
     init(run: String, volume: String) { self.directory = "\(run)/volumes/\(Files.component(volume))" }
 }
 
-/// A volume's socket as a block device: by the kernel's nbd, or by nbdfuse and a loop device over its file.
+/// A volume's socket as a block device: by the kernel's nbd, or by a loop device over a file that a process of ours shows,
+/// `holdfast volume-device`.
 struct VolumeAttachment: Equatable {
     enum Kind: String {
         case nbd
@@ -75,6 +76,18 @@ struct VolumeAttachment: Equatable {
         _ = holdfast_loop_detach(self.device, sequence.number)
     }
 
+    /// Has the device take up the volume's present size, after the volume has grown, and says what that is now in bytes.
+    /// Its users are not disturbed; a file system on it grows by its own means.
+    func takeUpSize() throws(VolumeAttachmentError) -> UInt64 {
+        guard self.kind == .loop, let sequence = DiskSequence(recorded: self.identity), self.isOurs else {
+            throw .cannotGrow(device: self.device, reason: "it is no loop device of ours")
+        }
+        var bytes: UInt64 = 0
+        let code = holdfast_loop_take_up_size(self.device, sequence.number, self.directory + "/fuse/nbd", &bytes)
+        guard code == 0 else { throw .cannotGrow(device: self.device, reason: SystemText.error(code)) }
+        return bytes
+    }
+
     /// Cuts the device off, whoever uses it; true when nothing reaches the volume through it any more.
     func force() -> Bool {
         unlink(self.directory + "/device")
@@ -97,14 +110,26 @@ struct VolumeAttachment: Equatable {
     }
 }
 
+/// Why an attached device is not as it should be.
+enum VolumeAttachmentError: Error, Equatable, CustomStringConvertible {
+    /// It did not take up the volume's new size.
+    case cannotGrow(device: String, reason: String)
+
+    /// What happened and what to do.
+    var description: String {
+        switch self {
+        case .cannotGrow(let device, let reason):
+            "\(device) keeps the size that it had: \(reason); it takes up the volume's when the group is next started"
+        }
+    }
+}
+
 /// Attaches a volume that the daemon has opened. Opening and closing it are the daemon's.
 struct VolumeAgent: ResourceAgent {
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let paths = try self.paths(context)
         let volume = try context.required("volume")
         try self.clean(paths, context)
-        // Over a file that is there nbdfuse mounts just on that file, where nobody looks for it.
-        unlink(paths.file)
         let pause = Span.milliseconds(20)
         while !Files.exists(paths.socket) { try context.pause(pause) }
         if Files.exists("/dev/nbd0"), Files.exists("/usr/sbin/nbd-client") || Files.exists("/sbin/nbd-client") {
@@ -214,28 +239,22 @@ struct VolumeAgent: ResourceAgent {
         try self.link(device, paths)
     }
 
-    /// Starts nbdfuse until it is ready; a volume server that has only just made its socket may refuse it at first.
+    /// Starts the process that shows the volume as a file, until the file is there. A volume server that has only just
+    /// made its socket may refuse it at first; it tries again by itself.
     private func readyFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
         let clock = context.environment.clock
-        let patience = clock() + .seconds(3)
-        while true {
-            let process = try self.startFuse(paths, context)
-            do throws(CallInterruption) {
-                var ended = false
-                while !ended, !Files.exists(paths.ready) {
-                    ended = try context.wait(until: clock() + .milliseconds(10), for: process.descriptor)
-                }
-                if !ended { return process }
-                if clock() >= patience {
-                    throw .soft("nbdfuse ended: \(context.ownLog.lastLine ?? "without a word")")
-                }
-                try context.pause(.milliseconds(50))
-                context.watcher.abandon(process.descriptor)
-            } catch {
-                context.watcher.abandon(process.descriptor)
-                try? self.clean(paths, context)
-                throw error
+        let process = try self.startFuse(paths, context)
+        do throws(CallInterruption) {
+            var ended = false
+            while !ended, !Files.exists(paths.ready) {
+                ended = try context.wait(until: clock() + .milliseconds(10), for: process.descriptor)
             }
+            if ended { throw .soft("volume-device ended: \(context.ownLog.lastLine ?? "without a word")") }
+            return process
+        } catch {
+            context.watcher.abandon(process.descriptor)
+            try? self.clean(paths, context)
+            throw error
         }
     }
 
@@ -249,8 +268,9 @@ struct VolumeAgent: ResourceAgent {
             let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: [
-                        "/bin/sh", "-c", "exec nbdfuse -P \"$1\" \"$2\" --unix \"$3\"", "sh", paths.ready, paths.file,
-                        paths.socket,
+                        context.environment.program, "volume-device", "--socket", paths.socket, "--mount", paths.fuse,
+                        "--ready", paths.ready, "--dead-time",
+                        "\(context.environment.volumeDeadTime.milliseconds)ms",
                     ], environment: CallContext.toolEnvironment, cgroup: context.cgroup, output: descriptor,
                     error: descriptor))
             try? context.records.write(
@@ -292,7 +312,7 @@ struct VolumeAgent: ResourceAgent {
         if !context.cgroup.waitUntilEmpty(until: clock() + .milliseconds(200), clock: clock),
             !context.cgroup.killAll(until: max(context.deadline, clock() + .seconds(1)), clock: clock)
         {
-            throw .hard("nbdfuse does not die, not even by SIGKILL: \(context.cgroup.processes())")
+            throw .hard("volume-device does not die, not even by SIGKILL: \(context.cgroup.processes())")
         }
         unlink(paths.ready)
         context.records.remove(.devices, group, name)
@@ -329,7 +349,7 @@ struct VolumeAgent: ResourceAgent {
         }
         if known.kind == .loop {
             guard context.records.service(group, name)?.identity.isAlive == true else {
-                throw .soft("nbdfuse of \(known.volume) is gone")
+                throw .soft("volume-device of \(known.volume) is gone")
             }
             guard known.isOurs else { throw .soft("\(known.device) is no longer over \(paths.file)") }
         }
