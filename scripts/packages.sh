@@ -3,8 +3,8 @@
 holdfast_packages=(
     gcc libc6-dev pkg-config libssl-dev liblz4-dev                     # building
     iproute2 iputils-arping iputils-ping nftables util-linux           # nodes and wires
-    libnbd-bin fuse3 e2fsprogs postgresql resource-agents              # what a cluster runs on
-    nbdkit                                                             # disks that fail and hang
+    e2fsprogs postgresql resource-agents                               # what a cluster runs on
+    nbdkit libnbd-bin fuse3                                            # disks that fail and hang, and a peer
     fio qemu-utils procps python3                                      # measuring and looking
 )
 
