@@ -43,6 +43,28 @@ extension GroupRunner {
         }
     }
 
+    /// How long a volume server that was started anew may take to open: less than what stands on the volume is kept waiting.
+    static let reopenPatience = Span.seconds(20)
+
+    /// Has the volume opened again under what stands on it, also while that is being stopped: what it asked since is kept
+    /// by its device, or its device is gone, which the check that comes at once finds out.
+    mutating func volumeLost(
+        _ place: Int, _ volume: VolumeName, at now: Tick, into requests: inout [Request]
+    ) {
+        if self.resources[place].lostSince == .never {
+            self.resources[place].lostSince = now
+            self.resources[place].reason = "its volume server was started anew"
+            self.resources[place].nextMonitor = now
+        }
+        if self.goal == .up, now.since(self.resources[place].lostSince) > Self.reopenPatience {
+            self.resources[place].lostSince = .never
+            self.failed(
+                place, "failed: its volume server was started anew and did not open it again", .soft, at: now,
+                into: &requests)
+        }
+        requests.append(.openVolume(volume))
+    }
+
     /// Restarts the resource and all that stand on it, or gives the group up when that happened too often.
     mutating func failed(
         _ place: Int, _ reason: String, _ recovery: AgentOutcome.Recovery, at now: Tick,

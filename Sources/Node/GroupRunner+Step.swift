@@ -20,6 +20,8 @@ extension GroupRunner {
         case volumeOpened(VolumeName)
         /// The volume server flushed and closed.
         case volumeClosed(VolumeName)
+        /// The volume server was started anew under a running resource and exports nothing; repeated until it does.
+        case volumeLost(VolumeName)
         /// The volume server cannot serve any more.
         case volumeFailed(VolumeName, reason: String)
         /// `kill` ended; false means that something still lives.
@@ -51,7 +53,9 @@ extension GroupRunner {
             else { return }
             self.failed(place, "ended: \(reason)", .soft, at: now, into: &requests)
         case .volumeOpened(let volume):
-            guard let place = self.place(of: volume), self.resources[place].state == .opening else { return }
+            guard let place = self.place(of: volume) else { return }
+            self.resources[place].lostSince = .never
+            guard self.resources[place].state == .opening else { return }
             self.resources[place].state = .detached
             // Rule L12.1: what was opening when the lease ended is closed when it is ready, not used.
             if self.goal == .up, !self.isKilling { self.beginCall(.start, place, into: &requests) }
@@ -59,6 +63,11 @@ extension GroupRunner {
             guard let place = self.place(of: volume), self.resources[place].state == .closing else { return }
             self.resources[place].state = .stopped
             self.retryAt = .never
+        case .volumeLost(let volume):
+            guard let place = self.place(of: volume), self.resources[place].state == .running, !self.isKilling,
+                self.goal != .suspended
+            else { return }
+            self.volumeLost(place, volume, at: now, into: &requests)
         case .volumeFailed(let volume, let reason):
             guard let place = self.place(of: volume), self.resources[place].state != .stopped else { return }
             self.volumeFailed(place, reason, at: now, into: &requests)

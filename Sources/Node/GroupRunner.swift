@@ -49,6 +49,8 @@ public struct GroupRunner: Equatable, Sendable {
         var nextMonitor = Tick.never
         var runningSince = Tick.zero
         var monitorCall: UInt64?
+        /// Since when its volume's server, started anew, is to open it again; `never` otherwise.
+        var lostSince = Tick.never
 
         var volume: VolumeName? {
             self.policy.agent == "volume" ? self.policy.parameter("volume").map(VolumeName.init) : nil

@@ -100,7 +100,7 @@ extension Supervisor {
         }
     }
 
-    /// A server that restarted under a running group has no export any more: the group must start again from it.
+    /// A server that was started anew under a running group exports nothing until it is told again.
     private mutating func noticeLostExport(
         _ name: VolumeName, _ status: VolumeStatus, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -108,9 +108,7 @@ extension Supervisor {
             let runner = self.runners.first(where: { $0.epoch == record.epoch && $0.place(of: name) != nil }),
             let place = runner.place(of: name), runner.resources[place].state == .running
         else { return }
-        self.stepRunner(
-            runner.name, runner.epoch, .volumeFailed(name, reason: "its volume server was restarted"), at: now,
-            into: &effects)
+        self.stepRunner(runner.name, runner.epoch, .volumeLost(name), at: now, into: &effects)
     }
 
     private mutating func stepRunners(

@@ -118,6 +118,63 @@ private final class Bench {
         #expect(bench.requests == [.reportStopped(failure)])
     }
 
+    @Test func `a volume server that is started anew opens its volume again under what runs on it`() {
+        let bench = Bench(["volume", "exec"], attempts: 2)
+        let data = VolumeName("data")
+        bench.step(.resume)
+        bench.step(.volumeOpened(data))
+        #expect(bench.succeed() == ["start r0", "start r1"])
+        func checks() -> [ResourceName] {
+            bench.requests.compactMap {
+                if case .call(let call) = $0, call.action == .monitor { call.resource.name } else { nil }
+            }
+        }
+        for _ in 1...3 {
+            bench.step(.volumeLost(data))
+            #expect(bench.requests == [.openVolume(data)])
+            bench.now += 1000
+        }
+        // Whether its device has outlived that is looked at without delay.
+        bench.step(.tick)
+        #expect(checks().contains(ResourceName("r0")))
+        bench.step(.volumeOpened(data))
+        #expect(bench.requests.isEmpty && bench.runner.isUp)
+        // One that does not open in time is restarted with all that stands on it.
+        bench.step(.volumeLost(data))
+        bench.now += 20_001
+        bench.step(.volumeLost(data))
+        #expect(bench.succeed() == ["stop r1", "stop r0"])
+        #expect(bench.requests == [.openVolume(data)])
+        bench.step(.volumeOpened(data))
+        #expect(bench.succeed() == ["start r0", "start r1"])
+    }
+
+    @Test func `a volume server that is started anew during a stop is needed for the last writes`() {
+        let bench = Bench(["volume", "exec"])
+        let data = VolumeName("data")
+        bench.step(.resume)
+        bench.step(.volumeOpened(data))
+        _ = bench.succeed()
+        bench.step(.stop(nil))
+        let call = bench.call
+        bench.step(.volumeLost(data))
+        #expect(bench.requests == [.openVolume(data)])
+        bench.now += 60_000
+        bench.step(.volumeLost(data))
+        #expect(bench.requests == [.openVolume(data)])
+        if let call { bench.step(.agentFinished(id: call.id, .success)) }
+        #expect(bench.succeed() == ["stop r0"])
+        #expect(bench.requests.contains(.closeVolume(data)))
+        // A killed group has nothing that waits.
+        let killed = Bench(["volume"])
+        killed.step(.resume)
+        killed.step(.volumeOpened(data))
+        _ = killed.succeed()
+        killed.step(.suspend)
+        killed.step(.volumeLost(data))
+        #expect(killed.requests.isEmpty)
+    }
+
     @Test func `a new configuration stops and starts what differs and what stands on it, once`() {
         let bench = Bench(["volume", "filesystem", "exec", "address"])
         bench.step(.resume)
