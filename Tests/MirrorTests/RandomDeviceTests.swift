@@ -198,7 +198,7 @@ struct RandomDeviceTests {
         }
     }
 
-    @Test(arguments: 1...40 as ClosedRange<UInt64>)
+    @Test(arguments: 1...12 as ClosedRange<UInt64>)
     func `whatever happens to the server, the kernel is told what is so`(seed: UInt64) {
         var world = World(seed: seed)
         world.run(4000)
