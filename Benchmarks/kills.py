@@ -8,7 +8,7 @@ from common import ROOT, Bench, checkers, clock, keep, progress, summary, table,
 from chaos.lab.shell import identity, send
 from chaos.workload.database import found_rows
 
-ROLES = ("daemon", "guard", "volume-server", "postgres", "nbdfuse")
+ROLES = ("daemon", "guard", "volume-server", "postgres", "volume-device")
 
 
 class Rows:

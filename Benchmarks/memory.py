@@ -20,7 +20,7 @@ def main(quick):
         time.sleep(3)
         before = {}
         for node in bench.lab.nodes.values():
-            for role in ("daemon", "guard", "volume-server"):
+            for role in ("daemon", "guard", "volume-server", "volume-device"):
                 for pid in node.find(role)[:1]:
                     before[node.name, role] = (pid, cpu_seconds(pid))
         time.sleep(length)

@@ -3,8 +3,8 @@
 holdfast_packages=(
     gcc libc6-dev pkg-config libssl-dev liblz4-dev                     # building
     iproute2 iputils-arping iputils-ping nftables util-linux           # nodes and wires
-    libnbd-bin fuse3 e2fsprogs xfsprogs postgresql resource-agents     # what a cluster runs on
-    nbdkit iptables                                                    # disks that fail, ports that are blocked
+    e2fsprogs xfsprogs postgresql resource-agents                      # what a cluster runs on
+    nbdkit libnbd-bin fuse3 iptables                                   # disks that fail and hang, a peer, blocked ports
     fio qemu-utils procps python3                                      # measuring and looking
 )
 

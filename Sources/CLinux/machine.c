@@ -24,6 +24,9 @@
 #ifndef BLKGETDISKSEQ
 #define BLKGETDISKSEQ _IOR(0x12, 128, __u64)
 #endif
+#ifndef BLKGETSIZE64
+#define BLKGETSIZE64 _IOR(0x12, 114, size_t)
+#endif
 
 #ifndef CGROUP2_SUPER_MAGIC
 #define CGROUP2_SUPER_MAGIC 0x63677270
@@ -80,7 +83,7 @@ int holdfast_loop_attach(const char *file, int *number, uint64_t *sequence) {
             result = -errno;
             continue;
         }
-        struct loop_config config = {.fd = (__u32)backing, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+        struct loop_config config = {.fd = (__u32)backing, .info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO};
         strncpy((char *)config.info.lo_file_name, file, LO_NAME_SIZE - 1);
         result = ioctl(fd, LOOP_CONFIGURE, &config) == 0 ? loop_hold(fd, path, sequence) : -errno;
         close(fd);
@@ -98,6 +101,20 @@ int holdfast_loop_detach(const char *path, uint64_t sequence) {
     int error = ioctl(fd, BLKGETDISKSEQ, &present) == 0 ? 0 : errno;
     if (error == 0 && present != sequence) error = ESTALE;
     if (error == 0 && ioctl(fd, LOOP_CLR_FD, 0) != 0) error = errno;
+    close(fd);
+    return error;
+}
+
+int holdfast_loop_take_up_size(const char *path, uint64_t sequence, const char *file, uint64_t *bytes) {
+    /* Kernels before 6.16 take the size that they know of the file, without asking its file system: this one asks. */
+    struct stat info;
+    if (stat(file, &info) != 0) return errno;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return errno;
+    __u64 present = 0;
+    int error = ioctl(fd, BLKGETDISKSEQ, &present) == 0 ? 0 : errno;
+    if (error == 0 && present != sequence) error = ESTALE;
+    if (error == 0 && (ioctl(fd, LOOP_SET_CAPACITY, 0) != 0 || ioctl(fd, BLKGETSIZE64, bytes) != 0)) error = errno;
     close(fd);
     return error;
 }

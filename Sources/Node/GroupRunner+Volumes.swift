@@ -41,8 +41,6 @@ extension GroupRunner {
             requests.append(.note("\(self.name)/\(self.resources[place].policy.name) waits for its volume: \(reason)"))
             self.resources[place].reopening = Reopening(
                 until: now + Self.reopenPatience, next: now + Self.reopenInterval, reason: reason)
-            // Whether its device has outlived the server.
-            if self.resources[place].monitorCall == nil { self.resources[place].nextMonitor = now }
         }
         requests.append(.openVolume(volume))
     }

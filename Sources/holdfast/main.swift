@@ -4,10 +4,9 @@ import Node
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())
 // Before anything starts a thread: see `Driver.runGuard`.
-if words.first == "guard" || words.first == "volume-server" {
+if let role = words.first, let run = Driver.roles[role] {
     do {
-        let rest = Array(words.dropFirst())
-        if words.first == "guard" { try Driver.runGuard(rest) } else { try Driver.runVolumeServer(rest) }
+        try run(Array(words.dropFirst()))
     } catch {
         let text = Array("holdfast: \(error)\n".utf8)
         _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

@@ -107,7 +107,7 @@ final class TestDisk: Sendable {
     }
 }
 
-@Suite(.serialized, .enabled(if: RealMachine.isAvailable)) struct `The volume agent` {
+@Suite(.serialized, .enabled(if: RealMachine.canAttachVolumes)) struct `The volume agent` {
     /// A volume server of sorts: 32 MiB of memory behind the volume's socket.
     private func serve(_ bench: Workbench, _ volume: String) async throws -> ResourcePolicy {
         let directory = bench.directory + "/volumes/\(volume)"
@@ -267,7 +267,7 @@ final class TestDisk: Sendable {
         kill(try #require(bench.record(volume)).pid, SIGKILL)
         #expect(await bench.exits.first() == "orders/disk@7: was killed by SIGKILL")
         guard case .failed = await bench.call(.monitor, volume) else {
-            Issue.record("a volume without its nbdfuse passed the check")
+            Issue.record("a volume without its process passed the check")
             return
         }
         #expect(await bench.call(.start, volume, epoch: 9) == .success)

@@ -13,6 +13,16 @@ enum RealMachine {
         return true
     }()
 
+    /// The `holdfast` that was built beside the tests.
+    static let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        .appendingPathComponent("holdfast").path
+
+    /// Whether volumes can be attached: a part of the program is needed, which a build of single modules lacks.
+    static var canAttachVolumes: Bool {
+        guard self.isAvailable else { return false }
+        return Files.exists(self.program) || self.skip("\(self.program) is not built")
+    }
+
     private static func skip(_ reason: String) -> Bool {
         FileHandle.standardError.write(Data("SKIPPED: the agents' tests on the real machine: \(reason)\n".utf8))
         return false
@@ -39,17 +49,19 @@ final class Workbench: Sendable {
     }
 
     init(
-        ocf: Bool = false, threadSetup: @escaping @Sendable () -> Void = {},
+        ocf: Bool = false, volumeDeadTime: Span = .seconds(30), threadSetup: @escaping @Sendable () -> Void = {},
         mayHoldAddresses: @escaping @Sendable () -> Bool = { true }
     ) throws {
         let unique = "hf-test-\(getpid())-\(UUID().uuidString.prefix(8))"
         self.directory = "/tmp/\(unique)"
         try Files.makeDirectory(self.directory)
         let root = try ControlGroup.root(override: nil).path + "-tests/\(unique)"
-        self.environment = AgentEnvironment(
+        var environment = AgentEnvironment(
             runDirectory: self.directory, cgroupRoot: root, nodeName: "tok-1", clusterName: "prod",
-            ocfRoot: ocf ? "/tmp/\(unique)/ocf" : "/usr/lib/ocf", threadSetup: threadSetup,
-            mayHoldAddresses: mayHoldAddresses)
+            ocfRoot: ocf ? "/tmp/\(unique)/ocf" : "/usr/lib/ocf", program: RealMachine.program,
+            threadSetup: threadSetup, mayHoldAddresses: mayHoldAddresses)
+        environment.volumeDeadTime = volumeDeadTime
+        self.environment = environment
         self.runner = AgentRunner(environment: self.environment)
         let exits = self.exits
         self.runner.onExit = { group, resource, epoch, reason in exits.add("\(group)/\(resource)@\(epoch): \(reason)") }

@@ -219,20 +219,18 @@ class Node:
         return found
 
     def find(self, role):
-        """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`, `service`, `postgres`,
-        `nbdfuse`."""
+        """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`,
+        `volume-device[:NAME]`, `service`, `postgres`."""
         kind, _, detail = role.partition(":")
         found = []
         for pid, words in sorted(self.processes().items()):
             if not words:
                 continue
             program = os.path.basename(words[0])
-            if kind in ("daemon", "guard", "volume-server") and program == "holdfast":
+            if kind in ("daemon", "guard", "volume-server", "volume-device") and program == "holdfast":
                 if kind in words[1:3] and (not detail or any(detail in word for word in words)):
                     found.append(pid)
             elif kind == "service" and program == "heartbeat":
-                found.append(pid)
-            elif kind == "nbdfuse" and program in ("nbdfuse", "nbdkit"):
                 found.append(pid)
             elif kind == "postgres" and program == "postgres" and "-D" in words:
                 found.append(pid)

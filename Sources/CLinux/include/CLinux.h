@@ -6,6 +6,7 @@
 #include "blocks.h"
 #include "checksum.h"
 #include "clock.h"
+#include "fuse_device.h"
 #include "lease_file.h"
 #include "machine.h"
 #include "network.h"

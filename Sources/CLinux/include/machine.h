@@ -15,9 +15,9 @@ int holdfast_run_ordinarily(void);
 int holdfast_is_cgroup2(const char *path);
 /* Detaches a mount at once, whoever uses it (umount2, MNT_DETACH). EINVAL when nothing is mounted there. */
 int holdfast_unmount_lazily(const char *path);
-/* Attaches a free loop device to a file; it detaches itself at its last close (LO_FLAGS_AUTOCLEAR). Returns a read-only
- * descriptor of it that the caller closes, or a negative errno value: ENOTTY before Linux 5.15. `sequence` is the disk
- * sequence number of the attachment, which no other gets until the next boot. */
+/* Attaches a free loop device to a file, past the page cache where the file can do that; it detaches itself at its last
+ * close (LO_FLAGS_AUTOCLEAR). Returns a read-only descriptor of it that the caller closes, or a negative errno value: ENOTTY
+ * before Linux 5.15. `sequence` is the disk sequence number of the attachment, which no other gets until the next boot. */
 int holdfast_loop_attach(const char *file, int *number, uint64_t *sequence);
 /* Detaches a loop device, at once or, while it is in use, at its last close (LOOP_CLR_FD). ENXIO when nothing is attached,
  * ESTALE when it is another attachment than `sequence`, which is left alone. */
@@ -25,6 +25,8 @@ int holdfast_loop_detach(const char *path, uint64_t sequence);
 /* Cuts an nbd device off as `nbd-client -d` does, whoever uses it: what waits for an answer fails at once (generic netlink,
  * NBD_CMD_DISCONNECT). 0 or an errno value; ENOENT when this kernel has no nbd. Waits at most `milliseconds`. */
 int holdfast_nbd_disconnect(unsigned index, int milliseconds);
+/* Has a loop device take up the present size of its file, and says how large the device is then. ESTALE as above. */
+int holdfast_loop_take_up_size(const char *path, uint64_t sequence, const char *file, uint64_t *bytes);
 /* Moves the calling thread into a network namespace, `/run/netns/NAME`. */
 int holdfast_enter_network_namespace(const char *path);
 /* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that reports them, or -1 with errno. */

@@ -55,6 +55,7 @@ enum NBD {
     /// Transmission flags.
     enum Transmission {
         static let hasFlags: UInt16 = 1 << 0
+        static let readOnly: UInt16 = 1 << 1
         static let sendFlush: UInt16 = 1 << 2
         static let sendFUA: UInt16 = 1 << 3
         static let sendTrim: UInt16 = 1 << 5

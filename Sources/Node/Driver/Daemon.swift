@@ -207,11 +207,11 @@ struct Daemon {
             send: { transport.send($0, to: $1) },
             lease: lease,
             facts: { try FactsFile.write($0, to: factsPath) },
-            call: { agents.call($0, queue) },
-            cancel: { agents.cancel($0) },
+            call: { agents.call($0, queue) }, cancel: { agents.cancel($0) },
             inspect: { agents.inspect($0, for: $1, $2, queue) },
             killGroup: { agents.kill($0, queue) },
-            forgetStarted: { agents.forgetStarted($0) }, volume: { volumes.send($0, $1) }, cutVolume: { volumes.cut($0) },
+            forgetStarted: { agents.forgetStarted($0) },
+            volume: { volumes.send($0, $1) }, cutVolume: { volumes.cut($0) },
             volumeServers: {
                 volumes.keep($0)
                 copies.keep($0)
@@ -246,7 +246,7 @@ struct Daemon {
         let log = self.log
         return AgentEnvironment(
             runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
-            clusterName: self.file.cluster, log: { log.info($0) },
+            clusterName: self.file.cluster, program: ChildProcess.program, log: { log.info($0) },
             mayHoldAddresses: { lease.isUsable(at: MachineClock.now) })
     }
 

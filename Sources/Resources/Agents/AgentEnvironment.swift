@@ -13,6 +13,11 @@ public struct AgentEnvironment: Sendable {
     public var clusterName: String
     /// Where OCF agents are installed.
     public var ocfRoot: String
+    /// This program's file, for the parts of it that run as processes of their own.
+    public var program: String
+    /// How long what a service asks of its volume waits when the volume server is gone: long enough for that to be started
+    /// anew and opened. Then it fails.
+    public var volumeDeadTime = Span.seconds(30)
     /// The boot clock.
     public var clock: @Sendable () -> Tick
     /// Takes one line for the node's log.
@@ -25,7 +30,7 @@ public struct AgentEnvironment: Sendable {
     /// An environment from its parts; the clock is the machine's boot clock unless given.
     public init(
         runDirectory: String, cgroupRoot: String, nodeName: String, clusterName: String,
-        ocfRoot: String = "/usr/lib/ocf",
+        ocfRoot: String = "/usr/lib/ocf", program: String = "/proc/self/exe",
         clock: @escaping @Sendable () -> Tick = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) },
         log: @escaping @Sendable (String) -> Void = { _ in }, threadSetup: @escaping @Sendable () -> Void = {},
         mayHoldAddresses: @escaping @Sendable () -> Bool = { true }
@@ -35,6 +40,7 @@ public struct AgentEnvironment: Sendable {
         self.nodeName = nodeName
         self.clusterName = clusterName
         self.ocfRoot = ocfRoot
+        self.program = program
         self.clock = clock
         self.log = log
         self.threadSetup = threadSetup

@@ -84,6 +84,12 @@ enum BlockDevice {
         return holdfast_block_device(path, &major, &minor) == 0 ? "\(major):\(minor)" : nil
     }
 
+    /// Its size; nil when there is no such device. Nobody is asked but the kernel.
+    static func sizeBytes(_ device: String) -> UInt64? {
+        let name = device.split(separator: "/").last ?? "-"
+        return Files.text("/sys/block/\(name)/size").flatMap { UInt64($0.prefix { !$0.isWhitespace }) }.map { $0 * 512 }
+    }
+
     /// The process that the kernel names for an attached nbd device; nil when it is not attached.
     static func nbdOwner(_ device: String) -> String? {
         let name = device.split(separator: "/").last ?? "-"

@@ -9,12 +9,13 @@ struct VolumePaths {
     var device: String { self.directory + "/device" }
     var fuse: String { self.directory + "/fuse" }
     var file: String { self.fuse + "/nbd" }
-    var ready: String { self.directory + "/nbdfuse.pid" }
+    var ready: String { self.directory + "/device.pid" }
 
     init(run: String, volume: String) { self.directory = "\(run)/volumes/\(Files.component(volume))" }
 }
 
-/// A volume's socket as a block device: by the kernel's nbd, or by nbdfuse and a loop device over its file.
+/// A volume's socket as a block device: by the kernel's nbd, or by a loop device over a file that a process of ours shows,
+/// `holdfast volume-device`.
 struct VolumeAttachment: Equatable {
     enum Kind: String {
         case nbd
@@ -76,12 +77,24 @@ struct VolumeAttachment: Equatable {
     }
 
     /// Cuts an nbd device off: what waits for an answer of a server that is gone, or frozen, fails at once, and with it whoever
-    /// could not be killed because of it. A loop device needs no such thing: its server's end fails what waits there.
+    /// could not be killed because of it. For a loop device the end of the process below it does the same.
     func cut(waitingAtMost patience: Span) {
         guard self.kind == .nbd, self.isOurs,
             let index = self.device.split(separator: "/").last.flatMap({ UInt32($0.dropFirst(3)) })
         else { return }
         _ = holdfast_nbd_disconnect(index, Int32(clamping: patience.milliseconds))
+    }
+
+    /// Has the device take up the volume's present size, after the volume has grown, and says what that is now in bytes.
+    /// Its users are not disturbed; a file system on it grows by its own means.
+    func takeUpSize() throws(VolumeAttachmentError) -> UInt64 {
+        guard self.kind == .loop, let sequence = DiskSequence(recorded: self.identity), self.isOurs else {
+            throw .cannotGrow(device: self.device, reason: "it is no loop device of ours")
+        }
+        var bytes: UInt64 = 0
+        let code = holdfast_loop_take_up_size(self.device, sequence.number, self.directory + "/fuse/nbd", &bytes)
+        guard code == 0 else { throw .cannotGrow(device: self.device, reason: SystemText.error(code)) }
+        return bytes
     }
 
     /// Cuts the device off, whoever uses it; true when nothing reaches the volume through it any more.
@@ -99,16 +112,37 @@ struct VolumeAttachment: Equatable {
 
 /// What is attached to the volumes of this node, for those who see their servers end.
 public enum AttachedVolumes {
-    /// Cuts off what is attached to a volume whose server has ended. A service that waits for its disk would wait for ever, and
-    /// with it everything that wants to stop it.
+    /// Cuts off what is attached to a volume whose server does not come back. A service that waits for its disk would wait on,
+    /// and with it everything that wants to stop it. (Rule V23)
     public static func cut(runDirectory: String, volumeDirectory: String) {
-        for attachment in self.all(runDirectory) where attachment.directory == volumeDirectory {
-            attachment.cut(waitingAtMost: .seconds(2))
+        let records = RunRecords(directory: runDirectory)
+        for holding in records.holdings(.devices) {
+            guard let attachment = VolumeAttachment(holding), attachment.directory == volumeDirectory else { continue }
+            switch attachment.kind {
+            case .nbd: attachment.cut(waitingAtMost: .seconds(2))
+            case .loop:
+                let device = records.service(GroupName(holding.group), ResourceName(holding.resource))
+                device?.identity.signal(SIGKILL)
+            }
         }
     }
 
     static func all(_ runDirectory: String) -> [VolumeAttachment] {
         RunRecords(directory: runDirectory).holdings(.devices).compactMap { VolumeAttachment($0) }
+    }
+}
+
+/// Why an attached device is not as it should be.
+enum VolumeAttachmentError: Error, Equatable, CustomStringConvertible {
+    /// It did not take up the volume's new size.
+    case cannotGrow(device: String, reason: String)
+
+    /// What happened and what to do.
+    var description: String {
+        switch self {
+        case .cannotGrow(let device, let reason):
+            "\(device) keeps the size that it had: \(reason); it takes up the volume's when the group is next started"
+        }
     }
 }
 
@@ -118,8 +152,6 @@ struct VolumeAgent: ResourceAgent {
         let paths = try self.paths(context)
         let volume = try context.required("volume")
         try self.clean(paths, context)
-        // Over a file that is there nbdfuse mounts just on that file, where nobody looks for it.
-        unlink(paths.file)
         let pause = Span.milliseconds(20)
         while !Files.exists(paths.socket) { try context.pause(pause) }
         if Files.exists("/dev/nbd0"), Files.exists("/usr/sbin/nbd-client") || Files.exists("/sbin/nbd-client") {
@@ -229,28 +261,22 @@ struct VolumeAgent: ResourceAgent {
         try self.link(device, paths)
     }
 
-    /// Starts nbdfuse until it is ready; a volume server that has only just made its socket may refuse it at first.
+    /// Starts the process that shows the volume as a file, until the file is there. A volume server that has only just
+    /// made its socket may refuse it at first; it tries again by itself.
     private func readyFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
         let clock = context.environment.clock
-        let patience = clock() + .seconds(3)
-        while true {
-            let process = try self.startFuse(paths, context)
-            do throws(CallInterruption) {
-                var ended = false
-                while !ended, !Files.exists(paths.ready) {
-                    ended = try context.wait(until: clock() + .milliseconds(10), for: process.descriptor)
-                }
-                if !ended { return process }
-                if clock() >= patience {
-                    throw .soft("nbdfuse ended: \(context.ownLog.lastLine ?? "without a word")")
-                }
-                try context.pause(.milliseconds(50))
-                context.watcher.abandon(process.descriptor)
-            } catch {
-                context.watcher.abandon(process.descriptor)
-                try? self.clean(paths, context)
-                throw error
+        let process = try self.startFuse(paths, context)
+        do throws(CallInterruption) {
+            var ended = false
+            while !ended, !Files.exists(paths.ready) {
+                ended = try context.wait(until: clock() + .milliseconds(10), for: process.descriptor)
             }
+            if ended { throw .soft("volume-device ended: \(context.ownLog.lastLine ?? "without a word")") }
+            return process
+        } catch {
+            context.watcher.abandon(process.descriptor)
+            try? self.clean(paths, context)
+            throw error
         }
     }
 
@@ -264,10 +290,9 @@ struct VolumeAgent: ResourceAgent {
             let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: [
-                        "/bin/sh", "-c",
-                        // When memory runs out, a service is to go before what it writes through.
-                        "echo -900 >/proc/self/oom_score_adj; exec nbdfuse -P \"$1\" \"$2\" --unix \"$3\"", "sh",
-                        paths.ready, paths.file, paths.socket,
+                        context.environment.program, "volume-device", "--socket", paths.socket, "--mount", paths.fuse,
+                        "--ready", paths.ready, "--dead-time",
+                        "\(context.environment.volumeDeadTime.milliseconds)ms",
                     ], environment: CallContext.toolEnvironment, cgroup: context.cgroup, output: descriptor,
                     error: descriptor))
             try? context.records.write(
@@ -309,7 +334,7 @@ struct VolumeAgent: ResourceAgent {
         if !context.cgroup.waitUntilEmpty(until: clock() + .milliseconds(200), clock: clock),
             !context.cgroup.killAll(until: max(context.deadline, clock() + .seconds(1)), clock: clock)
         {
-            throw .hard("nbdfuse does not die, not even by SIGKILL: \(context.cgroup.processes())")
+            throw .hard("volume-device does not die, not even by SIGKILL: \(context.cgroup.processes())")
         }
         unlink(paths.ready)
         context.records.remove(.devices, group, name)
@@ -330,7 +355,25 @@ struct VolumeAgent: ResourceAgent {
         return .success
     }
 
-    func monitor(_ context: CallContext) throws(CallInterruption) -> AgentOutcome { try self.probe(context) }
+    func monitor(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
+        let outcome = try self.probe(context)
+        self.followSize(context)
+        return outcome
+    }
+
+    /// A volume that has grown in use: its device follows, and after it the file system by its own check. (Rule V21)
+    private func followSize(_ context: CallContext) {
+        guard let holding = context.records.holding(.devices, context.call.group, context.call.resource.name),
+            let attachment = VolumeAttachment(holding), attachment.kind == .loop
+        else { return }
+        let before = BlockDevice.sizeBytes(attachment.device)
+        do throws(VolumeAttachmentError) {
+            let bytes = try attachment.takeUpSize()
+            if let before, bytes > before { context.log("\(attachment.device) has grown to \(bytes) bytes") }
+        } catch {
+            context.log("\(error)")
+        }
+    }
 
     func probe(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         let paths = try self.paths(context)
@@ -346,7 +389,7 @@ struct VolumeAgent: ResourceAgent {
         }
         if known.kind == .loop {
             guard context.records.service(group, name)?.identity.isAlive == true else {
-                throw .soft("nbdfuse of \(known.volume) is gone")
+                throw .soft("volume-device of \(known.volume) is gone")
             }
             guard known.isOurs else { throw .soft("\(known.device) is no longer over \(paths.file)") }
         }
