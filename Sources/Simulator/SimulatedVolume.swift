@@ -42,8 +42,23 @@ final class SimulatedVolume {
     /// Which start of the server this is; events of an earlier one are void.
     var server: UInt64 = 0
     var exportEpoch: Epoch?
-    /// It serves since its lease has ended, which nobody has seen yet.
+    /// It exports, and what it shows was not judged yet.
     var isUnjudged = false
+    /// Under which epoch it is to open, and the versions of the set then and now.
+    private var opening = (epoch: Epoch.none, first: UInt64(0), latest: UInt64(0))
+    /// The log has changed the set under this epoch: it knows that the volume was opened.
+    var isOpened: Bool { self.opening.latest > self.opening.first }
+
+    /// Follows what the server is told of the set.
+    func note(_ command: VolumeCommand) {
+        switch command {
+        case .open(let epoch, _, _, let version, _, _) where epoch != self.opening.epoch:
+            self.opening = (epoch, version, version)
+        case .open(let epoch, _, _, let version, _, _), .inSyncChanged(let epoch, _, let version):
+            if epoch == self.opening.epoch { self.opening.latest = max(self.opening.latest, version) }
+        default: return
+        }
+    }
 
     var copy = SimulatedCopy()
     /// What the copy was some time ago, for faults that bring it back.

@@ -233,6 +233,7 @@ extension Simulation {
             node.processes[call.group, default: [:]][call.resource.name] = call.epoch
         }
         node.calls = [:]
+        node.heldCalls = []
         node.disk.restartProcess()
     }
 

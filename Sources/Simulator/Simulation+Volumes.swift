@@ -18,12 +18,14 @@ extension Simulation {
             if self.postpone(node, event) { return }
             self.note("\(node.name) tells \(volume.name): \(command)")
             if case .makeCopy = command { return self.renewCopy(volume, on: node) }
+            volume.note(command)
             self.step(volume, .command(command), on: node)
             switch command {
             case .report(let question): self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
             case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
-            case .thaw where volume.isUnjudged && volume.exportEpoch != nil && self.isUsed(on: node):
-                self.promoted(volume, on: node)
+            case .thaw, .open, .inSyncChanged:
+                guard volume.isUnjudged, volume.exportEpoch != nil else { break }
+                if volume.isOpened || self.isUsed(on: node) { self.promoted(volume, on: node) }
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -196,9 +198,9 @@ extension Simulation {
             self.note("\(node.name) exports \(volume.name) under \(epoch)")
             volume.exportEpoch = epoch
             self.count("promotions")
-            // Nobody is shown anything before the group's device is started: until then the copies of the set before are as
+            // Until the log knows that the volume was opened, or something stands on it, the copies of the set before are as
             // good. (Rule V7.1)
-            volume.isUnjudged = !self.isUsed(on: node)
+            volume.isUnjudged = !volume.isOpened && !self.isUsed(on: node)
             if !volume.isUnjudged { self.promoted(volume, on: node) }
         case .stopExport:
             volume.exportEpoch = nil
