@@ -19,9 +19,11 @@ class Shutdown(ClusterCase):
     def shut_down(self, name, timeout="30s"):
         return self.cluster.run(name, "node", "shutdown", "--yes", "--timeout", timeout, timeout=60).stdout
 
-    def restart_daemon(self, name):
-        """As the machine does that was shut down for nothing: within the same life."""
-        self.assertEqual(self.lab.node(name).signal("daemon", 9), 1)
+    def restart_daemons(self, *names):
+        """As the machines do that were shut down for nothing: within the same life. Together, for one that stays down is not
+        healthy."""
+        for name in names:
+            self.assertEqual(self.lab.node(name).signal("daemon", 9), 1)
         self.cluster.wait_healthy(30)
 
     def test_groups_move_then_stop_and_come_back(self):
@@ -44,17 +46,14 @@ class Shutdown(ClusterCase):
         self.assertEqual(self.lab.node(second).find("service"), [])
 
         # Both come back within the lives that were to end, and so does the group.
-        self.restart_daemon(first)
-        self.restart_daemon(second)
-        self.cluster.wait_running(30)
-        self.cluster.wait_healthy(30)
+        self.restart_daemons(first, second)
 
     def test_shutdowns_use_up_no_moves(self):
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)
         for _ in range(8):
             self.shut_down(owner)
-            self.restart_daemon(owner)
+            self.restart_daemons(owner)
             owner = self.cluster.wait_running(30)
         self.cluster.wait_healthy(30)
 
