@@ -47,9 +47,10 @@ class Faults(Machines):
         """Does a step to one machine."""
         actions = {
             "boot": self.boot, "kill": self.kill, "reboot": self.reboot, "poweroff": self.poweroff, "reset": self.reset,
-            "quit": self.quit, "revert-disk": self.revert_disk, "clone": self.clone, "pause": self.pause, "hang": self.hang, "save": self.save, "revert": self.revert, "isolate": self.isolate,
-            "unplug": self.unplug, "restart": self.systemctl, "stop": self.systemctl, "start": self.systemctl,
-            "kill-process": self.kill_process, "move": self.move, "shell": self.shell, "demand": self.demand}
+            "quit": self.quit, "revert-disk": self.revert_disk, "clone": self.clone, "pause": self.pause, "hang": self.hang,
+            "save": self.save, "revert": self.revert, "isolate": self.isolate, "unplug": self.unplug,
+            "restart": self.systemctl, "stop": self.systemctl, "start": self.systemctl, "kill-process": self.kill_process,
+            "move": self.move, "shell": self.shell, "demand": self.demand}
         return actions[step.name](guest, step)
 
     def wait_for(self, step):
