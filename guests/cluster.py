@@ -115,6 +115,8 @@ class Cluster:
         """The guest that a word of a scenario means now."""
         if word in self.guests:
             return self.guests[word]
+        if word == "clone" and self.rig.clones:
+            return self.rig.clones[-1]
         if word == "it" and last is not None:
             return last
         if word == "witness":
@@ -124,7 +126,7 @@ class Cluster:
         if word in ("owner", "standby"):
             owner = self.owner()
             return self.guests[owner if word == "owner" else next(name for name in self.members if name != owner)]
-        raise RuntimeError(f"`{word}` is no machine; use a name, owner, standby, leader, witness or it")
+        raise RuntimeError(f"`{word}` is no machine; use a name, owner, standby, leader, witness, clone or it")
 
 
 __all__ = ["Cluster", "CommandFailed", "GROUP"]

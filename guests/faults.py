@@ -1,14 +1,12 @@
-"""What the steps of a scenario do to machines, and what is measured while they do."""
+"""What the steps of a scenario do, and what is measured while they do."""
 import time
 
 from chaos.lab.shell import clock, wait_until
 from chaos.scenario import seconds
 
 from .cluster import GROUP
-from .lab.channel import Gone
+from .machines import BOOT, Machines
 
-BOOT = 300  # seconds in which a machine must be up again, whatever shut down before
-DOWN = 400  # and in which it must have gone down: three times systemd's 90 s, and more
 DEMAND = 30  # seconds for what a `demand` wants
 SHOWN = 400  # characters of what a command printed
 PATTERNS = {
@@ -17,7 +15,7 @@ PATTERNS = {
 }
 
 
-class Faults:
+class Faults(Machines):
     """`perform` does a step and returns a sentence about it. `downs` and `unmet` are for the judge."""
 
     def __init__(self, stage):
@@ -34,6 +32,9 @@ class Faults:
         if step.name == "heal":
             self.rig.heal()
             return "all ports are in the switch"
+        if step.name == "end-clones":
+            self.rig.end_clones()
+            return "only the originals are left"
         if step.name == "await":
             return self.wait_for(step)
         if step.words[0] == "all":
@@ -46,13 +47,16 @@ class Faults:
         """Does a step to one machine."""
         actions = {
             "boot": self.boot, "kill": self.kill, "reboot": self.reboot, "poweroff": self.poweroff, "reset": self.reset,
-            "pause": self.pause, "hang": self.hang, "save": self.save, "revert": self.revert, "isolate": self.isolate,
-            "unplug": self.unplug, "restart": self.systemctl, "stop": self.systemctl, "start": self.systemctl,
-            "kill-process": self.kill_process, "move": self.move, "shell": self.shell, "demand": self.demand}
+            "quit": self.quit, "revert-disk": self.revert_disk, "clone": self.clone, "pause": self.pause, "hang": self.hang,
+            "save": self.save, "revert": self.revert, "isolate": self.isolate, "unplug": self.unplug,
+            "restart": self.systemctl, "stop": self.systemctl, "start": self.systemctl, "kill-process": self.kill_process,
+            "move": self.move, "shell": self.shell, "demand": self.demand}
         return actions[step.name](guest, step)
 
     def wait_for(self, step):
         within = seconds(step.options.get("within", "180s")) * self.stage.patience
+        if step.words[0] == "reset":
+            return self.wait_for_reset(within)
         condition = self.cluster.is_whole if step.words[0] == "healthy" else self.cluster.runs
         began = clock()
         try:
@@ -61,76 +65,6 @@ class Faults:
             self.unmet.append(str(error))
             return f"in vain: {error}"
         return f"after {clock() - began:.1f} s"
-
-    # Power
-
-    def boot(self, guest, _):
-        if guest.is_on:
-            return "is on"
-        guest.collect()
-        guest.start()
-        guest.wait_up(BOOT)
-        return "is up"
-
-    def kill(self, guest, _):
-        guest.cut_power()
-        return "lost its power"
-
-    def reboot(self, guest, _):
-        """From the command to the reset, which QEMU tells, and on to the next life."""
-        before, began = guest.boot_id(), clock()
-        self.tell(guest, "systemctl reboot")
-        reset = wait_until(lambda: guest.monitor.instant_of("RESET", began) or (not guest.is_on and clock()),
-                           DOWN, f"{guest.name} goes down", step=0.05)
-        self.downs.append((guest.name, reset - began))
-        up = guest.wait_up(BOOT, since=reset)
-        if guest.boot_id() == before:
-            raise RuntimeError(f"{guest.name} still has the boot id {before}")
-        return f"was down after {reset - began:.1f} s and up after {up - began:.1f} s"
-
-    def poweroff(self, guest, _):
-        began = clock()
-        self.tell(guest, "systemctl poweroff")
-        off = guest.wait_off(DOWN)
-        self.downs.append((guest.name, off - began))
-        return f"was off after {off - began:.1f} s"
-
-    @staticmethod
-    def tell(guest, command):
-        """Runs what may take the shell away before it answers."""
-        try:
-            guest.run(command, seconds=30)
-        except Gone:
-            pass
-
-    def reset(self, guest, _):
-        began = guest.reset()
-        return f"up after {guest.wait_up(BOOT, since=began) - began:.1f} s"
-
-    # Time
-
-    def pause(self, guest, step):
-        return self.stand_still(guest, step, guest.pause, guest.go_on)
-
-    def hang(self, guest, step):
-        return self.stand_still(guest, step, guest.hang, lambda: guest.hang(False))
-
-    def stand_still(self, guest, step, begin, end):
-        length = seconds(step.words[1])
-        self.cluster.silent.add(guest.name)
-        began = begin()
-        time.sleep(max(0.0, began + length - clock()))
-        ended = end()
-        self.cluster.silent.discard(guest.name)
-        return f"stood still for {ended - began:.2f} s"
-
-    def save(self, guest, _):
-        guest.save()
-        return "is saved with its memory"
-
-    def revert(self, guest, _):
-        guest.revert()
-        return "is what it was when it was saved"
 
     # Wires
 

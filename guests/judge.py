@@ -26,12 +26,15 @@ class Judge:
         self.client_namespace = self.rig.namespace  # `database.ask` wants a laboratory: this is what it looks at
         self.sizes = {guest.name: guest.console_size() for guest in self.rig.guests.values()}
         self.seen, self.broken = [], []
+        self.turns = []  # of a scenario that is repeated: whether each turn was good
         # A slow machine beats more slowly too. A lease lasts seven times as long, so a takeover never fits in between.
         checkers.GAP = BEATS * stage.patience
 
     def judge(self, owner_before, faults):
         """Looks at everything; an expectation that does not hold is one sentence."""
         wanted = dict(self.scenario.expectations)
+        if self.turns:
+            self.say(f"{sum(self.turns)} of {len(self.turns)} turns were good", not all(self.turns))
         self.healthy(seconds(wanted.get("healthy", {}).get("within", f"{HEALTHY}s")))
         ended = clock()
         self.rows("nothing-lost" in wanted)
@@ -42,6 +45,17 @@ class Judge:
         self.place(owner_before, wanted)
         self.broken += faults.unmet
         return self.seen, self.broken
+
+    def turn(self):
+        """After each turn of a scenario that is repeated: what was good or bad about it."""
+        try:
+            took = self.cluster.wait_whole(HEALTHY * self.stage.patience)
+            acked, _ = self.count_rows()
+            self.turns.append(True)
+            return f"good: healthy after {took:.1f} s, {acked} rows acknowledged, none missing"
+        except (checkers.Broken, TimeoutError) as error:
+            self.turns.append(False)
+            return f"BAD: {error}"
 
     def say(self, text, is_broken=False):
         self.seen.append(text)
@@ -56,18 +70,21 @@ class Judge:
             self.stage.is_sound = False
             self.say(f"not healthy: {error}", True)
 
-    def rows(self, wanted):
-        """Counts what is there while the writer stands still."""
+    def count_rows(self):
+        """(acknowledged, found) while the writer stands still; raises when one is missing."""
         self.stage.hold_writer(True)
         try:
-            entries = checkers.read_rows(self.stage.history)
-            acked, there = checkers.check_rows(entries, found_rows(self, FLOATING))
+            return checkers.check_rows(checkers.read_rows(self.stage.history), found_rows(self, FLOATING))
+        finally:
+            self.stage.hold_writer(False)
+
+    def rows(self, wanted):
+        try:
+            acked, there = self.count_rows()
             self.say(f"rows: {acked} acknowledged, {there} found, none missing")
         except (checkers.Broken, TimeoutError) as error:
             self.stage.is_sound = False
             self.say(f"rows: {error}", wanted)
-        finally:
-            self.stage.hold_writer(False)
 
     def gaps(self, wanted, ended):
         """The longest time without a row, of the whole scenario and of each step until the next."""
@@ -102,6 +119,10 @@ class Judge:
         for length, first, second, since in overlaps:
             self.say(f"owners: {first.node} and {second.node} both ran for {length:.2f} s, from "
                      f"{since - self.stage.began:.2f} s on", wanted)
+        try:
+            checkers.check_one_process(runs)  # a clone has the node's name
+        except checkers.Broken as error:
+            self.say(f"owners: {error}", wanted)
         if not overlaps:
             lives = [f"{run.node} from {run.begin - self.stage.began:.1f} to {run.last - self.stage.began:.1f} s"
                      for run in runs if run.last > self.stage.began]

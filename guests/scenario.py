@@ -2,7 +2,7 @@
 
     # why this scenario exists
     nbd                         the kernel's nbd carries the volume; else nbdfuse and a loop device do
-    watchdog                    softdog is loaded, and the daemon is told of it
+    watchdog                    softdog is loaded, and the daemon is told of it; `watchdog hardware`: a card instead
     cache writethrough          of the guests' disks
     at 5s reboot owner
     at +10s await healthy
@@ -12,6 +12,8 @@
 `at 5s` counts from the beginning, `at +5s` from the end of the step before; `2s..4s` is drawn from the seed. README.md
 lists all steps and expectations.
 """
+import copy
+import math
 import random
 
 from chaos.scenario import Fault, Mistake, known, seconds
@@ -20,8 +22,9 @@ from .lab.guest import CACHES
 
 STEPS = {
     # name: (least words, most words, the options it knows); most None: the rest of the line is a command
-    "boot": (1, 1, ()), "kill": (1, 1, ()), "reboot": (1, 1, ()), "poweroff": (1, 1, ()), "reset": (1, 1, ()),
-    "pause": (2, 2, ()), "hang": (2, 2, ()), "save": (1, 1, ()), "revert": (1, 1, ()),
+    "boot": (1, 1, ("rtc", "cable")), "kill": (1, 1, ()), "reboot": (1, 1, ()), "poweroff": (1, 1, ()), "reset": (1, 1, ()),
+    "pause": (2, 2, ()), "hang": (2, 2, ()), "save": (1, 1, ()), "revert": (1, 1, ()), "revert-disk": (1, 1, ()),
+    "quit": (1, 1, ()), "clone": (1, 1, ()), "end-clones": (0, 0, ()),
     "isolate": (1, 1, ()), "unplug": (1, 1, ()), "heal": (0, 0, ()),
     "restart": (2, 2, ()), "stop": (2, 2, ()), "start": (2, 2, ()),
     "kill-process": (2, 2, ()), "move": (1, 1, ()), "await": (1, 1, ("within",)),
@@ -33,8 +36,8 @@ EXPECTATIONS = {
     "nothing-lost": (), "gap": ("within", "moves"), "single-owner": (), "down": ("within",), "quiet-consoles": (),
     "healthy": ("within",), "moved": (), "stayed": (), "undisturbed": (),
 }
-HEADS = ("nbd", "watchdog", "cache", "formed", "at", "run", "expect")
-AWAITED = ("healthy", "running")
+HEADS = ("nbd", "watchdog", "cache", "formed", "repeat", "at", "run", "expect")
+AWAITED = ("healthy", "running", "reset")
 ALL = "all"  # instead of a node, in `kill` and `boot`
 
 
@@ -45,7 +48,8 @@ class Scenario:
         self.path = path
         self.name = path.rsplit("/", 1)[-1].removesuffix(".txt")
         self.why, self.steps, self.expectations = [], [], []
-        self.nbd = self.watchdog = False
+        self.nbd, self.watchdog = False, ""  # the watchdog: "", "software" or "hardware"
+        self.repeat = 1  # how often the steps are played
         self.fresh = False  # the cluster is formed in the scenario itself, and nothing kept from before is used
         self.cache, self.length = "writeback", 10.0
         with open(path) as file:
@@ -73,7 +77,11 @@ class Scenario:
         elif head == "expect":
             self.expect([word for word in words if "=" not in word],
                         dict(word.split("=", 1) for word in words if "=" in word))
-        elif head in ("cache", "run", "formed"):
+        elif head == "watchdog":
+            if words not in ([], ["hardware"]):
+                raise ValueError("watchdog stands alone, or is `watchdog hardware`")
+            self.watchdog = words[0] if words else "software"
+        elif head in ("cache", "run", "formed", "repeat"):
             if len(words) != 1:
                 raise ValueError(f"{head} wants one word")
             self.set(head, words[0])
@@ -85,6 +93,10 @@ class Scenario:
     def set(self, head, word):
         if head == "run":
             self.length = seconds(word)
+        elif head == "repeat":
+            if not word.isdigit() or word == "0":
+                raise ValueError("repeat wants a number")
+            self.repeat = int(word)
         elif head == "cache":
             if word not in CACHES:
                 raise ValueError(f"cache is {', '.join(CACHES)}")
@@ -112,11 +124,14 @@ class Scenario:
             raise ValueError(f"{name} wants {least} words, not {rest}")
         known(options, names, name)
         if name in ("pause", "hang"):
-            seconds(rest[1])
+            for part in rest[1].split(".."):
+                seconds(part)
+        if options.get("cable", "in") not in ("in", "out"):
+            raise ValueError("cable is in or out")
         if name == "kill-process" and rest[1] not in PROCESSES:
             raise ValueError(f"the processes are {', '.join(PROCESSES)}")
         if name == "await" and rest[0] not in AWAITED:
-            raise ValueError(f"await wants {' or '.join(AWAITED)}")
+            raise ValueError(f"await wants {', '.join(AWAITED[:-1])} or {AWAITED[-1]}")
         if "within" in options:
             seconds(options["within"])
         if rest and rest[0] == ALL and name not in ("kill", "boot"):
@@ -137,9 +152,19 @@ class Scenario:
         self.expectations.append((words[0], options))
 
     def schedule(self, seed):
-        """The steps with the time before each, drawn from this seed."""
+        """The steps with the time before each, drawn from this seed; lengths too."""
         chance = random.Random(f"{self.name}/{seed}")
-        return [(chance.uniform(*step.after), step) for step in self.steps]
+        return [(chance.uniform(*step.after), drawn(step, chance)) for step in self.steps]
+
+
+def drawn(step, chance):
+    """A step whose range of lengths has become one length: as many short ones as long ones."""
+    if step.name not in ("pause", "hang") or ".." not in step.words[1]:
+        return step
+    least, most = (seconds(part) for part in step.words[1].split(".."))
+    one = copy.copy(step)
+    one.words = [step.words[0], f"{least * math.exp(chance.uniform(0, math.log(most / least))):.2f}s"]
+    return one
 
 
 __all__ = ["Mistake", "Scenario"]

@@ -14,6 +14,7 @@ from .lab import places
 from .lab.guest import Gone, MonitorFailed
 from .lab.rig import FLOATING, MANAGEMENT
 
+WATCHDOGS = {"software": "softdog", "hardware": "i6300esb"}  # the kernel's modules for them
 WHOLE = 180  # seconds after which a cluster without any fault must have become whole
 
 
@@ -67,7 +68,10 @@ class Stage:
         owner = self.cluster.owner()
         self.note(f"{GROUP} runs on {owner}, its file system on {self.device(owner)}")
         faults = Faults(self)
-        self.do_steps(faults, seed)
+        for turn in range(1, self.scenario.repeat + 1):
+            self.do_steps(faults, seed if turn == 1 else f"{seed}/{turn}")
+            if self.scenario.repeat > 1:
+                self.note(f"turn {turn}: {judge.turn()}")
         time.sleep(max(0.0, self.began + self.scenario.length - clock()))
         self.settle()
         return judge.judge(owner, faults)
@@ -82,12 +86,17 @@ class Stage:
     def start_formed(self):
         """Starts the machines from the disks of the formed cluster, and waits until everything runs."""
         begin_from(self.folder, self.rig)
-        modules = [name for name, wanted in (("nbd", self.scenario.nbd), ("softdog", self.scenario.watchdog)) if wanted]
+        watchdog = self.scenario.watchdog
+        modules = [*(["nbd"] if self.scenario.nbd else []), *([WATCHDOGS[watchdog]] if watchdog else [])]
         more = [f"modules_load={','.join(modules)}"] if modules else []
-        if self.scenario.watchdog:
+        if watchdog:
             more.append("systemd.setenv=HOLDFAST_WATCHDOG=/dev/watchdog")
+        if watchdog == "hardware":
+            more.append("panic=0")  # nothing but the card resets a kernel that has died
         for guest in self.rig.guests.values():
             guest.cache, guest.more_words = self.scenario.cache, " ".join(more)
+            if watchdog == "hardware":
+                guest.more_devices = ["-device", "i6300esb", "-action", "watchdog=reset"]
             guest.start()
             # One after the other: three that boot at once on few processors are in each other's way for minutes.
             guest.wait_up(300)
@@ -113,9 +122,9 @@ class Stage:
         self.say(f"  {clock() - self.began:6.1f} s  {text}")
 
     def do_steps(self, faults, seed):
-        ended = clock()
+        turn = ended = clock()
         for wait, step in self.scenario.schedule(seed):
-            time.sleep(max(0.0, (ended if step.relative else self.began) + wait - clock()))
+            time.sleep(max(0.0, (ended if step.relative else turn) + wait - clock()))
             began = clock()
             self.marks.append((began, str(step)))
             try:
@@ -134,6 +143,7 @@ class Stage:
                 guest.hang(False)
                 guest.go_on()
         self.cluster.silent.clear()
+        self.rig.end_clones()
         self.rig.heal()
         for guest in self.rig.guests.values():
             if not guest.is_on:

@@ -30,6 +30,13 @@ public enum SecureLinkError: Error, Equatable, CustomStringConvertible {
     /// A join token could not be read.
     case invalidToken(reason: String)
 
+    static let handshake = "the TLS handshake"
+
+    /// The peer took the connection and ran out of time in the handshake: it is there, and slow.
+    public var isSlowHandshake: Bool {
+        if case .timedOut(_, let during) = self { during == Self.handshake } else { false }
+    }
+
     /// What happened, with whom, and what to do.
     public var description: String {
         switch self {

@@ -53,7 +53,7 @@ struct TLSSession: @unchecked Sendable {
                     remedy: "see the peer's log for its reason")
             }
             guard Sockets.wait(descriptor, events, deadline: deadline) else {
-                throw .timedOut(peer: peer, during: "the TLS handshake")
+                throw .timedOut(peer: peer, during: SecureLinkError.handshake)
             }
         }
     }

@@ -108,6 +108,24 @@ struct DriverTests {
         #expect(DriverLog.stamp(1_000_000_000_042) == "2001-09-09T01:46:40.042Z")
     }
 
+    @Test func `a line has a time, or for the journal how much it matters`() {
+        func line(_ level: DriverLog.Level, isJournal: Bool) -> String {
+            DriverLog.line(level, "the disk is full", at: 1_000_000_000_042, isJournal: isJournal)
+        }
+        #expect(line(.warning, isJournal: false) == "2001-09-09T01:46:40.042Z warning: the disk is full\n")
+        #expect(line(.info, isJournal: true) == "<6>info: the disk is full\n")
+        #expect(line(.warning, isJournal: true) == "<4>warning: the disk is full\n")
+        #expect(line(.error, isJournal: true) == "<3>error: the disk is full\n")
+    }
+
+    @Test func `a process takes standard error for the journal only when it is that socket`() {
+        // What the name says is inherited; where standard error leads may have changed since.
+        #expect(!Journal.takesStandardError(nil))
+        #expect(!Journal.takesStandardError(""))
+        #expect(!Journal.takesStandardError("8:1"))
+        #expect(Journal.marked(.error, "no disk\n  replace it\n") == "<3>no disk\n<3>  replace it\n")
+    }
+
     @Test func `the service manager hears that the daemon is ready`() throws {
         let scratch = try ScratchDirectory()
         let path = scratch.path + "/notify"

@@ -33,7 +33,7 @@ private final class SteppedGuard {
         self.said = said
         self.loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.environment.cgroupRoot, lease: lease,
-            watchdog: self.watchdog, hardwareClock: bench.directory + "/clock", log: { said.add($0) })
+            watchdog: self.watchdog, hardwareClock: bench.directory + "/clock", log: { said.add($1) })
     }
 
     deinit { munmap(self.lease, 4096) }
@@ -140,6 +140,21 @@ private final class SteppedGuard {
         }
     }
 
+    @Test func `the last words before a reset are critical, so that the journal writes them down at once`() throws {
+        let bench = try Workbench()
+        try Files.replace(bench.directory + "/undying/groups/cgroup.events", "populated 1\n")
+        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
+        defer { munmap(lease, 4096) }
+        let said = SteppedGuard.Said()
+        var loop = GuardLoop(
+            runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
+            hardwareClock: bench.directory + "/clock",
+            log: { said.add(GuardLog.line($0, $1, at: .zero, isJournal: true)) })
+        _ = loop.look(at: Tick(nanoseconds: 1_000_000_000))
+        #expect(said.text.hasPrefix("<2>guard: there is no lease: kills processes"))
+        #expect(GuardLog.line(.critical, "kills", at: .zero, isJournal: false) == "[\(Tick.zero)] guard: kills\n")
+    }
+
     @Test func `what does not die is told through the lease page, until it does (rule L12)`() throws {
         let bench = try Workbench()
         // A cgroup whose processes no kill reaches.
@@ -150,7 +165,7 @@ private final class SteppedGuard {
         func undead() -> UInt64 { holdfast_lease_load(lease, HOLDFAST_LEASE_SLOT_UNDEAD) }
         var loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
-            hardwareClock: bench.directory + "/clock", log: { _ in })
+            hardwareClock: bench.directory + "/clock", log: { _, _ in })
         for milliseconds: UInt64 in [1000, 1500, 1999] {
             _ = loop.look(at: Tick(nanoseconds: milliseconds * 1_000_000))
         }

@@ -16,21 +16,23 @@ CACHES = ("writeback", "writethrough", "none", "unsafe")
 class Guest:
     """A machine of the rig. `start` and a power cut may follow each other any number of times; only the disk stays."""
 
-    def __init__(self, rig, name, site, number, role, mebibytes):
+    def __init__(self, rig, name, site, number, role, mebibytes, called=None):
         self.rig, self.name, self.site, self.number, self.role = rig, name, site, number, role
+        self.called = called or name  # a clone takes itself for its original
         self.mebibytes = mebibytes
         self.address = f"10.0.0.{number}"
         self.disk = os.path.join(rig.directory, f"{name}.qcow2")
         self.console = os.path.join(rig.directory, f"{name}.console")
         self.cache, self.more_words = "writeback", ""  # the disk's cache mode; more for the kernel's command line
+        self.more_devices = []  # more words for QEMU
         self.terminal_path = os.path.join(rig.directory, f"{name}.hvc")
         self.process = self.who = self.monitor = self.channel = None
         self.plugged = True
 
     # Power
 
-    def start(self):
-        """Switches the machine on; it is not up before `wait_up`."""
+    def start(self, rtc=None):
+        """Switches the machine on, its hardware clock at `rtc` (2050-01-01); it is not up before `wait_up`."""
         sockets = {kind: os.path.join(self.rig.directory, f"{self.name}.{kind}") for kind in ("qmp", "shell", "hvc")}
         for path in sockets.values():
             if os.path.exists(path):
@@ -39,7 +41,8 @@ class Guest:
             make_overlay(places.built("base.ext4"), "raw", self.disk)
         log = open(os.path.join(self.rig.directory, f"{self.name}.qemu"), "ab")
         self.process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self.rig.namespace}", *self.words(sockets)], stdin=subprocess.DEVNULL,
+            ["nsenter", f"--net=/run/netns/{self.rig.namespace}", *self.words(sockets),
+             *(["-rtc", f"base={rtc}T00:00:00"] if rtc else [])], stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True)
         log.close()
         self.who = identity(self.process.pid)
@@ -58,7 +61,7 @@ class Guest:
         """QEMU's command line: no device that the guest does not need, for each one costs time in emulation."""
         card = "52:54:00:48:{}:{:02x}"
         kernel = (f"console=ttyS0,115200 quiet loglevel=4 panic=5 guest={self.number} "
-                  f"guest-name={self.name} systemd.show_status=1 {self.more_words}").strip()
+                  f"guest-name={self.called} systemd.show_status=1 {self.more_words}").strip()
         words = ["qemu-system-x86_64", "-name", f"{self.rig.name}-{self.name}", "-machine", "pc", "-smp", "1",
                  *accelerator.words(), "-m", str(self.mebibytes), "-nodefaults", "-no-user-config", "-display", "none",
                  "-kernel", places.built("vmlinuz"), "-initrd", places.built("initrd.gz"), "-append", kernel,
@@ -68,7 +71,7 @@ class Guest:
         for kind, letters in (("data", "46"), ("management", "4d")):
             words += ["-netdev", f"tap,id={kind},ifname={self.tap(kind)},script=no,downscript=no",
                       "-device", f"virtio-net-pci,netdev={kind},romfile=,mac={card.format(letters, self.number)}"]
-        words += ["-device", "virtio-serial-pci"]
+        words += ["-device", "virtio-serial-pci", *self.more_devices]
         for kind, device in (("shell", "virtserialport,name=holdfast.shell"), ("hvc", "virtconsole")):
             words += ["-chardev", f"socket,id={kind},path={sockets[kind]},server=on,wait=off",
                       "-device", f"{device},chardev={kind}"]
@@ -100,12 +103,12 @@ class Guest:
                 end.close()
         self.process = self.who = self.channel = self.monitor = None
 
-    def wait_off(self, seconds):
-        """Waits until the machine has switched itself off, and returns the instant."""
+    def wait_off(self, seconds, since=0.0):
+        """Waits until the machine has switched itself off, and returns the instant, or how long after another one it was."""
         wait_until(lambda: not self.is_on, seconds, f"{self.name} switches itself off", step=0.05)
         instant = clock()
         self.collect()
-        return instant
+        return instant - since
 
     def wait_up(self, seconds, since=None):
         """Waits until the guest's shell has said hello after an instant (of this start), and returns when."""
@@ -153,6 +156,12 @@ class Guest:
         self.monitor.command("system_reset")
         return clock()
 
+    def quit(self):
+        """QEMU is told to end."""
+        instant = clock()
+        self.monitor.command("quit")
+        return instant
+
     def save(self, name="saved"):
         """A snapshot of disk and memory."""
         self.monitor.human(f"savevm {name}")
@@ -162,6 +171,10 @@ class Guest:
         """Disk and memory are again what they were."""
         self.monitor.human(f"loadvm {name}")
         return clock()
+
+    def revert_disk(self, name="saved"):
+        """The disk alone is again what it was; the machine is off."""
+        run(["qemu-img", "snapshot", "-q", "-a", name, self.disk])
 
     def set_cable(self, plugged):
         """The cable of the data network; pulled, the guest's card has no carrier. Returns the instant."""

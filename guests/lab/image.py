@@ -146,7 +146,8 @@ class Image:
         home = f"{self.root}/root"
         shutil.copy(places.binary(), f"{home}/holdfast")
         shutil.copy(places.unit(), f"{home}/holdfast.service")
-        self.chroot("cd /root\n" + "\n".join(readme_installs()) + "\nrm holdfast holdfast.service\n")
+        self.chroot("cd /root\n" + "\n".join(readme_installs()) + "\nrm holdfast holdfast.service\n"
+                    "/usr/local/bin/holdfast --version\n")  # not so where it was built without --static-swift-stdlib
 
     def make_file_system(self):
         """`mke2fs -d` fills it, so nothing is mounted on this machine."""

@@ -43,7 +43,7 @@ class Monitor:
             self.is_open = False
             self.changed.notify_all()
 
-    def command(self, name, seconds=30, **arguments):
+    def command(self, name, /, seconds=30, **arguments):
         """Sends one command, and returns what it answers."""
         with self.changed:
             self.answers.clear()

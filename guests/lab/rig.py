@@ -5,6 +5,7 @@ What an interrupted run left is removed by the next one, as in the laboratory of
 import contextlib
 import os
 import secrets
+import shutil
 import subprocess
 
 from chaos.lab import leftovers
@@ -39,6 +40,7 @@ class Rig:
         self.guests = {
             name: Guest(self, name, site, number, role, mebibytes)
             for number, (name, site, role, mebibytes) in enumerate(MACHINES, 1)}
+        self.clones = []
         self.children = []
 
     # Life
@@ -54,9 +56,7 @@ class Rig:
                 self.ip("addr", "add", address, "dev", bridge, *(["nodad"] if ":" in address else []))
             self.ip("link", "set", bridge, "up")
             for guest in self.guests.values():
-                tap = guest.tap(bridge)
-                self.ip("tuntap", "add", tap, "mode", "tap")
-                self.ip("link", "set", tap, "master", bridge, "up")
+                self.add_port(guest, bridge)
         return self
 
     def down(self):
@@ -66,7 +66,7 @@ class Rig:
                 if process.poll() is None:
                     process.kill()
                 process.wait()
-            for guest in self.guests.values():
+            for guest in [*self.guests.values(), *self.clones]:
                 if guest.process is not None:
                     guest.cut_power()
         finally:
@@ -86,6 +86,32 @@ class Rig:
     def ip(self, *words, check=True):
         """`ip` inside the rig's network."""
         return run(["ip", "-n", self.namespace, *words], check=check)
+
+    def add_port(self, guest, bridge):
+        """A port of a switch for a machine's card."""
+        self.ip("tuntap", "add", guest.tap(bridge), "mode", "tap")
+        self.ip("link", "set", guest.tap(bridge), "master", bridge, "up")
+
+    def clone(self, guest):
+        """A second machine with the disk, the cards and the name of one that goes on; it is still off."""
+        copy = Guest(self, f"{guest.name}-{len(self.clones) + 1}", guest.site, guest.number, guest.role, guest.mebibytes,
+                     called=guest.name)
+        copy.cache, copy.more_words, copy.more_devices = guest.cache, guest.more_words, guest.more_devices
+        guest.pause()  # and so everything that QEMU holds is in the file
+        shutil.copyfile(guest.disk, copy.disk)
+        guest.go_on()
+        self.clones.append(copy)
+        for bridge in ("data", "management"):
+            self.add_port(copy, bridge)
+        return copy
+
+    def end_clones(self):
+        """Cuts the power of every clone, and takes its ports away."""
+        for copy in self.clones:
+            if copy.process is not None:
+                copy.cut_power()
+                for bridge in ("data", "management"):
+                    self.ip("link", "del", copy.tap(bridge))
 
     def isolate(self, guest):
         """The switch forwards nothing of this machine any more, which keeps its carrier."""

@@ -15,6 +15,8 @@ class Terminal:
 
     def __init__(self, guest):
         self.guest, self.seen, self.at = guest, "", 0
+        # A machine that is slow enough gave up waiting for the device at boot.
+        guest.run("systemctl start serial-getty@hvc0", seconds=120)
         self.socket = connected(guest.terminal_path)
         self.wake(120)
         self.send(f"{SHELL}\n")

@@ -33,6 +33,13 @@ class Files(unittest.TestCase):
         self.assertEqual([at for at, _ in once], [at for at, _ in twice])
         self.assertNotEqual([at for at, _ in once], [at for at, _ in other])
 
+    def test_a_seed_fixes_every_length(self):
+        story = scenario("# why\nat 1s pause owner 500ms..30s\nat 2s pause owner 8s\nexpect moved\n")
+        lengths = [float(story.schedule(seed)[0][1].words[1].removesuffix("s")) for seed in range(200)]
+        self.assertEqual(story.schedule(7)[0][1].words, story.schedule(7)[0][1].words)
+        self.assertTrue(0.5 <= min(lengths) < 0.7 and 20 < max(lengths) <= 30, lengths)
+        self.assertEqual(story.schedule(7)[1][1].words, ["owner", "8s"])
+
     def test_a_command_is_taken_as_it_stands(self):
         step = scenario("# why\nat +2s shell owner echo 'a  b' | grep x=1\nexpect gap within=2s\n").steps[0]
         self.assertEqual(step.words, ["owner", "echo 'a  b' | grep x=1"])
@@ -46,8 +53,12 @@ class Files(unittest.TestCase):
                 ("# why\nat 1s pause owner long\nexpect moved\n", ":2: .*no length of time"),
                 ("# why\nat 1s reboot all\nexpect moved\n", ":2: .*`all` is for kill and boot"),
                 ("# why\nat 1s kill-process owner init\nexpect moved\n", ":2: .*the processes are daemon"),
-                ("# why\nat 1s await sleepy\nexpect moved\n", ":2: .*await wants healthy or running"),
+                ("# why\nat 1s await sleepy\nexpect moved\n", ":2: .*await wants healthy, running or reset"),
                 ("# why\ncache fast\nexpect moved\n", ":2: .*cache is writeback"),
+                ("# why\nrepeat often\nexpect moved\n", ":2: .*repeat wants a number"),
+                ("# why\nwatchdog fierce\nexpect moved\n", ":2: .*is `watchdog hardware`"),
+                ("# why\nat 1s boot owner cable=half\nexpect moved\n", ":2: .*cable is in or out"),
+                ("# why\nat 1s pause owner 1s..long\nexpect moved\n", ":2: .*no length of time"),
                 ("# why\nnbd please\nexpect moved\n", ":2: .*stands alone"),
                 ("at 1s kill owner\nexpect moved\n", "comment at the head"),
                 ("# why\nat 1s kill owner\n", "expects nothing"),

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Resources
 
 /// The terminal or the pipes that a command talks to.
 public struct Console: Sendable {
@@ -55,12 +56,13 @@ public struct Console: Sendable {
     public static func standard() -> Console {
         let variables = ProcessInfo.processInfo.environment
         let started = ContinuousClock.now
+        let isJournal = Journal.takesStandardError()
         return Console(
             write: { text in
                 // Nobody reads any more: end as quietly as a program that SIGPIPE ends, and with its exit code.
                 if !Self.write(text, to: STDOUT_FILENO) { exit(128 + SIGPIPE) }
             },
-            writeError: { text in _ = Self.write(text, to: STDERR_FILENO) },
+            writeError: { text in _ = Self.write(isJournal ? Journal.marked(.error, text) : text, to: STDERR_FILENO) },
             readAnswer: { readLine() },
             outputIsTerminal: isatty(STDOUT_FILENO) == 1, errorIsTerminal: isatty(STDERR_FILENO) == 1,
             columns: { Self.terminalSize().flatMap { $0.ws_col > 0 ? Int($0.ws_col) : nil } },

@@ -4,9 +4,9 @@ import Resources
 
 /// A process that the daemon starts and that outlives it: the guard, a volume server.
 enum ChildProcess {
-    /// Starts this same program with other arguments, in a session and, if given, a cgroup of its own. Returns a
-    /// descriptor that becomes readable when it ends.
-    static func start(_ arguments: [String], in cgroup: ControlGroup?, output: String) throws -> (
+    /// Starts this same program with other arguments, in a session and, if given, a cgroup of its own. What it says is appended
+    /// to a file; its complaints too, unless there is a descriptor for those. Returns one that becomes readable when it ends.
+    static func start(_ arguments: [String], in cgroup: ControlGroup?, output: String, error: Int32? = nil) throws -> (
         pid: Int32, pidfd: Int32
     ) {
         var directory: Int32 = -1
@@ -30,7 +30,7 @@ enum ChildProcess {
                     request.environment = UnsafePointer(environment)
                     request.input = -1
                     request.output = log
-                    request.error = log
+                    request.error = error ?? log
                     request.cgroup = directory
                     return holdfast_spawn(&request, &pid, &pidfd, &stage)
                 }
@@ -58,7 +58,7 @@ enum ChildProcess {
     private static var environment: [String] {
         let kept: [String] = [
             "PATH", "HOME", "LANG", "HOLDFAST_DIRECTORY", "HOLDFAST_RUN", "HOLDFAST_CGROUP", "HOLDFAST_BOOT_ID",
-            "HOLDFAST_WATCHDOG", "HOLDFAST_RTC",
+            "HOLDFAST_WATCHDOG", "HOLDFAST_RTC", "JOURNAL_STREAM",
         ]
         return kept.compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
     }

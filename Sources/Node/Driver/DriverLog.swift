@@ -1,8 +1,9 @@
 import Basis
 import Glibc
+import Resources
 
-/// Lines on standard error: time, level, text. A thread of its own writes them, so that a reader of standard error
-/// that stalls never stalls a decision; when it stays stalled, lines are dropped and counted.
+/// Lines on standard error: time, or for the journal a mark, then level and text. A thread of its own writes them, so that a
+/// reader of standard error that stalls never stalls a decision; when it stays stalled, lines are dropped and counted.
 final class DriverLog: Sendable {
     /// How much a line matters.
     enum Level: String, Sendable {
@@ -13,12 +14,12 @@ final class DriverLog: Sendable {
         /// Something that should work does not.
         case error
 
-        /// What journald takes off the beginning of a line. (sd-daemon(3))
-        var priority: String {
+        /// The same, as the journal counts.
+        var priority: Journal.Priority {
             switch self {
-            case .info: "<6>"
-            case .warning: "<4>"
-            case .error: "<3>"
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
             }
         }
     }
@@ -33,11 +34,10 @@ final class DriverLog: Sendable {
     private static let lengthMaximum = 2000
     private let state = WaitingLock(State())
     /// Standard error goes to the journal, which wants to be told how much a line matters.
-    private let isJournal: Bool
+    private let isJournal = Journal.takesStandardError()
 
     /// Starts the writing thread.
-    init(journal: String? = getenv("JOURNAL_STREAM").map { String(cString: $0) }) {
-        self.isJournal = journal.map { Self.isStandardError($0) } ?? false
+    init() {
         let state = self.state
         DriverThread.start("log") {
             while true {
@@ -59,8 +59,7 @@ final class DriverLog: Sendable {
     /// Writes one line soon.
     func write(_ level: Level, _ text: String) {
         let text = ForeignText.line(text, limit: Self.lengthMaximum)
-        let priority = self.isJournal ? level.priority : ""
-        let line = "\(priority)\(Self.stamp(MachineClock.wallMilliseconds)) \(level.rawValue): \(text)\n"
+        let line = Self.line(level, text, at: MachineClock.wallMilliseconds, isJournal: self.isJournal)
         self.state.change { state in
             if state.lines.count < Self.linesMaximum { state.lines.append(line) } else { state.dropped += 1 }
         }
@@ -73,12 +72,9 @@ final class DriverLog: Sendable {
     /// A line about something broken.
     func error(_ text: String) { self.write(.error, text) }
 
-    /// Whether `DEVICE:INODE` names the socket that standard error leads to. (systemd.exec(5), JOURNAL_STREAM)
-    private static func isStandardError(_ stream: String) -> Bool {
-        var target = [CChar](repeating: 0, count: 64)
-        let count = readlink("/proc/self/fd/\(STDERR_FILENO)", &target, target.count)
-        guard count > 0, let inode = stream.split(separator: ":").last else { return false }
-        return String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) == "socket:[\(inode)]"
+    /// A line as it is written. The journal wants a mark, and has times of its own.
+    static func line(_ level: Level, _ text: String, at milliseconds: UInt64, isJournal: Bool) -> String {
+        "\(isJournal ? level.priority.mark : self.stamp(milliseconds) + " ")\(level.rawValue): \(text)\n"
     }
 
     /// Waits until everything is written, at most a second.

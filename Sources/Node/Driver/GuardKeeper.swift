@@ -78,7 +78,7 @@ struct GuardKeeper {
             do {
                 let started = try ChildProcess.start(
                     ["guard", "--run", run, "--cgroup", cgroupRoot], in: ControlGroup(cgroupRoot).child("guard"),
-                    output: run + "/guard.out")
+                    output: run + "/guard.out", error: Journal.takesStandardError() ? STDERR_FILENO : nil)
                 launched.withLock { $0.append(started.pidfd) }
             } catch {
                 log.error("no guard: \(error); nothing will be started here without one")

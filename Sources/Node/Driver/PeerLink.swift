@@ -5,7 +5,7 @@ import SecureLink
 ///
 /// A link that is cut does not tell: writes go into the kernel's buffer, whose retries grow rarer and rarer. So a
 /// connection whose peer acknowledges nothing for a moment is given up, and while there is none a new attempt starts
-/// every `dialInterval` beside those still under way: after a heal the link is back within about that time.
+/// every `LinkPatience.dialInterval` beside those still under way: after a heal the link is back within about that time.
 final class PeerLink: Sendable {
     private struct Frame {
         var bytes: [UInt8]
@@ -21,7 +21,7 @@ final class PeerLink: Sendable {
         var urgent: [[UInt8]] = []
         var bytes = 0
         var writingSince: Tick?
-        var badLooks = 0
+        var patience = LinkPatience()
         var attempts = 0
         var nextAttempt = Tick.zero
         var pause = PeerLink.shortestPause
@@ -40,12 +40,8 @@ final class PeerLink: Sendable {
     /// So many bytes go in one write, and the rest of the frame they end in.
     private static let batchBytes = 64 << 10
     private static let shortestPause = Span.milliseconds(50)
-    private static let dialInterval = Span.milliseconds(300)
-    private static let connectTimeout = Span.milliseconds(1500)
-    private static let attemptsMaximum = 5
-    /// Nothing written or acknowledged for this long, seen in several looks: the link is cut.
+    /// Nothing written for this long: the link is cut.
     private static let writeStall = Span.milliseconds(1500)
-    private static let acknowledgementStall = Span.milliseconds(600)
 
     private let context: TLSContext
     private let cluster: String
@@ -111,8 +107,8 @@ final class PeerLink: Sendable {
         let stalled = self.state.change { state -> TLSStream? in
             guard let stream = state.stream else { return nil }
             let isBlocked = state.writingSince.map { now.since($0) > Self.writeStall } ?? false
-            state.badLooks = stream.unacknowledged > Self.acknowledgementStall ? state.badLooks + 1 : 0
-            return isBlocked || state.badLooks >= 4 ? Self.drop(&state) : nil
+            let isSilent = state.patience.isStalled(unacknowledged: stream.unacknowledged, at: now)
+            return isBlocked || isSilent ? Self.drop(&state) : nil
         }
         if let stalled {
             self.log.warning("the link to \(self.peer.name) stalls; connecting anew")
@@ -121,24 +117,26 @@ final class PeerLink: Sendable {
         if self.state.withLock({ !$0.isServed && !$0.isClosed }) { self.start() }
         let target = self.state.change { state -> PeerSpec? in
             guard !state.isClosed, state.isServed, state.stream == nil, now >= state.nextAttempt,
-                state.attempts < Self.attemptsMaximum
+                state.attempts < state.patience.attemptsMaximum
             else { return nil }
             state.attempts += 1
-            state.nextAttempt = now + Self.dialInterval
+            state.nextAttempt = now + state.patience.dialInterval
             return state.peer
         }
         if let target, !DriverThread.start("dialling", { self.dial(target) }) {
-            self.finished(nil, "the system has no thread left", target)
+            self.finished(nil, "the system has no thread left", isHandshake: false, target)
         }
     }
 
     private func dial(_ peer: PeerSpec) {
         var failure = ""
+        var isHandshake = false
         var stream: TLSStream?
+        let timeout = self.state.withLock { $0.patience.connectTimeout }
         if let place = HostPort(peer.address) {
             do throws(SecureLinkError) {
                 let connected = try TLSStream.connect(
-                    host: place.host, port: place.port, context: self.context, timeout: Self.connectTimeout)
+                    host: place.host, port: place.port, context: self.context, timeout: timeout)
                 if connected.peerNode == peer.node, connected.peerCluster == self.cluster {
                     connected.limitUnacknowledged(to: .seconds(2))
                     stream = connected
@@ -148,29 +146,32 @@ final class PeerLink: Sendable {
                 }
             } catch {
                 failure = error.description
+                isHandshake = error.isSlowHandshake
             }
         } else {
             failure = "its address \(peer.address) is not HOST:PORT"
         }
-        self.finished(stream, failure, peer)
+        self.finished(stream, failure, isHandshake: isHandshake, peer)
     }
 
-    private func finished(_ stream: TLSStream?, _ failure: String, _ peer: PeerSpec) {
+    private func finished(_ stream: TLSStream?, _ failure: String, isHandshake: Bool, _ peer: PeerSpec) {
         let now = MachineClock.now
         let (isUsed, isNews) = self.state.change { state -> (Bool, Bool) in
             state.attempts -= 1
             if let stream, state.stream == nil, !state.isClosed, state.peer == peer {
                 state.stream = stream
-                state.badLooks = 0
+                state.patience.connected()
                 state.pause = Self.shortestPause
                 state.lastFailure = ""
                 return (true, true)
             }
             guard state.stream == nil, stream == nil else { return (false, false) }
-            // A refusal comes at once: then the pause grows, up to the interval of attempts.
+            state.patience.failed(isHandshake: isHandshake)
+            // A refusal comes at once: then the pause grows, up to the interval of attempts. Who is slow is not hurried.
+            if isHandshake { state.pause = state.patience.dialInterval }
             let next = now + state.pause
             if next < state.nextAttempt { state.nextAttempt = next }
-            state.pause = min(state.pause * 2, Self.dialInterval)
+            state.pause = min(state.pause * 2, state.patience.dialInterval)
             let isFirst = state.lastFailure.isEmpty
             let isNews =
                 state.lastFailure != failure && (isFirst || now.since(state.toldFailureAt) >= Self.failurePause)
@@ -195,7 +196,6 @@ final class PeerLink: Sendable {
         state.urgent.removeAll(keepingCapacity: true)
         state.bytes = 0
         state.writingSince = nil
-        state.badLooks = 0
         state.nextAttempt = .zero
         return stream
     }

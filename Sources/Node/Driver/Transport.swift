@@ -30,7 +30,8 @@ final class Transport: Sendable {
     private static let joinTime = Span.seconds(20)
     /// Connections from one peer at a time.
     private static let inboundMaximum = 8
-    private static let handshakeTimeout = Span.seconds(3)
+    /// As patient as who dials a machine that is slow.
+    private static let handshakeTimeout = Span.seconds(6)
     private static let lookInterval = Span.milliseconds(50)
 
     private let node: NodeID

@@ -33,7 +33,7 @@ public enum Guard {
 
     /// Runs until it is told to go (SIGTERM), and then until it may: exit code 0. On SIGHUP it goes at once, and disarms the
     /// watchdog: another guard with other options takes its place. A second guard for the same run directory leaves with 4,
-    /// one that cannot work with 1; the reason is on standard error and in `guard.log`.
+    /// one that cannot work with 1; the reason is on standard error.
     public static func run(_ options: Options) -> Never {
         let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
         do { try Files.makeDirectory(options.runDirectory) } catch { self.leave("\(error)", code: 1) }
@@ -55,14 +55,15 @@ public enum Guard {
         var loop = GuardLoop(
             runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
             watchdog: self.watchdog(options, log), hardwareClock: options.hardwareClock,
-            log: { log.write($0, at: clock()) })
-        log.write("watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
+            log: { log.write($0, $1, at: clock()) })
+        log.write(
+            .info, "watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
         // Whoever ends a machine asks once: the word is remembered until the guard may go.
         var isToldToGo = false
         while true {
             let pause = loop.look(at: clock())
             if isToldToGo, loop.mayLeave(at: clock()) {
-                log.write("told to go; no lease is held and nothing runs", at: clock())
+                log.write(.info, "told to go; no lease is held and nothing runs", at: clock())
                 loop.disarm()
                 exit(0)
             }
@@ -72,14 +73,14 @@ public enum Guard {
             guard request.revents != 0 else { continue }
             let signal = holdfast_take_signal(signals)
             if signal == SIGHUP {
-                log.write("another guard with other options takes over", at: clock())
+                log.write(.info, "another guard with other options takes over", at: clock())
                 loop.disarm()
                 exit(0)
             }
             guard signal == SIGTERM else { continue }
             isToldToGo = true
             if !loop.mayLeave(at: clock()) {
-                log.write("told to go: leaves once no lease is held and nothing runs", at: clock())
+                log.write(.info, "told to go: leaves once no lease is held and nothing runs", at: clock())
             }
         }
     }
@@ -90,18 +91,18 @@ public enum Guard {
             WatchdogNote(isArmed: isArmed, text: text).write(runDirectory: options.runDirectory)
         }
         guard let path = options.watchdog else {
-            log.write("no watchdog: should this kernel hang, nobody resets it", at: now)
+            log.write(.info, "no watchdog: should this kernel hang, nobody resets it", at: now)
             let isThere = access("/dev/watchdog", F_OK) == 0
             tell(false, isThere ? "HOLDFAST_WATCHDOG is not set" : "there is no /dev/watchdog")
             return nil
         }
         do {
             let device = try WatchdogDevice(path: path, seconds: options.watchdogSeconds)
-            log.write("armed the watchdog \(path), timeout \(device.seconds) s", at: now)
+            log.write(.info, "armed the watchdog \(path), timeout \(device.seconds) s", at: now)
             tell(true, path)
             return device
         } catch {
-            log.write("no watchdog: \(error)", at: now)
+            log.write(.warning, "no watchdog: \(error)", at: now)
             tell(false, "\(error)")
             return nil
         }
@@ -110,11 +111,13 @@ public enum Guard {
     private static func becomeHardToKill(_ log: GuardLog) {
         let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
         let adjusted = Files.poke("/proc/self/oom_score_adj", "-1000")
-        if adjusted != 0 { log.write("may be killed when memory runs out: \(SystemText.error(adjusted))", at: now) }
+        if adjusted != 0 {
+            log.write(.warning, "may be killed when memory runs out: \(SystemText.error(adjusted))", at: now)
+        }
         let locked = holdfast_lock_memory()
-        if locked != 0 { log.write("may be swapped out: \(SystemText.error(locked))", at: now) }
+        if locked != 0 { log.write(.warning, "may be swapped out: \(SystemText.error(locked))", at: now) }
         let prompt = holdfast_run_promptly(1)
-        if prompt != 0 { log.write("runs without real-time priority: \(SystemText.error(prompt))", at: now) }
+        if prompt != 0 { log.write(.warning, "runs without real-time priority: \(SystemText.error(prompt))", at: now) }
     }
 
     private static func lock(_ path: String) -> Int32 {
@@ -127,31 +130,9 @@ public enum Guard {
     }
 
     private static func leave(_ reason: String, code: Int32) -> Never {
-        let text = Array("guard: \(reason)\n".utf8)
+        let mark = Journal.takesStandardError() ? (code == 1 ? Journal.Priority.error : .info).mark : ""
+        let text = Array("\(mark)guard: \(reason)\n".utf8)
         _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(code)
-    }
-}
-
-/// Lines for standard error and a file; neither may hold the guard up, so failures to write are ignored.
-private struct GuardLog {
-    private let descriptor: Int32
-
-    init(path: String) {
-        var info = stat()
-        if stat(path, &info) == 0, info.st_size > 1 << 20 { rename(path, path + ".1") }
-        self.descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-    }
-
-    func write(_ text: String, at now: Tick) {
-        let line = Array("[\(now)] guard: \(text)\n".utf8)
-        line.withUnsafeBytes { bytes in
-            for descriptor in [self.descriptor, STDERR_FILENO] where descriptor >= 0 {
-                // A reader that stopped reading a pipe must not stop the guard.
-                var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                guard poll(&request, 1, 0) > 0 else { continue }
-                _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
-            }
-        }
     }
 }

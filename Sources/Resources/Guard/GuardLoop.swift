@@ -21,7 +21,7 @@ struct GuardLoop {
     private let groups: ControlGroup
     private let lease: UnsafeMutableRawPointer
     private let watchdog: (any Watchdog)?
-    private let log: (String) -> Void
+    private let log: (Journal.Priority, String) -> Void
     private(set) var phase = Phase.idle
     private var witness: ClockWitness
     /// The groups are frozen and their addresses gone, because the clocks have parted.
@@ -32,7 +32,7 @@ struct GuardLoop {
 
     init(
         runDirectory: String, cgroupRoot: String, lease: UnsafeMutableRawPointer, watchdog: (any Watchdog)?,
-        hardwareClock: String? = nil, log: @escaping (String) -> Void
+        hardwareClock: String? = nil, log: @escaping (Journal.Priority, String) -> Void
     ) {
         self.records = RunRecords(directory: runDirectory)
         self.groups = ControlGroup(cgroupRoot).child("groups")
@@ -49,7 +49,9 @@ struct GuardLoop {
         holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GUARD, now.nanoseconds)
         let end = self.end(at: now)
         if now < end {
-            if let began = self.began { self.log("a lease is valid again, \(now.since(began)) after killing began") }
+            if let began = self.began {
+                self.log(.info, "a lease is valid again, \(now.since(began)) after killing began")
+            }
             self.settled()
             self.complained = nil
             self.phase = .leased
@@ -58,7 +60,7 @@ struct GuardLoop {
         }
         let left = self.remains()
         if left.isEmpty {
-            if let began = self.began { self.log("everything is dead, \(now.since(began)) after killing began") }
+            if let began = self.began { self.log(.info, "everything is dead, \(now.since(began)) after killing began") }
             if self.isHolding { self.letGo(at: now) }
             self.settled()
             self.complained = nil
@@ -70,13 +72,13 @@ struct GuardLoop {
         if self.began == nil {
             self.began = now
             let age = end == .zero ? "there is no lease" : "the lease ended \(now.since(end)) ago"
-            self.log("\(age): kills \(left.joined(separator: ", "))")
+            self.log(.critical, "\(age): kills \(left.joined(separator: ", "))")
             self.cutDevices()
         }
         self.kill()
         let settled = self.remains()
         if settled.isEmpty {
-            self.log("everything is dead, at once")
+            self.log(.info, "everything is dead, at once")
             if self.isHolding { self.letGo(at: now) }
             self.settled()
             self.phase = .idle
@@ -88,7 +90,7 @@ struct GuardLoop {
             self.cutDevices()
             // The daemon, if it lives, tells the other nodes. (Rule L12.3)
             holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, self.began?.nanoseconds ?? 0)
-            self.log("still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
+            self.log(.critical, "still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
         return Self.pause(killingFor: now.since(self.began ?? now))
     }
@@ -105,6 +107,7 @@ struct GuardLoop {
         if !self.isHolding, now < end {
             self.isHolding = true
             self.log(
+                .warning,
                 "boot clock and hardware clock have parted: this machine may have stood still; all waits for a majority"
             )
             try? self.groups.freeze()
@@ -116,7 +119,7 @@ struct GuardLoop {
     private mutating func letGo(at now: Tick) {
         self.isHolding = false
         try? self.groups.thaw()
-        self.log("a majority answered, or nothing is left: no doubt any more")
+        self.log(.info, "a majority answered, or nothing is left: no doubt any more")
     }
 
     /// What dies does so within milliseconds. What does not (a process that hangs in the kernel) is looked at more and more
