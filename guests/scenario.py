@@ -1,7 +1,7 @@
 """Scenario files of the rig: the language of `chaos/scenario.py`, with what happens to whole machines.
 
     # why this scenario exists
-    nbd                         the kernel's nbd carries the volume; else nbdfuse and a loop device do
+    nbd                         the kernel's nbd carries the volume; else a file over FUSE and a loop device do
     watchdog                    softdog is loaded, and the daemon is told of it; `watchdog hardware`: a card instead
     cache writethrough          of the guests' disks
     at 5s reboot owner

@@ -194,6 +194,7 @@ extension StatusReport {
         volumes: [
             VolumeReport(
                 name: "pgdata", sizeBytes: 1 << 30, owner: "tok-1", epoch: "1207", setVersion: 2,
+                carrier: "nbd /dev/nbd0",
                 replicas: [
                     ReplicaReport(node: "tok-1", inSync: true, connected: true, role: .owner),
                     ReplicaReport(node: "osk-1", inSync: true, connected: true, role: .replica),

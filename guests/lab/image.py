@@ -15,10 +15,10 @@ from . import kernel, places
 
 # The first list is what a system needs to boot, the second what README's first cluster stands on, the third for looking.
 SYSTEM = ("systemd", "systemd-sysv", "udev", "dbus", "iproute2", "kmod", "e2fsprogs", "netbase", "busybox-static")
-PRODUCT = ("libssl3", "liblz4-1", "libstdc++6", "libnbd-bin", "fuse3")
+PRODUCT = ("libssl3", "liblz4-1", "libstdc++6")
 TOOLS = ("iputils-ping", "iputils-arping", "procps", "psmisc", "bsdutils")
 # Installed after README's line that keeps Debian from starting a database of its own.
-LATER = ("postgresql", "nbd-client")
+LATER = ("postgresql",)
 SPARE_MEBIBYTES = 1800  # free space of a guest's disk
 # Consoles that nobody has, and work at boot that has nothing to do here.
 MASKED = ("serial-getty@ttyS0", "getty@tty1", "e2scrub_reap", "systemd-update-utmp-runlevel")

@@ -9,6 +9,7 @@
 #include "fuse_device.h"
 #include "lease_file.h"
 #include "machine.h"
+#include "nbd.h"
 #include "network.h"
 #include "process.h"
 #include "sockets.h"

@@ -22,9 +22,6 @@ int holdfast_loop_attach(const char *file, int *number, uint64_t *sequence);
 /* Detaches a loop device, at once or, while it is in use, at its last close (LOOP_CLR_FD). ENXIO when nothing is attached,
  * ESTALE when it is another attachment than `sequence`, which is left alone. */
 int holdfast_loop_detach(const char *path, uint64_t sequence);
-/* Cuts an nbd device off as `nbd-client -d` does, whoever uses it: what waits for an answer fails at once (generic netlink,
- * NBD_CMD_DISCONNECT). 0 or an errno value; ENOENT when this kernel has no nbd. Waits at most `milliseconds`. */
-int holdfast_nbd_disconnect(unsigned index, int milliseconds);
 /* Has a loop device take up the present size of its file, and says how large the device is then. ESTALE as above. */
 int holdfast_loop_take_up_size(const char *path, uint64_t sequence, const char *file, uint64_t *bytes);
 /* Moves the calling thread into a network namespace, `/run/netns/NAME`. */

@@ -25,10 +25,10 @@ struct DeviceBufferPool {
 
     private var free: [[DeviceBuffer]] = classes.map { _ in [] }
 
-    /// A buffer for at least so many bytes.
+    /// A buffer for at least so many bytes. What is larger than any class is not kept when it comes back.
     mutating func take(_ count: Int) -> DeviceBuffer {
         guard let place = Self.classes.firstIndex(where: { $0.capacity >= count }) else {
-            preconditionFailure("a request of \(count) bytes, more than was agreed with the kernel")
+            return DeviceBuffer(capacity: count)
         }
         return self.free[place].popLast() ?? DeviceBuffer(capacity: Self.classes[place].capacity)
     }

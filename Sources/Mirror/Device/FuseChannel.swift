@@ -1,55 +1,85 @@
 import CLinux
 import Glibc
 
-/// The descriptor over which the kernel asks, and a place for its next message.
-final class FuseChannel {
-    /// How an attempt to take a message ended.
-    enum Arrival {
-        /// There is one, with so many bytes.
-        case message(Int)
-        /// Nothing more for now.
-        case empty
-        /// The mount is gone; an errno value.
-        case ended(Int32)
-    }
+/// A file of ours as a carrier, for a loop device over it: the kernel asks in messages of FUSE.
+final class FuseChannel: DeviceChannel {
+    /// Payloads up to this are copied out of the buffer that messages arrive in; larger ones keep it.
+    private static let copiedBytesMax = 65_536
 
     let descriptor: Int32
     private let directory: String
-    private(set) var buffer: DeviceBuffer
+    private var buffer: DeviceBuffer
+    private var file = FuseFile()
 
     /// Mounts the directory.
-    init(directory: String, buffer: DeviceBuffer) throws(VolumeDeviceError) {
+    init(directory: String, memory pool: inout DeviceBufferPool) throws(VolumeDeviceError) {
         var descriptor: Int32 = -1
         let code = holdfast_fuse_mount(directory, &descriptor)
         guard code == 0 else { throw .mount(directory: directory, errno: code) }
         self.descriptor = descriptor
         self.directory = directory
-        self.buffer = buffer
+        self.buffer = pool.takeLargest()
     }
 
-    /// Takes the next message into `buffer`.
-    func receive() -> Arrival {
-        while true {
-            let count = read(self.descriptor, self.buffer.base, self.buffer.capacity)
-            if count >= 0 { return .message(count) }
+    let hasMore = false
+    var isReady: Bool { self.file.isInitialized }
+    var path: String { "\(self.directory)/\(FuseFile.name)" }
+
+    func receive(sizeBytes: UInt64, memory pool: inout DeviceBufferPool) throws(VolumeDeviceError) -> DeviceArrival {
+        let count = read(self.descriptor, self.buffer.base, self.buffer.capacity)
+        guard count >= 0 else {
             switch errno {
             // ENOENT: whoever asked was ended before its message was taken.
-            case EINTR, ENOENT: continue
+            case EINTR, ENOENT: return .handled
             case EAGAIN: return .empty
-            default: return .ended(errno)
+            // Somebody has unmounted it.
+            case ENODEV: return .ended(reason: nil)
+            default: return .ended(reason: systemText(errno))
             }
+        }
+        guard let request = FuseRequest(UnsafeRawBufferPointer(start: self.buffer.base, count: count)) else {
+            throw .system(what: "the kernel sent a message that is not one", errno: EPROTO)
+        }
+        switch self.file.meaning(of: request, sizeBytes: sizeBytes) {
+        case .nothing: return .handled
+        case .refuse(let code): self.reply(request.id, error: code)
+        case .reply(let bytes): bytes.withUnsafeBytes { _ = self.reply(request.id, $0) }
+        case .volume(let operation, let offset, let bytes):
+            let held = self.take(offset: MemoryLayout<fuse_in_header>.size + offset, bytes, from: &pool)
+            return .request(request.id, operation, held)
+        }
+        return .handled
+    }
+
+    private func take(offset: Int, _ bytes: Int, from pool: inout DeviceBufferPool) -> HeldRequest {
+        if bytes == 0 { return HeldRequest() }
+        guard bytes <= Self.copiedBytesMax else {
+            defer { self.buffer = pool.takeLargest() }
+            return HeldRequest(buffer: self.buffer, offset: offset, count: bytes)
+        }
+        let buffer = pool.take(bytes)
+        buffer.base.copyMemory(from: self.buffer.base + offset, byteCount: bytes)
+        return HeldRequest(buffer: buffer, count: bytes)
+    }
+
+    func answer(_ id: VolumeDevice.RequestID, _ outcome: VolumeDevice.Outcome, _ held: HeldRequest) {
+        switch outcome {
+        case .failed(let failure): self.reply(id, error: Int32(failure.code))
+        case .done where held.isRead:
+            self.reply(id, UnsafeRawBufferPointer(start: held.buffer?.base, count: held.count))
+        case .done where held.count > 0:
+            let answer = fuse_write_out(size: UInt32(held.count), padding: 0)
+            withUnsafeBytes(of: answer) { _ = self.reply(id, $0) }
+        case .done: self.reply(id)
         }
     }
 
-    /// Gives the buffer away, with the message in it, and takes another for the next.
-    func exchange(for other: DeviceBuffer) -> DeviceBuffer {
-        defer { self.buffer = other }
-        return self.buffer
-    }
+    /// Nothing to do: the kernel asks for the size each time.
+    func resize(to bytes: UInt64) -> String? { nil }
 
     /// Answers; an errno value when the kernel does not want it. Whoever asked may be gone (ENOENT), and the mount may.
     @discardableResult
-    func answer(
+    private func reply(
         _ id: VolumeDevice.RequestID, error: Int32 = 0, _ body: UnsafeRawBufferPointer = .init(start: nil, count: 0)
     ) -> Int32 {
         let size = MemoryLayout<fuse_out_header>.size

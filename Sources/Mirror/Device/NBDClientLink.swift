@@ -1,17 +1,5 @@
 import Glibc
 
-/// A request of the kernel with its memory, from its arrival to its answer.
-struct HeldRequest {
-    /// What a write stores, or where a read's bytes go.
-    var buffer: DeviceBuffer?
-    /// Where the payload begins in it.
-    var offset = 0
-    /// How many bytes a write brings, or the server has been asked for.
-    var count = 0
-    /// The server's answer brings bytes.
-    var isRead = false
-}
-
 /// One connection to an NBD server, from the handshake on: any number of requests in flight, nothing that blocks.
 final class NBDClientLink {
     /// What was received.

@@ -3,19 +3,27 @@ import Glibc
 
 /// What a volume's device process is told.
 public struct VolumeDeviceOptions: Sendable {
+    /// How the volume is shown.
+    public enum Carrier: Hashable, Sendable {
+        /// As the file `nbd` in a directory, which becomes a mount of FUSE.
+        case file(directory: String)
+        /// As a block device of the kernel's nbd, which knows this process by the name given.
+        case networkBlockDevice(backend: String)
+    }
+
     /// The volume server's export.
     public var socket: String
-    /// The directory that becomes the mount with the file `nbd`.
-    public var mount: String
-    /// Gets this process's id once the file is there.
+    /// How it is shown.
+    public var carrier: Carrier
+    /// Gets this process's id and the path of the file or device, once that is there.
     public var ready: String
     /// How long requests wait while there is no volume server.
     public var deadTime: Span
 
     /// All fields.
-    public init(socket: String, mount: String, ready: String, deadTime: Span) {
+    public init(socket: String, carrier: Carrier, ready: String, deadTime: Span) {
         self.socket = socket
-        self.mount = mount
+        self.carrier = carrier
         self.ready = ready
         self.deadTime = deadTime
     }
@@ -25,6 +33,8 @@ public struct VolumeDeviceOptions: Sendable {
 public enum VolumeDeviceError: Error, CustomStringConvertible {
     /// The mount failed.
     case mount(directory: String, errno: Int32)
+    /// The kernel's nbd gave no device.
+    case kernelDevice(errno: Int32)
     /// The system refused something that the process cannot do without.
     case system(what: String, errno: Int32)
     /// The readiness file could not be written.
@@ -38,6 +48,9 @@ public enum VolumeDeviceError: Error, CustomStringConvertible {
         case .mount(let directory, let code):
             "cannot mount \(directory): \(String(cString: strerror(code))); look that the module fuse is loaded and "
                 + "that this runs as root"
+        case .kernelDevice(let code):
+            "the kernel's nbd gives no device: \(String(cString: strerror(code))); look that the module nbd is loaded and that "
+                + "this runs as root in the machine's own network namespace, or unload the module: then a file and a loop device do"
         case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
         case .ready(let path, let code): "cannot write \(path): \(String(cString: strerror(code)))"
         case .noServer(let socket, let span, let last):

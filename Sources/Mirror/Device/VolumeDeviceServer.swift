@@ -2,13 +2,11 @@ import Basis
 import CLinux
 import Glibc
 
-/// Shows a volume's export as a file, for a loop device: the shell around `VolumeDevice`, one thread that waits for the
+/// Shows a volume's export to the kernel, as a device of its own or as a file for a loop device: the shell around `VolumeDevice`, one thread that waits for the
 /// kernel, the volume server, the clock and signals at once and never for one of them alone.
 public final class VolumeDeviceServer {
     /// Messages of the kernel taken before the volume server is looked at again.
     private static let messagesMax = 64
-    /// Payloads up to this are copied out of the buffer that messages arrive in; larger ones keep it.
-    private static let copiedBytesMax = 65_536
 
     private let options: VolumeDeviceOptions
     private let log: (String) -> Void
@@ -19,8 +17,7 @@ public final class VolumeDeviceServer {
     private var pool = DeviceBufferPool()
     private var held: [VolumeDevice.RequestID: HeldRequest] = [:]
     private var link: NBDClientLink?
-    private var channel: FuseChannel?
-    private var file = FuseFile()
+    private var channel: (any DeviceChannel)?
     private var isReady = false
     /// Why there is no connection, for the last message.
     private var lastDrop = "nothing was tried"
@@ -76,12 +73,13 @@ public final class VolumeDeviceServer {
         let wake = self.device.wakeAt
         let left = wake.since(Self.now())
         let milliseconds = wake == .never ? -1 : Int32(min(left.milliseconds + 1, 60_000))
-        let count = poll(&waits, nfds_t(waits.count), left == .zero && wake != .never ? 0 : milliseconds)
+        let hasMore = self.channel?.hasMore == true
+        let count = poll(&waits, nfds_t(waits.count), hasMore || (left == .zero && wake != .never) ? 0 : milliseconds)
         if count > 0 {
             if waits[0].revents != 0, holdfast_take_signal(self.signals) != 0 { self.leave(0) }
             if waits[2].revents != 0 { try self.hear() }
-            if waits[1].revents != 0 { try self.serveKernel() }
         }
+        if hasMore || (count > 0 && waits[1].revents != 0) { try self.serveKernel() }
         if Self.now() >= self.device.wakeAt { try self.step(.tick) }
         try self.sendQueued()
     }
@@ -114,10 +112,15 @@ public final class VolumeDeviceServer {
 
     private func connected(_ link: NBDClientLink, _ export: NBDClientHandshake.Export) throws(VolumeDeviceError) {
         let waiting = self.device.waitingCount
+        let before = self.device.sizeBytes
         try self.step(.connected(link.id, sizeBytes: export.sizeBytes))
         guard self.isReady, self.link === link else { return }
         self.lastDrop = ""
         self.log("connected again: \(waiting) requests are sent again")
+        guard self.device.sizeBytes > before, let channel = self.channel else { return }
+        if let failure = channel.resize(to: self.device.sizeBytes) {
+            self.log("\(channel.path) keeps the size that it had: \(failure)")
+        }
     }
 
     private func sendQueued() throws(VolumeDeviceError) {
@@ -163,7 +166,7 @@ public final class VolumeDeviceServer {
             if self.link?.id == id { self.link = nil }
         case .send(let id, let operation): self.send(id, operation)
         case .answer(let id, let outcome): self.answer(id, outcome)
-        case .serve: self.channel = try FuseChannel(directory: self.options.mount, buffer: self.pool.takeLargest())
+        case .serve: try self.show()
         case .giveUp:
             throw .noServer(socket: self.options.socket, self.options.deadTime, last: self.lastDrop)
         case .note(let text): self.log(text)
@@ -174,7 +177,9 @@ public final class VolumeDeviceServer {
         guard let link = self.link else { preconditionFailure("something is sent without a connection") }
         if case .read(let extent) = operation, self.held[id]?.buffer == nil {
             let count = Int(extent.length)
-            self.held[id] = HeldRequest(buffer: self.pool.take(count), count: count, isRead: true)
+            self.held[id]?.buffer = self.pool.take(count)
+            self.held[id]?.count = count
+            self.held[id]?.isRead = true
         }
         guard let held = self.held[id] else { preconditionFailure("something is sent that the kernel did not ask") }
         link.queue(id, operation, held)
@@ -182,46 +187,32 @@ public final class VolumeDeviceServer {
 }
 
 extension VolumeDeviceServer {
+    /// The first connection stands: the volume can be used.
+    private func show() throws(VolumeDeviceError) {
+        switch self.options.carrier {
+        case .file(let directory): self.channel = try FuseChannel(directory: directory, memory: &self.pool)
+        case .networkBlockDevice(let backend):
+            self.channel = try NBDKernelChannel(sizeBytes: self.device.sizeBytes, backend: backend)
+        }
+        if self.channel?.isReady == true { try self.becomeReady() }
+    }
+
     /// Takes messages of the kernel until there are no more for now.
     private func serveKernel() throws(VolumeDeviceError) {
         for _ in 0..<Self.messagesMax {
             guard let channel = self.channel else { return }
-            switch channel.receive() {
+            switch try channel.receive(sizeBytes: self.device.sizeBytes, memory: &self.pool) {
             case .empty: return
-            case .ended(let code):
-                // ENODEV: somebody has unmounted it, which is how it usually ends.
-                if code != ENODEV { self.log("the kernel ended the mount: \(systemText(code))") }
-                self.leave(code == ENODEV ? 0 : 1)
-            case .message(let count): try self.handle(channel, count)
+            case .handled: break
+            case .ended(let reason):
+                if let reason { self.log("the kernel ended \(channel.path): \(reason)") }
+                self.leave(reason == nil ? 0 : 1)
+            case .request(let id, let operation, let held):
+                self.held[id] = held
+                try self.step(.request(id, operation))
             }
+            if !self.isReady, channel.isReady { try self.becomeReady() }
         }
-    }
-
-    private func handle(_ channel: FuseChannel, _ count: Int) throws(VolumeDeviceError) {
-        let message = UnsafeRawBufferPointer(start: channel.buffer.base, count: count)
-        guard let request = FuseRequest(message) else {
-            throw .system(what: "the kernel sent a message that is not one", errno: EPROTO)
-        }
-        switch self.file.meaning(of: request, sizeBytes: self.device.sizeBytes) {
-        case .nothing: return
-        case .refuse(let code): channel.answer(request.id, error: code)
-        case .reply(let bytes): bytes.withUnsafeBytes { _ = channel.answer(request.id, $0) }
-        case .volume(let operation, let offset, let bytes):
-            self.held[request.id] = self.take(offset: MemoryLayout<fuse_in_header>.size + offset, bytes, of: channel)
-            try self.step(.request(request.id, operation))
-        }
-        if !self.isReady, self.file.isInitialized { try self.becomeReady() }
-    }
-
-    private func take(offset: Int, _ bytes: Int, of channel: FuseChannel) -> HeldRequest {
-        if bytes == 0 { return HeldRequest() }
-        guard bytes <= Self.copiedBytesMax else {
-            let buffer = channel.exchange(for: self.pool.takeLargest())
-            return HeldRequest(buffer: buffer, offset: offset, count: bytes)
-        }
-        let buffer = self.pool.take(bytes)
-        buffer.base.copyMemory(from: channel.buffer.base + offset, byteCount: bytes)
-        return HeldRequest(buffer: buffer, count: bytes)
     }
 
     private func exchange(_ place: inout DeviceBuffer?, with other: DeviceBuffer?) -> DeviceBuffer? {
@@ -233,25 +224,17 @@ extension VolumeDeviceServer {
         guard var held = self.held.removeValue(forKey: id) else {
             preconditionFailure("something is answered that the kernel did not ask")
         }
-        switch outcome {
-        case .failed(let failure): self.channel?.answer(id, error: Int32(failure.code))
-        case .done where held.isRead:
-            self.channel?.answer(id, UnsafeRawBufferPointer(start: held.buffer?.base, count: held.count))
-        case .done where held.count > 0:
-            let answer = fuse_write_out(size: UInt32(held.count), padding: 0)
-            withUnsafeBytes(of: answer) { _ = self.channel?.answer(id, $0) }
-        case .done: self.channel?.answer(id)
-        }
+        self.channel?.answer(id, outcome, held)
         // Out of `held`, so that the pool sees whether anybody else has it.
         if let buffer = self.exchange(&held.buffer, with: nil) { self.pool.put(buffer) }
     }
 
-    /// The kernel has been answered, and the first connection stands.
+    /// The kernel has been told, and the first connection stands.
     private func becomeReady() throws(VolumeDeviceError) {
         self.isReady = true
         let temporary = self.options.ready + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        let text = Array("\(getpid())\n".utf8)
+        let text = Array("\(getpid()) \(self.channel?.path ?? "-")\n".utf8)
         let written = descriptor < 0 ? -1 : text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         let isWritten = written == text.count
         let code = errno

@@ -26,8 +26,10 @@ struct Backend: APIBackend {
     }
 
     func status() async throws -> StatusReport {
-        StatusBuilder(try await self.view(), watchdog: WatchdogNote.read(runDirectory: self.runDirectory)).report(
-            clusterName: self.file.cluster, nodeName: self.file.name)
+        StatusBuilder(
+            try await self.view(), watchdog: WatchdogNote.read(runDirectory: self.runDirectory),
+            carriers: AttachedVolumes.carriers(runDirectory: self.runDirectory)
+        ).report(clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
     func policy() async throws -> PolicyReport {

@@ -6,11 +6,13 @@ struct LinkPatience {
     private static let stall = Span.milliseconds(600)
     private static let looksMinimum = 4
 
-    /// The peer takes connections and does not finish a handshake in time.
-    private(set) var isSlow = false
+    /// Attempts in a row that ran out of time after the connection was there. One alone may have met the cut of a cable.
+    private var slowAttempts = 0
     private var silentSince: Tick?
     private var badLooks = 0
 
+    /// The peer takes connections and does not finish a handshake in time.
+    var isSlow: Bool { self.slowAttempts >= 2 }
     /// How long one attempt may take.
     var connectTimeout: Span { self.isSlow ? .seconds(6) : .milliseconds(1500) }
     /// When the next attempt begins beside those under way.
@@ -19,11 +21,11 @@ struct LinkPatience {
     var attemptsMaximum: Int { self.isSlow ? 2 : 5 }
 
     /// Another attempt failed; `isHandshake` if it ran out of time after the connection was there.
-    mutating func failed(isHandshake: Bool) { self.isSlow = isHandshake }
+    mutating func failed(isHandshake: Bool) { self.slowAttempts = isHandshake ? self.slowAttempts + 1 : 0 }
 
     /// There is a connection.
     mutating func connected() {
-        self.isSlow = false
+        self.slowAttempts = 0
         self.silentSince = nil
         self.badLooks = 0
     }

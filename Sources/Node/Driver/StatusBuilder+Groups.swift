@@ -112,7 +112,8 @@ extension StatusBuilder {
                 name: record.name.rawValue, sizeBytes: record.definition.sizeBytes,
                 growsToBytes: policy.sizeBytes > record.definition.sizeBytes ? policy.sizeBytes : nil,
                 owner: record.owner.map { self.state.name(of: $0) }, epoch: record.epoch.description,
-                setVersion: record.version, replicas: policy.replicas.map { self.replica($0, record, told) },
+                setVersion: record.version, carrier: record.owner == self.me ? self.carriers[record.name] : nil,
+                replicas: policy.replicas.map { self.replica($0, record, told) },
                 writtenBytes: told?.writtenBytes ?? 0, sentBytes: told?.sentBytes ?? 0,
                 sentCompressedBytes: told?.sentCompressedBytes ?? 0)
         }

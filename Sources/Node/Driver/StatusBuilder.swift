@@ -15,13 +15,16 @@ struct StatusBuilder {
     let eventsByGroup: [GroupName: [ClusterEvent]]
     /// What the guard of this node said about its watchdog; nil when it said nothing.
     var watchdog: WatchdogNote?
+    /// How the kernel of this node has its volumes.
+    var carriers: [VolumeName: String]
 
     /// A leader that was not heard for this long leads no more, as far as this node can tell.
     private static let leaderSilenceMaximum = Span.milliseconds(1500)
     /// A summary older than this says nothing about now.
     static let summaryAgeMaximum = Span.seconds(3)
 
-    init(_ view: DaemonLoop.View, watchdog: WatchdogNote? = nil) {
+    init(_ view: DaemonLoop.View, watchdog: WatchdogNote? = nil, carriers: [VolumeName: String] = [:]) {
+        self.carriers = carriers
         self.watchdog = watchdog
         self.view = view
         self.state = view.supervisor.state

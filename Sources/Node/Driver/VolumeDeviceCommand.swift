@@ -8,9 +8,10 @@ extension Driver {
         ["guard": self.runGuard, "volume-server": self.runVolumeServer, "volume-device": self.runVolumeDevice]
     }
 
-    private static let volumeDeviceOptions = ["--socket", "--mount", "--ready", "--dead-time"]
+    private static let volumeDeviceOptions = ["--socket", "--mount", "--nbd", "--ready", "--dead-time"]
 
-    /// Shows a volume server's export as a file and does not return: the volume agent starts it.
+    /// Shows a volume server's export to the kernel and does not return: the volume agent starts it. `--mount DIRECTORY` shows it as
+    /// a file there, `--nbd NAME` as a device of the kernel's nbd, which knows it by that name.
     static func runVolumeDevice(_ words: [String]) throws {
         var options: [String: String] = [:]
         var rest = words[...]
@@ -28,6 +29,12 @@ extension Driver {
             throw DriverError.argument(
                 name: name, value: "", reason: "it is missing", remedy: "let the volume agent start the device")
         }
+        let carrier: VolumeDeviceOptions.Carrier =
+            if let backend = options["--nbd"] {
+                .networkBlockDevice(backend: backend)
+            } else {
+                .file(directory: try text("--mount"))
+            }
         let time = try text("--dead-time")
         guard let deadTime = Quantities.span(time) else {
             throw DriverError.argument(
@@ -35,8 +42,7 @@ extension Driver {
         }
         try VolumeDeviceServer.run(
             VolumeDeviceOptions(
-                socket: try text("--socket"), mount: try text("--mount"), ready: try text("--ready"),
-                deadTime: deadTime),
+                socket: try text("--socket"), carrier: carrier, ready: try text("--ready"), deadTime: deadTime),
             log: { line in
                 let text = Array("\(line)\n".utf8)
                 _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

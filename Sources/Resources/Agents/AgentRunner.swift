@@ -62,8 +62,13 @@ public final class AgentRunner: Sendable {
         self.checks = CallGate(atOnce: 32, moment: .milliseconds(250), clock: environment.clock)
         self.spawner = ServiceSpawner(setup: environment.threadSetup)
         self.logs = ServiceLogKeeper(runDirectory: environment.runDirectory)
+        let records = self.records
         self.watcher = ExitWatcher { key, epoch, end in
             environment.log("\(key.group)/\(key.resource): the service \(end)")
+            // The kernel would wait for ever for what it had asked the process that served an nbd device.
+            if let device = records.holding(.devices, key.group, key.resource).flatMap({ VolumeAttachment($0) }) {
+                WorkerThread.start { device.cut(waitingAtMost: .seconds(1)) }
+            }
             shared.state.withLock { $0.onExit }?(
                 key.group, key.resource, epoch, end.description + environment.spaceHint)
         }

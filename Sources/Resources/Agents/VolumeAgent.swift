@@ -2,150 +2,6 @@ import Basis
 import CLinux
 import Glibc
 
-/// Where the parts of an attached volume are.
-struct VolumePaths {
-    let directory: String
-    var socket: String { self.directory + "/nbd" }
-    var device: String { self.directory + "/device" }
-    var fuse: String { self.directory + "/fuse" }
-    var file: String { self.fuse + "/nbd" }
-    var ready: String { self.directory + "/device.pid" }
-
-    init(run: String, volume: String) { self.directory = "\(run)/volumes/\(Files.component(volume))" }
-}
-
-/// A volume's socket as a block device: by the kernel's nbd, or by a loop device over a file that a process of ours shows,
-/// `holdfast volume-device`.
-struct VolumeAttachment: Equatable {
-    enum Kind: String {
-        case nbd
-        case loop
-    }
-    let volume: String
-    let kind: Kind
-    let device: String
-    let directory: String
-    /// Which attachment of the device it is: a loop device's sequence, an nbd device's owner; `-` while not known.
-    let identity: String
-
-    init(volume: String, kind: Kind, device: String, directory: String, identity: String = "-") {
-        self.volume = volume
-        self.kind = kind
-        self.device = device
-        self.directory = directory
-        self.identity = identity
-    }
-
-    /// As recorded; nil when the record is not one of an attachment.
-    init?(_ holding: RunRecords.Holding) {
-        guard holding.words.count >= 4, let kind = Kind(rawValue: holding.words[1]) else { return nil }
-        self.init(
-            volume: holding.words[0], kind: kind, device: holding.words[2], directory: holding.words[3],
-            identity: holding.words.count > 4 ? holding.words[4] : "-")
-    }
-
-    var words: [String] { [self.volume, self.kind.rawValue, self.device, self.directory, self.identity] }
-
-    private var fuse: String { MountTable.canonical(self.directory + "/fuse") }
-
-    /// Something could still reach the volume through it. A loop device over a dead file cannot.
-    var isAttached: Bool {
-        switch self.kind {
-        case .loop: return !MountTable().mounted(at: self.fuse).isEmpty
-        case .nbd: return self.isOurs
-        }
-    }
-
-    /// The device is still attached as it was recorded, and not by anybody else since: another node, container or
-    /// cluster on this machine may use the same names. Asks nobody but the kernel.
-    var isOurs: Bool {
-        switch self.kind {
-        case .loop:
-            guard let recorded = DiskSequence(recorded: self.identity) else { return false }
-            return DiskSequence(device: self.device) == recorded
-        case .nbd:
-            // Unknown while nbd-client runs, when the device was free a moment ago.
-            guard let owner = BlockDevice.nbdOwner(self.device) else { return false }
-            return self.identity == "-" || self.identity == owner
-        }
-    }
-
-    /// Has the loop device detached at its last close, which is now when nobody has it open.
-    func release() {
-        guard self.kind == .loop, self.isOurs, let sequence = DiskSequence(recorded: self.identity) else { return }
-        _ = holdfast_loop_detach(self.device, sequence.number)
-    }
-
-    /// Cuts an nbd device off: what waits for an answer of a server that is gone, or frozen, fails at once, and with it whoever
-    /// could not be killed because of it. For a loop device the end of the process below it does the same.
-    func cut(waitingAtMost patience: Span) {
-        guard self.kind == .nbd, self.isOurs,
-            let index = self.device.split(separator: "/").last.flatMap({ UInt32($0.dropFirst(3)) })
-        else { return }
-        _ = holdfast_nbd_disconnect(index, Int32(clamping: patience.milliseconds))
-    }
-
-    /// Has the device take up the volume's present size, after the volume has grown, and says what that is now in bytes.
-    /// Its users are not disturbed; a file system on it grows by its own means.
-    func takeUpSize() throws(VolumeAttachmentError) -> UInt64 {
-        guard self.kind == .loop, let sequence = DiskSequence(recorded: self.identity), self.isOurs else {
-            throw .cannotGrow(device: self.device, reason: "it is no loop device of ours")
-        }
-        var bytes: UInt64 = 0
-        let code = holdfast_loop_take_up_size(self.device, sequence.number, self.directory + "/fuse/nbd", &bytes)
-        guard code == 0 else { throw .cannotGrow(device: self.device, reason: SystemText.error(code)) }
-        return bytes
-    }
-
-    /// Cuts the device off, whoever uses it; true when nothing reaches the volume through it any more.
-    func force() -> Bool {
-        unlink(self.directory + "/device")
-        switch self.kind {
-        case .loop:
-            self.release()
-            _ = MountTable.detach(self.fuse)
-        case .nbd: self.cut(waitingAtMost: .seconds(1))
-        }
-        return !self.isAttached
-    }
-}
-
-/// What is attached to the volumes of this node, for those who see their servers end.
-public enum AttachedVolumes {
-    /// Cuts off what is attached to a volume whose server does not come back. A service that waits for its disk would wait on,
-    /// and with it everything that wants to stop it. (Rule V23)
-    public static func cut(runDirectory: String, volumeDirectory: String) {
-        let records = RunRecords(directory: runDirectory)
-        for holding in records.holdings(.devices) {
-            guard let attachment = VolumeAttachment(holding), attachment.directory == volumeDirectory else { continue }
-            switch attachment.kind {
-            case .nbd: attachment.cut(waitingAtMost: .seconds(2))
-            case .loop:
-                let device = records.service(GroupName(holding.group), ResourceName(holding.resource))
-                device?.identity.signal(SIGKILL)
-            }
-        }
-    }
-
-    static func all(_ runDirectory: String) -> [VolumeAttachment] {
-        RunRecords(directory: runDirectory).holdings(.devices).compactMap { VolumeAttachment($0) }
-    }
-}
-
-/// Why an attached device is not as it should be.
-enum VolumeAttachmentError: Error, Equatable, CustomStringConvertible {
-    /// It did not take up the volume's new size.
-    case cannotGrow(device: String, reason: String)
-
-    /// What happened and what to do.
-    var description: String {
-        switch self {
-        case .cannotGrow(let device, let reason):
-            "\(device) keeps the size that it had: \(reason); it takes up the volume's when the group is next started"
-        }
-    }
-}
-
 /// Attaches a volume that the daemon has opened. Opening and closing it are the daemon's.
 struct VolumeAgent: ResourceAgent {
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
@@ -154,11 +10,20 @@ struct VolumeAgent: ResourceAgent {
         try self.clean(paths, context)
         let pause = Span.milliseconds(20)
         while !Files.exists(paths.socket) { try context.pause(pause) }
-        if Files.exists("/dev/nbd0"), Files.exists("/usr/sbin/nbd-client") || Files.exists("/sbin/nbd-client") {
-            try self.attachByKernel(volume, paths, context)
-        } else {
-            try self.attachByFuse(volume, paths, context)
+        let kind: VolumeAttachment.Kind = Files.exists("/sys/module/nbd") ? .nbd : .loop
+        try self.record(VolumeAttachment(volume: volume, kind: kind, device: "-", directory: paths.directory), context)
+        let process = try self.readyDevice(kind, paths, context)
+        do throws(CallInterruption) {
+            switch kind {
+            case .nbd: try self.attachByKernel(volume, paths, process, context)
+            case .loop: try self.attachLoop(volume, paths, context)
+            }
+        } catch {
+            context.watcher.abandon(process.descriptor)
+            try? self.clean(paths, context)
+            throw error
         }
+        context.watcher.watch(context.key, epoch: context.call.epoch, descriptor: process.descriptor)
         return .success
     }
 
@@ -182,49 +47,18 @@ struct VolumeAgent: ResourceAgent {
         }
     }
 
+    /// The device that the process was given by the kernel.
     private func attachByKernel(
-        _ volume: String, _ paths: VolumePaths, _ context: CallContext
+        _ volume: String, _ paths: VolumePaths, _ process: SpawnedProcess, _ context: CallContext
     ) throws(CallInterruption) {
-        let free = Files.list("/sys/block").filter { $0.hasPrefix("nbd") && !Files.exists("/sys/block/\($0)/pid") }
-            .sorted { ($0.count, $0) < ($1.count, $1) }
-        guard !free.isEmpty else { throw .soft("every nbd device is in use: load the module nbd with more (nbds_max)") }
-        var reason = ""
-        for name in free.prefix(4) {
-            let device = "/dev/" + name
-            try self.record(
-                VolumeAttachment(volume: volume, kind: .nbd, device: device, directory: paths.directory), context)
-            let result = try context.run(
-                ["/bin/sh", "-c", "exec nbd-client -unix \"$1\" \"$2\"", "sh", paths.socket, device],
-                place: .callKeepingChildren)
-            if result.succeeded {
-                try self.record(
-                    VolumeAttachment(
-                        volume: volume, kind: .nbd, device: device, directory: paths.directory,
-                        identity: BlockDevice.nbdOwner(device) ?? "-"), context)
-                return try self.link(device, paths)
-            }
-            // Somebody else may have been faster: what is attached there now is not ours to detach.
-            try self.record(
-                VolumeAttachment(volume: volume, kind: .nbd, device: "-", directory: paths.directory), context)
-            reason = result.reason
+        let words = (Files.text(paths.ready) ?? "").split(whereSeparator: \.isWhitespace).map(String.init)
+        guard words.count == 2, BlockDevice.nbdOwner(words[1]) == words[0] else {
+            throw .soft("volume-device has no nbd device after all: \(context.ownLog.lastLine ?? "without a word")")
         }
-        throw .soft("nbd-client could not attach \(volume): \(reason)")
-    }
-
-    private func attachByFuse(
-        _ volume: String, _ paths: VolumePaths, _ context: CallContext
-    ) throws(CallInterruption) {
         try self.record(
-            VolumeAttachment(volume: volume, kind: .loop, device: "-", directory: paths.directory), context)
-        let process = try self.readyFuse(paths, context)
-        do throws(CallInterruption) {
-            try self.attachLoop(volume, paths, context)
-        } catch {
-            context.watcher.abandon(process.descriptor)
-            try? self.clean(paths, context)
-            throw error
-        }
-        context.watcher.watch(context.key, epoch: context.call.epoch, descriptor: process.descriptor)
+            VolumeAttachment(
+                volume: volume, kind: .nbd, device: words[1], directory: paths.directory, identity: words[0]), context)
+        try self.link(words[1], paths)
     }
 
     /// The processes that do nothing but have the loop device open.
@@ -261,11 +95,13 @@ struct VolumeAgent: ResourceAgent {
         try self.link(device, paths)
     }
 
-    /// Starts the process that shows the volume as a file, until the file is there. A volume server that has only just
-    /// made its socket may refuse it at first; it tries again by itself.
-    private func readyFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
+    /// Starts the process that shows the volume to the kernel, until it does. A volume server that has only just made its socket
+    /// may refuse it at first; it tries again by itself.
+    private func readyDevice(
+        _ kind: VolumeAttachment.Kind, _ paths: VolumePaths, _ context: CallContext
+    ) throws(CallInterruption) -> SpawnedProcess {
         let clock = context.environment.clock
-        let process = try self.startFuse(paths, context)
+        let process = try self.startDevice(kind, paths, context)
         do throws(CallInterruption) {
             var ended = false
             while !ended, !Files.exists(paths.ready) {
@@ -280,9 +116,16 @@ struct VolumeAgent: ResourceAgent {
         }
     }
 
-    private func startFuse(_ paths: VolumePaths, _ context: CallContext) throws(CallInterruption) -> SpawnedProcess {
+    private func startDevice(
+        _ kind: VolumeAttachment.Kind, _ paths: VolumePaths, _ context: CallContext
+    ) throws(CallInterruption) -> SpawnedProcess {
+        let carrier: [String]
+        switch kind {
+        case .nbd: carrier = ["--nbd", paths.directory]
+        case .loop: carrier = ["--mount", paths.fuse]
+        }
         do {
-            try Files.makeDirectory(paths.fuse)
+            if kind == .loop { try Files.makeDirectory(paths.fuse) }
             try context.cgroup.create()
             context.logs.start()
             let descriptor = try context.ownLog.open()
@@ -290,7 +133,8 @@ struct VolumeAgent: ResourceAgent {
             let process = try context.spawner.start(
                 SpawnRequest(
                     arguments: [
-                        context.environment.program, "volume-device", "--socket", paths.socket, "--mount", paths.fuse,
+                        context.environment.program, "volume-device", "--socket", paths.socket,
+                    ] + carrier + [
                         "--ready", paths.ready, "--dead-time",
                         "\(context.environment.volumeDeadTime.milliseconds)ms",
                     ], environment: CallContext.toolEnvironment, cgroup: context.cgroup, output: descriptor,
@@ -318,6 +162,7 @@ struct VolumeAgent: ResourceAgent {
         if let holding = context.records.holding(.devices, group, name), let known = VolumeAttachment(holding) {
             attachments.append(known)
         }
+        attachments += VolumeAttachment.found(in: paths.directory)
         // The loop device goes first: its last writes must still find the volume behind it.
         let until = min(context.deadline, clock() + .milliseconds(500))
         _ = self.holders(context).killAll(until: until, clock: clock)
@@ -328,13 +173,14 @@ struct VolumeAgent: ResourceAgent {
             context.log(
                 "the block device of \(paths.directory) is still in use and is cut off; it goes at its last close")
         }
-        for attachment in attachments where !attachment.force() {
-            throw .soft("the device of \(attachment.directory) could not be detached; see its users with `lsof`")
-        }
+        for attachment in attachments { _ = attachment.force() }
         if !context.cgroup.waitUntilEmpty(until: clock() + .milliseconds(200), clock: clock),
             !context.cgroup.killAll(until: max(context.deadline, clock() + .seconds(1)), clock: clock)
         {
             throw .hard("volume-device does not die, not even by SIGKILL: \(context.cgroup.processes())")
+        }
+        for attachment in attachments where attachment.isAttached {
+            throw .soft("the device of \(attachment.directory) could not be detached; see its users with `lsof`")
         }
         unlink(paths.ready)
         context.records.remove(.devices, group, name)
@@ -364,7 +210,7 @@ struct VolumeAgent: ResourceAgent {
     /// A volume that has grown in use: its device follows, and after it the file system by its own check. (Rule V21)
     private func followSize(_ context: CallContext) {
         guard let holding = context.records.holding(.devices, context.call.group, context.call.resource.name),
-            let attachment = VolumeAttachment(holding), attachment.kind == .loop
+            let attachment = VolumeAttachment(holding)
         else { return }
         let before = BlockDevice.sizeBytes(attachment.device)
         do throws(VolumeAttachmentError) {
@@ -387,12 +233,10 @@ struct VolumeAgent: ResourceAgent {
         guard Files.link(paths.device) == known.device else {
             throw .soft("\(paths.device) does not point to \(known.device)")
         }
-        if known.kind == .loop {
-            guard context.records.service(group, name)?.identity.isAlive == true else {
-                throw .soft("volume-device of \(known.volume) is gone")
-            }
-            guard known.isOurs else { throw .soft("\(known.device) is no longer over \(paths.file)") }
+        guard context.records.service(group, name)?.identity.isAlive == true else {
+            throw .soft("volume-device of \(known.volume) is gone")
         }
+        guard known.isOurs else { throw .soft("\(known.device) is no longer attached to \(known.volume)") }
         return .success
     }
 

@@ -12,6 +12,8 @@ public struct VolumeReport: Codable, Equatable, Sendable {
     public var epoch: String
     /// Counts the changes of the in-sync set. (Rule V4)
     public var setVersion: UInt64
+    /// How the kernel of its owner has it, when the owner answers: `nbd /dev/nbd0`, or `loop /dev/loop3` over FUSE.
+    public var carrier: String?
     /// The copies, in the order of the configuration.
     public var replicas: [ReplicaReport]
     /// Bytes written by clients since its server started.
@@ -23,7 +25,7 @@ public struct VolumeReport: Codable, Equatable, Sendable {
     /// All fields.
     public init(
         name: String, sizeBytes: UInt64, growsToBytes: UInt64? = nil, owner: String? = nil, epoch: String,
-        setVersion: UInt64,
+        setVersion: UInt64, carrier: String? = nil,
         replicas: [ReplicaReport], writtenBytes: UInt64 = 0, sentBytes: UInt64 = 0, sentCompressedBytes: UInt64 = 0
     ) {
         self.name = name
@@ -32,6 +34,7 @@ public struct VolumeReport: Codable, Equatable, Sendable {
         self.owner = owner
         self.epoch = epoch
         self.setVersion = setVersion
+        self.carrier = carrier
         self.replicas = replicas
         self.writtenBytes = writtenBytes
         self.sentBytes = sentBytes

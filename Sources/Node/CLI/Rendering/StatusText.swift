@@ -171,12 +171,13 @@ struct VolumeText {
         for volume in self.volumes {
             if !lines.isEmpty { lines.append("") }
             let owner = volume.owner.map { "exported by \($0) in epoch \(volume.epoch)" } ?? "not exported"
+            let carrier = volume.carrier.map { " as \($0)" } ?? ""
             let growth = volume.growsToBytes.map {
-                " (\(Quantities.text(bytes: $0)) when it is next opened, once every copy has room)"
+                " (\(Quantities.text(bytes: $0)) once every copy has room; with a copy on a device, when it is next opened)"
             }
             lines.append(
                 "\(self.style.paint(volume.name, .strong)): \(Quantities.text(bytes: volume.sizeBytes))\(growth ?? ""), "
-                    + "\(owner), set version \(volume.setVersion)")
+                    + "\(owner)\(carrier), set version \(volume.setVersion)")
             if volume.writtenBytes > 0 || volume.sentBytes > 0 {
                 let saved =
                     volume.sentBytes > volume.sentCompressedBytes && volume.sentCompressedBytes > 0
