@@ -2,8 +2,6 @@ import Basis
 import CLinux
 import Glibc
 
-func systemText(_ code: Int32) -> String { String(cString: strerror(code)) }
-
 /// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A
 /// new connection replaces the old one.
 final class ControlSocket: @unchecked Sendable {
