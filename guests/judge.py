@@ -96,6 +96,7 @@ class Judge:
         parts = self.gaps_of_steps(sorted(time for time in checkers.acknowledged(entries).values() if time <= ended))
         moves = max((part for part, text in parts if text.startswith("move ")), default=0.0)
         most = float(wanted["moves"]) * moves if wanted and "moves" in wanted else float("inf")
+        self.stage.gaps += [(text, part) for part, text in parts]
         for part, text in parts:
             late = part > most and not text.startswith("move ")
             if late or part >= 1.0:

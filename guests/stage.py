@@ -30,6 +30,7 @@ class Stage:
         self.writer = None
         self.began = clock()
         self.is_sound = True  # no longer, when a scenario leaves a cluster that is not healthy, or rows that are lost
+        self.gaps = []  # the gap between rows at each step of all scenarios: (text, seconds)
         self.marks = []  # what was done: (instant, text), from which the gaps of the steps are told
 
     @staticmethod

@@ -56,6 +56,10 @@ public final class AgentRunner: Sendable {
         let shared = Shared()
         self.shared = shared
         self.environment = environment
+        if (try? environment.groupsCgroup.create()) != nil {
+            ControlGroup(environment.cgroupRoot).countChildren()
+            environment.groupsCgroup.countChildren()
+        }
         self.records = RunRecords(directory: environment.runDirectory)
         self.addresses = AddressKeeper(environment: environment)
         self.starts = CallGate(atOnce: 24, moment: .milliseconds(250), clock: environment.clock)
