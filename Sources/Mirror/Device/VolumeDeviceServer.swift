@@ -2,8 +2,9 @@ import Basis
 import CLinux
 import Glibc
 
-/// Shows a volume's export to the kernel, as a device of its own or as a file for a loop device: the shell around `VolumeDevice`, one thread that waits for the
-/// kernel, the volume server, the clock and signals at once and never for one of them alone.
+/// Shows a volume's export to the kernel, as a device of its own or as a file for a loop device: the shell around
+/// `VolumeDevice`, one thread that waits for the kernel, the volume server, the clock and signals at once and never for one
+/// of them alone.
 public final class VolumeDeviceServer {
     /// Messages of the kernel taken before the volume server is looked at again.
     private static let messagesMax = 64

@@ -10,8 +10,8 @@ extension Driver {
 
     private static let volumeDeviceOptions = ["--socket", "--mount", "--nbd", "--ready", "--dead-time"]
 
-    /// Shows a volume server's export to the kernel and does not return: the volume agent starts it. `--mount DIRECTORY` shows it as
-    /// a file there, `--nbd NAME` as a device of the kernel's nbd, which knows it by that name.
+    /// Shows a volume server's export to the kernel and does not return: the volume agent starts it. `--mount DIRECTORY` shows
+    /// it as a file there, `--nbd NAME` as a device of the kernel's nbd, which knows it by that name.
     static func runVolumeDevice(_ words: [String]) throws {
         var options: [String: String] = [:]
         var rest = words[...]

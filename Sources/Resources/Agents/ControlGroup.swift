@@ -50,12 +50,7 @@ public struct ControlGroup: Sendable, Equatable {
     /// Has the kernel count memory and processes of each cgroup below, for `systemd-cgtop` and whoever limits them there
     /// (memory.max). Where the controllers belong to cgroup v1 they cannot, and nothing here needs it.
     func countChildren() {
-        for controller in ["+memory", "+pids"] {
-            let descriptor = open(self.path + "/cgroup.subtree_control", O_WRONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { return }
-            _ = Array(controller.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-            close(descriptor)
-        }
+        for controller in ["+memory", "+pids"] { _ = Files.poke(self.path + "/cgroup.subtree_control", controller) }
     }
 
     /// Some thread in it or below is alive; false when the directory does not exist. Zombies do not count.
