@@ -54,7 +54,7 @@ class Faults(Machines):
         return actions[step.name](guest, step)
 
     def wait_for(self, step):
-        within = seconds(step.options.get("within", "180s")) * self.stage.patience
+        within = seconds(step.options.get("within", "90s")) * self.stage.patience
         if step.words[0] == "reset":
             return self.wait_for_reset(within)
         condition = self.cluster.is_whole if step.words[0] == "healthy" else self.cluster.runs
