@@ -186,7 +186,7 @@ import Testing
             ])
         #expect(await bench.call(.start, shown) == .success)
         let pid = try #require(bench.record(shown)).pid
-        #expect(Files.text(ready) == "\(pid)\n")
+        #expect(Files.text(ready) == "\(pid) \(mount)/nbd\n")
         #expect(try Workbench.tool("stat", "-c", "%s %a", mount + "/nbd") == "\(64 << 20) 600\n")
         #expect(Files.text("/proc/\(pid)/comm") == "volume-device\n")
         let status = Files.text("/proc/\(pid)/status") ?? ""
