@@ -106,6 +106,13 @@ static int nbd_family(int milliseconds, unsigned short *family) {
     return -error;
 }
 
+int holdfast_nbd_present(void) {
+    unsigned short family = 0;
+    int descriptor = nbd_family(1000, &family);
+    if (descriptor >= 0) close(descriptor);
+    return descriptor >= 0;
+}
+
 int holdfast_nbd_connect(uint64_t bytes, uint64_t flags, const char *backend, unsigned *index, int *end) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return errno;

@@ -102,6 +102,7 @@ import Testing
         #expect(await bench.call(.start, volume) == .success)
         let attachment = try self.attachment(bench)
         #expect(try attachment.takeUpSize() == 64 << 20)
+        #expect(try Workbench.tool("blockdev", "--getss", attachment.device) == "512\n", "as with the kernel's nbd")
         let user = open(attachment.device, O_RDWR | O_CLOEXEC)
         try await server.kill()
         try Workbench.tool("truncate", "-s", "96M", server.image)

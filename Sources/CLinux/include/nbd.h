@@ -4,6 +4,9 @@
 #define HOLDFAST_CLINUX_NBD_H
 #include <stdint.h>
 
+/* 1 when it answers here: it is loaded, and this is the first network namespace. */
+int holdfast_nbd_present(void);
+
 /* Attaches a free device, `index`, to a socket and gives its other end, over which the kernel asks in the transmission phase of
  * the NBD protocol. Sectors have 512 bytes. `flags` are the protocol's transmission flags. `backend` is what
  * /sys/block/nbdN/backend then says (Linux 5.14), and who wants to change the device must know it. */

@@ -50,7 +50,7 @@ public enum VolumeDeviceError: Error, CustomStringConvertible {
                 + "that this runs as root"
         case .kernelDevice(let code):
             "the kernel's nbd gives no device: \(String(cString: strerror(code))); look that the module nbd is loaded and that "
-                + "this runs as root in the machine's own network namespace, or unload the module: then a file and a loop device do"
+                + "this runs as root in the machine's own network namespace"
         case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
         case .ready(let path, let code): "cannot write \(path): \(String(cString: strerror(code)))"
         case .noServer(let socket, let span, let last):

@@ -10,7 +10,7 @@ struct VolumeAgent: ResourceAgent {
         try self.clean(paths, context)
         let pause = Span.milliseconds(20)
         while !Files.exists(paths.socket) { try context.pause(pause) }
-        let kind: VolumeAttachment.Kind = Files.exists("/sys/module/nbd") ? .nbd : .loop
+        let kind: VolumeAttachment.Kind = holdfast_nbd_present() == 1 ? .nbd : .loop
         try self.record(VolumeAttachment(volume: volume, kind: kind, device: "-", directory: paths.directory), context)
         let process = try self.readyDevice(kind, paths, context)
         do throws(CallInterruption) {

@@ -126,6 +126,11 @@ struct VolumeAttachment: Equatable {
     }
 }
 
+extension RunRecords {
+    /// What is recorded as attached.
+    var attachments: [VolumeAttachment] { self.holdings(.devices).compactMap { VolumeAttachment($0) } }
+}
+
 /// What is attached to the volumes of this node, for those who see their servers end.
 public enum AttachedVolumes {
     /// Cuts off what is attached to a volume whose server does not come back. A service that waits for its disk would wait on,
@@ -145,14 +150,11 @@ public enum AttachedVolumes {
 
     /// How the kernel has each volume that is attached here: by which carrier, and as which device.
     public static func carriers(runDirectory: String) -> [VolumeName: String] {
-        let attachments = self.all(runDirectory).filter { $0.device != "-" && $0.volume != "-" }
+        let attachments = RunRecords(directory: runDirectory).attachments
         return Dictionary(
-            attachments.map { (VolumeName($0.volume), "\($0.kind.rawValue) \($0.device)") },
+            attachments.filter { $0.device != "-" && $0.volume != "-" }
+                .map { (VolumeName($0.volume), "\($0.kind.rawValue) \($0.device)") },
             uniquingKeysWith: { first, _ in first })
-    }
-
-    static func all(_ runDirectory: String) -> [VolumeAttachment] {
-        RunRecords(directory: runDirectory).holdings(.devices).compactMap { VolumeAttachment($0) }
     }
 }
 

@@ -156,7 +156,7 @@ struct GuardLoop {
     /// What waits for a frozen nbd device dies of no signal before the device fails. On a thread of its own: this one waits for
     /// nobody. (Rule L12)
     private func cutDevices() {
-        let attachments = self.records.holdings(.devices).compactMap { VolumeAttachment($0) }.filter { $0.kind == .nbd }
+        let attachments = self.records.attachments.filter { $0.kind == .nbd }
         guard !attachments.isEmpty else { return }
         WorkerThread.start {
             for attachment in attachments { attachment.cut(waitingAtMost: .seconds(1)) }
