@@ -16,11 +16,12 @@ PATTERNS = {
 
 
 class Faults(Machines):
-    """`perform` does a step and returns a sentence about it. `downs` and `unmet` are for the judge."""
+    """`perform` does a step and returns a sentence about it. `downs`, `resumed` and `unmet` are for the judge."""
 
     def __init__(self, stage):
         self.stage, self.rig, self.cluster = stage, stage.rig, stage.cluster
         self.last = None
+        self.resumed = []  # (guest's name, when the hypervisor let it go on after a pause)
         self.downs = []  # (guest's name, seconds from the command until the machine was down)
         self.unmet = []  # demands that were not met, as sentences
         self.instants = []

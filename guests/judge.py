@@ -10,6 +10,7 @@ from .lab.rig import FLOATING
 
 HEALTHY = 60  # seconds in which a cluster becomes whole after the last fault, unless the scenario says otherwise
 ALLOWED = 0.060  # two periods of the heartbeat and some: a datagram may wait so long in a queue of a guest that stood still
+LOOK = 0.25  # what docs/guarantees.md leaves to a machine that was resumed, before its guard looked at the clocks
 BEATS = 0.25  # two beats of one process no further apart say that it ran in between
 COMPLAINTS = (  # what a console of a sound shutdown never shows
     "Waiting for process", "I/O error", "watchdog did not stop", "Aborting journal", "softdog: Initiating",
@@ -41,7 +42,7 @@ class Judge:
         ended = clock()
         self.rows("nothing-lost" in wanted)
         self.gaps(wanted.get("gap"), ended)
-        self.owners("single-owner" in wanted, "undisturbed" in wanted, ended)
+        self.owners("single-owner" in wanted, "undisturbed" in wanted, ended, faults.resumed)
         self.consoles("quiet-consoles" in wanted)
         self.downs(faults, wanted.get("down"))
         self.place(owner_before, wanted)
@@ -112,16 +113,19 @@ class Judge:
                   if instant - 0.5 <= earlier < following - 0.5), default=0.0), text)
             for (instant, text), (following, _) in zip(marks, marks[1:])]
 
-    def owners(self, wanted, undisturbed, ended):
-        """SingleOwner, by the heartbeats and the rig's clock."""
+    def owners(self, wanted, undisturbed, ended, resumed=()):
+        """SingleOwner, by the heartbeats and the rig's clock. Who was paused and `resumed` may run for one look."""
         runs = checkers.read_runs(self.stage.pulses)
         if not runs:
             self.say("owners: no heartbeat was ever heard, so nothing can be said", wanted)
             return
         overlaps = [found for found in checkers.overlaps(runs) if found[0] >= ALLOWED]
         for length, first, second, since in overlaps:
+            is_look = length <= LOOK and any(
+                node in (first.node, second.node) and abs(since - at) <= LOOK for node, at in resumed)
             self.say(f"owners: {first.node} and {second.node} both ran for {length:.2f} s, from "
-                     f"{since - self.stage.began:.2f} s on", wanted)
+                     f"{since - self.stage.began:.2f} s on{', before the first look at the clocks' if is_look else ''}",
+                     wanted and not is_look)
         try:
             checkers.check_one_process(runs)  # a clone has the node's name
         except checkers.Broken as error:

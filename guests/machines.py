@@ -79,7 +79,9 @@ class Machines:
     # Time
 
     def pause(self, guest, step):
-        return self.stand_still(guest, step, guest.pause, guest.go_on)
+        said = self.stand_still(guest, step, guest.pause, guest.go_on)
+        self.resumed.append((guest.name, clock()))
+        return said
 
     def hang(self, guest, step):
         return self.stand_still(guest, step, guest.hang, lambda: guest.hang(False))
