@@ -1,5 +1,6 @@
 """What is looked at after a scenario: rows, owners, consoles, how long machines took to go down, the status."""
 import re
+import time
 
 from chaos.lab.shell import clock
 from chaos.scenario import seconds
@@ -39,6 +40,7 @@ class Judge:
         within = seconds(wanted.get("healthy", {}).get("within", f"{HEALTHY}s"))
         # What a step waited for in vain was waited for long enough.
         self.healthy(5.0 if any("await healthy" in text for text in faults.unmet) else within)
+        self.served("nothing-lost" in wanted)
         ended = clock()
         self.rows("nothing-lost" in wanted)
         self.gaps(wanted.get("gap"), ended)
@@ -72,6 +74,15 @@ class Judge:
         except TimeoutError as error:
             self.stage.is_sound = False
             self.say(f"not healthy: {error}", True)
+
+    def served(self, wanted):
+        """Waits for a row that is tried after all steps, so that a gap which it opened has an end and is counted."""
+        now = clock()
+        while checkers.first_acknowledged_after(checkers.read_rows(self.stage.history), now) is None:
+            if clock() > now + HEALTHY * self.stage.patience:
+                self.say("no row was acknowledged after the last step", wanted)
+                return
+            time.sleep(0.2)
 
     def count_rows(self):
         """(acknowledged, found) while the writer stands still; raises when one is missing."""
