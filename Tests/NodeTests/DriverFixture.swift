@@ -1,11 +1,14 @@
 import Basis
 import Foundation
 import Raft
+import RaftStorage
 import Resources
 import ScenarioKit
 import SecureLink
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 /// A directory that is removed with the value's last owner.
 final class ScratchDirectory {

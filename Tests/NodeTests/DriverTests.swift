@@ -1,13 +1,17 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import Raft
+import RaftStorage
 import Resources
 import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 @Suite(.timeLimit(.minutes(2)))
 struct DriverTests {

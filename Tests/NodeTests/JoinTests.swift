@@ -6,7 +6,9 @@ import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 /// A machine at the other end of a join: it says whatever a test wants, and proves its address or not.
 private struct Newcomer {

@@ -1,9 +1,11 @@
 import Basis
 import Raft
+import RaftStorage
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
 
 private let peer = NodeID(2)
 private let me = NodeID(1)

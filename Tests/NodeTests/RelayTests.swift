@@ -5,7 +5,8 @@ import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
 
 /// Node 2 with a real door, and node 3 at it: a voter that passes on what node 1 sends, or makes up what it likes.
 private final class Relayed {

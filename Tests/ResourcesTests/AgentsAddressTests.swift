@@ -4,6 +4,7 @@ import Foundation
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A network namespace with two ends of a cable in it, gone when the test ends.

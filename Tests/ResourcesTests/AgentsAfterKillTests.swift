@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// What an OCF agent keeps outside of its processes, for which a file stands here: a route, a firewall rule, a target of

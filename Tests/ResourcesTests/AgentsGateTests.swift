@@ -3,6 +3,7 @@ import Dispatch
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 @Suite struct `Calls that come all at once` {

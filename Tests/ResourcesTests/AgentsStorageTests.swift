@@ -3,6 +3,7 @@ import CLinux
 import Foundation
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A file as a block device, gone when the test ends.

@@ -3,6 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// Whether this machine lets the agents be tried for real; says so when it does not.

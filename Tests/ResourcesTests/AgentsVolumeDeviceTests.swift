@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A volume attached through `holdfast volume-device` while its server dies and comes back. (Rule V3.1)

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Mirror
 
 /// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A
 /// new connection replaces the old one.

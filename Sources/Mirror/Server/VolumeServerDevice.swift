@@ -1,5 +1,6 @@
 import Basis
 import CLinux
+import Mirror
 import Synchronization
 
 /// What the export sees of the volume.

@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Mirror
 
 /// The control socket before there is a server behind it: says what was found where the copy should be, and makes a copy
 /// when the daemon says that the cluster knows none here. (Rule V20)

@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import SecureLink
 
 /// Another replica of the volume and where its server listens.

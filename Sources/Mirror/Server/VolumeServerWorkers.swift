@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Mirror
 
 extension VolumeServer {
     /// One sync serves everything that was asked before it began.

@@ -1,5 +1,7 @@
 import Foundation
 import Glibc
+import Host
+import Reports
 
 /// Asks the daemon on this machine; every failure is an `APIFailure`.
 public struct APIClient: Sendable {

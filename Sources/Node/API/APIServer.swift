@@ -1,8 +1,10 @@
 import Foundation
 import Glibc
+import Host
 import Hummingbird
 import Logging
 import NIOCore
+import Reports
 
 /// Why the API cannot be served.
 public enum APIServerError: Error, Equatable, CustomStringConvertible {

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Resources
 
 /// Holds an address on an interface and tells the neighbours that it is here now.
 struct AddressAgent: ResourceAgent {

@@ -1,5 +1,6 @@
 import Basis
 import Foundation
+import Resources
 import Synchronization
 
 /// What of a group is on this node now, read from the kernel and not from memory. (Rules L10, L11)

@@ -2,6 +2,7 @@ import Basis
 import CLinux
 import Dispatch
 import Glibc
+import Resources
 import Synchronization
 
 /// Runs agent calls on threads of their own: one at a time for each resource, any number at once beside that.

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Resources
 import Synchronization
 
 /// Answers questions about this machine. It looks, and changes nothing; each look is bounded in time.
