@@ -60,7 +60,7 @@ private func imported(_ line: String) -> String? {
 private func breaches(in files: [Repository.File]) -> [Finding] {
     files.flatMap { file in
         guard let home = home(file.path) else {
-            return [Finding(path: file.path, line: 1, text: "no row in Tests/TidyTests/ImportTests.swift has its folder")]
+            return [Finding(path: file.path, line: 1, text: "ImportTests.swift has no row for its folder")]
         }
         let known = isPure(file.path) ? pureTargets : own.union(home.imports)
         return file.code.enumerated().compactMap { index, line in
