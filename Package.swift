@@ -15,7 +15,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -23,6 +22,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CYaml", linkerSettings: [.linkedLibrary(":libyaml.a")]),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
 
         // Pure: values and decisions. No C library, no clock, no thread, no input or output.
@@ -37,7 +37,7 @@ let package = Package(
 
         // Shells: each knows its core and the floor, and none another one's inside.
         .target(name: "Host", dependencies: ["Basis", "CLinux"], swiftSettings: strict),
-        .target(name: "SecureLink", dependencies: ["Basis", "CLinux", "COpenSSL"], swiftSettings: strict),
+        .target(name: "SecureLink", dependencies: ["Basis", "Host", "CLinux", "COpenSSL"], swiftSettings: strict),
         .target(
             name: "RaftStorage", dependencies: ["Basis", "CLinux", "Raft"], path: "Sources/Raft/Storage",
             swiftSettings: strict),
@@ -45,11 +45,11 @@ let package = Package(
             name: "Agents", dependencies: ["Basis", "Host", "CLinux", "Resources"], path: "Sources/Resources/Agents",
             swiftSettings: strict),
         .target(
-            name: "VolumeServer", dependencies: ["Basis", "CLinux", "CLZ4", "SecureLink", "Mirror"],
+            name: "VolumeServer", dependencies: ["Basis", "Host", "CLinux", "CLZ4", "SecureLink", "Mirror"],
             path: "Sources/Mirror/Server", swiftSettings: strict),
         .target(
             name: "ClusterConfiguration",
-            dependencies: ["Basis", "Resources", "Reports", .product(name: "Yams", package: "Yams")],
+            dependencies: ["Basis", "Resources", "Reports", "CYaml"],
             path: "Sources/Node/Configuration", swiftSettings: strict),
         .target(
             name: "API",

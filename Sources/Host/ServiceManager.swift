@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 
 /// Tells the service manager that started this process how far it is. (sd_notify(3))
@@ -12,7 +11,7 @@ package enum ServiceManager {
 
     /// Whether the present job of a unit of systemd starts it again after it has stopped. False without systemd.
     package static func isRestarting(_ unit: String) -> Bool {
-        let jobs = self.output(of: ["systemctl", "list-jobs", "--plain", "--no-legend", "--no-pager"]) ?? ""
+        let jobs = self.output(of: "systemctl list-jobs --plain --no-legend --no-pager") ?? ""
         return self.isRestart(of: unit, in: jobs)
     }
 
@@ -24,17 +23,17 @@ package enum ServiceManager {
         }
     }
 
-    private static func output(of words: [String]) -> String? {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return nil }
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return process.terminationStatus == 0 ? String(decoding: data, as: UTF8.self) : nil
+    /// What a command printed; nil when it failed or is not there.
+    private static func output(of command: String) -> String? {
+        guard let stream = popen("\(command) 2>/dev/null", "re") else { return nil }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = fread(&chunk, 1, chunk.count, stream)
+            guard count > 0 else { break }
+            bytes += chunk[..<count]
+        }
+        return pclose(stream) == 0 ? String(decoding: bytes, as: UTF8.self) : nil
     }
 
     /// Sends a message to a socket: a path, or `@NAME` in the abstract namespace. False when nobody takes it.

@@ -1,4 +1,5 @@
-import Foundation
+import Basis
+import FoundationEssentials
 import Glibc
 
 /// One blocking HTTP/1.1 exchange over a Unix socket.
@@ -91,26 +92,29 @@ package enum UnixConnection {
     }
 
     private static func head(of data: Data) throws -> (status: Int, bodyStart: Int, length: Int?)? {
-        guard let end = data.range(of: Data("\r\n\r\n".utf8)) else { return nil }
-        let lines = String(decoding: data[..<end.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
-        let words = lines[0].split(separator: " ")
+        let gap = Array("\r\n\r\n".utf8)
+        let starts = data.indices.dropLast(gap.count - 1)
+        guard let end = starts.first(where: { data[$0...].starts(with: gap) }) else { return nil }
+        // A line's end is one character.
+        let lines = String(decoding: data[..<end], as: UTF8.self).split(separator: "\r\n")
+        let words = (lines.first ?? "").split(separator: " ")
         guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
             throw Failure.broken("the answer is not HTTP")
         }
         var length: Int?
         for line in lines.dropFirst() {
-            let field = line.split(separator: ":", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+            let field = line.split(separator: ":", maxSplits: 1).map { $0.trimmed }
             guard field.count == 2 else { continue }
             if field[0].lowercased() == "content-length" { length = Int(field[1]) }
             if field[0].lowercased() == "transfer-encoding" { throw Failure.broken("the answer comes in chunks") }
         }
-        return (status, end.upperBound, length)
+        return (status, end + gap.count, length)
     }
 
     private static func failure() -> Failure {
         let reason = errno
         if reason == EAGAIN || reason == EWOULDBLOCK { return .timedOut }
-        return .broken(String(cString: strerror(reason)))
+        return .broken(SystemText.error(reason))
     }
 }
 

@@ -1,6 +1,7 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import Raft
 import ScenarioKit
 import SecureLink
@@ -29,7 +30,7 @@ private struct Newcomer {
         _ about: JoiningNode, request: String? = nil, provesAddress: Bool = true
     ) throws -> JoinAnswer {
         let proof = try AddressProof(host: "127.0.0.1", port: self.port, acceptsLoopback: true)
-        DriverThread.start("proof") { proof.serve() }
+        SystemThread.start("proof") { proof.serve() }
         defer { proof.close() }
         let context = try TLSContext.anonymousClient(
             certificateAuthorityFingerprint: self.token.certificateAuthorityFingerprint)

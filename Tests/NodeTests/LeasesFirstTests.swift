@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 import RaftStorage
 import Resources
@@ -87,7 +88,7 @@ private final class HeldDisk: Sendable {
         var isWaiting = false
         var story: [String] = []
     }
-    let state = WaitingLock(State())
+    let state = Locked(State())
 
     func persist(_ store: LogStore, _ request: PersistRequest) throws {
         self.state.change { if $0.isHeld { $0.isWaiting = true } }

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Foundation
+import Host
 import Synchronization
 import Testing
 

@@ -1,5 +1,6 @@
 import Basis
 import Foundation
+import Host
 import Testing
 
 @testable import Agents

@@ -1,5 +1,6 @@
 import Basis
 import Foundation
+import Host
 import Synchronization
 import Testing
 
@@ -103,7 +104,7 @@ final class Workbench: Sendable {
     /// Runs something on a thread of its own, which may enter a namespace.
     func onWorker<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
         await withCheckedContinuation { continuation in
-            WorkerThread.start { continuation.resume(returning: body()) }
+            SystemThread.demand("agent") { continuation.resume(returning: body()) }
         }
     }
 

@@ -2,6 +2,7 @@ import Basis
 import CLinux
 import Foundation
 import Glibc
+import Host
 import Testing
 
 @testable import Agents

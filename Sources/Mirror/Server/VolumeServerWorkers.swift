@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Host
 import Mirror
 
 extension VolumeServer {
@@ -20,7 +21,7 @@ extension VolumeServer {
     }
 
     private func failure(_ doing: String, _ code: Int32) -> String {
-        "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk"
+        "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"
     }
 
     /// Only the newest metadata is stored: it holds every earlier mark that still counts.

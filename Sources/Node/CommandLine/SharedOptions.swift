@@ -2,7 +2,7 @@ import API
 import ArgumentParser
 import Basis
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
 import Reports
 
 /// How a command prints.
@@ -91,7 +91,7 @@ extension ConversingCommand {
     func confirm(_ effect: String, _ options: MutationOptions) throws {
         guard !options.yes, !options.dryRun, self.console.isInteractive else { return }
         self.console.writeError("\(effect)\nContinue? [y/N] ")
-        let answer = self.console.readAnswer()?.lowercased().trimmingCharacters(in: .whitespaces) ?? ""
+        let answer = self.console.readAnswer()?.lowercased().trimmed ?? ""
         guard ["y", "yes"].contains(answer) else {
             throw APIFailure(.error, "nothing was changed", remedy: "answer `y`, or give --yes")
         }

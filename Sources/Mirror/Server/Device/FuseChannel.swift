@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import Mirror
 
 /// A file of ours as a carrier, for a loop device over it: the kernel asks in messages of FUSE.
@@ -35,7 +36,7 @@ final class FuseChannel: DeviceChannel {
             case EAGAIN: return .empty
             // Somebody has unmounted it.
             case ENODEV: return .ended(reason: nil)
-            default: return .ended(reason: systemText(errno))
+            default: return .ended(reason: SystemText.error(errno))
             }
         }
         guard let request = FuseRequest(UnsafeRawBufferPointer(start: self.buffer.base, count: count)) else {

@@ -1,4 +1,5 @@
 import Glibc
+import Host
 import Mirror
 
 /// One connection to an NBD server, from the handshake on: any number of requests in flight, nothing that blocks.
@@ -54,7 +55,7 @@ final class NBDClientLink {
                 connect(self.descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        guard result == 0 else { throw NBDDrop(reason: "nobody listens on \(path): \(systemText(errno))") }
+        guard result == 0 else { throw NBDDrop(reason: "nobody listens on \(path): \(SystemText.error(errno))") }
         var room: Int32 = 1 << 20
         setsockopt(self.descriptor, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(MemoryLayout<Int32>.size))
     }
@@ -98,7 +99,7 @@ final class NBDClientLink {
             if count < 0 {
                 if errno == EINTR { continue }
                 if errno == EAGAIN { return }
-                throw NBDDrop(reason: "sending failed: \(systemText(errno))")
+                throw NBDDrop(reason: "sending failed: \(SystemText.error(errno))")
             }
             self.sent += count
             while self.head < self.outbox.count, self.sent >= self.outbox[self.head].bytes {
@@ -150,7 +151,7 @@ final class NBDClientLink {
             if count < 0 {
                 if errno == EINTR { continue }
                 if errno == EAGAIN { return }
-                throw NBDDrop(reason: "receiving failed: \(systemText(errno))")
+                throw NBDDrop(reason: "receiving failed: \(SystemText.error(errno))")
             }
             if count == 0 { throw NBDDrop(reason: "the volume server closed the connection") }
             let direct = min(count, self.arriving.map { $0.count - $0.filled } ?? 0)

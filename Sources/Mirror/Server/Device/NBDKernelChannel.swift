@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import Mirror
 
 /// The kernel's network block device as a carrier: it asks over a socket whose other end was handed to it, in the
@@ -61,7 +62,7 @@ final class NBDKernelChannel: DeviceChannel {
                 case EAGAIN: return .empty
                 // The kernel shuts the socket down when the device is taken away.
                 case ECONNRESET, EPIPE: return .ended(reason: nil)
-                default: return .ended(reason: systemText(code))
+                default: return .ended(reason: SystemText.error(code))
                 }
             }
             let direct = min(count, self.arriving.map { $0.held.count - $0.filled } ?? 0)
@@ -180,7 +181,7 @@ final class NBDKernelChannel: DeviceChannel {
 
     func resize(to bytes: UInt64) -> String? {
         let code = holdfast_nbd_resize(self.index, bytes, self.backend)
-        return code == 0 ? nil : systemText(code)
+        return code == 0 ? nil : SystemText.error(code)
     }
 
     func end() {

@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Host
 
 /// What a volume's device process is told.
 public struct VolumeDeviceOptions: Sendable {
@@ -46,13 +47,13 @@ public enum VolumeDeviceError: Error, CustomStringConvertible {
     public var description: String {
         switch self {
         case .mount(let directory, let code):
-            "cannot mount \(directory): \(String(cString: strerror(code))); look that the module fuse is loaded and "
+            "cannot mount \(directory): \(SystemText.error(code)); look that the module fuse is loaded and "
                 + "that this runs as root"
         case .kernelDevice(let code):
-            "the kernel's nbd gives no device: \(String(cString: strerror(code))); look that the module nbd is loaded and that "
+            "the kernel's nbd gives no device: \(SystemText.error(code)); look that the module nbd is loaded and that "
                 + "this runs as root in the machine's own network namespace"
-        case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
-        case .ready(let path, let code): "cannot write \(path): \(String(cString: strerror(code)))"
+        case .system(let what, let code): "\(what): \(SystemText.error(code))"
+        case .ready(let path, let code): "cannot write \(path): \(SystemText.error(code))"
         case .noServer(let socket, let span, let last):
             "no volume server answered on \(socket) within \(span): \(last); look that it runs"
         }

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Mirror
 
 /// Shows a volume's export to the kernel, as a device of its own or as a file for a loop device: the shell around
@@ -41,13 +42,13 @@ public final class VolumeDeviceServer {
     private static func becomeHardToKill(_ log: (String) -> Void) {
         let adjust = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)
         let isAdjusted = adjust >= 0 && write(adjust, "-900", 4) == 4
-        if !isAdjusted { log("may be killed when memory runs out: \(systemText(errno))") }
+        if !isAdjusted { log("may be killed when memory runs out: \(SystemText.error(errno))") }
         if adjust >= 0 { close(adjust) }
         // What the kernel swaps out or writes back may come through this process: it must wait for neither.
         let locked = holdfast_lock_touched_memory()
-        if locked != 0 { log("may be swapped out: \(systemText(locked))") }
+        if locked != 0 { log("may be swapped out: \(SystemText.error(locked))") }
         let flusher = holdfast_never_wait_for_writeback()
-        if flusher != 0 { log("may wait for its own volume when memory is short: \(systemText(flusher))") }
+        if flusher != 0 { log("may wait for its own volume when memory is short: \(SystemText.error(flusher))") }
     }
 
     private init(_ options: VolumeDeviceOptions, signals: Int32, log: @escaping (String) -> Void) {

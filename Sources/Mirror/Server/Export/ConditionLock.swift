@@ -23,26 +23,3 @@ final class ConditionLock: @unchecked Sendable {
     func wait() { pthread_cond_wait(self.condition, self.mutex) }
     func broadcast() { pthread_cond_broadcast(self.condition) }
 }
-
-/// Starts a detached thread; false if the system has none left.
-func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
-    final class Body {
-        let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-    let body = Unmanaged.passRetained(Body(body))
-    var thread = pthread_t()
-    let status = pthread_create(
-        &thread, nil,
-        { context in
-            guard let context else { return nil }
-            Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, body.toOpaque())
-    if status != 0 {
-        body.release()
-        return false
-    }
-    pthread_detach(thread)
-    return true
-}

@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// One connection's replies. Many threads append; at most one sends, and takes with it all that was appended meanwhile.
 ///
@@ -221,7 +222,7 @@ final class NBDOutput: BlockCompletionSink, @unchecked Sendable {
 
     /// Leaves the sender's role to a helper thread, so that the caller need not wait for a slow client.
     private func startDrainer() -> Bool {
-        startThread {
+        SystemThread.start("volume") {
             let status = self.sendOutgoing(then: UnsafeRawBufferPointer(start: nil, count: 0))
             self.lock.lock()
             self.isSending = false

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// Bounds of an export server.
 public struct NBDLimits: Sendable {
@@ -35,7 +36,7 @@ public enum NBDServerError: Error, Equatable, CustomStringConvertible {
         case .inUse(let path):
             "another server already answers on \(path); stop it first, or use another run directory"
         case .notListening(let path, let code):
-            "cannot listen on \(path): \(String(cString: strerror(code))); "
+            "cannot listen on \(path): \(SystemText.error(code)); "
                 + "check that the directory exists and is writable"
         }
     }
@@ -110,7 +111,7 @@ public final class NBDServer: @unchecked Sendable {
     @discardableResult
     private func spawn(_ body: @escaping @Sendable () -> Void) -> Bool {
         self.threads += 1
-        let isStarted = startThread {
+        let isStarted = SystemThread.start("volume") {
             body()
             self.lock.lock()
             self.threads -= 1
@@ -137,7 +138,7 @@ public final class NBDServer: @unchecked Sendable {
                 return
             }
             if descriptor < 0, code != EINTR, code != ECONNABORTED {
-                self.log("export \(self.exportName): cannot accept a client: \(String(cString: strerror(code)))")
+                self.log("export \(self.exportName): cannot accept a client: \(SystemText.error(code))")
                 // Out of descriptors or memory: the condition lasts, and must not eat a core.
                 usleep(100_000)
             }

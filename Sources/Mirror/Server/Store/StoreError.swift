@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// Why a copy of a volume cannot be used.
 public enum StoreError: Error, Equatable, CustomStringConvertible {
@@ -19,7 +20,7 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .failed(let doing, let path, let code):
-            "cannot \(doing) \(path): \(String(cString: strerror(code)))"
+            "cannot \(doing) \(path): \(SystemText.error(code))"
         case .wrongSize(let path, let actual, let wanted):
             "\(path) has \(actual) bytes, and \(wanted) are needed: a volume never shrinks, and a device needs 4096 bytes "
                 + "more than its volume"

@@ -2,30 +2,28 @@ import API
 import ArgumentParser
 import Basis
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
+import Glibc
+import Host
 import Reports
 
 /// Reads a document from a file, or from standard input for `-`.
 private func document(at path: String) throws -> String {
-    guard path == "-" || FileManager.default.fileExists(atPath: path) else {
-        throw APIFailure(
-            .notFound, "there is no file \(path)",
-            remedy: "check the path; `holdfast policy` prints the configuration in force")
-    }
-    do {
-        let data =
-            path == "-"
-            ? try FileHandle.standardInput.readToEnd() ?? Data() : try Data(contentsOf: URL(fileURLWithPath: path))
-        guard let text = String(data: data, encoding: .utf8) else {
+    // One byte more than is read of a document shows that it is too long.
+    let limit = (1 << 20) + 1
+    switch path == "-" ? Files.bytes(from: STDIN_FILENO, limit: limit) : Files.bytes(path, limit: limit) {
+    case .success(let bytes):
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw APIFailure(.usage, "\(path) is not text", remedy: "save it as UTF-8")
         }
         return text
-    } catch let failure as APIFailure {
-        throw failure
-    } catch {
+    case .failure(let error) where error.code == ENOENT:
         throw APIFailure(
-            .error, "\(path) cannot be read: \((error as NSError).localizedDescription)",
-            remedy: "check its permissions")
+            .notFound, "there is no file \(path)",
+            remedy: "check the path; `holdfast policy` prints the configuration in force")
+    case .failure(let error):
+        throw APIFailure(
+            .error, "\(path) cannot be read: \(SystemText.error(error.code))", remedy: "check its permissions")
     }
 }
 

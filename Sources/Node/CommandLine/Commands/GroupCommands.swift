@@ -1,6 +1,7 @@
 import API
 import ArgumentParser
-import Foundation
+import Basis
+import FoundationEssentials
 import Reports
 
 /// `holdfast group …`.
@@ -118,7 +119,7 @@ struct GroupCommand: AsyncParsableCommand {
                 let wanted = "nothing of \(name) runs there"
                 self.console.writeError(
                     "\(shown.sentence).\nIf it does, it will run twice. Look there; then type `\(wanted)`: ")
-                guard self.console.readAnswer()?.trimmingCharacters(in: .whitespaces) == wanted else {
+                guard self.console.readAnswer()?.trimmed == wanted else {
                     throw APIFailure(.error, "nothing was changed", remedy: "type the sentence as it stands there")
                 }
                 signed = signed ?? wanted

@@ -2,8 +2,9 @@ import API
 import ArgumentParser
 import Basis
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
 import Glibc
+import Host
 import Reports
 
 extension NodeReport.Role: ExpressibleByArgument {}
@@ -72,7 +73,7 @@ struct InitCommand: ConversingCommand {
             let mode: [FileAttributeKey: Any] = [.posixPermissions: 0o600]
             if !FileManager.default.createFile(atPath: template, contents: Data(text.utf8), attributes: mode) {
                 throw APIFailure(
-                    .error, "\(template) cannot be written: \(String(cString: strerror(errno)).lowercased())",
+                    .error, "\(template) cannot be written: \(SystemText.error(errno).lowercased())",
                     remedy: "the cluster is there nevertheless; start its daemon with `holdfast daemon`")
             }
         }

@@ -2,7 +2,7 @@ import API
 import ArgumentParser
 import Basis
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
 import Host
 import Reports
 

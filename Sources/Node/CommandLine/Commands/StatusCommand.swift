@@ -1,7 +1,7 @@
 import API
 import ArgumentParser
 import Basis
-import Foundation
+import FoundationEssentials
 import Reports
 
 /// `holdfast status`.

@@ -1,7 +1,7 @@
 import Basis
 import Cluster
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
 import Reports
 import Resources
 
@@ -57,7 +57,7 @@ extension Backend {
     }
 
     private func compare(_ signed: String, _ wanted: String) throws {
-        guard signed.trimmingCharacters(in: .whitespacesAndNewlines) != wanted else { return }
+        guard signed.trimmed != wanted else { return }
         throw APIFailure(
             .refused, "that is not the statement that was asked for; nothing was changed",
             remedy: "look again, then type exactly: \(wanted)")

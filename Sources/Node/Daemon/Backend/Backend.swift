@@ -3,6 +3,7 @@ import Agents
 import Basis
 import Cluster
 import ClusterConfiguration
+import Host
 import Reports
 import Resources
 import SecureLink

@@ -1,7 +1,8 @@
 import Basis
 import Cluster
-import Foundation
+import FoundationEssentials
 import Glibc
+import Host
 
 /// `facts.json` in the run directory: what a restarted daemon must know of the one before it. (Rule L10)
 ///
@@ -78,7 +79,7 @@ enum FactsFile {
 
     private static func failure(_ path: String, _ what: String, _ code: Int32) -> DriverError {
         .file(
-            path: path, reason: "\(what): \(systemText(code))",
+            path: path, reason: "\(what): \(SystemText.error(code))",
             remedy: "make room in the run directory, or look at how it is mounted")
     }
 

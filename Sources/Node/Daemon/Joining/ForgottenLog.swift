@@ -1,5 +1,7 @@
 import Basis
-import Foundation
+import FoundationEssentials
+import Glibc
+import Host
 import Raft
 import RaftStorage
 

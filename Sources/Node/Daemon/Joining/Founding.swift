@@ -1,6 +1,7 @@
 import Basis
 import Cluster
-import Foundation
+import FoundationEssentials
+import Host
 import Raft
 import RaftStorage
 import Reports
@@ -86,7 +87,7 @@ package enum Founding {
         let paths = NodePaths(directory: options.directory, run: "")
         try NodeFile.requireFresh(paths)
         let (address, proof) = try self.ownAddress(options.address, acceptsLoopback: acceptsLoopback)
-        DriverThread.start("proof") { proof.serve() }
+        SystemThread.start("proof") { proof.serve() }
         defer { proof.close() }
         try paths.create()
         let key = try NodeKey.create()
@@ -128,8 +129,8 @@ package enum Founding {
             let stream = try TLSStream.connect(
                 host: token.host, port: token.port, context: context, timeout: .seconds(5))
             defer { stream.shutdown() }
-            DriverThread.start("join limit") {
-                _ = WaitingLock(false).wait(atMost: Self.joinTimeout) { _ in Bool?.none }
+            SystemThread.start("join limit") {
+                _ = Locked(false).wait(atMost: Self.joinTimeout) { _ in Bool?.none }
                 stream.shutdown()
             }
             try LinkFrames.write(question.encoded, to: stream)

@@ -1,6 +1,7 @@
 import Basis
 import Cluster
-import Foundation
+import FoundationEssentials
+import Host
 import SecureLink
 
 /// The side of a join that admits: on the node that ran `init`, which keeps the authority's key.
@@ -151,13 +152,13 @@ final class JoinServer: Sendable {
     }
 
     private func propose(_ command: Command) -> ClientReply? {
-        let box = WaitingLock<ClientReply?>(nil)
+        let box = Locked<ClientReply?>(nil)
         self.queue.change { $0.append(.request(.propose(command)) { reply in box.change { $0 = reply } }) }
         return box.wait(atMost: Self.answerTime) { $0 }
     }
 
     private func state() -> ClusterState? {
-        let box = WaitingLock<ClusterState?>(nil)
+        let box = Locked<ClusterState?>(nil)
         self.queue.change { $0.append(.inspect { view in box.change { $0 = view.supervisor.state } }) }
         return box.wait(atMost: .seconds(2)) { $0 }
     }

@@ -1,5 +1,6 @@
 import Basis
-import Foundation
+import FoundationEssentials
+import Host
 import SecureLink
 
 /// The join tokens that are still good, in a file of the state directory: a restart of the daemon voids none.
@@ -29,7 +30,7 @@ final class JoinTokens: Sendable {
 
     private let path: String
     private let bootID: String
-    private let state: WaitingLock<State>
+    private let state: Locked<State>
 
     /// Takes up what the file holds, if it was written since this boot.
     init(path: String, bootID: String) {
@@ -37,7 +38,7 @@ final class JoinTokens: Sendable {
         self.bootID = bootID
         let form = FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(Form.self, from: $0) }
         let isUsable = form.map { $0.version == 1 && $0.bootID == bootID } ?? false
-        self.state = WaitingLock(State(tokens: isUsable ? form?.tokens ?? [] : []))
+        self.state = Locked(State(tokens: isUsable ? form?.tokens ?? [] : []))
     }
 
     /// Keeps a secret until `expires`; durable on return.

@@ -1,6 +1,8 @@
 import Basis
 import Cluster
-import Foundation
+import FoundationEssentials
+import Glibc
+import Host
 import SecureLink
 
 /// Why the daemon or a command around it cannot go on.
@@ -73,15 +75,13 @@ struct NodePaths: Equatable, Sendable {
         rmdir(self.directory)
     }
 
-    static func makeDirectory(_ path: String, mode: Int) throws(DriverError) {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])
-            // One that was there already may be open to all.
-            if mode == 0o700 { try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path) }
-        } catch {
+    static func makeDirectory(_ path: String, mode: mode_t) throws(DriverError) {
+        var code = Files.makeDirectory(path, mode: mode)
+        // One that was there already may be open to all.
+        if code == nil, mode == 0o700, chmod(path, mode) != 0 { code = errno }
+        if let code {
             throw .file(
-                path: path, reason: "it cannot be created (\(error.localizedDescription))",
+                path: path, reason: "it cannot be created (\(SystemText.error(code)))",
                 remedy: "run the command as root, or choose another directory")
         }
     }

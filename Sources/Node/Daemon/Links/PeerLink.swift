@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import SecureLink
 
 /// The outgoing connection to one peer: only ever written to. Dialled again whenever it breaks or stalls.
@@ -47,19 +48,19 @@ final class PeerLink: Sendable {
     private let context: TLSContext
     private let cluster: String
     private let log: DriverLog
-    private let state: WaitingLock<State>
+    private let state: Locked<State>
 
     init(_ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog) {
         self.context = context
         self.cluster = cluster
         self.log = log
-        self.state = WaitingLock(State(peer: peer))
+        self.state = Locked(State(peer: peer))
     }
 
     /// Starts the writing thread; without one nothing is dialled.
     func start() {
         let name = self.state.withLock { $0.peer.name }
-        if DriverThread.start("to \(name)", isPrompt: true, { self.writeForever() }) {
+        if SystemThread.start("to \(name)", isPrompt: true, { self.writeForever() }) {
             self.state.change { $0.isServed = true }
         }
     }
@@ -113,7 +114,7 @@ final class PeerLink: Sendable {
         }
         if let stalled {
             self.log.warning("the link to \(self.peer.name) stalls; connecting anew")
-            if !DriverThread.start("closing", { stalled.shutdown() }) { stalled.shutdown() }
+            if !SystemThread.start("closing", { stalled.shutdown() }) { stalled.shutdown() }
         }
         if self.state.withLock({ !$0.isServed && !$0.isClosed }) { self.start() }
         let target = self.state.change { state -> PeerSpec? in
@@ -124,7 +125,7 @@ final class PeerLink: Sendable {
             state.nextAttempt = now + state.patience.dialInterval
             return state.peer
         }
-        if let target, !DriverThread.start("dialling", { self.dial(target) }) {
+        if let target, !SystemThread.start("dialling", { self.dial(target) }) {
             self.finished(nil, "the system has no thread left", isHandshake: false, target)
         }
     }

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import Raft
 import SecureLink
 
@@ -22,8 +23,8 @@ final class RelaySeals: Sendable {
     private let node: NodeID
     private let cluster: String
     private let signer: NodeSigner
-    private let lastNumber = WaitingLock<UInt64>(0)
-    private let seen = WaitingLock<[NodeID: Seen]>([:])
+    private let lastNumber = Locked<UInt64>(0)
+    private let seen = Locked<[NodeID: Seen]>([:])
 
     init(node: NodeID, cluster: String, identity: TLSIdentity) throws(SecureLinkError) {
         self.node = node

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import SecureLink
 
 /// Messages between daemons, over TLS with certificates of the cluster's own authority.
@@ -41,7 +42,7 @@ final class Transport: Sendable {
     private let seals: RelaySeals
     private let reception: Reception
     private let log: DriverLog
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
 
     /// Listens at once; nothing is accepted before `start`.
     init(_ file: NodeFile, identity: TLSIdentity, log: DriverLog) throws {
@@ -55,14 +56,14 @@ final class Transport: Sendable {
             listener: try Listener(host: place.host, port: place.port),
             context: try TLSContext(identity: identity, clientCertificateOptional: true),
             handshakeTimeout: Self.handshakeTimeout, budget: .ofThisProcess,
-            spawn: { DriverThread.start("greeting", $0) }, warn: { log.warning($0) })
+            spawn: { SystemThread.start("greeting", $0) }, warn: { log.warning($0) })
     }
 
     /// Starts accepting and dialling.
     func start(_ handlers: Handlers) {
-        DriverThread.start("accepting") { self.reception.run { self.greet($0, handlers) } }
-        DriverThread.start("links", isPrompt: true) {
-            let never = WaitingLock(false)
+        SystemThread.start("accepting") { self.reception.run { self.greet($0, handlers) } }
+        SystemThread.start("links", isPrompt: true) {
+            let never = Locked(false)
             while true {
                 for link in self.state.withLock({ $0.links }) { link.look(at: MachineClock.now) }
                 for stream in self.lateApplications(at: MachineClock.now) { stream.shutdown() }
@@ -157,7 +158,7 @@ final class Transport: Sendable {
         }
         surplus?.shutdown()
         // Only now: whoever has no certificate goes before nobody.
-        DriverThread.goFirst()
+        SystemThread.goFirst()
         var reader = LinkReader(stream)
         while let frame = try? reader.next() {
             do throws(CodecError) {

@@ -1,6 +1,7 @@
 import Agents
 import Basis
 import Cluster
+import Host
 import Resources
 
 /// The agents of this node, as the loop uses them: every call and every kill runs on a thread of its own.
@@ -14,9 +15,9 @@ final class AgentHost: Sendable {
 
     private let runner: AgentRunner
     private let log: DriverLog
-    private let killing = WaitingLock<[GroupName]>([])
+    private let killing = Locked<[GroupName]>([])
     private let inspector: NodeInspector
-    private let inspecting = WaitingLock<Int>(0)
+    private let inspecting = Locked<Int>(0)
 
     init(_ environment: AgentEnvironment, log: DriverLog) {
         self.runner = AgentRunner(environment: environment)
@@ -48,7 +49,7 @@ final class AgentHost: Sendable {
             return true
         }
         guard isFree else { return }
-        DriverThread.start("inspecting") {
+        SystemThread.start("inspecting") {
             let answers = self.inspector.answer(questions, within: Self.inspectionTime)
             self.inspecting.change { $0 -= 1 }
             queue.change { $0.append(.input(.inspected(id: id, for: asker, answers))) }
@@ -69,7 +70,7 @@ final class AgentHost: Sendable {
             return true
         }
         guard isNew else { return }
-        DriverThread.start("killing") {
+        SystemThread.start("killing") {
             var remains = self.runner.endGroup(group, deadline: MachineClock.now + Self.firstKillTime)
             if let remains { queue.change { $0.append(.input(.groupRemains(group, remains))) } }
             if remains?.kind == .unkilled {

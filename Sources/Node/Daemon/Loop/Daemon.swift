@@ -3,7 +3,7 @@ import Agents
 import Basis
 import Cluster
 import Dispatch
-import Foundation
+import FoundationEssentials
 import Glibc
 import Host
 import Raft
@@ -115,8 +115,8 @@ package struct Daemon {
 
     private func start() throws -> Backend {
         // What runs here is adopted only if that is done before the lease ends, however busy the machine is. (Rules L10, L13)
-        DriverThread.goFirst()
-        defer { DriverThread.goAlong() }
+        SystemThread.goFirst()
+        defer { SystemThread.goAlong() }
         let bootID = try self.bootID()
         let cgroupRoot = try self.cgroupRoot()
         let lease = try LeasePage(path: self.paths.lease, hardwareClock: Self.variable("HOLDFAST_RTC"))
@@ -156,11 +156,11 @@ package struct Daemon {
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0, settle: $1) }))
-        DriverThread.start("supervisor") {
-            let refusal = DriverThread.goFirst()
+        SystemThread.start("supervisor") {
+            let refusal = SystemThread.goFirst()
             if refusal != 0 {
                 log.warning(
-                    "no real-time priority (\(systemText(refusal))): on a busy machine leases may be lost; give the "
+                    "no real-time priority (\(SystemText.error(refusal))): on a busy machine leases may be lost; give the "
                         + "service CAP_SYS_NICE, and a CPU cgroup that allows it")
             }
             loop.run()
@@ -288,7 +288,7 @@ package struct Daemon {
         guard let text = FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) else {
             throw DriverError.file(path: path, reason: "it cannot be read", remedy: "mount /proc")
         }
-        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return text.trimmed
     }
 
     private static func variable(_ name: String) -> String? {

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import Mirror
 import Raft
 import Resources
@@ -74,7 +75,7 @@ final class DaemonLoop: @unchecked Sendable {
     private let markInterval: Span
 
     private let queue: LoopQueue
-    private let published: WaitingLock<View?>
+    private let published: Locked<View?>
     private let log: DriverLog
     private let worker: LogWorker
 
@@ -106,7 +107,7 @@ final class DaemonLoop: @unchecked Sendable {
     ) {
         self.supervisor = supervisor
         self.queue = queue
-        self.published = WaitingLock(nil)
+        self.published = Locked(nil)
         self.actors = actors
         self.log = log
         self.logPatience = logPatience
@@ -352,7 +353,7 @@ final class OneAnswer<Value: Sendable>: Sendable {
         var isGiven = false
         var continuation: CheckedContinuation<Value, Never>?
     }
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
 
     /// Gives the answer, unless there is one.
     func give(_ value: Value) {

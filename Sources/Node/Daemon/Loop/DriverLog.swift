@@ -32,14 +32,14 @@ final class DriverLog: Sendable {
 
     private static let linesMaximum = 4000
     private static let lengthMaximum = 2000
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
     /// Standard error goes to the journal, which wants to be told how much a line matters.
     private let isJournal = Journal.takesStandardError()
 
     /// Starts the writing thread.
     init() {
         let state = self.state
-        DriverThread.start("log") {
+        SystemThread.start("log") {
             while true {
                 let lines = state.wait { state -> [String]? in
                     guard !state.lines.isEmpty else { return nil }

@@ -2,6 +2,7 @@ import Agents
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// The lease file that daemon, guard and volume servers share. (Rule L12)
 final class LeasePage: @unchecked Sendable {
@@ -12,7 +13,7 @@ final class LeasePage: @unchecked Sendable {
     init(path: String, hardwareClock: String? = nil) throws(DriverError) {
         guard let page = holdfast_lease_map(path) else {
             throw .file(
-                path: path, reason: "it cannot be mapped (\(systemText(errno)))",
+                path: path, reason: "it cannot be mapped (\(SystemText.error(errno)))",
                 remedy: "check the run directory and that the daemon runs as root")
         }
         self.page = page

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// Makes requests durable on a thread of its own, in order; what gathers while the disk is busy goes to it as one.
@@ -14,7 +15,7 @@ final class LogWorker: @unchecked Sendable {
     private let persist: (PersistRequest) throws -> Void
     private let seal: () throws -> Void
     private let queue: LoopQueue
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
 
     /// Answers each request, or several together, with `persisted`, and the first failure with `logFailed`.
     init(
@@ -26,7 +27,7 @@ final class LogWorker: @unchecked Sendable {
     }
 
     /// Starts the thread.
-    func start() { DriverThread.start("log writer", isPrompt: true) { self.work() } }
+    func start() { SystemThread.start("log writer", isPrompt: true) { self.work() } }
 
     /// Hands a request over.
     func put(_ request: PersistRequest) { self.state.change { $0.waiting.append(request) } }

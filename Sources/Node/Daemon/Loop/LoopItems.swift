@@ -1,8 +1,9 @@
 import Basis
 import Cluster
+import Host
 
 /// What waits for the loop: everybody else's end of the line.
-typealias LoopQueue = WaitingLock<LoopItems>
+typealias LoopQueue = Locked<LoopItems>
 
 /// Inputs in the order in which the loop takes them: one at a time, but what keeps leases alive always first. However much
 /// starts, stops or is asked at once, a renewal waits for one step of the loop and no more.

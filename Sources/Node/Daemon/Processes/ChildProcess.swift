@@ -1,6 +1,7 @@
 import Agents
 import CLinux
 import Glibc
+import Host
 
 /// A process that the daemon starts and that outlives it: the guard, a volume server.
 enum ChildProcess {
@@ -38,7 +39,7 @@ enum ChildProcess {
         }
         guard code == 0 else {
             throw DriverError.file(
-                path: path, reason: "it cannot be started (\(systemText(code)))",
+                path: path, reason: "it cannot be started (\(SystemText.error(code)))",
                 remedy: "check the limits of this machine")
         }
         return (pid, pidfd)

@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Glibc
+import Host
 import Resources
 
 /// Asks a disk for a sign of life every second, on a thread of its own. The log of a quiet cluster is hardly ever
@@ -27,7 +28,7 @@ struct DiskProbe {
     /// What it asks for.
     let path: String
     private let silenceMaximum: Span
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
     private var nextAt = Tick.zero
     private var askedAt = Tick.zero
     private var looks = 0
@@ -55,7 +56,7 @@ struct DiskProbe {
         self.path = path
         self.silenceMaximum = silenceMaximum
         let state = self.state
-        DriverThread.start("probe") {
+        SystemThread.start("probe") {
             while true {
                 let number = state.wait { $0.isClosed ? 0 : $0.asked > $0.answered ? $0.asked : nil } ?? 0
                 guard number > 0 else { return }
@@ -113,7 +114,7 @@ struct DiskProbe {
 
     private static func failure(_ path: String, _ what: String, _ code: Int32) -> DriverError {
         .file(
-            path: path, reason: "\(what): \(systemText(code))",
+            path: path, reason: "\(what): \(SystemText.error(code))",
             remedy: "look for device errors (dmesg), repair the disk; the node comes back once it can be written")
     }
 }

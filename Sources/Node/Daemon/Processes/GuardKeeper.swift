@@ -15,7 +15,7 @@ struct GuardKeeper {
     /// The guards that were started here and have not ended, the latest last; all but the one with the lock leave soon.
     private var children: [Int32] = []
     /// What a thread of its own has started: a busy machine takes its time for that.
-    private let launched = WaitingLock<[Int32]>([])
+    private let launched = Locked<[Int32]>([])
     private var startedAt: Tick?
     /// A guard of an earlier daemon may have other options than this daemon's.
     private var isOldJudged = false
@@ -75,7 +75,7 @@ struct GuardKeeper {
 
     private func launch() {
         let (launched, log, cgroupRoot, run) = (self.launched, self.log, self.cgroupRoot, self.paths.run)
-        DriverThread.start("guard start") {
+        SystemThread.start("guard start") {
             do {
                 let started = try ChildProcess.start(
                     ["guard", "--run", run, "--cgroup", cgroupRoot], in: ControlGroup(cgroupRoot).child("guard"),

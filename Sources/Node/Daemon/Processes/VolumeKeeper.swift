@@ -2,7 +2,7 @@ import Agents
 import Basis
 import CLinux
 import Cluster
-import Foundation
+import FoundationEssentials
 import Glibc
 import Host
 import Mirror
@@ -19,7 +19,7 @@ final class VolumeKeeper: Sendable {
     private let cgroupRoot: String
     private let log: DriverLog
     private let queue: LoopQueue
-    private let state = WaitingLock(State())
+    private let state = Locked(State())
 
     init(
         paths: NodePaths, file: NodeFile, cgroupRoot: String, queue: LoopQueue, log: DriverLog
@@ -60,7 +60,7 @@ final class VolumeKeeper: Sendable {
     func cut(_ name: VolumeName) {
         let directory = VolumeServerLaunch.directory(of: name, self.paths)
         let run = self.paths.run
-        DriverThread.start("cut \(name)") { AttachedVolumes.cut(runDirectory: run, volumeDirectory: directory) }
+        SystemThread.start("cut \(name)") { AttachedVolumes.cut(runDirectory: run, volumeDirectory: directory) }
     }
 
     /// Whether the volume is open on this node, by the last word of its server.
@@ -143,19 +143,19 @@ final class VolumeServerHandle: Sendable {
 
     private let queue: LoopQueue
     private let log: DriverLog
-    private let state: WaitingLock<State>
+    private let state: Locked<State>
 
     init(_ launch: VolumeServerLaunch, queue: LoopQueue, log: DriverLog) {
         self.queue = queue
         self.log = log
-        self.state = WaitingLock(State(launch: launch))
+        self.state = Locked(State(launch: launch))
     }
 
     /// Starts the threads that keep the process and its connection, and write to it.
     func start() {
         let name = self.state.withLock { $0.launch.name.rawValue }
-        DriverThread.start("vol \(name)") { self.keepForever() }
-        DriverThread.start("vol> \(name)") { self.writeForever() }
+        SystemThread.start("vol \(name)") { self.keepForever() }
+        SystemThread.start("vol> \(name)") { self.writeForever() }
     }
 
     /// Another way to start it: takes effect at once, or once the volume is not open here any more. A volume that only
@@ -271,12 +271,15 @@ final class VolumeServerHandle: Sendable {
     }
 
     private static func lastLine(_ path: String) -> String? {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var facts = stat()
         // An older line explains nothing.
-        let written = (try? FileManager.default.attributesOfItem(atPath: path))?[.modificationDate] as? Date
-        guard let written, written.timeIntervalSinceNow > -1 else { return nil }
-        guard let file = FileHandle(forReadingAtPath: path), let size = try? file.seekToEnd() else { return nil }
-        try? file.seek(toOffset: size > 2048 ? size - 2048 : 0)
-        let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+        guard fstat(file, &facts) == 0, time(nil) - facts.st_mtim.tv_sec <= 1 else { return nil }
+        _ = lseek(file, max(0, facts.st_size - 2048), SEEK_SET)
+        guard case .success(let bytes) = Files.bytes(from: file) else { return nil }
+        let text = String(decoding: bytes, as: UTF8.self)
         return ForeignText.lastLines(text)
     }
 

@@ -1,6 +1,6 @@
 import Basis
 import ClusterConfiguration
-import Foundation
+import FoundationEssentials
 import VolumeServer
 
 /// What the binary does beside talking to a daemon.

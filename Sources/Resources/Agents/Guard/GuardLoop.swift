@@ -159,7 +159,7 @@ struct GuardLoop {
     private func cutDevices() {
         let attachments = self.records.attachments.filter { $0.kind == .nbd }
         guard !attachments.isEmpty else { return }
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             for attachment in attachments { attachment.cut(waitingAtMost: .seconds(1)) }
         }
     }

@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// Which guard watches a run directory, and with what options, in a file there: a guard outlives the daemon that started it, and
 /// must not outlive a change of what the next daemon wants.

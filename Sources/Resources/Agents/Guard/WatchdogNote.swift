@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// What the guard says about its watchdog in a file of the run directory, for `status`.
 public struct WatchdogNote: Equatable, Sendable {

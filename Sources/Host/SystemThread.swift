@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 
 /// Threads that block.
-enum DriverThread {
+package enum SystemThread {
     private final class Body {
         let name: String
         let run: @Sendable () -> Void
@@ -16,7 +16,7 @@ enum DriverThread {
     /// runs on this machine, as far as the kernel allows that: for what a lease depends on, and for short pieces of work.
     /// False, and nothing is started, when the system has no thread left.
     @discardableResult
-    static func start(_ name: String, isPrompt: Bool = false, _ body: @escaping @Sendable () -> Void) -> Bool {
+    package static func start(_ name: String, isPrompt: Bool = false, _ body: @escaping @Sendable () -> Void) -> Bool {
         let box = Unmanaged.passRetained(
             Body(name) {
                 if isPrompt { self.goFirst() }
@@ -41,9 +41,14 @@ enum DriverThread {
         return code == 0
     }
 
+    /// The same, where nothing can go on without it: the process stops when the system has no thread left.
+    package static func demand(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        precondition(self.start(name, body), "no thread could be started; raise the limit of tasks")
+    }
+
     /// From here on the calling thread goes before everything else, if that is allowed; 0, or the error.
-    @discardableResult static func goFirst() -> Int32 { holdfast_run_promptly(0) }
+    @discardableResult package static func goFirst() -> Int32 { holdfast_run_promptly(0) }
 
     /// From here on the calling thread goes along with everything else.
-    static func goAlong() { _ = holdfast_run_ordinarily() }
+    package static func goAlong() { _ = holdfast_run_ordinarily() }
 }

@@ -4,12 +4,12 @@ import Glibc
 
 /// A value behind a lock, on whose change threads can wait. A thread that holds the lock is not kept from running by
 /// others while one that goes first waits for it.
-final class WaitingLock<Value>: @unchecked Sendable {
+package final class Locked<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var value: Value
 
-    init(_ value: sending Value) {
+    package init(_ value: sending Value) {
         self.value = value
         holdfast_mutex_init(self.mutex)
         holdfast_condition_init(self.condition)
@@ -23,21 +23,21 @@ final class WaitingLock<Value>: @unchecked Sendable {
     }
 
     /// Runs `body` alone with the value.
-    func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+    package func withLock<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
         return try body(&self.value)
     }
 
     /// Runs `body`, then wakes every waiting thread.
-    func change<Result>(_ body: (inout Value) -> Result) -> Result {
+    package func change<Result>(_ body: (inout Value) -> Result) -> Result {
         // Woken only when the lock is free, or they would wait for it at once.
         defer { pthread_cond_broadcast(self.condition) }
         return self.withLock(body)
     }
 
     /// Asks `body` now and after each change until it has a result; nil once `limit` has passed.
-    func wait<Result>(atMost limit: Span? = nil, until body: (inout Value) -> Result?) -> Result? {
+    package func wait<Result>(atMost limit: Span? = nil, until body: (inout Value) -> Result?) -> Result? {
         let end = limit.map { holdfast_monotonic_nanoseconds() + $0.nanoseconds }
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
@@ -50,19 +50,4 @@ final class WaitingLock<Value>: @unchecked Sendable {
             }
         }
     }
-}
-
-/// The clocks of this machine.
-enum MachineClock {
-    /// The boot clock, which counts suspend: what every decision rests on.
-    static var now: Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
-    /// Milliseconds of the wall clock, for people.
-    static var wallMilliseconds: UInt64 { holdfast_wall_clock_milliseconds() }
-}
-
-/// Text for an `errno` value.
-func systemText(_ code: Int32) -> String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
