@@ -15,7 +15,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -23,29 +22,62 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CYaml", linkerSettings: [.linkedLibrary(":libyaml.a")]),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
 
+        // Pure: values and decisions. No C library, no clock, no thread, no input or output.
         .target(name: "Basis", swiftSettings: strict),
-        .target(name: "SecureLink", dependencies: ["Basis", "CLinux", "COpenSSL"], swiftSettings: strict),
-        .target(name: "Raft", dependencies: ["Basis", "CLinux"], swiftSettings: strict),
-        .target(name: "Resources", dependencies: ["Basis", "CLinux"], swiftSettings: strict),
+        .target(name: "Raft", dependencies: ["Basis"], path: "Sources/Raft/Core", swiftSettings: strict),
+        .target(name: "Resources", dependencies: ["Basis"], path: "Sources/Resources/Planning", swiftSettings: strict),
+        .target(name: "Mirror", dependencies: ["Basis"], path: "Sources/Mirror/Volume", swiftSettings: strict),
+        .target(name: "Reports", path: "Sources/Node/Reports", swiftSettings: strict),
         .target(
-            name: "Mirror", dependencies: ["Basis", "SecureLink", "CLinux", "CLZ4"],
+            name: "Cluster", dependencies: ["Basis", "Raft", "Resources", "Mirror", "Reports"],
+            path: "Sources/Node/Cluster", swiftSettings: strict),
+
+        // Shells: each knows its core and the floor, and none another one's inside.
+        .target(name: "Host", dependencies: ["Basis", "CLinux"], swiftSettings: strict),
+        .target(name: "SecureLink", dependencies: ["Basis", "Host", "CLinux", "COpenSSL"], swiftSettings: strict),
+        .target(
+            name: "RaftStorage", dependencies: ["Basis", "CLinux", "Raft"], path: "Sources/Raft/Storage",
             swiftSettings: strict),
         .target(
-            name: "Node",
+            name: "Agents", dependencies: ["Basis", "Host", "CLinux", "Resources"], path: "Sources/Resources/Agents",
+            swiftSettings: strict),
+        .target(
+            name: "VolumeServer", dependencies: ["Basis", "Host", "CLinux", "CLZ4", "SecureLink", "Mirror"],
+            path: "Sources/Mirror/Server", swiftSettings: strict),
+        .target(
+            name: "ClusterConfiguration",
+            dependencies: ["Basis", "Resources", "Reports", "CYaml"],
+            path: "Sources/Node/Configuration", swiftSettings: strict),
+        .target(
+            name: "API",
             dependencies: [
-                "Basis", "SecureLink", "Raft", "Resources", "Mirror", "CLinux",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Yams", package: "Yams"),
+                "Basis", "Host", "Reports",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: strict),
+            path: "Sources/Node/API", swiftSettings: strict),
         .target(
-            name: "Simulator", dependencies: ["Basis", "Raft", "Resources", "Mirror", "Node"],
+            name: "Daemon",
+            dependencies: [
+                "Basis", "Host", "CLinux", "SecureLink", "Raft", "RaftStorage", "Resources", "Agents", "Mirror",
+                "VolumeServer", "Cluster", "Reports", "ClusterConfiguration", "API",
+            ],
+            path: "Sources/Node/Daemon", swiftSettings: strict),
+        .target(
+            name: "CommandLine",
+            dependencies: [
+                "Basis", "Host", "Resources", "Reports", "ClusterConfiguration", "API",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/Node/CommandLine", swiftSettings: strict),
+
+        .target(
+            name: "Simulator", dependencies: ["Basis", "Raft", "RaftStorage", "Resources", "Mirror", "Cluster"],
             // One thread and millions of small steps a second: checks of exclusive access cost a tenth of the time, and
             // reference counts that are safe between threads nearly as much. Both are on in debug builds, which run the
             // same code. A run must not leave its thread.
@@ -54,23 +86,29 @@ let package = Package(
                     ["-enforce-exclusivity=unchecked", "-Xfrontend", "-assume-single-threaded"],
                     .when(configuration: .release))
             ]),
-        .executableTarget(name: "holdfast", dependencies: ["Node"], swiftSettings: strict),
+        .executableTarget(
+            name: "holdfast", dependencies: ["Basis", "Host", "Agents", "Reports", "API", "CommandLine", "Daemon"],
+            swiftSettings: strict),
         .executableTarget(name: "simulate", dependencies: ["Simulator", "Basis"], swiftSettings: strict),
 
         .target(name: "ScenarioKit", path: "Tests/ScenarioKit", swiftSettings: strict),
         .testTarget(name: "BasisTests", dependencies: ["Basis"], swiftSettings: strict),
         .testTarget(
-            name: "RaftTests", dependencies: ["Basis", "Raft", "Simulator", "ScenarioKit"],
+            name: "RaftTests", dependencies: ["Basis", "Raft", "RaftStorage", "Simulator", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
-            name: "ResourcesTests", dependencies: ["Basis", "Resources", "CLinux", "ScenarioKit"],
+            name: "ResourcesTests", dependencies: ["Basis", "Host", "Resources", "Agents", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
-            name: "MirrorTests", dependencies: ["Basis", "Mirror", "SecureLink", "CLinux", "ScenarioKit"],
+            name: "MirrorTests",
+            dependencies: ["Basis", "Host", "Mirror", "VolumeServer", "SecureLink", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "NodeTests",
-            dependencies: ["Basis", "SecureLink", "Raft", "Resources", "Mirror", "Node", "CLinux", "ScenarioKit"],
+            dependencies: [
+                "Basis", "Host", "SecureLink", "Raft", "RaftStorage", "Resources", "Agents", "Mirror", "VolumeServer",
+                "Cluster", "Reports", "ClusterConfiguration", "API", "Daemon", "CommandLine", "CLinux", "ScenarioKit",
+            ],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(

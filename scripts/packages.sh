@@ -1,7 +1,7 @@
 # Sourced by the other scripts: installs the Debian packages that are missing. Needs root only when one is.
 
 holdfast_packages=(
-    gcc libc6-dev pkg-config libssl-dev liblz4-dev                     # building
+    gcc libc6-dev pkg-config libssl-dev liblz4-dev libyaml-dev         # building
     iproute2 iputils-arping iputils-ping nftables util-linux           # nodes and wires
     e2fsprogs xfsprogs postgresql resource-agents                      # what a cluster runs on
     nbdkit libnbd-bin fuse3 iptables                                   # disks that fail and hang, a peer, blocked ports

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// Shows a node of the cluster that an address leads to this machine: a listener there that tells everybody who connects
 /// the same secret. (Rule N2)
@@ -56,7 +57,7 @@ public final class AddressProof: Sendable {
             Sockets.connect(to: address, deadline: deadline, failure: &failure)
         }
         guard let socket = connected else {
-            throw .notConnected(peer: Sockets.label(host, port), reason: systemReason(failure))
+            throw .notConnected(peer: Sockets.label(host, port), reason: SystemText.error(failure))
         }
         defer { Glibc.close(socket) }
         var told: [UInt8] = []

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// A listening TCP socket. Any thread may close it, which wakes a thread that waits in `acceptRaw`.
@@ -21,7 +22,7 @@ public final class Listener: Sendable {
             Self.open(address, failure: &failure)
         }
         guard let opened else {
-            throw .notListening(address: Sockets.label(host, port), reason: systemReason(failure))
+            throw .notListening(address: Sockets.label(host, port), reason: SystemText.error(failure))
         }
         self.descriptor = opened
         self.port = Sockets.numericName(opened, getsockname)?.port ?? port
@@ -66,7 +67,7 @@ public final class Listener: Sendable {
             if self.state.withLock({ $0.isClosed }) { throw .listenerClosed }
             switch failure {
             case EMFILE, ENFILE, ENOMEM, ENOBUFS, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT:
-                throw .notListening(address: "port \(self.port)", reason: systemReason(failure))
+                throw .notListening(address: "port \(self.port)", reason: SystemText.error(failure))
             default:
                 // The connection died before it was taken (accept(2)); the next one is not affected.
                 continue

@@ -1,5 +1,6 @@
 import COpenSSL
 import Glibc
+import Host
 
 /// Reads and writes the small text files under `tls/`.
 public enum PEMFile {
@@ -8,7 +9,7 @@ public enum PEMFile {
         let temporary = path + ".new"
         unlink(temporary)
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, isSecret ? 0o600 : 0o644)
-        guard descriptor >= 0 else { throw .fileNotWritten(path: path, reason: systemReason(errno)) }
+        guard descriptor >= 0 else { throw .fileNotWritten(path: path, reason: SystemText.error(errno)) }
         var failure: Int32 = 0
         let bytes = Array(text.utf8)
         var done = 0
@@ -24,7 +25,7 @@ public enum PEMFile {
         if failure == 0 { failure = self.syncDirectory(of: path) }
         if failure != 0 {
             unlink(temporary)
-            throw .fileNotWritten(path: path, reason: systemReason(failure))
+            throw .fileNotWritten(path: path, reason: SystemText.error(failure))
         }
     }
 
@@ -32,7 +33,7 @@ public enum PEMFile {
     public static func read(_ path: String) throws(SecureLinkError) -> String {
         let remedy = "check the path and that the daemon may read it"
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw .unusable(what: path, reason: systemReason(errno), remedy: remedy) }
+        guard descriptor >= 0 else { throw .unusable(what: path, reason: SystemText.error(errno), remedy: remedy) }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 16 * 1024)
@@ -45,7 +46,7 @@ public enum PEMFile {
             if count > 0 {
                 bytes += chunk[..<count]
             } else if errno != EINTR {
-                throw .unusable(what: path, reason: systemReason(errno), remedy: remedy)
+                throw .unusable(what: path, reason: SystemText.error(errno), remedy: remedy)
             }
         }
         throw .unusable(what: path, reason: "it is not a text file", remedy: "restore it, or join the cluster again")

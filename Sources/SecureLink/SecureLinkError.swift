@@ -75,11 +75,3 @@ func takeOpenSSLReasons() -> String {
     }
     return reasons.isEmpty ? "OpenSSL gave no reason" : reasons.joined(separator: ", ")
 }
-
-/// The text of an `errno` value.
-func systemReason(_ code: Int32) -> String {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-        guard let base = buffer.baseAddress, strerror_r(code, base, buffer.count) == 0 else { return "error \(code)" }
-        return String(cString: base)
-    }
-}

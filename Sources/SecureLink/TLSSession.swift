@@ -1,6 +1,7 @@
 import Basis
 import COpenSSL
 import Glibc
+import Host
 
 /// An OpenSSL session, which is not thread safe: `TLSStream` keeps it behind a lock. No call waits.
 struct TLSSession: @unchecked Sendable {
@@ -49,7 +50,7 @@ struct TLSSession: @unchecked Sendable {
             default:
                 throw .handshakeFailed(
                     peer: peer,
-                    reason: code == 0 ? "the peer closed during the handshake" : systemReason(code),
+                    reason: code == 0 ? "the peer closed during the handshake" : SystemText.error(code),
                     remedy: "see the peer's log for its reason")
             }
             guard Sockets.wait(descriptor, events, deadline: deadline) else {
@@ -110,7 +111,7 @@ struct TLSSession: @unchecked Sendable {
         case SSL_ERROR_ZERO_RETURN: return .closed
         case SSL_ERROR_SYSCALL:
             self.isBroken = true
-            return code == 0 ? .closed : .failed(systemReason(code))
+            return code == 0 ? .closed : .failed(SystemText.error(code))
         default:
             self.isBroken = true
             return .failed(takeOpenSSLReasons())

@@ -2,6 +2,7 @@ import Basis
 import CLinux
 import COpenSSL
 import Glibc
+import Host
 import Synchronization
 
 /// One TLS 1.3 connection with blocking calls. One thread may read while another writes: a blocked read never blocks a
@@ -69,7 +70,7 @@ public final class TLSStream: Sendable {
         }
         guard let connected else {
             if failure == ETIMEDOUT { throw .timedOut(peer: label, during: "the TCP connect") }
-            throw .notConnected(peer: label, reason: systemReason(failure))
+            throw .notConnected(peer: label, reason: SystemText.error(failure))
         }
         return try TLSStream(
             descriptor: connected, peerAddress: label, context: context, isServer: false, deadline: deadline,

@@ -1,7 +1,6 @@
 import Basis
-import Node
+import Cluster
 import Raft
-import Resources
 
 /// The guarantees, looked at after every step.
 struct Checkers {

@@ -1,5 +1,4 @@
 import Basis
-import Node
 
 /// Faults that belong together: each alone is met often by chance, both at the right moment hardly ever.
 extension Simulation {

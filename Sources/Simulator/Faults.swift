@@ -1,7 +1,6 @@
 import Basis
-import Node
+import Cluster
 import Raft
-import Resources
 
 /// What goes wrong, and when: drawn from the seed.
 extension Simulation {

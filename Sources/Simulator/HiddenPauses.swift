@@ -1,6 +1,6 @@
 import Basis
+import Cluster
 import Mirror
-import Node
 import Resources
 
 /// Machines that a hypervisor stops and resumes: their clocks stand still, and so do their timers; packets wait and arrive in

@@ -1,5 +1,5 @@
 import Basis
-import Raft
+import RaftStorage
 
 /// A disk in memory that may lose or tear whatever was not synchronized, and fails on command.
 ///

@@ -1,5 +1,5 @@
 import Basis
-import Node
+import Cluster
 
 /// Delay, loss, duplication, reordering and cuts between nodes, each direction by itself.
 struct SimulatedNetwork {

@@ -1,7 +1,7 @@
 import Basis
-import Mirror
-import Node
+import Cluster
 import Raft
+import RaftStorage
 import Resources
 
 /// One machine: a clock with its own rate, a disk, processes in cgroups, a guard, volume servers, and a daemon that may

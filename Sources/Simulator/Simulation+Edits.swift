@@ -1,5 +1,5 @@
 import Basis
-import Node
+import Cluster
 import Raft
 import Resources
 

@@ -1,7 +1,7 @@
 import Basis
-import Mirror
-import Node
+import Cluster
 import Raft
+import RaftStorage
 import Resources
 
 /// Machines going on and off, daemons starting and stopping, the guard, and the founding of the cluster.

@@ -1,6 +1,7 @@
 import Basis
+import Cluster
 import Mirror
-import Node
+import Raft
 
 /// The shell of the volume core, in virtual time.
 extension Simulation {

@@ -1,7 +1,8 @@
 import Basis
+import Cluster
 import Mirror
-import Node
 import Raft
+import RaftStorage
 import Resources
 
 /// A whole cluster in virtual time from one seed: the production cores, with clock, disk, network, processes and guard

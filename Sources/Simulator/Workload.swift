@@ -1,6 +1,5 @@
 import Basis
 import Mirror
-import Node
 
 /// A client that writes numbered blocks and flushes, and remembers what it was promised.
 struct Workload {

@@ -1,5 +1,7 @@
+import CommandLine
+import Daemon
 import Glibc
-import Node
+import Reports
 
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())

@@ -1,5 +1,5 @@
 import Basis
-import Foundation
+import Glibc
 import Simulator
 
 /// The command line of `simulate`.
@@ -54,13 +54,12 @@ struct SimulateArguments {
     }
 
     private static func stop(_ text: String) -> Never {
-        FileHandle.standardError.write(
-            Data(
-                """
-                simulate: \(text)
-                usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
-                                [--edits] [--shutdowns] [--twice] [--verbose] [--sabotage RULE]\n
-                """.utf8))
+        let said = """
+            simulate: \(text)
+            usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
+                            [--edits] [--shutdowns] [--twice] [--verbose] [--sabotage RULE]\n
+            """
+        _ = Array(said.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(2)
     }
 
@@ -100,10 +99,9 @@ struct SimulateArguments {
         let hours = Double(simulated) / 3_600_000
         print("\(totals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
         print(
-            String(
-                format: "%.1f cluster-hours in %.1f s: %.0f cluster-hours a minute, %.0f events a second", hours,
-                seconds,
-                hours / seconds * 60, Double(events) / seconds))
+            "\(Amounts.fixed(hours, 1)) cluster-hours in \(Amounts.fixed(seconds, 1)) s: "
+                + "\(Amounts.fixed(hours / seconds * 60, 0)) cluster-hours a minute, "
+                + "\(Amounts.fixed(Double(events) / seconds, 0)) events a second")
         print("digest \(String(digest, radix: 16)): another process must print the same for the same seeds")
         print("\(self.seeds.count - failures) passed, \(failures) failed")
         exit(failures == 0 ? 0 : 1)

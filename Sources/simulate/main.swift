@@ -1,5 +1,4 @@
 import Basis
-import Simulator
 
 // Usage: simulate [--seed N] [--seeds A,B,C] [--runs K] [--minutes M] [--nodes N] [--calm] [--verbose] [--sabotage RULE]
 var arguments = SimulateArguments(CommandLine.arguments.dropFirst())

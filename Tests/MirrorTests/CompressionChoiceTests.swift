@@ -2,6 +2,7 @@ import Basis
 import Testing
 
 @testable import Mirror
+@testable import VolumeServer
 
 struct CompressionChoiceTests {
     private static let batch = 1 << 20

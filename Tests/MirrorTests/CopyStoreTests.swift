@@ -4,6 +4,7 @@ import Glibc
 import Testing
 
 @testable import Mirror
+@testable import VolumeServer
 
 /// Data and metadata of a copy belong together, or it is no copy. (Rules V17, V20)
 struct CopyStoreTests {

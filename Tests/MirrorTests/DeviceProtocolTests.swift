@@ -4,6 +4,7 @@ import Glibc
 import Testing
 
 @testable import Mirror
+@testable import VolumeServer
 
 struct DeviceProtocolTests {
     /// A message of the kernel, and what it comes to.

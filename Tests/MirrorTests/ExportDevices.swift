@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Mirror
 import Synchronization
+import VolumeServer
 
 /// A device in memory. With `delays` it completes on another thread, several requests at once and in shuffled order.
 final class MemoryDevice: BlockDevice {

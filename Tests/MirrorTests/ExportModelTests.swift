@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Mirror
 import Testing
+import VolumeServer
 
 @Suite(.timeLimit(.minutes(20))) struct `An export returns what was written` {
     private static let size = 1 << 20

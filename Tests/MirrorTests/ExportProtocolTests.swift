@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Mirror
 import Testing
+import VolumeServer
 
 @Suite(.timeLimit(.minutes(20))) struct `An export speaks NBD by the book` {
     private let unsupported: UInt32 = 1 << 31 | 1

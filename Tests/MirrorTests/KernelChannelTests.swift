@@ -3,6 +3,7 @@ import Glibc
 import Testing
 
 @testable import Mirror
+@testable import VolumeServer
 
 /// The kernel's nbd as a carrier, played by a socket: what it may send, and what it must get.
 struct KernelChannelTests {

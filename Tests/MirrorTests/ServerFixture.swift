@@ -6,6 +6,7 @@ import Mirror
 import ScenarioKit
 import SecureLink
 import Synchronization
+import VolumeServer
 
 /// Two volume servers on loopback with real TLS, a relay between them that can be cut, and a log for both.
 final class ServerFixture: @unchecked Sendable {

@@ -5,6 +5,7 @@ import Synchronization
 import Testing
 
 @testable import Mirror
+@testable import VolumeServer
 
 struct StoreAndLinkTests {
     private static func temporary() throws -> String {

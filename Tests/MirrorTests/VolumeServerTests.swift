@@ -3,6 +3,7 @@ import Foundation
 import Mirror
 import Synchronization
 import Testing
+import VolumeServer
 
 /// Two real servers: files, threads, TLS on loopback.
 @Suite(.serialized) struct VolumeServerTests {

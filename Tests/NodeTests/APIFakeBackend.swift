@@ -1,7 +1,10 @@
 import Foundation
 import Synchronization
 
-@testable import Node
+@testable import API
+@testable import ClusterConfiguration
+@testable import Daemon
+@testable import Reports
 
 /// A cluster that only exists in memory: answers what it was given, and remembers what it was asked.
 final class FakeBackend: APIBackend {

@@ -3,7 +3,8 @@ import Glibc
 import Synchronization
 import Testing
 
-@testable import Node
+@testable import API
+@testable import Reports
 
 /// A server of a fake backend on a socket of its own.
 struct ServedAPI {

@@ -1,10 +1,14 @@
+import Basis
 import Foundation
 import Resources
 import ScenarioKit
 import Synchronization
 import Testing
 
-@testable import Node
+@testable import API
+@testable import ClusterConfiguration
+@testable import CommandLine
+@testable import Reports
 
 /// A console that remembers what was written, and whose time passes only while a command pauses.
 final class RecordedConsole: Sendable {

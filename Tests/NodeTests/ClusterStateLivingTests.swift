@@ -4,7 +4,7 @@ import Raft
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
 
 private func start(_ number: UInt64, of directory: UInt64 = 1, nonce: UInt64 = 0) -> StartMark {
     StartMark(directory: DirectoryID(high: directory, low: 0), start: number, nonce: nonce + number)

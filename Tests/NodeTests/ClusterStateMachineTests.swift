@@ -4,7 +4,7 @@ import Raft
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
 
 private let orders = GroupName("orders")
 private let data = VolumeName("data")

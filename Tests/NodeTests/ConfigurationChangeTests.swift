@@ -1,10 +1,12 @@
 import Basis
 import Foundation
 import Raft
+import Reports
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import ClusterConfiguration
 
 /// A running cluster that is given another document: what happens is one of the words of docs/configuration-changes.md.
 private struct LivingCluster {

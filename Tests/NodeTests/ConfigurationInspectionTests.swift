@@ -3,7 +3,8 @@ import Raft
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import ClusterConfiguration
 
 @Suite struct ConfigurationInspectionTests {
     private static let document = """

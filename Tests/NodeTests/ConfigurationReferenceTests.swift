@@ -1,8 +1,9 @@
 import Foundation
+import Reports
 import Resources
 import Testing
 
-@testable import Node
+@testable import ClusterConfiguration
 
 /// docs/configuration.md cannot lie: each key that the reader knows is in it, and what it shows is read.
 @Suite struct ConfigurationReferenceTests {

@@ -1,10 +1,11 @@
 import Basis
 import Foundation
+import Reports
 import Resources
 import ScenarioKit
 import Testing
 
-@testable import Node
+@testable import ClusterConfiguration
 
 @Suite struct ConfigurationTests {
     static let example = """

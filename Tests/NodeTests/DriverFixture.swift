@@ -1,11 +1,15 @@
 import Basis
 import Foundation
+import Host
 import Raft
+import RaftStorage
 import Resources
 import ScenarioKit
 import SecureLink
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 /// A directory that is removed with the value's last owner.
 final class ScratchDirectory {
@@ -28,7 +32,7 @@ final class SmallDaemon {
     let joins: JoinServer
     let transport: Transport
     /// How often the loop said that its log takes no more writes.
-    let failures = WaitingLock(0)
+    let failures = Locked(0)
     let backend: Backend
 
     /// `fails` makes every write to the log fail; `persist` is how else one is made.
@@ -75,7 +79,7 @@ final class SmallDaemon {
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
                 join: { joins.serve($0, settle: $1) }))
-        DriverThread.start("loop") { loop.run() }
+        SystemThread.start("loop") { loop.run() }
     }
 
     deinit { self.queue.change { $0.append(.stop) } }

@@ -1,13 +1,17 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import Raft
+import RaftStorage
 import Resources
 import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 @Suite(.timeLimit(.minutes(2)))
 struct DriverTests {
@@ -82,9 +86,9 @@ struct DriverTests {
     }
 
     @Test func `a wait ends with a change, or with its limit`() {
-        let lock = WaitingLock(0)
+        let lock = Locked(0)
         #expect(lock.wait(atMost: .zero) { $0 == 1 ? true : nil } == nil)
-        DriverThread.start("changer") { lock.change { $0 = 1 } }
+        SystemThread.start("changer") { lock.change { $0 = 1 } }
         #expect(lock.wait { $0 == 1 ? true : nil } == true)
     }
 
@@ -190,7 +194,7 @@ struct DriverTests {
     {
         let scratch = try ScratchDirectory()
         let paths = try SmallDaemon.found(in: scratch)
-        let durable = WaitingLock(LogMemory(directory: .none))
+        let durable = Locked(LogMemory(directory: .none))
         let daemon = try SmallDaemon(
             paths, markInterval: .milliseconds(20),
             persist: { store, request in
@@ -303,7 +307,7 @@ struct DriverTests {
 
     @Test
     func `a silent disk is dead after five seconds in which the loop ran, a pause of the machine is not its fault`() {
-        let never = WaitingLock(false)
+        let never = Locked(false)
         var probe = DiskProbe(path: "silent") {
             _ = never.wait { $0 ? true : nil }
             return nil

@@ -1,12 +1,15 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import Raft
 import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
+@testable import Reports
 
 /// A machine at the other end of a join: it says whatever a test wants, and proves its address or not.
 private struct Newcomer {
@@ -27,7 +30,7 @@ private struct Newcomer {
         _ about: JoiningNode, request: String? = nil, provesAddress: Bool = true
     ) throws -> JoinAnswer {
         let proof = try AddressProof(host: "127.0.0.1", port: self.port, acceptsLoopback: true)
-        DriverThread.start("proof") { proof.serve() }
+        SystemThread.start("proof") { proof.serve() }
         defer { proof.close() }
         let context = try TLSContext.anonymousClient(
             certificateAuthorityFingerprint: self.token.certificateAuthorityFingerprint)

@@ -3,7 +3,7 @@ import Raft
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
 
 private let n1 = NodeID(1)
 private let n2 = NodeID(2)

@@ -1,9 +1,12 @@
 import Basis
+import Host
 import Raft
+import RaftStorage
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
 
 private let peer = NodeID(2)
 private let me = NodeID(1)
@@ -85,7 +88,7 @@ private final class HeldDisk: Sendable {
         var isWaiting = false
         var story: [String] = []
     }
-    let state = WaitingLock(State())
+    let state = Locked(State())
 
     func persist(_ store: LogStore, _ request: PersistRequest) throws {
         self.state.change { if $0.isHeld { $0.isWaiting = true } }

@@ -2,7 +2,7 @@ import Basis
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Daemon
 
 @Suite struct LinkPatienceTests {
     private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds * 1_000_000) }

@@ -1,5 +1,5 @@
 import Basis
-import Node
+import Cluster
 import Testing
 
 private func at(_ milliseconds: UInt64) -> Tick { Tick(nanoseconds: milliseconds * 1_000_000) }

@@ -1,11 +1,13 @@
 import Basis
 import Foundation
+import Host
 import Raft
 import ScenarioKit
 import SecureLink
 import Testing
 
-@testable import Node
+@testable import Cluster
+@testable import Daemon
 
 /// Node 2 with a real door, and node 3 at it: a voter that passes on what node 1 sends, or makes up what it likes.
 private final class Relayed {
@@ -14,7 +16,7 @@ private final class Relayed {
     let transport: Transport
     let stream: TLSStream
     let sender: RelaySeals
-    let received = WaitingLock<[UInt64]>([])
+    let received = Locked<[UInt64]>([])
     static let mark = StartMark(directory: DirectoryID(high: 1, low: 1), start: 3, nonce: 3)
 
     init() throws {
@@ -80,9 +82,9 @@ private final class Relayed {
 
     /// Whether node 2 ended the connection.
     func isShownOut() -> Bool {
-        let ended = WaitingLock(false)
+        let ended = Locked(false)
         let stream = self.stream
-        DriverThread.start("waits for the end") {
+        SystemThread.start("waits for the end") {
             var buffer = [UInt8](repeating: 0, count: 1)
             let count = (try? buffer.withUnsafeMutableBytes { try stream.read(into: $0) }) ?? 0
             ended.change { $0 = count == 0 }

@@ -6,7 +6,7 @@ import Resources
 import ScenarioKit
 import Testing
 
-@testable import Node
+@testable import Cluster
 
 /// Plays `Scenarios/supervisor_*.txt`: three nodes a, b and w (the witness) in virtual time, and a group that a or b runs.
 ///

@@ -1,6 +1,6 @@
 import Basis
+import Cluster
 import Mirror
-import Node
 import Raft
 import Resources
 import Testing

@@ -4,7 +4,7 @@ import Raft
 import Resources
 import Testing
 
-@testable import Node
+@testable import Cluster
 
 private func start(_ number: UInt64) -> StartMark {
     StartMark(directory: DirectoryID(high: 1, low: 0), start: number, nonce: number)

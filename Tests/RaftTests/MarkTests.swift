@@ -1,5 +1,6 @@
 import Basis
 import Raft
+import RaftStorage
 import Simulator
 import Testing
 

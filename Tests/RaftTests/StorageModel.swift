@@ -1,5 +1,6 @@
 import Basis
 import Raft
+import RaftStorage
 import Simulator
 
 /// What a log must hold after some requests, kept in the plainest way.

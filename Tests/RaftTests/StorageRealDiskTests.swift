@@ -1,6 +1,7 @@
 import Basis
 import Glibc
 import Raft
+import RaftStorage
 import Testing
 
 @Suite struct `The log on a real disk` {

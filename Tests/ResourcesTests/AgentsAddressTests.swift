@@ -1,9 +1,11 @@
 import Basis
 import CLinux
 import Foundation
+import Host
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A network namespace with two ends of a cable in it, gone when the test ends.

@@ -1,7 +1,9 @@
 import Basis
 import Foundation
+import Host
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// What an OCF agent keeps outside of its processes, for which a file stands here: a route, a firewall rule, a target of

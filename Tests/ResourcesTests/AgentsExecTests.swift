@@ -1,7 +1,9 @@
 import Basis
 import Foundation
+import Host
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 @Suite(.enabled(if: RealMachine.isAvailable)) struct `The exec agent` {
@@ -158,6 +160,8 @@ import Testing
                 "directory": "/usr", "environment.COLOUR": "blue",
             ])
         #expect(await bench.call(.start, service) == .success)
+        // The service runs before it has written all of it.
+        while Files.text(file)?.contains("uid=") != true { await Task.yield() }
         let seen = try #require(Files.text(file))
         for line in [
             "HOLDFAST_EPOCH=7", "HOLDFAST_GROUP=orders", "HOLDFAST_RESOURCE=db", "HOLDFAST_NODE=tok-1", "COLOUR=blue",

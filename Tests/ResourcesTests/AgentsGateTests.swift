@@ -1,8 +1,10 @@
 import Basis
 import Dispatch
+import Host
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 @Suite struct `Calls that come all at once` {
@@ -25,7 +27,7 @@ import Testing
         let (gate, story, done) = (self.gate(Hand()), Story(), DispatchSemaphore(value: 0))
         let first = gate.enter { false }
         #expect(gate.enter { false } != nil)
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             if gate.enter(isCancelled: { false }) != nil { story.tell("through") }
             done.signal()
         }
@@ -49,7 +51,7 @@ import Testing
         let (gate, done) = (self.gate(hand), DispatchSemaphore(value: 0))
         #expect(gate.enter { false } != nil)
         #expect(gate.enter { false } != nil)
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             #expect(gate.enter { hand.isCancelled.withLock { $0 } } == nil)
             done.signal()
         }

@@ -1,9 +1,11 @@
 import Basis
 import CLinux
 import Foundation
+import Host
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// Counts its pats.

@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 @Suite struct AgentsInspectionTests {

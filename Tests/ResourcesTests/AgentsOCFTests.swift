@@ -1,7 +1,9 @@
 import Basis
 import Foundation
+import Host
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 @Suite(.serialized, .enabled(if: RealMachine.isAvailable)) struct `The OCF agent` {

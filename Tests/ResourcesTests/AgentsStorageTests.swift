@@ -1,8 +1,10 @@
 import Basis
 import CLinux
 import Foundation
+import Host
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A file as a block device, gone when the test ends.

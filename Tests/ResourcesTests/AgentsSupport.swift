@@ -1,8 +1,10 @@
 import Basis
 import Foundation
+import Host
 import Synchronization
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// Whether this machine lets the agents be tried for real; says so when it does not.
@@ -102,7 +104,7 @@ final class Workbench: Sendable {
     /// Runs something on a thread of its own, which may enter a namespace.
     func onWorker<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
         await withCheckedContinuation { continuation in
-            WorkerThread.start { continuation.resume(returning: body()) }
+            SystemThread.demand("agent") { continuation.resume(returning: body()) }
         }
     }
 

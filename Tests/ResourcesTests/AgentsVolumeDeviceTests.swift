@@ -2,8 +2,10 @@ import Basis
 import CLinux
 import Foundation
 import Glibc
+import Host
 import Testing
 
+@testable import Agents
 @testable import Resources
 
 /// A volume attached through `holdfast volume-device` while its server dies and comes back. (Rule V3.1)

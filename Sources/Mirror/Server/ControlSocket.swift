@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Mirror
 
 /// The Unix socket on which the daemon talks to a volume server: length-prefixed commands one way, events the other. A
 /// new connection replaces the old one.
@@ -61,7 +63,7 @@ final class ControlSocket: @unchecked Sendable {
             // A daemon that hangs must not hold up the server.
             var timeout = timeval(tv_sec: 1, tv_usec: 0)
             setsockopt(accepted, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-            if !startThread({ self.serve(accepted, command) }) { self.drop(accepted) }
+            if !SystemThread.start("control", { self.serve(accepted, command) }) { self.drop(accepted) }
         }
     }
 

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Mirror
 import SecureLink
 import Synchronization
 

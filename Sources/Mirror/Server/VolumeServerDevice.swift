@@ -1,5 +1,7 @@
 import Basis
 import CLinux
+import Host
+import Mirror
 import Synchronization
 
 /// What the export sees of the volume.
@@ -12,7 +14,7 @@ extension VolumeServer: BlockDevice {
         while true {
             let code = self.store.read(offset: offset, into: buffer)
             if code != 0 {
-                self.log("cannot read \(self.options.backingPath): \(systemText(code))")
+                self.log("cannot read \(self.options.backingPath): \(SystemText.error(code))")
                 return BlockError.inputOutput
             }
             if self.mayRead() { return BlockError.none }

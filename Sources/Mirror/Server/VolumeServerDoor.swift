@@ -1,5 +1,7 @@
 import Basis
 import Glibc
+import Host
+import Mirror
 
 /// The control socket before there is a server behind it: says what was found where the copy should be, and makes a copy
 /// when the daemon says that the cluster knows none here. (Rule V20)
@@ -72,7 +74,7 @@ final class VolumeServerDoor: @unchecked Sendable {
     }
 
     private func run() {
-        let isStarted = startThread { self.control.run { self.perform($0) } }
+        let isStarted = SystemThread.start("volume") { self.control.run { self.perform($0) } }
         precondition(isStarted, "the system has no thread left for the volume server")
     }
 

@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Mirror
 import SecureLink
 import Synchronization
 

@@ -1,4 +1,6 @@
 import Basis
+import Host
+import Mirror
 import SecureLink
 
 /// Another replica of the volume and where its server listens.
@@ -114,9 +116,9 @@ public enum VolumeServerError: Error, CustomStringConvertible {
         case .store(let error): error.description
         case .link(let error): error.description
         case .control(let path, let code):
-            "cannot listen on \(path) (\(systemText(code))): check that the directory exists and the path is short"
+            "cannot listen on \(path) (\(SystemText.error(code))): check that the directory exists and the path is short"
         case .lease(let path, let code):
-            "cannot map the lease file \(path) (\(systemText(code))): check that the run directory exists"
+            "cannot map the lease file \(path) (\(SystemText.error(code))): check that the run directory exists"
         }
     }
 }

@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Mirror
 import Synchronization
 
 extension VolumeServer {
@@ -171,8 +173,8 @@ extension VolumeServer {
         self.lastWritten = 0
         self.volume.step(
             .localFailed(
-                reason: "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk"), at: now,
-            into: &self.effects)
+                reason: "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"),
+            at: now, into: &self.effects)
     }
 
     private func send(_ frame: Frame, to peer: NodeID, _ payload: Volume.Payload) {

@@ -1,5 +1,7 @@
 import Basis
 import Glibc
+import Host
+import Mirror
 
 extension VolumeServer {
     /// One sync serves everything that was asked before it began.
@@ -19,7 +21,7 @@ extension VolumeServer {
     }
 
     private func failure(_ doing: String, _ code: Int32) -> String {
-        "cannot \(doing) \(self.options.backingPath): \(systemText(code)); replace the disk"
+        "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"
     }
 
     /// Only the newest metadata is stored: it holds every earlier mark that still counts.

@@ -1,3 +1,5 @@
+import Host
+
 /// Work handed to one thread.
 final class WorkQueue<Element: Sendable>: @unchecked Sendable {
     private let lock = ConditionLock()
@@ -41,7 +43,7 @@ final class ThreadGroup: @unchecked Sendable {
         self.lock.lock()
         self.count += 1
         self.lock.unlock()
-        let isStarted = startThread {
+        let isStarted = SystemThread.start("volume") {
             body()
             self.leave()
         }

@@ -1,3 +1,5 @@
+import Reports
+
 /// What the daemon does for the API. Command line and web page reach it through `APIServer` alone.
 ///
 /// Every method answers from any node; those that change something forward to the leader. Names are exact (the

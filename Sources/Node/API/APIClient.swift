@@ -1,5 +1,7 @@
-import Foundation
+import FoundationEssentials
 import Glibc
+import Host
+import Reports
 
 /// Asks the daemon on this machine; every failure is an `APIFailure`.
 public struct APIClient: Sendable {
@@ -54,7 +56,7 @@ public struct APIClient: Sendable {
         let path = self.socketPath
         let timeout = self.timeoutSeconds + waitSeconds
         return try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
+            SystemThread.demand("request") {
                 continuation.resume(
                     with: Result {
                         try UnixConnection.exchange(
@@ -76,7 +78,7 @@ public struct APIClient: Sendable {
         case .notConnected(let reason):
             APIFailure(
                 .error,
-                "the daemon does not answer on \(self.socketPath) (\(String(cString: strerror(reason)).lowercased()))",
+                "the daemon does not answer on \(self.socketPath) (\(SystemText.error(reason).lowercased()))",
                 remedy:
                     "start it with `holdfast daemon` or `systemctl start holdfast`, or name its directory with --run")
         case .timedOut:

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 
 /// JSON as the API speaks it: keys sorted, absent values left out.
 public enum APICoding {

@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Reports
 
 /// The routes of the API, free of any transport: Unix socket and web page answer through the same ones.
 public struct APIRoutes: Sendable {

@@ -1,8 +1,10 @@
-import Foundation
+import FoundationEssentials
 import Glibc
+import Host
 import Hummingbird
 import Logging
 import NIOCore
+import Reports
 
 /// Why the API cannot be served.
 public enum APIServerError: Error, Equatable, CustomStringConvertible {
@@ -72,19 +74,13 @@ public struct APIServer: Sendable {
     /// Makes the directory and removes the socket of a daemon that is gone.
     private func prepare() throws {
         guard self.socketPath.utf8.count <= 107 else { throw APIServerError.pathTooLong(path: self.socketPath) }
-        let directory = (self.socketPath as NSString).deletingLastPathComponent
-        if !directory.isEmpty, !FileManager.default.fileExists(atPath: directory) {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
-            } catch {
-                throw APIServerError.noDirectory(path: directory, reason: "\(error.localizedDescription)")
-            }
+        let directory = String(self.socketPath[..<(self.socketPath.lastIndex(of: "/") ?? self.socketPath.startIndex)])
+        if let code = Files.makeDirectory(directory, mode: 0o755) {
+            throw APIServerError.noDirectory(path: directory, reason: SystemText.error(code))
         }
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: self.socketPath) else { return }
-        guard attributes[.type] as? FileAttributeType == .typeSocket else {
-            throw APIServerError.notASocket(path: self.socketPath)
-        }
+        var there = stat()
+        guard lstat(self.socketPath, &there) == 0 else { return }
+        guard there.st_mode & S_IFMT == S_IFSOCK else { throw APIServerError.notASocket(path: self.socketPath) }
         if let descriptor = try? UnixConnection.open(self.socketPath, timeoutSeconds: 1) {
             close(descriptor)
             throw APIServerError.alreadyRunning(path: self.socketPath)

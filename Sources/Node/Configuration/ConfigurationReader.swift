@@ -14,7 +14,7 @@ public enum ConfigurationReader {
         var reading: ConfigurationReading?
 
         /// A mistake that was found outside of the document, at the place of its path.
-        func diagnostic(
+        package func diagnostic(
             at path: String, _ reason: String, _ remedy: String, severity: Diagnostic.Severity
         ) -> Diagnostic {
             let place = self.reading?.place(path) ?? .start
@@ -262,7 +262,7 @@ public enum NameSyntax {
     }
 
     /// A valid name that looks like `name`.
-    static func proposal(for name: String) -> String? {
+    package static func proposal(for name: String) -> String? {
         var result = ""
         for character in name.lowercased() {
             if isValid("a\(character)") {

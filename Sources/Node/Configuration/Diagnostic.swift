@@ -1,3 +1,5 @@
+import Reports
+
 /// One mistake in a configuration: where it is, why it is one, and what to write instead.
 public struct Diagnostic: Error, Hashable, Sendable, CustomStringConvertible {
     /// What a diagnostic does to the document.

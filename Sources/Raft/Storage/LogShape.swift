@@ -1,4 +1,5 @@
 import Basis
+import Raft
 
 /// Which entries the log holds, without their payloads: the snapshot, the last entry, and where each term begins.
 struct LogShape: Equatable {

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Synchronization
 
 /// The durable log of one node: Raft's persistent state (Raft Figure 2) and snapshots (Raft §7) in one directory.

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 
 /// The writing half of a `LogStore`.
 struct LogWriter: Sendable {

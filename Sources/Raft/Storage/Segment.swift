@@ -1,4 +1,5 @@
 import Basis
+import Raft
 
 /// The first block of a segment: what was true when the segment was begun, so that older ones can be removed.
 struct SegmentHeader: Equatable {

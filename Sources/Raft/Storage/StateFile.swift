@@ -1,4 +1,5 @@
 import Basis
+import Raft
 
 /// What the file `state` holds: the part of a node that is replaced as a whole.
 struct StateRecord: Equatable {

@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Resources
 
 /// Holds an address on an interface and tells the neighbours that it is here now.
 struct AddressAgent: ResourceAgent {
@@ -41,7 +43,7 @@ struct AddressAgent: ResourceAgent {
         if code == ENOTSUP { return }
         if code != 0 { context.log("could not announce the address on \(interface): \(SystemText.error(code))") }
         let setup = context.environment.threadSetup
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             setup()
             for milliseconds in Self.repetitions {
                 usleep(UInt32(milliseconds) * 1000)

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// Puts an address back at once when another program has taken it away: a manager of the network that is restarted removes what
@@ -31,7 +32,7 @@ final class AddressKeeper: Sendable {
             return !state.isRunning
         }
         guard isFirst else { return }
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             self.environment.threadSetup()
             self.watch()
         }

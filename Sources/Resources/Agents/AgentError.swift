@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// Why the machinery under the agents could not do its work; agents turn it into the reason of a failed call.
 public enum AgentError: Error, Equatable, CustomStringConvertible {
@@ -30,28 +31,6 @@ public enum AgentError: Error, Equatable, CustomStringConvertible {
             code == ENOENT
                 ? "there is no user \(name) on this node: create it, or change the resource's `user`"
                 : "could not look up the user \(name): \(SystemText.error(code))"
-        }
-    }
-}
-
-/// Texts that the system has for its numbers.
-enum SystemText {
-    static func error(_ code: Int32) -> String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    static func signal(_ number: Int32) -> String {
-        switch number {
-        case SIGKILL: "SIGKILL"
-        case SIGTERM: "SIGTERM"
-        case SIGSEGV: "SIGSEGV"
-        case SIGABRT: "SIGABRT"
-        case SIGINT: "SIGINT"
-        case SIGHUP: "SIGHUP"
-        case SIGBUS: "SIGBUS"
-        default: "signal \(number)"
         }
     }
 }

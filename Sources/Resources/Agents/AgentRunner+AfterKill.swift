@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Resources
 
 /// The stops that follow a kill: what an OCF agent keeps in the kernel or in another daemon survives the death of its
 /// processes. (Rules L11, L12)

@@ -1,5 +1,8 @@
 import Basis
-import Foundation
+import Dispatch
+import Glibc
+import Host
+import Resources
 import Synchronization
 
 /// What of a group is on this node now, read from the kernel and not from memory. (Rules L10, L11)
@@ -64,7 +67,7 @@ extension AgentRunner {
         names.formUnion(self.records.started().map(\.group))
         for cgroup in self.environment.groupsCgroup.children where (try? cgroup.isPopulated()) != false {
             let name = String(cgroup.path.split(separator: "/").last ?? "")
-            names.insert(name.removingPercentEncoding ?? name)
+            names.insert(Files.named(name))
         }
         return names.filter { !$0.isEmpty }.sorted().map { GroupName($0) }
     }
@@ -79,7 +82,7 @@ extension AgentRunner {
     /// take; nil when nothing is left, else what. Starts are refused meanwhile. (Rules L11, L12)
     public func endGroup(_ group: GroupName, deadline: Tick) -> GroupRemains? {
         let answer = Answer()
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             self.environment.threadSetup()
             let remains = self.killHere(group, deadline: deadline)
             answer.value.withLock { $0 = remains }

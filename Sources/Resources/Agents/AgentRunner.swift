@@ -2,6 +2,8 @@ import Basis
 import CLinux
 import Dispatch
 import Glibc
+import Host
+import Resources
 import Synchronization
 
 /// Runs agent calls on threads of their own: one at a time for each resource, any number at once beside that.
@@ -71,7 +73,7 @@ public final class AgentRunner: Sendable {
             environment.log("\(key.group)/\(key.resource): the service \(end)")
             // The kernel would wait for ever for what it had asked the process that served an nbd device.
             if let device = records.holding(.devices, key.group, key.resource).flatMap({ VolumeAttachment($0) }) {
-                WorkerThread.start { device.cut(waitingAtMost: .seconds(1)) }
+                SystemThread.demand("agent") { device.cut(waitingAtMost: .seconds(1)) }
             }
             shared.state.withLock { $0.onExit }?(
                 key.group, key.resource, epoch, end.description + environment.spaceHint)
@@ -107,9 +109,9 @@ public final class AgentRunner: Sendable {
             return (dropped, begin)
         }
         if call.action == .stop { self.wakeCancelled() }
-        if begin { WorkerThread.start { self.work(pending, key) } }
+        if begin { SystemThread.demand("agent") { self.work(pending, key) } }
         guard !refused.isEmpty else { return }
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             for pending in refused {
                 pending.completion(
                     .failed(reason: "cancelled: the resource is being stopped or its group killed", recovery: .soft))
@@ -133,7 +135,9 @@ public final class AgentRunner: Sendable {
             return nil
         }
         if let waiting {
-            WorkerThread.start { waiting.completion(.failed(reason: "cancelled before it began", recovery: .soft)) }
+            SystemThread.demand("agent") {
+                waiting.completion(.failed(reason: "cancelled before it began", recovery: .soft))
+            }
         }
     }
 

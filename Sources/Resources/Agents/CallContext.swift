@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Resources
 
 /// Why an agent stopped in the middle of a call.
 enum CallInterruption: Error {

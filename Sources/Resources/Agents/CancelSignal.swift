@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// Tells a call that waits in `poll` to give up; set once, by closing the writing end of a pipe.

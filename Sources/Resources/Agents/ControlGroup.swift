@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// One directory of the cgroup v2 tree: a set of processes that no fork escapes, and that can be killed as one.
 public struct ControlGroup: Sendable, Equatable {

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Resources
 
 /// Runs a command in the foreground, in its own cgroup, and is told at once when it ends.
 struct ExecAgent: ResourceAgent {

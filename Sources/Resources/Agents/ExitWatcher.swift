@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// One thread that waits for the ends of all services (pidfd), so that an exit is noticed at once.
@@ -47,7 +48,7 @@ final class ExitWatcher: Sendable {
             return (before, !state.running)
         }
         _ = before
-        if start { WorkerThread.start { self.loop() } } else { self.poke() }
+        if start { SystemThread.demand("agent") { self.loop() } } else { self.poke() }
     }
 
     /// The end of this service, when it comes, is what somebody asked for.
@@ -70,7 +71,7 @@ final class ExitWatcher: Sendable {
             defer { state.running = true }
             return !state.running
         }
-        if start { WorkerThread.start { self.loop() } } else { self.poke() }
+        if start { SystemThread.demand("agent") { self.loop() } } else { self.poke() }
     }
 
     /// The resource's main process is being watched.

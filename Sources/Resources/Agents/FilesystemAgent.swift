@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Resources
 
 /// Mounts a file system from a volume or a device; makes one first where there is none and that is wanted.
 struct FilesystemAgent: ResourceAgent {

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// An address with its prefix length, as `10.9.0.100/24` or `fd00::1/64`.
 struct InterfaceAddress: Equatable, Sendable {

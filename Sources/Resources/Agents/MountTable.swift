@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// What is mounted, from `/proc/self/mountinfo`; asking it never touches the file systems themselves.
 struct MountTable {

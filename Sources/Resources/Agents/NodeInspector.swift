@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Resources
 import Synchronization
 
 /// Answers questions about this machine. It looks, and changes nothing; each look is bounded in time.
@@ -54,7 +56,7 @@ public final class NodeInspector: Sendable {
         case .interface(let name): return if_nametoindex(name) > 0 ? .yes : .no("")
         case .filesystem(let type): return self.canMount(type) ? .yes : .no("")
         case .file(let path):
-            return access(path, R_OK) == 0 ? .yes : .no(String(cString: strerror(errno)).lowercased())
+            return access(path, R_OK) == 0 ? .yes : .no(SystemText.error(errno).lowercased())
         }
     }
 

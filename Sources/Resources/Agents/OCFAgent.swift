@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Resources
 
 /// Runs a stock OCF agent as it is: `ocf:PROVIDER:TYPE` is OCF_ROOT/resource.d/PROVIDER/TYPE. (OCF API 1.1)
 struct OCFAgent: ResourceAgent {

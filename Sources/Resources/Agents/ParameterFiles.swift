@@ -1,4 +1,6 @@
 import Basis
+import Host
+import Resources
 
 /// Parameters whose value stands in a file of the node: read for one call, and for the agent alone.
 enum ParameterFiles {

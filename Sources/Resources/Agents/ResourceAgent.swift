@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// The code that starts, stops and checks one kind of resource. Calls block; each runs on a thread of its own.
 protocol ResourceAgent: Sendable {

@@ -1,5 +1,7 @@
 import Basis
-import Foundation
+import FoundationEssentials
+import Glibc
+import Host
 
 /// What is on disk about a running service, so that a restarted daemon can adopt it. (Rule L10)
 public struct ServiceRecord: Equatable, Sendable, Codable {

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// What a service prints. It writes into the file itself, so that the log goes on when the daemon does not.
 struct ServiceLog {

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// Looks at the services' logs again and again and cuts those that grew too large. The services write into them without
@@ -23,7 +24,7 @@ final class ServiceLogKeeper: Sendable {
         }
         guard isFirst else { return }
         let directory = self.directory
-        WorkerThread.start {
+        SystemThread.demand("agent") {
             var sizes: [String: off_t] = [:]
             while true {
                 let isHurried = Self.look(directory, &sizes)

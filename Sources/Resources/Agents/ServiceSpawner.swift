@@ -1,4 +1,5 @@
 import Dispatch
+import Host
 import Synchronization
 
 /// Starts services from one thread that never ends. A program may ask to be signalled at the death of its parent
@@ -34,7 +35,7 @@ final class ServiceSpawner: Sendable {
             defer { state.running = true }
             return !state.running
         }
-        if begin { WorkerThread.start { self.loop() } }
+        if begin { SystemThread.demand("agent") { self.loop() } }
         self.pending.signal()
         answer.ready.wait()
         guard let result = answer.result.withLock({ $0 }) else { preconditionFailure("an answer without a result") }

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// A process to start; see `holdfast_spawn` for what every process gets.
 struct SpawnRequest: Sendable {

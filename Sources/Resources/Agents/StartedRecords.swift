@@ -1,5 +1,8 @@
 import Basis
-import Foundation
+import FoundationEssentials
+import Glibc
+import Host
+import Resources
 
 /// A resource of an OCF agent that was asked to start and has not been stopped since: what of it outlives a kill ends only
 /// by its `stop`, so a later daemon must know all that the `stop` needs. (Rules L11, L12)

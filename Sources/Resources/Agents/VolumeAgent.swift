@@ -1,6 +1,8 @@
 import Basis
 import CLinux
 import Glibc
+import Host
+import Resources
 
 /// Attaches a volume that the daemon has opened. Opening and closing it are the daemon's.
 struct VolumeAgent: ResourceAgent {

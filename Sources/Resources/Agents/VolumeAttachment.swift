@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 
 /// Where the parts of an attached volume are.
 struct VolumePaths {

@@ -1,0 +1,74 @@
+import Basis
+import CLinux
+import Glibc
+import Mirror
+
+/// The label behind the data: 4096 bytes, of which the first 48 count.
+///
+///     0 magic (32 bits), version (32) · 8 volume (64) · 16 node (32), 0 (32) · 24 identity (64) · 32 count (64)
+///     40 CRC32C of bytes 0 to 39 (32)
+extension BackingStore {
+    private static let magic: UInt32 = 0x4C43_4648
+    private static let probedBytes: UInt64 = 1 << 20
+
+    /// The label at this offset, if there is one.
+    func label(at offset: UInt64) -> CopyLabel? {
+        guard self.endBytes >= offset + CopyLabel.bytes else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 44)
+        guard bytes.withUnsafeMutableBytes({ self.read(offset: offset, into: $0) }) == 0 else { return nil }
+        var reader = ByteReader(bytes)
+        guard (try? reader.uint32()) == Self.magic, (try? reader.uint32()) == 1, let volume = try? reader.uint64(),
+            let node = try? reader.uint32(), (try? reader.uint32()) != nil, let identity = try? reader.uint64(),
+            let count = try? reader.uint64(), (try? reader.uint32()) == Checksum.crc32c(Array(bytes[..<40]))
+        else { return nil }
+        return CopyLabel(volume: volume, node: NodeID(node), identity: identity, count: count)
+    }
+
+    /// Writes the label durably, and nothing else.
+    func put(_ label: CopyLabel, at offset: UInt64) throws(StoreError) {
+        var writer = ByteWriter(reserving: 4096)
+        writer.uint32(Self.magic)
+        writer.uint32(1)
+        writer.uint64(label.volume)
+        writer.uint32(label.node.rawValue)
+        writer.uint32(0)
+        writer.uint64(label.identity)
+        writer.uint64(label.count)
+        writer.uint32(Checksum.crc32c(writer.bytes))
+        let bytes = writer.bytes + [UInt8](repeating: 0, count: Int(CopyLabel.bytes) - writer.bytes.count)
+        guard self.writeDurably(offset: offset, bytes) else {
+            throw .failed(doing: "label", path: self.path, errno: errno)
+        }
+    }
+
+    /// Whether a label, file system or partition table could be lost with it: its first and last MiB are not zero.
+    var isBlank: Bool {
+        let end = self.endBytes
+        let length = min(end, Self.probedBytes)
+        guard length > 0 else { return true }
+        return self.isZero(Extent(offset: 0, length: length))
+            && self.isZero(Extent(offset: end - length, length: length))
+    }
+
+    private func isZero(_ extent: Extent) -> Bool {
+        var bytes = [UInt8](repeating: 1, count: Int(extent.length))
+        let code = bytes.withUnsafeMutableBytes { self.read(offset: extent.offset, into: $0) }
+        return code == 0 && bytes.allSatisfy { $0 == 0 }
+    }
+
+    /// The highest directory of the file system that holds a path: where it is mounted. Empty when that cannot be found.
+    static func mountPoint(of path: String) -> String {
+        var place = path
+        var found = ""
+        var device: dev_t?
+        while let cut = place.lastIndex(of: "/") {
+            place = String(place[..<cut])
+            var status = stat()
+            guard stat(place.isEmpty ? "/" : place, &status) == 0 else { continue }
+            if let device, device != status.st_dev { break }
+            device = status.st_dev
+            found = place.isEmpty ? "/" : place
+        }
+        return found
+    }
+}

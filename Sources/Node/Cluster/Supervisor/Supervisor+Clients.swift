@@ -1,0 +1,107 @@
+import Basis
+import Raft
+
+/// Commands on their way into the log, and the clients that wait for them.
+extension Supervisor {
+    private static let retryInterval = Span.milliseconds(400)
+    private static let clientTimeout = Span.seconds(10)
+
+    mutating func client(
+        _ id: UInt64, _ request: ClientRequest, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        switch request {
+        case .propose(let command):
+            // The leader would not take it; whoever asks is to know why.
+            if let objection = self.state.objection(to: command, from: self.identity.node) {
+                effects.append(.reply(id: id, .applied(.refused(reason: objection), at: self.state.appliedIndex)))
+                return
+            }
+            self.enqueue(command, client: id, at: now, into: &effects)
+        case .transferLeadership(let target):
+            guard let leader = self.consensus.outline.leader else {
+                effects.append(.reply(id: id, .noQuorum))
+                return
+            }
+            if leader == self.identity.node {
+                self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
+            } else {
+                self.send(.transferRequest(to: target), to: leader, at: now, into: &effects)
+            }
+            effects.append(.reply(id: id, .handedOn))
+        case .shutDown:
+            if self.shutDownSince == nil { self.shutDownSince = now }
+            effects.append(.reply(id: id, .shuttingDown(left: self.shutDownLeft)))
+        case .inspect(let node, let questions):
+            self.inspect(node, questions, for: id, at: now, into: &effects)
+        }
+    }
+
+    /// Asks for a command on this node's own behalf; asked once until it is applied or given up.
+    mutating func request(_ command: Command, at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard !self.pending.contains(where: { $0.client == nil && $0.command.isSameRequest(as: command) }) else {
+            return
+        }
+        self.enqueue(command, client: nil, at: now, into: &effects)
+    }
+
+    private mutating func enqueue(
+        _ command: Command, client: UInt64?, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let pending = Pending(
+            sequence: self.nextSequence, command: command, client: client, sentAt: now,
+            deadline: now + (client == nil ? .seconds(2) : Self.clientTimeout))
+        self.nextSequence += 1
+        self.pending.append(pending)
+        self.transmit(pending, at: now, into: &effects)
+    }
+
+    private mutating func transmit(_ pending: Pending, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let command = LogCommand(
+            origin: self.identity.node, nonce: self.identity.nonce, sequence: pending.sequence,
+            clusterMilliseconds: 0, wallMilliseconds: 0, command: pending.command)
+        guard let leader = self.consensus.outline.leader else { return }
+        if leader == self.identity.node {
+            self.proposeForwarded(command, from: leader, at: now, into: &effects)
+        } else {
+            self.send(.forward(command), to: leader, at: now, into: &effects)
+        }
+    }
+
+    mutating func settlePending(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard !self.pending.isEmpty else { return }
+        for place in self.pending.indices.reversed() where now >= self.pending[place].deadline {
+            let given = self.pending.remove(at: place)
+            if let client = given.client { effects.append(.reply(id: client, .noQuorum)) }
+        }
+        for place in self.pending.indices where now.since(self.pending[place].sentAt) >= Self.retryInterval {
+            self.pending[place].sentAt = now
+            self.transmit(self.pending[place], at: now, into: &effects)
+        }
+    }
+
+    /// An entry was applied: whoever waits for it gets its outcome.
+    mutating func resolve(
+        _ entry: LogCommand, _ outcome: Outcome, at index: LogIndex, into effects: inout [SupervisorEffect]
+    ) {
+        guard entry.origin == self.identity.node, entry.nonce == self.identity.nonce,
+            let place = self.pending.place(of: entry.sequence, by: \.sequence)
+        else { return }
+        let done = self.pending.remove(at: place)
+        if let client = done.client { effects.append(.reply(id: client, .applied(outcome, at: index))) }
+    }
+}
+
+extension Command {
+    /// Whether a pending request makes this one needless: the same, or another step for the same group's epoch.
+    fileprivate func isSameRequest(as other: Command) -> Bool {
+        switch (self, other) {
+        case (.assign(let left, _, _, _, _, _), .assign(let right, _, _, _, _, _)): left == right
+        case (.release(let left, let leftEpoch, _, _), .release(let right, let rightEpoch, _, _)):
+            left == right && leftEpoch == rightEpoch
+        case (.park(let left, _, _, _), .park(let right, _, _, _)): left == right
+        case (.stopped(let left, let leftEpoch, _), .stopped(let right, let rightEpoch, _)):
+            left == right && leftEpoch == rightEpoch
+        default: self == other
+        }
+    }
+}

@@ -1,0 +1,186 @@
+import Basis
+import Mirror
+import Raft
+import Resources
+
+/// What happens to a node.
+public enum SupervisorInput: Equatable, Sendable {
+    /// Time passed.
+    case tick
+    /// Messages arrived together, in this order; `via` is the node that handed them over.
+    case receive([Envelope], via: NodeID)
+    /// Everything up to this request is durable.
+    case persisted(sequence: UInt64)
+    /// The disk failed for good: hand over what can be handed over.
+    case diskFailed
+    /// An agent call ended.
+    case agentFinished(id: UInt64, AgentOutcome)
+    /// A service's process ended by itself.
+    indirect case serviceExited(GroupName, ResourceName, Epoch, reason: String)
+    /// A `killGroup` ended; false means that something still lives.
+    case groupKilled(GroupName, isDead: Bool)
+    /// What a kill left of a group; nil when nothing is left any more. Told before `groupKilled`, and when it changes.
+    indirect case groupRemains(GroupName, GroupRemains?)
+    /// A volume server spoke.
+    indirect case volume(VolumeName, VolumeEvent)
+    /// A volume server's control connection came up: it is a new process, or the daemon is.
+    case volumeConnected(VolumeName)
+    /// A volume server died or its control connection broke.
+    case volumeDisconnected(VolumeName)
+    /// A volume server ended, how, and with its last words.
+    indirect case volumeEnded(VolumeName, reason: String)
+    /// Somebody asks for something; answered by one `reply` with the same id.
+    case client(id: UInt64, ClientRequest)
+    /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20)
+    case doubt(since: Tick)
+    /// It is time for another mark of the log: a number that was never drawn before. (Rule E2.3)
+    case drawMark(nonce: UInt64)
+    /// The guard's last look at the lease, on the boot clock. (Rule L12)
+    case guardSeen(Tick)
+    /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
+    case guardKills(since: Tick)
+    /// An `inspect` of this machine ended.
+    indirect case inspected(id: UInt64, for: NodeID, [InspectionAnswer])
+}
+
+extension SupervisorInput {
+    /// One message arrived.
+    public static func receive(_ envelope: Envelope, via: NodeID) -> Self { .receive([envelope], via: via) }
+}
+
+/// What a client can ask of a node.
+public enum ClientRequest: Equatable, Sendable {
+    /// Replicate a command, and say what became of it.
+    case propose(Command)
+    /// Hand leadership over.
+    case transferLeadership(to: NodeID?)
+    /// This node shuts down in order; asked again, it says how far that is. (Rule L21)
+    case shutDown
+    /// Ask a node about its machine; not answered when the node does not.
+    case inspect(NodeID, [InspectionQuestion])
+}
+
+/// What a client gets.
+public enum ClientReply: Equatable, Sendable {
+    /// The command was applied at this index.
+    case applied(Outcome, at: LogIndex)
+    /// The request was handed on; its effect shows in `status`.
+    case handedOn
+    /// What still runs here, as a sentence; nil once nothing does and the lease is given back. (Rule L21)
+    case shuttingDown(left: String?)
+    /// What a machine said, in the order of the questions.
+    case inspected([InspectionAnswer])
+    /// No majority answered in time; the command may still take effect.
+    case noQuorum
+}
+
+/// What a node must do, in this order. A `send` after a `persist` must not leave before the persist is durable.
+public enum SupervisorEffect: Equatable, Sendable {
+    /// Make durable, then step `persisted`.
+    indirect case persist(PersistRequest)
+    /// The log was rolled back: keep its directory aside under another name, end this daemon, and start one with a new
+    /// directory. Nothing more is done for this one. (Rule E2.2)
+    case forget(reason: String)
+    /// What follows of this step's consensus messages must not leave before every `persist` so far is durable. Says nothing
+    /// to a driver that waits for each `persist` in place.
+    case barrier
+    /// Send towards the envelope's receiver, through this next hop.
+    case send(Envelope, to: NodeID)
+    /// Publish the lease to guard and volume servers; an end of zero withdraws it. (Rules L1, L12)
+    /// `sentAt` is when the renewal was sent that it rests on. (Rule L20)
+    case lease(end: Tick, Incarnation, grace: Span, sentAt: Tick)
+    /// Write what runs here to the run directory, before anything that follows starts. (Rule L10)
+    indirect case facts(Facts)
+    /// Call an agent; answered by `agentFinished`.
+    indirect case call(AgentCall)
+    /// Kill a call.
+    case cancel(UInt64)
+    /// Kill everything of a group; answered by `groupKilled`.
+    case killGroup(GroupName)
+    /// An operator answers for what a group's agents could not stop here: forget that they were started. (Rule L11.5)
+    case forgetStarted(GroupName)
+    /// Tell a volume server.
+    indirect case volume(VolumeName, VolumeCommand)
+    /// Whoever waits for an attached volume is to fail: its server does not come back.
+    case cutVolume(VolumeName)
+    /// These volume servers, and no others, should run.
+    case volumeServers([VolumeServerSpec])
+    /// The peers to keep links to, by id.
+    case peers([PeerSpec])
+    /// Answer a client.
+    case reply(id: UInt64, ClientReply)
+    /// A line for the log.
+    case note(String)
+    /// Look at this machine for a node; answered by `inspected` with the same id and node.
+    indirect case inspect(id: UInt64, for: NodeID, [InspectionQuestion])
+}
+
+/// A volume server that should run on this node.
+public struct VolumeServerSpec: Equatable, Sendable {
+    /// One other replica.
+    public struct Peer: Equatable, Sendable {
+        /// Its node.
+        public var node: NodeID
+        /// Where its volume server listens.
+        public var address: String
+    }
+    /// Tells the volume from an earlier one of its name. (Rule V17)
+    public var identity: UInt64
+    /// The volume with its replicas, as its definition in force says.
+    public var policy: VolumePolicy
+    /// This node's replica.
+    public var replica: VolumePolicy.Replica
+    /// The others whose nodes have joined.
+    public var peers: [Peer]
+}
+
+/// A peer to keep a link to.
+public struct PeerSpec: Equatable, Sendable {
+    /// Its id.
+    public var node: NodeID
+    /// Its name, as in its certificate.
+    public var name: String
+    /// Where it listens.
+    public var address: String
+
+    /// All fields.
+    public init(node: NodeID, name: String, address: String) {
+        self.node = node
+        self.name = name
+        self.address = address
+    }
+}
+
+/// What a restarted daemon must know of the one before it. (Rule L10)
+public struct Facts: Equatable, Sendable {
+    /// One group that runs here.
+    public struct Group: Equatable, Sendable {
+        /// The group.
+        public var name: GroupName
+        /// The epoch it was started under.
+        public var epoch: Epoch
+        /// It was up completely: only then is it adopted.
+        public var isUp: Bool
+        /// A digest of the resources as they were started; under another configuration they are not taken for these.
+        public var resources: UInt64
+        /// All fields.
+        public init(name: GroupName, epoch: Epoch, isUp: Bool, resources: UInt64) {
+            self.name = name
+            self.epoch = epoch
+            self.isUp = isUp
+            self.resources = resources
+        }
+    }
+    /// The boot that they belong to.
+    public var bootID: String
+    /// The life that started the groups.
+    public var incarnation: Incarnation
+    /// The groups, sorted by name.
+    public var groups: [Group]
+    /// All fields.
+    public init(bootID: String, incarnation: Incarnation, groups: [Group]) {
+        self.bootID = bootID
+        self.incarnation = incarnation
+        self.groups = groups
+    }
+}

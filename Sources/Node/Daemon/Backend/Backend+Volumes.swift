@@ -1,0 +1,81 @@
+import Basis
+import Cluster
+import ClusterConfiguration
+import FoundationEssentials
+import Reports
+import Resources
+
+/// Commands about volumes that a person signs for: what would be lost is shown first, and the words to type name the state
+/// that was shown.
+extension Backend {
+    func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        let view = try await self.view()
+        let state = view.supervisor.state
+        let record = try self.record(of: volume, state)
+        guard let name = request.to, let node = state.node(named: name) else {
+            throw APIFailure(
+                .usage, "`accept-loss` needs the node whose copy is to count",
+                remedy: "name one of \(record.definition.replicas.map(\.node).joined(separator: ", ")) with --node")
+        }
+        let statement = "\(volume) may lose what \(name) lacks at \(record.epoch)/\(record.version)"
+        let holders = record.holders.map { state.name(of: $0) }.joined(separator: ", ")
+        let sentence =
+            "\(volume) starts from the copy of \(name); what \(holders.isEmpty ? "others" : holders) wrote since that copy "
+            + "left the in-sync set is lost for good"
+        let lines = record.copies.map { copy in self.line(copy, record, view) }
+        guard let signed = request.statement, !request.dryRun else {
+            return MutationResult(accepted: false, sentence: sentence, changes: lines, statement: statement)
+        }
+        try self.compare(signed, statement)
+        let index = try await self.propose(
+            .acceptLoss(record.name, record.epoch, version: record.version, node.id, statement: statement))
+        return MutationResult(accepted: true, index: index.rawValue, sentence: sentence, changes: lines)
+    }
+
+    func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
+        let state = try await self.view().supervisor.state
+        let record = try self.record(of: volume, state)
+        let statement = "repair \(volume) at \(record.epoch)"
+        let sentence =
+            "the next start of the group on \(volume) runs `e2fsck -p`; what it changes is changed in every copy"
+        guard let signed = request.statement, !request.dryRun else {
+            let warning =
+                "make sure first that the copy that will be used is a good one: `holdfast volume status \(volume)`"
+            return MutationResult(accepted: false, sentence: sentence, changes: [warning], statement: statement)
+        }
+        try self.compare(signed, statement)
+        let index = try await self.propose(.allowRepair(record.name, record.epoch, statement: statement))
+        return MutationResult(accepted: true, index: index.rawValue, sentence: sentence)
+    }
+
+    private func record(of volume: String, _ state: ClusterState) throws -> ClusterState.VolumeRecord {
+        if let record = state.volume(VolumeName(volume)) { return record }
+        let known = state.volumes.map(\.name.rawValue)
+        throw APIFailure(
+            .notFound, "there is no volume \(volume)",
+            remedy: known.isEmpty ? "the configuration has none" : "there is \(known.joined(separator: ", "))")
+    }
+
+    private func compare(_ signed: String, _ wanted: String) throws {
+        guard signed.trimmed != wanted else { return }
+        throw APIFailure(
+            .refused, "that is not the statement that was asked for; nothing was changed",
+            remedy: "look again, then type exactly: \(wanted)")
+    }
+
+    /// What is known of one copy, as a sentence.
+    private func line(
+        _ copy: ClusterState.VolumeRecord.Copy, _ record: ClusterState.VolumeRecord, _ view: DaemonLoop.View
+    ) -> String {
+        let state = view.supervisor.state
+        let name = state.name(of: copy.node)
+        let holds =
+            record.holders.contains(copy.node)
+            ? "holds every acknowledged write" : "lacks writes; complete up to some moment of epoch \(copy.epoch)"
+        if copy.node == self.file.id { return "\(name) (this node): \(holds)" }
+        guard let told = view.supervisor.summaries.first(where: { $0.node == copy.node }) else {
+            return "\(name): \(holds); not heard since this daemon started"
+        }
+        return "\(name): \(holds); heard \(Quantities.text(view.now.since(told.receivedAt))) ago"
+    }
+}

@@ -1,0 +1,99 @@
+import Basis
+import Cluster
+import FoundationEssentials
+import Glibc
+import Host
+
+/// `facts.json` in the run directory: what a restarted daemon must know of the one before it. (Rule L10)
+///
+/// It lives on a file system that a reboot empties; it is replaced as a whole and not synced.
+enum FactsFile {
+    private static let version = 2
+
+    private struct Form: Codable {
+        struct Group: Codable {
+            var name: String
+            var generation: UInt32
+            var index: UInt64
+            var isUp: Bool
+            var resources: UInt64
+        }
+        var version = FactsFile.version
+        var bootID: String
+        var incarnation: UInt64
+        var groups: [Group]
+    }
+
+    /// Replaces the file; when that fails, removes it.
+    static func write(_ facts: Facts, to path: String) throws {
+        do {
+            try self.replace(path, with: self.text(facts))
+        } catch {
+            // What the file said is no longer so: the next daemon would adopt what has stopped. (Rule L11.2)
+            unlink(path)
+            throw error
+        }
+    }
+
+    private static func replace(_ path: String, with text: String) throws {
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw self.failure(temporary, "it cannot be made", errno) }
+        let bytes = Array(text.utf8)
+        let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        let code = count == bytes.count ? 0 : (count < 0 ? errno : ENOSPC)
+        close(descriptor)
+        guard code == 0 else {
+            unlink(temporary)
+            throw self.failure(temporary, "it cannot be written", code)
+        }
+        guard rename(temporary, path) == 0 else { throw self.failure(path, "it cannot be replaced", errno) }
+    }
+
+    /// `Form` as JSON, put together by hand: the loop writes it at every start and stop of a group, with all groups in it.
+    static func text(_ facts: Facts) -> String {
+        var text = #"{"bootID":\#(self.quoted(facts.bootID)),"groups":["#
+        text.reserveCapacity(facts.groups.count * 80 + 200)
+        for (place, group) in facts.groups.enumerated() {
+            if place > 0 { text += "," }
+            text += #"{"generation":\#(group.epoch.generation),"index":\#(group.epoch.index),"isUp":\#(group.isUp),"#
+            text += #""name":\#(self.quoted(group.name.rawValue)),"resources":\#(group.resources)}"#
+        }
+        text += #"],"incarnation":\#(facts.incarnation.rawValue),"version":\#(Self.version)}"#
+        return text + "\n"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var quoted = "\""
+        for character in text.unicodeScalars {
+            switch character {
+            case "\"", "\\": quoted += "\\\(character)"
+            case "\u{0}"..."\u{1F}":
+                let digits = String(character.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: quoted.unicodeScalars.append(character)
+            }
+        }
+        return quoted + "\""
+    }
+
+    private static func failure(_ path: String, _ what: String, _ code: Int32) -> DriverError {
+        .file(
+            path: path, reason: "\(what): \(SystemText.error(code))",
+            remedy: "make room in the run directory, or look at how it is mounted")
+    }
+
+    /// What the file says; nil when there is none, or none that can be trusted.
+    static func read(_ path: String) -> Facts? {
+        guard let data = FileManager.default.contents(atPath: path),
+            let form = try? JSONDecoder().decode(Form.self, from: data), form.version == Self.version
+        else { return nil }
+        return Facts(
+            bootID: form.bootID, incarnation: Incarnation(form.incarnation),
+            groups: form.groups.map {
+                .init(
+                    name: GroupName($0.name), epoch: Epoch(generation: $0.generation, index: $0.index), isUp: $0.isUp,
+                    resources: $0.resources)
+            })
+    }
+}

@@ -1,0 +1,109 @@
+import Basis
+import Cluster
+
+/// What a machine that wants to join says, in one frame, over a connection that only its token secures. (Rule B1)
+struct JoinQuestion: Equatable, Sendable {
+    private static let mark: UInt32 = 0x326A_6668  // "hfj2"
+
+    /// The secret of its token.
+    var secret: [UInt8]
+    /// Its certificate request, PEM.
+    var request: String
+    /// What it tells about itself.
+    var about: JoiningNode
+    /// What whoever connects to its address is told there.
+    var proof: [UInt8]
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 1024)
+        writer.uint32(Self.mark)
+        writer.data(self.secret)
+        writer.string(self.request)
+        writer.string(self.about.name)
+        writer.string(self.about.site)
+        writer.string(self.about.address)
+        writer.bool(self.about.isWitness)
+        writer.data(self.proof)
+        return writer.bytes
+    }
+
+    init(secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8]) {
+        self.secret = secret
+        self.request = request
+        self.about = about
+        self.proof = proof
+    }
+
+    init(decoding bytes: [UInt8]) throws(CodecError) {
+        var reader = ByteReader(bytes)
+        guard try reader.uint32() == Self.mark else { throw .invalid(field: "join mark", offset: reader.offset) }
+        self.secret = try reader.data()
+        self.request = try reader.string()
+        self.about = JoiningNode(
+            name: ForeignText.line(try reader.string()), site: ForeignText.line(try reader.string()),
+            address: ForeignText.line(try reader.string()),
+            isWitness: try reader.bool())
+        self.proof = try reader.data()
+        try reader.finish()
+    }
+}
+
+/// What it is answered.
+enum JoinAnswer: Equatable, Sendable {
+    /// Everything that a node needs.
+    struct Welcome: Equatable, Sendable {
+        var cluster: String
+        var clusterID: String
+        var node: NodeID
+        /// PEM.
+        var authority: String
+        /// PEM.
+        var certificate: String
+        var peers: [PeerSpec]
+    }
+    /// It is a node now.
+    case welcome(Welcome)
+    /// It is not, for this reason.
+    case refused(String)
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 4096)
+        switch self {
+        case .welcome(let welcome):
+            writer.uint8(1)
+            writer.string(welcome.cluster)
+            writer.string(welcome.clusterID)
+            writer.uint32(welcome.node.rawValue)
+            writer.string(welcome.authority)
+            writer.string(welcome.certificate)
+            writer.list(welcome.peers) { writer, peer in
+                writer.uint32(peer.node.rawValue)
+                writer.string(peer.name)
+                writer.string(peer.address)
+            }
+        case .refused(let reason):
+            writer.uint8(2)
+            writer.string(reason)
+        }
+        return writer.bytes
+    }
+
+    init(decoding bytes: [UInt8]) throws(CodecError) {
+        var reader = ByteReader(bytes)
+        switch try reader.uint8() {
+        case 1:
+            self = .welcome(
+                Welcome(
+                    cluster: try reader.string(), clusterID: try reader.string(), node: NodeID(try reader.uint32()),
+                    authority: try reader.string(), certificate: try reader.string(),
+                    peers: try reader.list { reader throws(CodecError) in
+                        PeerSpec(
+                            node: NodeID(try reader.uint32()), name: try reader.string(),
+                            address: try reader.string())
+                    }))
+        case 2: self = .refused(ForeignText.line(try reader.string(), limit: 600))
+        default: throw .invalid(field: "join answer", offset: reader.offset)
+        }
+        try reader.finish()
+    }
+}

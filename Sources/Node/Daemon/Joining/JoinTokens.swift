@@ -1,0 +1,113 @@
+import Basis
+import FoundationEssentials
+import Host
+import SecureLink
+
+/// The join tokens that are still good, in a file of the state directory: a restart of the daemon voids none.
+///
+/// Only a hash of each secret is kept. Times are of the boot clock, so a reboot does void them.
+final class JoinTokens: Sendable {
+    private struct Form: Codable {
+        struct Token: Codable, Equatable {
+            /// SHA-256 of the secret, hexadecimal.
+            var hash: String
+            /// Nanoseconds of the boot clock.
+            var expires: UInt64
+            /// The only node that it can let in; nil before it was first used.
+            var name: String?
+        }
+        var version = 1
+        var bootID: String
+        var tokens: [Token]
+    }
+
+    private struct State {
+        var tokens: [Form.Token]
+        var inUse: [String] = []
+    }
+
+    private static let tokensMaximum = 64
+
+    private let path: String
+    private let bootID: String
+    private let state: Locked<State>
+
+    /// Takes up what the file holds, if it was written since this boot.
+    init(path: String, bootID: String) {
+        self.path = path
+        self.bootID = bootID
+        let form = FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(Form.self, from: $0) }
+        let isUsable = form.map { $0.version == 1 && $0.bootID == bootID } ?? false
+        self.state = Locked(State(tokens: isUsable ? form?.tokens ?? [] : []))
+    }
+
+    /// Keeps a secret until `expires`; durable on return.
+    func add(_ secret: [UInt8], until expires: Tick, at now: Tick) throws {
+        let hash = try Self.hash(secret)
+        try self.state.withLock { state in
+            var tokens = state.tokens.filter { $0.expires > now.nanoseconds }
+            if tokens.count >= Self.tokensMaximum { tokens.removeFirst() }
+            tokens.append(Form.Token(hash: hash, expires: expires.nanoseconds))
+            try self.write(tokens)
+            state.tokens = tokens
+        }
+    }
+
+    /// Whether the secret is good for a node of this name; from then on, until `release` or `use`, it is for nobody
+    /// else.
+    func claim(_ secret: [UInt8], for name: String, at now: Tick) throws -> Bool {
+        let hash = try Self.hash(secret)
+        return self.state.withLock { state in
+            // The hash hides where it differs, so the comparison need not.
+            guard
+                let token = state.tokens.first(where: { $0.hash == hash && $0.expires > now.nanoseconds }),
+                !state.inUse.contains(hash), token.name ?? name == name
+            else { return false }
+            state.inUse.append(hash)
+            return true
+        }
+    }
+
+    /// A claimed secret is about to let this node in: whatever becomes of that, it lets no other one in. Durable on return.
+    func bind(_ secret: [UInt8], to name: String?) throws {
+        let hash = try Self.hash(secret)
+        try self.state.withLock { state in
+            var tokens = state.tokens
+            guard let place = tokens.firstIndex(where: { $0.hash == hash }) else { return }
+            tokens[place].name = name
+            try self.write(tokens)
+            state.tokens = tokens
+        }
+    }
+
+    /// A claimed secret was not used: it is good again.
+    func release(_ secret: [UInt8]) throws {
+        let hash = try Self.hash(secret)
+        self.state.withLock { $0.inUse.removeAll { $0 == hash } }
+    }
+
+    /// A claimed secret was used: never again good, durably so on return.
+    func use(_ secret: [UInt8]) throws {
+        let hash = try Self.hash(secret)
+        try self.state.withLock { state in
+            let rest = state.tokens.filter { $0.hash != hash }
+            try self.write(rest)
+            state.tokens = rest
+            state.inUse.removeAll { $0 == hash }
+        }
+    }
+
+    private func write(_ tokens: [Form.Token]) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        let data = try encoder.encode(Form(bootID: self.bootID, tokens: tokens))
+        try PEMFile.write(String(decoding: data, as: UTF8.self) + "\n", to: self.path, isSecret: true)
+    }
+
+    private static func hash(_ secret: [UInt8]) throws -> String {
+        try SecureRandom.digest(secret).map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }.joined()
+    }
+}

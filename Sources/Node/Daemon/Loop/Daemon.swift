@@ -1,0 +1,298 @@
+import API
+import Agents
+import Basis
+import Cluster
+import Dispatch
+import FoundationEssentials
+import Glibc
+import Host
+import Raft
+import RaftStorage
+import Reports
+import SecureLink
+
+/// `holdfast daemon`: puts the parts together and runs them until it is told to stop.
+///
+/// SIGTERM and SIGINT end this process alone. Guard, volume servers and services run on under the lease, and the next
+/// daemon adopts them if it comes before the lease ends: a restart stops nothing. (Rules L10, L13)
+///
+/// A log that takes no more writes, or a disk that answers no more, ends it too, with an error: whoever restarts it gets a
+/// working disk again, and with it the lease; or the lease ends, and the other nodes take over.
+package struct Daemon {
+    private static let reportInterval = Span.seconds(1)
+    /// Long enough for the message that hands leadership over.
+    private static let farewell = Span.milliseconds(100)
+
+    private let paths: NodePaths
+    private let file: NodeFile
+    private let log = DriverLog()
+    private let queue = LoopQueue(LoopItems())
+    private let stopped = OneAnswer<(any Error)?>()
+
+    private init(_ options: DaemonOptions) throws {
+        self.paths = NodePaths(directory: options.directory, run: options.runDirectory)
+        self.file = try NodeFile.read(self.paths)
+        try NodePaths.makeDirectory(self.paths.run, mode: 0o755)
+    }
+
+    /// Runs until a signal comes.
+    package static func run(_ options: DaemonOptions) async throws {
+        signal(SIGPIPE, SIG_IGN)
+        DescriptorBudget.raise()
+        let daemon = try Daemon(options)
+        let api = try daemon.start()
+        let stopped = daemon.stopped
+        let sources = daemon.stopOnSignals()
+        let server = Task {
+            do {
+                try await APIServer(backend: api, socketPath: daemon.paths.socket).run(
+                    onRunning: { ServiceManager.tellReady() })
+                stopped.give(nil)
+            } catch {
+                stopped.give(error)
+            }
+        }
+        let failure = await stopped.value()
+        withExtendedLifetime(sources) {}
+        await Self.handLeadershipOver(api)
+        daemon.queue.change { $0.append(.stop) }
+        server.cancel()
+        if failure == nil || failure is DiskFailure { unlink(daemon.paths.socket) }
+        if failure is DiskFailure { try? await Task.sleep(nanoseconds: Self.farewell.nanoseconds) }
+        daemon.log.flush()
+        if let failure { throw failure }
+        // Threads that wait for sockets and agents need no goodbye, and nobody waits for them.
+        exit(0)
+    }
+
+    /// A leader that leaves in order spares the others an election. Waits a moment at most: the lease runs on.
+    private static func handLeadershipOver(_ api: Backend) async {
+        guard let view = try? await api.view(), view.supervisor.consensus.isLeader,
+            view.supervisor.consensus.membership.voters.count > 1
+        else { return }
+        _ = await api.ask(.transferLeadership(to: nil))
+        for _ in 0..<20 {
+            guard let view = try? await api.view(), view.supervisor.consensus.isLeader else { return }
+            try? await Task.sleep(nanoseconds: Span.milliseconds(15).nanoseconds)
+        }
+    }
+
+    /// Why the daemon ends although nobody asked it to: a disk it needs is dead.
+    private struct DiskFailure: Error, CustomStringConvertible {
+        var cause: any Error
+        var description: String {
+            "\(self.cause). This daemon ends. What runs here goes on if the next one can write before the lease ends; "
+                + "otherwise it is stopped here, and started elsewhere"
+        }
+    }
+
+    /// Why the daemon ends: its log is not the one that others hold promises of. The next start has a new one. (Rule E2.2)
+    private struct LogForgotten: Error, CustomStringConvertible {
+        var reason: String
+        var aside: String
+        var description: String {
+            "\(self.reason). It is kept as \(self.aside). This daemon ends; the next one starts with an empty log, which "
+                + "follows without a vote once this node's present life is over (E2)"
+        }
+    }
+
+    private func stopOnSignals() -> [any DispatchSourceSignal] {
+        let stopped = self.stopped
+        return [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            let log = self.log
+            source.setEventHandler {
+                log.info("told to stop; what runs here goes on until its lease ends")
+                stopped.give(nil)
+            }
+            source.resume()
+            return source
+        }
+    }
+
+    // MARK: Assembly
+
+    private func start() throws -> Backend {
+        // What runs here is adopted only if that is done before the lease ends, however busy the machine is. (Rules L10, L13)
+        SystemThread.goFirst()
+        defer { SystemThread.goAlong() }
+        let bootID = try self.bootID()
+        let cgroupRoot = try self.cgroupRoot()
+        let lease = try LeasePage(path: self.paths.lease, hardwareClock: Self.variable("HOLDFAST_RTC"))
+        // The lock of the log keeps a second daemon away before anything is touched.
+        let page = ProgressPage(path: self.paths.progress)
+        let (store, restored) = try ForgottenLog.open(self.paths, self.file, page, bootID: bootID, log: self.log)
+        page.write(store.progress, bootID: bootID)
+        self.log.info(
+            "\(self.file.name) (\(self.file.id)) of cluster \(self.file.cluster), \(store.memory.present), "
+                + "boot \(bootID)")
+        let agents = AgentHost(self.environment(cgroupRoot, lease), log: self.log)
+        let facts = self.settleLeftovers(agents, lease, bootID: bootID)
+        let probe = try DiskProbe(directory: self.paths.directory)
+        let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
+        let now = MachineClock.now
+        let supervisor = try Supervisor(
+            identity: Supervisor.Identity(
+                node: self.file.id, bootID: bootID, memory: store.memory,
+                nonce: try Founding.randomNumber()),
+            settings: Consensus.Settings(), restored: restored, facts: facts,
+            leaseEnd: facts == nil ? .zero : lease.end,
+            seed: try Founding.randomNumber(), at: now)
+        let volumes = VolumeKeeper(
+            paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
+        let loop = DaemonLoop(
+            supervisor, queue: self.queue,
+            actors: self.actors(
+                store, page, bootID: bootID, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot),
+            log: self.log)
+        let joins = JoinServer(
+            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
+        agents.report(to: self.queue)
+        // Before the log has told who the nodes are, those of the join answer do.
+        transport.keep(self.seeds(supervisor))
+        let (queue, log) = (self.queue, self.log)
+        transport.start(
+            Transport.Handlers(
+                receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
+                join: { joins.serve($0, settle: $1) }))
+        SystemThread.start("supervisor") {
+            let refusal = SystemThread.goFirst()
+            if refusal != 0 {
+                log.warning(
+                    "no real-time priority (\(SystemText.error(refusal))): on a busy machine leases may be lost; give the "
+                        + "service CAP_SYS_NICE, and a CPU cgroup that allows it")
+            }
+            loop.run()
+        }
+        return Backend(
+            loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run,
+            installedAgents: { agents.installedAgents })
+    }
+
+    private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
+        let known = supervisor.state.nodes.filter { $0.id != self.file.id }
+            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
+        return known.isEmpty ? self.file.seeds : known
+    }
+
+    private func actors(
+        _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
+        _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
+    ) -> DaemonLoop.Actors {
+        let queue = self.queue
+        let factsPath = self.paths.facts
+        let stopped = self.stopped
+        let log = self.log
+        let dead = { @Sendable (what: String, failure: DriverError) in
+            log.error("\(what) is dead: \(failure)")
+            stopped.give(DiskFailure(cause: failure))
+        }
+        var probe: DiskProbe? = probe
+        var copies = CopyProbes()
+        var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
+        var nextReport = Tick.zero
+        return DaemonLoop.Actors(
+            persist: {
+                try store.persist($0)
+                page.write(store.progress, bootID: bootID)
+            },
+            seal: {
+                try store.seal()
+                page.write(store.progress, bootID: bootID)
+            },
+            forget: { [paths = self.paths] reason in
+                store.close()
+                do {
+                    let aside = try ForgottenLog.setAside(paths.log)
+                    page.remove()
+                    stopped.give(LogForgotten(reason: reason, aside: aside ?? "nothing"))
+                } catch { stopped.give(error) }
+            },
+            send: { transport.send($0, to: $1) },
+            lease: lease,
+            facts: { try FactsFile.write($0, to: factsPath) },
+            call: { agents.call($0, queue) }, cancel: { agents.cancel($0) },
+            inspect: { agents.inspect($0, for: $1, $2, queue) },
+            killGroup: { agents.kill($0, queue) },
+            forgetStarted: { agents.forgetStarted($0) },
+            volume: { volumes.send($0, $1) }, cutVolume: { volumes.cut($0) },
+            volumeServers: {
+                volumes.keep($0)
+                copies.keep($0)
+            },
+            peers: { [file = self.file, paths = self.paths] peers in
+                transport.keep(peers)
+                // A node that loses its log must still find the others.
+                var known = file
+                known.peers = peers.map { .init(node: $0.node.rawValue, name: $0.name, address: $0.address) }
+                do { if known != (try NodeFile.read(paths)) { try known.write(paths) } } catch {
+                    log.error("the addresses of the other nodes cannot be written down: \(error)")
+                }
+            },
+            housekeeping: { now in
+                keeper?.look(lastSeen: lease.guardSeen, at: now)
+                if let failure = probe?.look(at: now) {
+                    dead("the disk of the log", failure)
+                    probe = nil
+                }
+                if let failure = copies.look(at: now, isOpenHere: { volumes.isOpenHere($0) }) {
+                    dead("the disk under an open volume", failure)
+                    copies = CopyProbes()
+                }
+                guard now >= nextReport else { return }
+                nextReport = now + Self.reportInterval
+                volumes.askAll()
+            },
+            logFailed: { stopped.give(DiskFailure(cause: $0)) })
+    }
+
+    private func environment(_ cgroupRoot: String, _ lease: LeasePage) -> AgentEnvironment {
+        let log = self.log
+        return AgentEnvironment(
+            runDirectory: self.paths.run, cgroupRoot: cgroupRoot, nodeName: self.file.name,
+            clusterName: self.file.cluster, program: ChildProcess.program, log: { log.info($0) },
+            mayHoldAddresses: { lease.isUsable(at: MachineClock.now) })
+    }
+
+    /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.
+    private func settleLeftovers(_ agents: AgentHost, _ lease: LeasePage, bootID: String) -> Facts? {
+        if let facts = FactsFile.read(self.paths.facts), facts.bootID == bootID, facts.incarnation != .none,
+            facts.incarnation == lease.incarnation, lease.end > MachineClock.now
+        {
+            agents.adopt(facts, self.queue)
+            return facts
+        }
+        // The guard must not take an end that another life left for a lease of this one.
+        lease.publish(end: .zero, .none, grace: .zero)
+        agents.endEverything(self.queue)
+        unlink(self.paths.facts)
+        return nil
+    }
+
+    /// A witness runs nothing, so it needs no guard and no cgroups.
+    private var isWitness: Bool { self.file.role == NodeReport.Role.witness.rawValue }
+
+    private func cgroupRoot() throws -> String {
+        do {
+            return try ControlGroup.root(override: Self.variable("HOLDFAST_CGROUP")).path
+        } catch {
+            if self.isWitness { return "/sys/fs/cgroup/holdfast" }
+            throw error
+        }
+    }
+
+    private func bootID() throws -> String {
+        if let given = Self.variable("HOLDFAST_BOOT_ID") { return given }
+        let path = "/proc/sys/kernel/random/boot_id"
+        guard let text = FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }) else {
+            throw DriverError.file(path: path, reason: "it cannot be read", remedy: "mount /proc")
+        }
+        return text.trimmed
+    }
+
+    private static func variable(_ name: String) -> String? {
+        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        return value
+    }
+}

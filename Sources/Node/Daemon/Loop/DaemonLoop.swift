@@ -1,0 +1,408 @@
+import Basis
+import Cluster
+import Host
+import Mirror
+import Raft
+import Resources
+
+/// The one thread that owns the supervisor: takes an input, reads the clock, steps, performs the effects in order.
+///
+/// It goes before everything else on the machine, takes what concerns leases before everything else that waits for it,
+/// and never waits for a disk, but for one that has been silent for long. (docs/decisions/0005-leases-first.md)
+final class DaemonLoop: @unchecked Sendable {
+    /// What the loop can be handed.
+    enum Item: Sendable {
+        /// For the supervisor.
+        case input(SupervisorInput)
+        /// Everything handed to the log up to this request is durable.
+        case persisted(UInt64)
+        /// The log takes no more writes.
+        case logFailed(any Error)
+        /// For the supervisor, with somebody who waits for the answer.
+        case request(ClientRequest, @Sendable (ClientReply) -> Void)
+        /// A look at the supervisor between two steps.
+        case inspect(@Sendable (View) -> Void)
+        /// The end.
+        case stop
+    }
+
+    /// The supervisor at one moment.
+    struct View: Sendable {
+        /// A copy.
+        var supervisor: Supervisor
+        /// The moment.
+        var now: Tick
+        /// The wall clock at that moment, for people.
+        var wallMilliseconds: UInt64
+        /// When a leader was last heard, or this node last led with a majority.
+        var leaderSeenAt: Tick?
+        /// The log takes no more writes.
+        var isPoisoned: Bool
+    }
+
+    /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
+    struct Actors {
+        /// Called on a thread of its own, one request after the other.
+        var persist: (PersistRequest) throws -> Void
+        /// Says in a second place what the log holds, once it rests; on the same thread.
+        var seal: () throws -> Void
+        /// Puts the log aside and ends the daemon. (Rule E2.2)
+        var forget: (String) -> Void
+        var send: (Envelope, NodeID) -> Void
+        var lease: LeasePage
+        var facts: (Facts) throws -> Void
+        var call: (AgentCall) -> Void
+        var cancel: (UInt64) -> Void
+        var inspect: (UInt64, NodeID, [InspectionQuestion]) -> Void
+        var killGroup: (GroupName) -> Void
+        var forgetStarted: (GroupName) -> Void
+        var volume: (VolumeName, VolumeCommand) -> Void
+        var cutVolume: (VolumeName) -> Void
+        var volumeServers: ([VolumeServerSpec]) -> Void
+        var peers: ([PeerSpec]) -> Void
+        /// Called about twenty times a second.
+        var housekeeping: (Tick) -> Void
+        /// Called once, when the log takes no more writes: what this node could still promise is over.
+        var logFailed: (any Error) -> Void
+    }
+
+    private static let tickInterval = Span.milliseconds(50)
+    private static let publishInterval = Span.milliseconds(500)
+
+    /// A log that has not answered for this long holds everything up: what a dead disk should silence is silent.
+    private let logPatience: Span
+    /// How often the log gets another mark. (Rule E2.3)
+    private let markInterval: Span
+
+    private let queue: LoopQueue
+    private let published: Locked<View?>
+    private let log: DriverLog
+    private let worker: LogWorker
+
+    // Owned by the loop's thread from `run` on.
+    private var supervisor: Supervisor
+    private var actors: Actors
+    private var effects: [SupervisorEffect] = []
+    private var outbox = Outbox()
+    private var waiting: [UInt64: @Sendable (ClientReply) -> Void] = [:]
+    private var nextClient: UInt64 = 1
+    private var isPoisoned = false
+    private var guardSeen = Tick.zero
+    private var undeadSince = Tick.zero
+    private var doubtSeen = Tick.zero
+    /// What would start something, while boot clock and hardware clock have parted. (Rule L20)
+    private var heldBack: [SupervisorEffect] = []
+    private var leaderSeenAt: Tick?
+    private var nextTick = Tick.zero
+    private var nextMarkAt = Tick.zero
+    /// When the log rests and is sealed; `never` once it is.
+    private var nextPublication = Tick.zero
+    private var notes = NoteFilter()
+    /// What could not be written yet, for want of room.
+    private var unwrittenFacts: Facts?
+
+    init(
+        _ supervisor: Supervisor, queue: LoopQueue, actors: Actors, log: DriverLog, logPatience: Span = .seconds(1),
+        markInterval: Span = .seconds(3600)
+    ) {
+        self.supervisor = supervisor
+        self.queue = queue
+        self.published = Locked(nil)
+        self.actors = actors
+        self.log = log
+        self.logPatience = logPatience
+        self.markInterval = markInterval
+        self.worker = LogWorker(queue: queue, persist: actors.persist, seal: actors.seal)
+    }
+
+    /// Runs until somebody asks for the end.
+    func run() {
+        self.worker.start()
+        defer { self.worker.close() }
+        var items: [Item] = []
+        while true {
+            let pause = self.nextTick.since(MachineClock.now)
+            _ = self.queue.wait(atMost: pause) { $0.isEmpty ? nil : true }
+            self.queue.withLock { $0.take(into: &items) }
+            for item in items where !self.take(item) { return }
+            self.tickIfDue()
+            guard self.awaitLog() else { return }
+        }
+    }
+
+    /// A disk that hangs silences the node as a whole, as a dead one should; but not before it was given a moment.
+    /// False when the end was asked for meanwhile.
+    private func awaitLog() -> Bool {
+        var items: [Item] = []
+        while let since = self.outbox.waitingSince, MachineClock.now.since(since) >= self.logPatience, !self.isPoisoned
+        {
+            _ = self.queue.wait(atMost: Self.tickInterval) { $0.hasWordOfLog ? true : nil }
+            self.queue.withLock { $0.takeWordsOfLog(into: &items) }
+            for item in items where !self.take(item) { return false }
+            self.actors.housekeeping(MachineClock.now)
+        }
+        return true
+    }
+
+    private func take(_ item: Item) -> Bool {
+        switch item {
+        case .input(let input):
+            self.step(input)
+        case .persisted(let sequence):
+            self.outbox.persisted(sequence) { self.actors.send($0, $1) }
+            self.step(.persisted(sequence: sequence))
+        case .logFailed(let error):
+            self.poison(error)
+        case .request(let request, let answer):
+            let id = self.nextClient
+            self.nextClient += 1
+            self.waiting[id] = answer
+            self.step(.client(id: id, request))
+        case .inspect(let look):
+            look(self.view(at: MachineClock.now))
+        case .stop:
+            return false
+        }
+        return true
+    }
+
+    private func tickIfDue() {
+        guard MachineClock.now >= self.nextTick else { return }
+        let seen = self.actors.lease.guardSeen
+        if seen != self.guardSeen {
+            self.guardSeen = seen
+            self.step(.guardSeen(seen))
+        }
+        let undeadSince = self.actors.lease.undeadSince
+        if undeadSince != self.undeadSince {
+            self.undeadSince = undeadSince
+            self.step(.guardKills(since: undeadSince))
+        }
+        self.lookForDoubt()
+        self.drawMarkIfDue()
+        self.step(.tick)
+        let now = MachineClock.now
+        self.actors.housekeeping(now)
+        self.nextTick = min(max(self.supervisor.deadline, now + .milliseconds(1)), now + Self.tickInterval)
+        if now >= self.nextPublication {
+            self.nextPublication = now + Self.publishInterval
+            let view = self.view(at: now)
+            self.published.change { $0 = view }
+            if let facts = self.unwrittenFacts { self.write(facts) }
+        }
+    }
+
+    /// Rule E2.3: a copy of the log that is older than an hour is to be known by every single other node.
+    private func drawMarkIfDue() {
+        let now = MachineClock.now
+        guard now >= self.nextMarkAt else { return }
+        // Not at the start, which has drawn one.
+        if self.nextMarkAt != .zero, let nonce = try? Founding.randomNumber() { self.step(.drawMark(nonce: nonce)) }
+        self.nextMarkAt = now + self.markInterval
+    }
+
+    /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.
+    private func lookForDoubt() {
+        if let doubt = self.actors.lease.doubt(at: MachineClock.now) {
+            guard doubt != self.doubtSeen else { return }
+            self.doubtSeen = doubt
+            self.step(.doubt(since: doubt))
+        } else if !self.heldBack.isEmpty {
+            let effects = self.heldBack
+            self.heldBack.removeAll()
+            for effect in effects { self.perform(effect, at: MachineClock.now) }
+        }
+    }
+
+    /// Whether an effect starts something that must not start in doubt. The clocks are compared before each. (Rule L20)
+    private func mustWait(_ effect: SupervisorEffect) -> Bool {
+        switch effect {
+        case .call(let call) where call.action == .start: break
+        case .volume(_, .open), .volume(_, .thaw): break
+        default: return false
+        }
+        return self.actors.lease.doubt(at: MachineClock.now, atOnce: true) != nil
+    }
+
+    /// Drops what waits and is no longer wanted.
+    private func forgetHeldBack(_ effect: SupervisorEffect) {
+        self.heldBack.removeAll { held in
+            switch (effect, held) {
+            case (.cancel(let id), .call(let call)): call.id == id
+            case (.killGroup(let group), .call(let call)): call.group == group
+            case (.volume(let name, let command), .volume(let heldName, _)): name == heldName && !command.isReport
+            default: false
+            }
+        }
+    }
+
+    private func view(at now: Tick) -> View {
+        View(
+            supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
+            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
+    }
+
+    /// The last view that was published: what is known while a disk holds the loop up.
+    var latest: View? { self.published.withLock { $0 } }
+
+    // MARK: Steps and effects
+
+    private func step(_ input: SupervisorInput) {
+        // Rule L3: the clock is read after the input was received.
+        let now = MachineClock.now
+        self.supervisor.wallMilliseconds = MachineClock.wallMilliseconds
+        self.effects.removeAll(keepingCapacity: true)
+        self.supervisor.step(input, at: now, into: &self.effects)
+        self.performAll(at: now)
+        self.noteLeader(at: now)
+        self.nextTick = min(self.nextTick, self.supervisor.deadline)
+    }
+
+    private func performAll(at now: Tick) {
+        self.outbox.begin()
+        var place = 0
+        while place < self.effects.count {
+            self.perform(self.effects[place], at: now)
+            place += 1
+        }
+    }
+
+    private func noteLeader(at now: Tick) {
+        let consensus = self.supervisor.consensus
+        if consensus.isLeader {
+            self.leaderSeenAt = now
+        } else if let leader = consensus.leader, let contact = consensus.lastContacts.first(where: { $0.0 == leader }) {
+            self.leaderSeenAt = contact.1
+        }
+    }
+
+    private func perform(_ effect: SupervisorEffect, at now: Tick) {
+        if !self.heldBack.isEmpty { self.forgetHeldBack(effect) }
+        if self.mustWait(effect) {
+            self.heldBack.append(effect)
+            return
+        }
+        switch effect {
+        case .persist(let request):
+            self.outbox.persist(request.sequence, at: now)
+            if !self.isPoisoned { self.worker.put(request) }
+        case .barrier: self.outbox.barrier()
+        case .forget(let reason):
+            self.isPoisoned = true
+            _ = self.outbox.poison()
+            self.log.error("this log is not what it was: \(reason)")
+            self.actors.forget(reason)
+        case .send(let envelope, let hop): self.outbox.send(envelope, to: hop) { self.actors.send($0, $1) }
+        case .lease(let end, let incarnation, let grace, let sentAt):
+            self.actors.lease.publish(end: end, incarnation, grace: grace, sentAt: sentAt)
+        case .facts(let facts): self.write(facts)
+        case .call(let call): self.actors.call(call)
+        case .cancel(let id): self.actors.cancel(id)
+        case .killGroup(let group): self.actors.killGroup(group)
+        case .forgetStarted(let group): self.actors.forgetStarted(group)
+        case .inspect(let id, let asker, let questions): self.actors.inspect(id, asker, questions)
+        case .volume(let name, let command): self.actors.volume(name, command)
+        case .cutVolume(let name): self.actors.cutVolume(name)
+        case .volumeServers(let specs): self.actors.volumeServers(specs)
+        case .peers(let peers): self.actors.peers(peers)
+        case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
+        case .note(let text):
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.info(line) }
+        }
+    }
+
+    private func write(_ facts: Facts) {
+        self.unwrittenFacts = nil
+        do { try self.actors.facts(facts) } catch {
+            self.unwrittenFacts = facts
+            let text = "what runs here cannot be written down: \(error); a restart of the daemon will stop it"
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.error(line) }
+        }
+    }
+
+    private func poison(_ error: any Error) {
+        guard !self.isPoisoned else { return }
+        self.isPoisoned = true
+        self.log.error("the log cannot be written: \(error)")
+        // What rests on something that is not durable must never leave.
+        let held = self.outbox.poison()
+        if held > 0 { self.log.warning("\(held) messages were held back: the log is not durable") }
+        self.step(.diskFailed)
+        self.actors.logFailed(error)
+    }
+
+    /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
+    static func view(
+        _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
+    ) async -> View? {
+        let once = OneAnswer<View?>()
+        queue.change { $0.append(.inspect { once.give($0) }) }
+        let deadline = Task {
+            try? await Task.sleep(nanoseconds: limit.nanoseconds)
+            once.give(loop.latest)
+        }
+        defer { deadline.cancel() }
+        return await once.value()
+    }
+}
+
+/// An answer that comes from one of several places; the first counts.
+final class OneAnswer<Value: Sendable>: Sendable {
+    private struct State {
+        var value: Value?
+        var isGiven = false
+        var continuation: CheckedContinuation<Value, Never>?
+    }
+    private let state = Locked(State())
+
+    /// Gives the answer, unless there is one.
+    func give(_ value: Value) {
+        let continuation = self.state.change { state -> CheckedContinuation<Value, Never>? in
+            guard !state.isGiven else { return nil }
+            state.isGiven = true
+            state.value = value
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        continuation?.resume(returning: value)
+    }
+
+    /// Waits for it.
+    func value() async -> Value {
+        await withCheckedContinuation { continuation in
+            let ready = self.state.change { state -> Value? in
+                if let value = state.value { return value }
+                state.continuation = continuation
+                return nil
+            }
+            if let ready { continuation.resume(returning: ready) }
+        }
+    }
+}
+
+/// Keeps a note that repeats itself from filling the log: the same text at most once in ten seconds.
+struct NoteFilter {
+    private static let pause = Span.seconds(10)
+    private var recent: [(text: String, at: Tick, repeats: Int)] = []
+
+    /// The line to write; nil when it was written a moment ago.
+    mutating func admit(_ text: String, at now: Tick) -> String? {
+        if let place = self.recent.firstIndex(where: { $0.text == text }) {
+            if now.since(self.recent[place].at) < Self.pause {
+                self.recent[place].repeats += 1
+                return nil
+            }
+            let repeats = self.recent[place].repeats
+            self.recent[place] = (text, now, 0)
+            return repeats == 0 ? text : "\(text) (\(repeats) times more since the last line)"
+        }
+        if self.recent.count >= 64 { self.recent.removeFirst() }
+        self.recent.append((text, now, 0))
+        return text
+    }
+}
+
+extension VolumeCommand {
+    /// It asks, and changes nothing.
+    fileprivate var isReport: Bool { if case .report = self { true } else { false } }
+}

@@ -1,0 +1,31 @@
+import Agents
+import Basis
+import Glibc
+
+extension Driver {
+    /// Runs the guard and does not return, unless the words after `guard` make no sense. Call it before any thread was
+    /// started: its signals must reach it. (Rule L12)
+    public static func runGuard(_ words: [String]) throws {
+        var options: [String: String] = [:]
+        var rest = words[...]
+        while let name = rest.popFirst() {
+            guard ["--run", "--cgroup", "--watchdog", "--watchdog-seconds"].contains(name), let value = rest.popFirst()
+            else {
+                throw DriverError.argument(
+                    name: "guard", value: name, reason: "this is not an option with a value",
+                    remedy: "give --run DIRECTORY, --cgroup DIRECTORY, --watchdog DEVICE or --watchdog-seconds COUNT")
+            }
+            options[name] = value
+        }
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        let cgroup = try ControlGroup.root(override: options["--cgroup"] ?? variable("HOLDFAST_CGROUP"))
+        Guard.run(
+            Guard.Options(
+                runDirectory: options["--run"] ?? variable("HOLDFAST_RUN") ?? "/run/holdfast", cgroupRoot: cgroup.path,
+                watchdog: options["--watchdog"] ?? variable("HOLDFAST_WATCHDOG"),
+                watchdogSeconds: options["--watchdog-seconds"].flatMap { Int32($0) } ?? 1,
+                hardwareClock: variable("HOLDFAST_RTC")))
+    }
+}

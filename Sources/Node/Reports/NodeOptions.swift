@@ -1,0 +1,91 @@
+/// What `holdfast init` was told.
+public struct NodeInitOptions: Equatable, Sendable {
+    /// The new cluster's name.
+    public var cluster: String
+    /// This node's name.
+    public var name: String
+    /// This node's site.
+    public var site: String
+    /// Where its daemon listens, `HOST:PORT`.
+    public var address: String
+    /// What it may do.
+    public var role: NodeReport.Role
+    /// The state directory.
+    public var directory: String
+
+    /// All fields.
+    public init(
+        cluster: String, name: String, site: String, address: String, role: NodeReport.Role, directory: String
+    ) {
+        self.cluster = cluster
+        self.name = name
+        self.site = site
+        self.address = address
+        self.role = role
+        self.directory = directory
+    }
+}
+
+/// What `holdfast join` was told.
+public struct NodeJoinOptions: Equatable, Sendable {
+    /// The one-time token.
+    public var token: String
+    /// This node's name.
+    public var name: String
+    /// This node's site.
+    public var site: String
+    /// Where its daemon listens, `HOST:PORT`.
+    public var address: String
+    /// What it may do.
+    public var role: NodeReport.Role
+    /// The state directory.
+    public var directory: String
+
+    /// All fields.
+    public init(
+        token: String, name: String, site: String, address: String, role: NodeReport.Role, directory: String
+    ) {
+        self.token = token
+        self.name = name
+        self.site = site
+        self.address = address
+        self.role = role
+        self.directory = directory
+    }
+}
+
+/// What `holdfast daemon` was told.
+public struct DaemonOptions: Equatable, Sendable {
+    /// The state directory.
+    public var directory: String
+    /// The run directory.
+    public var runDirectory: String
+
+    /// All fields.
+    public init(directory: String, runDirectory: String) {
+        self.directory = directory
+        self.runDirectory = runDirectory
+    }
+}
+
+/// What `holdfast volume-server` was told: the words after it, for the volume server to read.
+public struct VolumeServerCommandOptions: Equatable, Sendable {
+    /// The words.
+    public var arguments: [String]
+
+    /// All fields.
+    public init(arguments: [String]) {
+        self.arguments = arguments
+    }
+}
+
+/// What `holdfast guard` was told: the words after it, for the guard to read.
+public struct GuardOptions: Equatable, Sendable {
+    /// The words.
+    public var arguments: [String]
+
+    /// All fields.
+    public init(arguments: [String]) {
+        self.arguments = arguments
+    }
+}
