@@ -86,6 +86,12 @@ extension Simulation {
         self.note("\(node.name) is stopped from outside for \(length)")
         node.hide(from: self.now, until: end)
         node.pausedUntil = end
+        self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
+        self.excuse(node, from: end, hidden: length)
+    }
+
+    /// What a machine may run that went on at `end` without a clock of its own that counted this.
+    func excuse(_ node: SimulatedNode, from end: UInt64, hidden length: Span) {
         // The guard, and what runs, are there without the daemon too.
         let daemons = ([node] + self.nodes).compactMap(\.daemon)
         let timing = daemons.first?.supervisor.state.policy.timing ?? .standard
@@ -93,7 +99,6 @@ extension Simulation {
         // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
         node.excusedUntil = end + Self.lookNanoseconds
         if length < .milliseconds(3100) { node.excusedUntil = end + timing.leaseDuration.nanoseconds + 150_000_000 }
-        self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
         self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.excusedUntil)
         // Where a voter that knows is within reach, the first renewal after the resume is refused.
         let early = end + timing.renewalInterval.nanoseconds + 400_000_000

@@ -115,6 +115,7 @@ extension Simulation {
         guard isFirst || !node.isOn else { return }
         node.isOn = true
         node.boot += 1
+        node.bootedAs = node.boot
         let rate = Int64(self.random.below(1001)) - 500
         node.setClock(
             at: self.now, offset: 1_000_000_000 + self.random.below(1_000_000_000_000), ratePartsPerMillion: rate)

@@ -186,7 +186,9 @@ extension Simulation {
             self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
         case .reply(let id, let reply):
             volume.requests.take(id)
-            self.workload.replied(id, reply == .done, at: self.now)
+            // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
+            let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
+            self.workload.replied(id, reply == .done && !isWorthless, at: self.now)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
