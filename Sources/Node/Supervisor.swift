@@ -126,7 +126,9 @@ public struct Supervisor: Sendable {
     public internal(set) var guardSeenAt = Tick.zero
 
     /// The mark of this daemon's start, the one that the log admits; `identity.memory` may have later ones. (Rule E2.3)
-    let startMark: StartMark
+    private(set) var startMark: StartMark
+    /// This run of the daemon, as others know it. (Rule E4)
+    let run: RunID
     /// What the next mark is made of, while it waits for the other nodes, and the mark, while it waits for the disk.
     var offeredNonce: UInt64?
     var drawnMark: StartMark?
@@ -252,6 +254,7 @@ public struct Supervisor: Sendable {
     ) throws(CodecError) {
         self.identity = identity
         self.startMark = identity.memory.present
+        self.run = identity.memory.present.run
         self.appliedAt = now
         self.consensus = Consensus(
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
@@ -343,7 +346,12 @@ public struct Supervisor: Sendable {
             let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
-            self.receive(message, from: sender, mark, via: via, at: now, into: &effects)
+            let finding = self.hear(envelopes[place].word, from: sender, mark, at: now)
+            if finding == .takenBack {
+                return self.wasTakenBack(toldBy: sender, in: message, at: now, into: &effects)
+            }
+            self.receive(
+                message, from: sender, mark, via: via, isLate: finding == .late, at: now, into: &effects)
             if self.hasForgotten { return }
         }
         self.settleIfNeeded(at: now, into: &effects)
@@ -447,7 +455,7 @@ public struct Supervisor: Sendable {
             .send(
                 Envelope(
                     from: self.identity.node, to: node, isRelayed: hop != node,
-                    mark: self.identity.memory.present, message: message),
+                    mark: self.identity.memory.present, word: self.hearingWord(to: node, at: now), message: message),
                 to: hop))
     }
 }

@@ -105,6 +105,7 @@ extension Simulation {
 
     /// Whether this node alone would know that the machine was taken back to before what it heard of it.
     private func canTell(_ other: SimulatedNode, of node: SimulatedNode, _ moment: MachineMoment) -> Bool {
-        false
+        guard let supervisor = other.daemon?.supervisor else { return false }
+        return supervisor.hasHeard(node.id, after: moment.tick + .seconds(1))
     }
 }

@@ -220,6 +220,8 @@ extension Simulation {
         node.disk.emptyLog()
         node.progress = nil
         self.stopDaemon(node)
+        // The guard looks at the lease, whatever the daemon does.
+        if node.leaseEnd == .zero { self.queue.add(.clockLook(node.id, boot: node.boot), at: self.now + 200_000_000) }
         self.queue.add(.restartDaemon(node.id, boot: node.boot), at: self.now + 100_000_000)
     }
 
