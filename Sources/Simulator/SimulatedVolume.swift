@@ -72,6 +72,8 @@ final class SimulatedVolume {
     var received = Numbered<[UInt64]>()
     /// The number of the write that is being taken.
     var inputSequence: UInt64?
+    /// What is being taken are digests: other data is none, whatever reads it leads to.
+    var isTakingSums = false
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 

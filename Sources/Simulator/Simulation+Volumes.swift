@@ -277,6 +277,7 @@ extension Simulation {
         _ volume: SimulatedVolume, _ peer: NodeID, _ session: UInt32, _ chunk: Extent, _ ticket: UInt64,
         _ exclusive: Bool, sums: [UInt64], on node: SimulatedNode
     ) {
+        let sums = volume.isTakingSums && !exclusive ? sums : []
         var differing: UInt64 = 0
         var numbers: [UInt64] = []
         for (place, block) in SimulatedVolume.range(of: chunk).enumerated() {

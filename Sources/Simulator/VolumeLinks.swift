@@ -200,9 +200,10 @@ extension Simulation {
         guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
         case .write(let sequence, _), .blocks(let sequence, _, _): volume.inputSequence = sequence
+        case .sums: volume.isTakingSums = true
         default: break
         }
-        defer { volume.inputSequence = nil }
+        defer { (volume.inputSequence, volume.isTakingSums) = (nil, false) }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)
     }
 }
