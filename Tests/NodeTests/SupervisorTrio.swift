@@ -207,8 +207,8 @@ final class Trio {
             identity: .init(
                 node: id, bootID: before.identity.bootID, memory: Self.memory(before.identity.nonce + 1000),
                 nonce: before.identity.nonce + 100),
-            settings: Consensus.Settings(), restored: RestoredState(), facts: nil, leaseEnd: .zero,
-            seed: before.identity.nonce, at: self.tick(of: id))
+            settings: Consensus.Settings(), restored: RestoredState(), facts: self.facts[id],
+            leaseEnd: self.leases[id] ?? .zero, seed: before.identity.nonce, at: self.tick(of: id))
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
