@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Raft
 import Resources
 
@@ -42,6 +43,8 @@ extension Supervisor {
             .lease(
                 end: .zero, self.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
                 sentAt: self.holder.sentAt))
+        // Their copies are as old as the log. (Rule E4.2)
+        for server in self.lastServers { effects.append(.volume(server.policy.name, .takenBack)) }
         self.forget(
             "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
                 + "to an earlier moment with its memory (E4)", into: &effects)

@@ -54,6 +54,7 @@ extension Simulation {
             }
             self.faultAt = self.now
             self.quietUntil = self.now + 60_000_000_000
+            self.takenBackAt = self.now
             if !node.volumes.isEmpty { self.haveCopiesMet = false }
             self.takeOthersAway(node, moment)
             self.bringBack(node, to: moment)
@@ -72,15 +73,16 @@ extension Simulation {
     /// one failure.
     private func isAlone(_ node: SimulatedNode) -> Bool {
         guard self.now >= self.quietUntil, node.isOn, self.now >= node.pausedUntil, !self.network.isBroken,
-            self.nodes.allSatisfy({ $0 === node || self.isWell($0) })
+            self.now >= self.healedAt + 2_000_000_000, node.volumes.isEmpty || self.haveCopiesMet
         else { return false }
-        if node.volumes.isEmpty { return true }
-        let leader = self.nodes.first { $0 !== node && $0.daemon?.supervisor.consensus.isLeader == true }
-        let anybody = leader ?? self.nodes.first { $0 !== node }
-        guard self.haveCopiesMet, let record = anybody?.daemon?.supervisor.state.volume(Self.volume) else {
-            return false
+        return self.nodes.allSatisfy { other in
+            guard other === node || self.isWell(other), let state = other.daemon?.supervisor.state else {
+                return false
+            }
+            let record = state.volume(Self.volume)
+            return state.nodes.allSatisfy { !$0.isDeparting && $0.standing == .trusted }
+                && (record?.inSync ?? []) != [node.id]
         }
-        return !record.inSync.contains(node.id) || record.inSync.count > 1
     }
 
     /// Now and then the machine is cut off from all at that moment, or with some from the rest.

@@ -76,6 +76,8 @@ public final class Simulation {
     var quietUntil: UInt64 = 0
     /// The copies of the volume have been in contact since one of them was harmed.
     var haveCopiesMet = true
+    /// When a machine was last taken back.
+    var takenBackAt: UInt64 = 0
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
     /// When the network healed last.
