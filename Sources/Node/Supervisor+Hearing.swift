@@ -49,4 +49,31 @@ extension Supervisor {
             "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
                 + "to an earlier moment with its memory (E4)", into: &effects)
     }
+
+    // MARK: What nobody has heard (rule E4.3)
+
+    private static let doubtMarkPause = Span.seconds(10)
+
+    /// Boot clock and hardware clock have parted: the machine stood still, or it was taken back, and perhaps nobody who is in
+    /// reach has heard it since. What it remembers of its answers may be too old, and a suspicion may be forgotten. So as a
+    /// voter it is one that starts anew: it counts as having answered everybody now, and says nothing before the log has
+    /// admitted another mark of it.
+    mutating func doubtAsVoter(_ nonce: UInt64, at now: Tick) {
+        self.voter = LeaseVoter(startedAt: now)
+        self.doubtNonce = nonce
+        self.derive()
+    }
+
+    /// Draws that mark. It need not wait for anybody, but a clock that parts all the time is not to use the list up.
+    mutating func settleDoubtMark(at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard let nonce = self.doubtNonce, self.drawnMark == nil, now >= self.nextDoubtMarkAt,
+            !self.consensus.hasFailedDisk
+        else { return }
+        self.nextDoubtMarkAt = now + Self.doubtMarkPause
+        self.doubtNonce = nil
+        self.isDoubtMarkDrawn = true
+        let mark = self.identity.memory.next(nonce: nonce)
+        self.drawnMark = mark
+        self.consensusStep(.draw(mark), at: now, into: &effects)
+    }
 }

@@ -309,7 +309,13 @@ extension Supervisor {
         guard let mark = self.drawnMark else { return }
         self.drawnMark = nil
         self.identity.memory.draw(nonce: mark.nonce)
-        effects.append(.note("goes on under \(mark) of its log (E2.3)"))
+        if self.isDoubtMarkDrawn {
+            self.isDoubtMarkDrawn = false
+            self.startMark = mark
+            self.derive()
+            self.isUnsettled = true
+        }
+        effects.append(.note("goes on under \(mark) of its log (E2.3, E4.3)"))
     }
 
     // MARK: The log's own record

@@ -13,6 +13,7 @@ extension Simulation {
         if self.pairs.chance(perMille: 150) { return self.setHardwareClock() }
         let isOwnerWanted = self.pairs.chance(perMille: 600)
         let several = self.pairs.chance(perMille: 150)
+        if several, self.pairs.chance(perMille: 300) { return self.stopHost() }
         let any = Int(self.pairs.below(UInt64(self.nodes.count)))
         let owner = self.nodes.first { $0.isOn && $0.isOwning }
         for node in self.nodes {
@@ -23,6 +24,13 @@ extension Simulation {
             guard isChosen, node.isOn, self.now >= node.pausedUntil else { continue }
             self.hiddenPause(node, self.drawLength())
         }
+    }
+
+    /// The host of all machines stands still: all of them are in doubt at once. (Rule E4.3)
+    private func stopHost() {
+        self.count("hosts stopped")
+        let length = self.pairs.span(.seconds(2), .seconds(10))
+        for node in self.nodes where node.isOn && self.now >= node.pausedUntil { self.hiddenPause(node, length) }
     }
 
     /// How late the guard's first look at the hardware clock may be after a resume.
@@ -44,6 +52,7 @@ extension Simulation {
         self.note("\(node.name) finds its clocks parted")
         self.count("doubts")
         node.doubtSince = tick
+        self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
         guard tick < node.leaseEnd else { return }
         node.isFrozen = true
         for group in node.processes.keys { node.processes[group]?[ResourceName("ip")] = nil }
@@ -52,7 +61,6 @@ extension Simulation {
             self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
         }
         self.queue.add(.clockLook(node.id, boot: node.boot), at: node.time(of: node.lastEnd) + 1_000_000)
-        self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
     }
 
     /// A majority answered a renewal that was sent after the doubt began.

@@ -176,7 +176,7 @@ extension Simulation {
         node.wakeAt = .max
         node.guardShownAt = 0
         node.markAt = self.now + self.memoryRandom.span(.seconds(10), .seconds(200)).nanoseconds
-        if node.isInDoubt { self.step(node, .doubt(since: node.doubtSince)) }
+        if node.isInDoubt { self.step(node, .doubt(since: node.doubtSince, nonce: nil)) }
         self.step(node, .tick)
         for volume in node.volumes where volume.core != nil || volume.absence != nil {
             self.step(node, .volumeConnected(volume.name))

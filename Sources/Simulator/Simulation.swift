@@ -221,7 +221,7 @@ public final class Simulation {
         case .doubtHeard(let id, let boot, let tick):
             let node = self.node(id)
             guard node.isOn, node.boot == boot else { return }
-            self.input(node, .doubt(since: tick), orRetry: event)
+            self.input(node, .doubt(since: tick, nonce: self.revertRandom.next()), orRetry: event)
         case .hiddenPause: self.injectHiddenPause()
         case .excuseEnds(let id, let boot, let isEarly): self.endExcuse(self.node(id), boot, isEarly: isEarly)
         case .heal: self.healNetwork()

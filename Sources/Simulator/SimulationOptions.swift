@@ -15,7 +15,7 @@ public struct SimulationOptions: Sendable {
     /// Machines are shut down in order all the time.
     public var hasShutDowns = false
     /// How often a machine is taken back to an earlier moment, with its memory and its disk.
-    public var reverts = Reverts.none
+    public var reverts = Reverts.few
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.

@@ -118,7 +118,9 @@ private final class TrioWorld {
         case "mark":
             self.draws += 1
             self.trio.step(node, .drawMark(nonce: self.draws))
-        case "doubt": self.trio.step(node, .doubt(since: self.trio.tick(of: node)))
+        case "doubt":
+            self.draws += 1
+            self.trio.step(node, .doubt(since: self.trio.tick(of: node), nonce: self.draws))
         case "hide":
             let length = UInt64(words.last ?? "") ?? 0
             self.trio.stopped.insert(node)
