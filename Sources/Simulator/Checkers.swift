@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 import Raft
 
 /// The guarantees, looked at after every step.
@@ -29,6 +28,13 @@ struct Checkers {
         while self.seen.count <= place { self.seen.append(Seen()) }
         self.seen[place] = Seen()
         self.seen[place].appliedUpTo = restored.snapshot?.mark.index.rawValue ?? 0
+    }
+
+    /// It goes on from an earlier moment: what it applies again is looked at again.
+    mutating func takenBack(_ node: SimulatedNode, appliedUpTo: LogIndex) {
+        let place = Int(node.id.rawValue) - 1
+        self.seen[place] = Seen()
+        self.seen[place].appliedUpTo = appliedUpTo.rawValue
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {

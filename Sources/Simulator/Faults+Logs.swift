@@ -1,7 +1,5 @@
 import Basis
-import Cluster
 import Raft
-import RaftStorage
 
 /// A copy of a disk, as somebody may bring it back later.
 struct LogCopy {
@@ -95,7 +93,7 @@ extension Simulation {
         self.queue.add(.logFault(fault, .loss), at: self.now + delay)
     }
 
-    private func isWell(_ node: SimulatedNode) -> Bool {
+    func isWell(_ node: SimulatedNode) -> Bool {
         guard node.isOn, let supervisor = node.daemon?.supervisor, supervisor.isAdmitted,
             self.now >= max(node.pausedUntil, node.daemonPausedUntil)
         else { return false }

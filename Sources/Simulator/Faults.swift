@@ -1,6 +1,5 @@
 import Basis
 import Cluster
-import Raft
 
 /// What goes wrong, and when: drawn from the seed.
 extension Simulation {

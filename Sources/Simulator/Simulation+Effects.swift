@@ -1,8 +1,6 @@
 import Basis
 import Cluster
-import Mirror
 import Raft
-import RaftStorage
 import Resources
 
 /// Performs a supervisor's effects in virtual time.

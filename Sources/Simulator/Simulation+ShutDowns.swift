@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 
 /// Machines that are shut down in order: the daemon is asked, and what it says is waited for as the unit of systemd does. Then the
 /// machine goes off, or the daemon alone is started again within the same life. (Rule L21)
@@ -10,6 +9,8 @@ extension Simulation {
     func injectShutDown() {
         guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
         self.queue.add(.shutDown, at: self.now + self.shutDownRandom.span(.seconds(5), .seconds(90)).nanoseconds)
+        // Who is taken back and those that could tell it are not to go at once.
+        guard self.takenBackAt == 0 || self.now >= self.takenBackAt + 30_000_000_000 else { return }
         // Now and then several at once, as where a cluster is switched off.
         let isSeveral = self.shutDownRandom.chance(perMille: 150)
         let any = Int(self.shutDownRandom.below(UInt64(self.nodes.count)))

@@ -1,5 +1,4 @@
 import Basis
-import Mirror
 
 /// Connections between volume servers: frames in order each way, stalled by a cut, broken by a long one.
 struct VolumeLinks {
@@ -64,6 +63,17 @@ struct VolumeLinks {
         self.closed.removeAll { $0.hasOwnerLearned && $0.hasReplicaLearned }
         self.closed.append(link)
         return true
+    }
+
+    /// A connection that is gone, of which only one end has not learned it.
+    mutating func addBroken(owner: SimulatedVolume, replica: SimulatedVolume, unlearnedByOwner: Bool) -> Link {
+        let link = Link(id: self.nextLink, owner: owner, replica: replica)
+        self.nextLink += 1
+        link.isOpen = false
+        link.hasOwnerLearned = !unlearnedByOwner
+        link.hasReplicaLearned = unlearnedByOwner
+        self.closed.append(link)
+        return link
     }
 
     /// Connections of these two that are closed, but of which not both ends have learned it.
@@ -189,9 +199,10 @@ extension Simulation {
         guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
         case .write(let sequence, _), .blocks(let sequence, _, _): volume.inputSequence = sequence
+        case .sums: volume.isTakingSums = true
         default: break
         }
-        defer { volume.inputSequence = nil }
+        defer { (volume.inputSequence, volume.isTakingSums) = (nil, false) }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)
     }
 }

@@ -1,7 +1,6 @@
 import CommandLine
 import Daemon
 import Glibc
-import Reports
 
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())

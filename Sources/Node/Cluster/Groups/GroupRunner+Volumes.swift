@@ -1,5 +1,4 @@
 import Basis
-import Resources
 
 /// Volumes whose servers fail or end under the group.
 ///

@@ -1,5 +1,4 @@
 import Basis
-import Resources
 
 /// What became of a command.
 public enum Outcome: Equatable, Sendable {

@@ -1,6 +1,5 @@
 import Basis
 import Raft
-import Resources
 
 /// Births, lives and deaths of nodes. (Rules L4 to L8, L14, E2, E3, B1)
 extension ClusterState {
@@ -127,6 +126,7 @@ extension ClusterState {
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
+        if isOther { self.copiesUnseen(on: node) }
         record.standing = .trusted
         record.isDeparting = false
         record.incarnation = Incarnation(index.rawValue)

@@ -1,5 +1,4 @@
 import Basis
-import Resources
 
 /// Which replicas hold every acknowledged write. (Rules V4, V7, V8)
 extension ClusterState {

@@ -1,5 +1,4 @@
 import Basis
-import Resources
 
 /// What operators and the planner want of a group.
 extension ClusterState {

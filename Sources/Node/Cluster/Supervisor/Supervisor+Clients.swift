@@ -1,5 +1,4 @@
 import Basis
-import Raft
 
 /// Commands on their way into the log, and the clients that wait for them.
 extension Supervisor {

@@ -1,6 +1,5 @@
 import Basis
 import Mirror
-import Resources
 
 /// The copies of this node and the log: what the servers find is compared with what the log knows. (Rules V18, V20)
 extension Supervisor {
@@ -38,7 +37,9 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         let name = record.name
-        if let known = record.copy(of: self.identity.node), known.capacityBytes != capacityBytes {
+        if let known = record.copy(of: self.identity.node),
+            known.capacityBytes != capacityBytes || known.bootID != self.identity.bootID
+        {
             let word = Command.copy(
                 name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes,
                 boot: self.identity.bootID)

@@ -1,6 +1,5 @@
 import Basis
 import Raft
-import Resources
 
 /// Both sides of the lease, links, and the node's own birth.
 extension Supervisor {
@@ -28,7 +27,8 @@ extension Supervisor {
                 .send(
                     Envelope(
                         from: self.identity.node, to: peer, isRelayed: false,
-                        mark: self.identity.memory.present, message: message),
+                        mark: self.identity.memory.present, word: self.hearingWord(to: peer, at: now),
+                        message: message),
                     to: peer))
         }
     }

@@ -1,6 +1,4 @@
 import Basis
-import Mirror
-import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {

@@ -1,6 +1,5 @@
 import Basis
 import Cluster
-import Raft
 import Reports
 import Resources
 

@@ -1,7 +1,6 @@
 import Basis
 import Cluster
 import ClusterConfiguration
-import Host
 import Reports
 import Resources
 

@@ -6,7 +6,6 @@ import FoundationEssentials
 import Glibc
 import Host
 import Mirror
-import Resources
 
 /// The volume servers of this node: one process each, which outlives the daemon and is found again by the next one.
 final class VolumeKeeper: Sendable {
@@ -331,7 +330,7 @@ final class VolumeServerHandle: Sendable {
             case .opened: state.isOwner = true
             case .closed: state.isOwner = false
             case .status(let status): state.isOwner = status.role == .owner || status.role == .frozen
-            case .wantsLeave, .wantsJoin, .wantsOpen, .failed, .copy, .note, .outdated: break
+            case .wantsLeave, .wantsJoin, .wantsOpen, .failed, .copy, .note, .outdated, .takenBack: break
             }
             if state.wantsRestart, !state.isOwner { shutdown(socket, Int32(SHUT_RDWR)) }
         }

@@ -1,6 +1,4 @@
-import Agents
 import Basis
-import Cluster
 import Resources
 
 /// How long a failure lasts: for the sentence under the first line of `status`, and for `explain`.

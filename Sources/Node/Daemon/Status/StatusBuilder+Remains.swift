@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 import ClusterConfiguration
 import Resources
 

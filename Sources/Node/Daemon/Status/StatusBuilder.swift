@@ -2,7 +2,6 @@ import Agents
 import Basis
 import Cluster
 import ClusterConfiguration
-import Raft
 import Reports
 import Resources
 
