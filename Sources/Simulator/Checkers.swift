@@ -1,4 +1,5 @@
 import Basis
+import Cluster
 import Raft
 
 /// The guarantees, looked at after every step.

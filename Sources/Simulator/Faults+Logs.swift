@@ -1,5 +1,7 @@
 import Basis
+import Cluster
 import Raft
+import RaftStorage
 
 /// A copy of a disk, as somebody may bring it back later.
 struct LogCopy {

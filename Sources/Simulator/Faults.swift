@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Raft
 
 /// What goes wrong, and when: drawn from the seed.
 extension Simulation {

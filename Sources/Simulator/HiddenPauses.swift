@@ -1,4 +1,7 @@
 import Basis
+import Cluster
+import Mirror
+import Resources
 
 /// Machines that a hypervisor stops and resumes: their clocks stand still, and so do their timers; packets wait and arrive in
 /// order at the resume, and requests to the disk complete then. (Rules L17 to L20)

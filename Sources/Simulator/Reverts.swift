@@ -1,4 +1,6 @@
 import Basis
+import Cluster
+import Raft
 
 /// A machine that is to be taken back.
 struct Revert {

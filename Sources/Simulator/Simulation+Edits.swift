@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Raft
 import Resources
 
 /// An operator who edits the configuration all the time: addresses change hands between running groups, and running

@@ -1,6 +1,8 @@
 import Basis
 import Cluster
+import Mirror
 import Raft
+import RaftStorage
 import Resources
 
 /// Performs a supervisor's effects in virtual time.

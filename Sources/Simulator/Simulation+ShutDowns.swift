@@ -1,4 +1,5 @@
 import Basis
+import Cluster
 
 /// Machines that are shut down in order: the daemon is asked, and what it says is waited for as the unit of systemd does. Then the
 /// machine goes off, or the daemon alone is started again within the same life. (Rule L21)

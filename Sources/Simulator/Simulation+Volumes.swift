@@ -1,4 +1,5 @@
 import Basis
+import Cluster
 import Mirror
 import Raft
 

@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import Mirror
 import Raft
+import RaftStorage
 import Resources
 
 /// A whole cluster in virtual time from one seed: the production cores, with clock, disk, network, processes and guard

@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 
 /// Connections between volume servers: frames in order each way, stalled by a cut, broken by a long one.
 struct VolumeLinks {

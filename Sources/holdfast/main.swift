@@ -1,6 +1,7 @@
 import CommandLine
 import Daemon
 import Glibc
+import Reports
 
 signal(SIGPIPE, SIG_IGN)
 let words = Array(CommandLine.arguments.dropFirst())

@@ -18,7 +18,10 @@ private let allowed: [(folder: String, imports: Set<String>)] = [
     ("Sources/Node/Configuration", ["CYaml", "FoundationEssentials", "Glibc"]),
     (
         "Sources/Node/API",
-        ["FoundationEssentials", "Glibc", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Logging", "NIOCore", "NIOPosix"]
+        [
+            "FoundationEssentials", "Glibc", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Logging", "NIOCore",
+            "NIOPosix",
+        ]
     ),
     ("Sources/Node/Daemon", ["CLinux", "Dispatch", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/Node/CommandLine", ["ArgumentParser", "FoundationEssentials", "Glibc"]),

@@ -1,4 +1,5 @@
 import Basis
+import Reports
 import Resources
 
 /// Checks what one part of the document says about another, and about the nodes.

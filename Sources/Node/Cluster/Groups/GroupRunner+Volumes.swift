@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// Volumes whose servers fail or end under the group.
 ///

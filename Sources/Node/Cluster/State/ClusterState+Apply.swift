@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// What became of a command.
 public enum Outcome: Equatable, Sendable {

@@ -1,5 +1,6 @@
 import Basis
 import Mirror
+import Resources
 
 /// Which copies there are. A copy that the log does not know never counts, and one that it knows is never made anew
 /// silently. (Rules V17 to V22)

@@ -1,5 +1,6 @@
 import Basis
 import Raft
+import Resources
 
 /// Births, lives and deaths of nodes. (Rules L4 to L8, L14, E2, E3, B1)
 extension ClusterState {

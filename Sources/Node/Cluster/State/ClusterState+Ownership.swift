@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// Who owns which group. (Rules L1, L11, B2, V7, V8, E1)
 extension ClusterState {

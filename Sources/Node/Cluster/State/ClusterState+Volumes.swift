@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// Which replicas hold every acknowledged write. (Rules V4, V7, V8)
 extension ClusterState {

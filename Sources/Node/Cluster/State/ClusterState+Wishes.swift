@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// What operators and the planner want of a group.
 extension ClusterState {

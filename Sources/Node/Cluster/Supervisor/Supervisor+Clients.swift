@@ -1,4 +1,5 @@
 import Basis
+import Raft
 
 /// Commands on their way into the log, and the clients that wait for them.
 extension Supervisor {

@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Raft
 import Resources
 

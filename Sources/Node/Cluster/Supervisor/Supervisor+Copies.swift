@@ -1,5 +1,6 @@
 import Basis
 import Mirror
+import Resources
 
 /// The copies of this node and the log: what the servers find is compared with what the log knows. (Rules V18, V20)
 extension Supervisor {

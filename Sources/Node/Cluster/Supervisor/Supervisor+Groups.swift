@@ -1,4 +1,5 @@
 import Basis
+import Mirror
 import Resources
 
 /// What runs on this node.

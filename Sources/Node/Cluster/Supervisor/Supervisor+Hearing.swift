@@ -1,5 +1,7 @@
 import Basis
+import Mirror
 import Raft
+import Resources
 
 /// A machine that was taken back to an earlier moment with its memory: the same boot, the same daemon, an older log. It learns
 /// it from the first message of anybody who has talked to it since that moment. (Rule E4)

@@ -1,5 +1,6 @@
 import Basis
 import Raft
+import Resources
 
 /// Both sides of the lease, links, and the node's own birth.
 extension Supervisor {

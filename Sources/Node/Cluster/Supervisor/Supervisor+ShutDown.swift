@@ -1,4 +1,6 @@
 import Basis
+import Raft
+import Resources
 
 /// A node that ends in order: its groups move or stop, it gives its lease back, and only then its daemon goes. (Rule L21)
 extension Supervisor {

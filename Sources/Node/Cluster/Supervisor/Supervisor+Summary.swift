@@ -1,4 +1,6 @@
 import Basis
+import Mirror
+import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {

@@ -1,5 +1,6 @@
 import Basis
 import Mirror
+import Resources
 
 /// The volume servers of this node: which should run, what they are told, what they say.
 extension Supervisor {

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Raft
 import Reports
 import Resources
 

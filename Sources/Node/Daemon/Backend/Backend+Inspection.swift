@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import ClusterConfiguration
+import Host
 import Reports
 import Resources
 

@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Reports
+import Resources
 
 /// An operator's word about a group that never ran. (Rule B2)
 extension Backend {

@@ -3,6 +3,7 @@ import Cluster
 import ClusterConfiguration
 import FoundationEssentials
 import Reports
+import Resources
 
 /// Commands about volumes that a person signs for: what would be lost is shown first, and the words to type name the state
 /// that was shown.

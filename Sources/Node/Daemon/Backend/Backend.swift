@@ -6,6 +6,7 @@ import ClusterConfiguration
 import Host
 import Reports
 import Resources
+import SecureLink
 
 /// What the API does: reads look at the supervisor, changes go through the log.
 struct Backend: APIBackend {

@@ -9,6 +9,7 @@ import Host
 import Raft
 import RaftStorage
 import Reports
+import SecureLink
 
 /// `holdfast daemon`: puts the parts together and runs them until it is told to stop.
 ///

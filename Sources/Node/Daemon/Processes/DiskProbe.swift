@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import Glibc
 import Host
+import Resources
 
 /// Asks a disk for a sign of life every second, on a thread of its own. The log of a quiet cluster is hardly ever
 /// written: without this a disk that died would be noticed only when the log is needed. (decisions/0002)

@@ -6,6 +6,7 @@ import FoundationEssentials
 import Glibc
 import Host
 import Mirror
+import Resources
 
 /// The volume servers of this node: one process each, which outlives the daemon and is found again by the next one.
 final class VolumeKeeper: Sendable {

@@ -1,4 +1,6 @@
 import Basis
+import Cluster
+import Raft
 
 /// Wall clocks that disagree. No decision rests on them; people who read times do.
 extension StatusBuilder {

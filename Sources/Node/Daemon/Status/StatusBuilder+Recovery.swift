@@ -1,4 +1,6 @@
+import Agents
 import Basis
+import Cluster
 import Resources
 
 /// How long a failure lasts: for the sentence under the first line of `status`, and for `explain`.

@@ -2,6 +2,7 @@ import Agents
 import Basis
 import Cluster
 import ClusterConfiguration
+import Raft
 import Reports
 import Resources
 
