@@ -7,6 +7,8 @@ struct Line<Element> {
 
     mutating func add(_ element: consuming Element) { self.elements.append(element) }
 
+    var count: Int { self.elements.count - self.first }
+
     mutating func take() -> Element? {
         guard self.first < self.elements.count else { return nil }
         let element = self.elements[self.first].take()

@@ -31,6 +31,13 @@ struct Checkers {
         self.seen[place].appliedUpTo = restored.snapshot?.mark.index.rawValue ?? 0
     }
 
+    /// It goes on from an earlier moment: what it applies again is looked at again.
+    mutating func takenBack(_ node: SimulatedNode, appliedUpTo: LogIndex) {
+        let place = Int(node.id.rawValue) - 1
+        self.seen[place] = Seen()
+        self.seen[place].appliedUpTo = appliedUpTo.rawValue
+    }
+
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
         if let daemon = node.daemon {
             self.look(at: node, daemon, in: simulation)

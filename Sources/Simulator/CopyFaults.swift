@@ -32,6 +32,11 @@ extension Simulation {
     /// mended. (`docs/guarantees.md`, limits)
     func noteMeeting(_ volume: SimulatedVolume, at now: Tick) {
         guard !self.haveCopiesMet, let core = volume.core, core.isOwner else { return }
+        // One that was taken back is not mended before it was found out, and made equal. (Rule E4.2)
+        let areTrusted = self.nodes.allSatisfy { node in
+            node.volumes.allSatisfy { $0.core?.metadata.trusted ?? false }
+        }
+        guard areTrusted, self.now >= self.takenBackAt + 3_000_000_000 else { return }
         self.haveCopiesMet = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
     }
 

@@ -58,6 +58,11 @@ struct EventQueue<Event> {
         }
     }
 
+    /// Whether an event waits that satisfies `condition`.
+    func contains(where condition: (Event) -> Bool) -> Bool {
+        self.events.contains { event in event.map(condition) ?? false }
+    }
+
     /// Takes the token that is due next; nil when it is an event. Something must wait.
     mutating func nextToken() -> Int? {
         let key = self.keys[self.count - 1]

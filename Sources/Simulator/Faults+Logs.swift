@@ -95,7 +95,7 @@ extension Simulation {
         self.queue.add(.logFault(fault, .loss), at: self.now + delay)
     }
 
-    private func isWell(_ node: SimulatedNode) -> Bool {
+    func isWell(_ node: SimulatedNode) -> Bool {
         guard node.isOn, let supervisor = node.daemon?.supervisor, supervisor.isAdmitted,
             self.now >= max(node.pausedUntil, node.daemonPausedUntil)
         else { return false }

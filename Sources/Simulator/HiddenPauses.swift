@@ -13,6 +13,7 @@ extension Simulation {
         if self.pairs.chance(perMille: 150) { return self.setHardwareClock() }
         let isOwnerWanted = self.pairs.chance(perMille: 600)
         let several = self.pairs.chance(perMille: 150)
+        if several, self.pairs.chance(perMille: 300) { return self.stopHost() }
         let any = Int(self.pairs.below(UInt64(self.nodes.count)))
         let owner = self.nodes.first { $0.isOn && $0.isOwning }
         for node in self.nodes {
@@ -23,6 +24,13 @@ extension Simulation {
             guard isChosen, node.isOn, self.now >= node.pausedUntil else { continue }
             self.hiddenPause(node, self.drawLength())
         }
+    }
+
+    /// The host of all machines stands still: all of them are in doubt at once. (Rule E4.3)
+    private func stopHost() {
+        self.count("hosts stopped")
+        let length = self.pairs.span(.seconds(2), .seconds(10))
+        for node in self.nodes where node.isOn && self.now >= node.pausedUntil { self.hiddenPause(node, length) }
     }
 
     /// How late the guard's first look at the hardware clock may be after a resume.
@@ -44,6 +52,7 @@ extension Simulation {
         self.note("\(node.name) finds its clocks parted")
         self.count("doubts")
         node.doubtSince = tick
+        self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
         guard tick < node.leaseEnd else { return }
         node.isFrozen = true
         for group in node.processes.keys { node.processes[group]?[ResourceName("ip")] = nil }
@@ -52,7 +61,6 @@ extension Simulation {
             self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
         }
         self.queue.add(.clockLook(node.id, boot: node.boot), at: node.time(of: node.lastEnd) + 1_000_000)
-        self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
     }
 
     /// A majority answered a renewal that was sent after the doubt began.
@@ -86,6 +94,12 @@ extension Simulation {
         self.note("\(node.name) is stopped from outside for \(length)")
         node.hide(from: self.now, until: end)
         node.pausedUntil = end
+        self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
+        self.excuse(node, from: end, hidden: length)
+    }
+
+    /// What a machine may run that went on at `end` without a clock of its own that counted this.
+    func excuse(_ node: SimulatedNode, from end: UInt64, hidden length: Span) {
         // The guard, and what runs, are there without the daemon too.
         let daemons = ([node] + self.nodes).compactMap(\.daemon)
         let timing = daemons.first?.supervisor.state.policy.timing ?? .standard
@@ -93,7 +107,6 @@ extension Simulation {
         // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
         node.excusedUntil = end + Self.lookNanoseconds
         if length < .milliseconds(3100) { node.excusedUntil = end + timing.leaseDuration.nanoseconds + 150_000_000 }
-        self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
         self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.excusedUntil)
         // Where a voter that knows is within reach, the first renewal after the resume is refused.
         let early = end + timing.renewalInterval.nanoseconds + 400_000_000

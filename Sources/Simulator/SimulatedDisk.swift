@@ -30,14 +30,14 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         }
     }
 
-    private struct Write {
+    fileprivate struct Write {
         var offset: Int
         var bytes: [UInt8]
         /// A sync of it failed: it is still read back, but no later sync writes it.
         var abandoned = false
     }
 
-    private struct Inode {
+    fileprivate struct Inode {
         var durable: [UInt8] = []
         var pending: [Write] = []
 
@@ -49,7 +49,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     }
 
     /// One atomic change of names in a directory: each path's new file, nil for none.
-    private struct NameChange {
+    fileprivate struct NameChange {
         var directory: String
         var paths: [(path: String, inode: Int?)]
     }
@@ -87,6 +87,41 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         copy.pendingNames = self.pendingNames
         copy.directories = self.directories
         return copy
+    }
+
+    /// All of a disk at one moment, open files included.
+    struct Moment {
+        fileprivate var inodes: [Int: Inode]
+        fileprivate var nextInode: Int
+        fileprivate var durableNames: [String: Int]
+        fileprivate var names: [String: Int]
+        fileprivate var pendingNames: [NameChange]
+        fileprivate var directories: Set<String>
+        fileprivate var open: [Int32: Int]
+        fileprivate var locked: [Int32: String]
+        fileprivate var nextFile: Int32
+    }
+
+    /// What `bringBack` needs. (Rule E4)
+    var moment: Moment {
+        Moment(
+            inodes: self.inodes, nextInode: self.nextInode, durableNames: self.durableNames, names: self.names,
+            pendingNames: self.pendingNames, directories: self.directories, open: self.open, locked: self.locked,
+            nextFile: self.nextFile)
+    }
+
+    /// The machine is taken back to that moment, and its disk with it.
+    func bringBack(_ moment: Moment) {
+        self.restartProcess()
+        self.inodes = moment.inodes
+        self.nextInode = moment.nextInode
+        self.durableNames = moment.durableNames
+        self.names = moment.names
+        self.pendingNames = moment.pendingNames
+        self.directories = moment.directories
+        self.open = moment.open
+        self.locked = moment.locked
+        self.nextFile = moment.nextFile
     }
 
     // MARK: Faults

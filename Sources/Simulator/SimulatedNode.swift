@@ -17,8 +17,13 @@ final class SimulatedNode {
 
     /// The machine is on.
     var isOn = true
-    /// Which boot this is; events of an earlier one are void.
+    /// Which run of the machine this is: raised by each boot, and whenever the machine is taken back to an earlier moment.
+    /// Events of an earlier one are void.
     var boot: UInt64 = 1
+    /// The run that began with the last boot.
+    var bootedAs: UInt64 = 1
+    /// It was taken back to an earlier moment since it booted.
+    var wasTakenBack: Bool { self.boot != self.bootedAs }
     /// The daemon runs.
     var daemon: SimulatedDaemon?
     /// Until then nothing on the machine is scheduled.
@@ -114,6 +119,30 @@ final class SimulatedNode {
         return time - self.hiddenBefore - hidden
     }
 
+    /// The boot clock: how it runs, and what it shows.
+    struct ClockMoment {
+        fileprivate var offset: UInt64
+        fileprivate var bootedAt: UInt64
+        fileprivate var ratePartsPerMillion: Int64
+        fileprivate var counted: UInt64
+    }
+
+    func clockMoment(at time: UInt64) -> ClockMoment {
+        ClockMoment(
+            offset: self.clockOffset, bootedAt: self.bootedAt, ratePartsPerMillion: self.ratePartsPerMillion,
+            counted: self.counted(time))
+    }
+
+    /// The boot clock goes on from what it showed then. (Rule E4)
+    func bringBackClock(_ moment: ClockMoment, at time: UInt64) {
+        self.clockOffset = moment.offset
+        self.bootedAt = moment.bootedAt
+        self.ratePartsPerMillion = moment.ratePartsPerMillion
+        self.hiddenBefore = time - moment.counted
+        self.hiddenFrom = .max
+        self.hiddenUntil = .max
+    }
+
     func setClock(at time: UInt64, offset: UInt64, ratePartsPerMillion: Int64) {
         self.hiddenBefore = 0
         self.hiddenFrom = .max
@@ -146,7 +175,7 @@ final class SimulatedNode {
         return counted <= self.hiddenFrom ? counted : counted + (self.hiddenUntil - self.hiddenFrom)
     }
 
-    var bootID: String { "boot-\(self.id.rawValue)-\(self.boot)" }
+    var bootID: String { "boot-\(self.id.rawValue)-\(self.bootedAs)" }
 
     func volume(_ name: VolumeName) -> SimulatedVolume? { self.volumes.first { $0.name == name } }
 

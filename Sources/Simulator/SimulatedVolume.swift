@@ -72,6 +72,8 @@ final class SimulatedVolume {
     var received = Numbered<[UInt64]>()
     /// The number of the write that is being taken.
     var inputSequence: UInt64?
+    /// What is being taken are digests: other data is none, whatever reads it leads to.
+    var isTakingSums = false
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 
@@ -160,6 +162,44 @@ final class SimulatedVolume {
                 self.copy.label = CopyLabel(first.metadata, node: self.node)
             }
         }
+    }
+
+    /// The server and its copy at one moment. (Rule E4)
+    struct Moment {
+        fileprivate var identity: UInt64
+        fileprivate var core: Volume?
+        fileprivate var exportEpoch: Epoch?
+        fileprivate var isUnjudged: Bool
+        fileprivate var opening: (epoch: Epoch, first: UInt64, latest: UInt64)
+        fileprivate var copy: SimulatedCopy
+        fileprivate var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)]
+        fileprivate var requests: Numbered<[UInt64]>
+        fileprivate var completions: Line<(Volume.Input, [UInt64])>
+        fileprivate var received: Numbered<[UInt64]>
+        fileprivate var dialling: Set<NodeID>
+    }
+
+    var moment: Moment {
+        Moment(
+            identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
+            opening: self.opening, copy: self.copy, pendingMetadata: self.pendingMetadata, requests: self.requests,
+            completions: self.completions, received: self.received, dialling: self.dialling)
+    }
+
+    func bringBack(_ moment: Moment) {
+        self.identity = moment.identity
+        self.core = moment.core
+        self.absence = nil
+        self.exportEpoch = moment.exportEpoch
+        self.isUnjudged = moment.isUnjudged
+        self.opening = moment.opening
+        self.copy = moment.copy
+        self.pendingMetadata = moment.pendingMetadata
+        self.requests = moment.requests
+        self.completions = moment.completions
+        self.received = moment.received
+        self.inputSequence = nil
+        self.dialling = moment.dialling
     }
 
     static func range(of extent: Extent) -> Range<Int> {

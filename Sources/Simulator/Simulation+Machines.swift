@@ -115,6 +115,7 @@ extension Simulation {
         guard isFirst || !node.isOn else { return }
         node.isOn = true
         node.boot += 1
+        node.bootedAs = node.boot
         let rate = Int64(self.random.below(1001)) - 500
         node.setClock(
             at: self.now, offset: 1_000_000_000 + self.random.below(1_000_000_000_000), ratePartsPerMillion: rate)
@@ -175,7 +176,7 @@ extension Simulation {
         node.wakeAt = .max
         node.guardShownAt = 0
         node.markAt = self.now + self.memoryRandom.span(.seconds(10), .seconds(200)).nanoseconds
-        if node.isInDoubt { self.step(node, .doubt(since: node.doubtSince)) }
+        if node.isInDoubt { self.step(node, .doubt(since: node.doubtSince, nonce: nil)) }
         self.step(node, .tick)
         for volume in node.volumes where volume.core != nil || volume.absence != nil {
             self.step(node, .volumeConnected(volume.name))
@@ -219,6 +220,8 @@ extension Simulation {
         node.disk.emptyLog()
         node.progress = nil
         self.stopDaemon(node)
+        // The guard looks at the lease, whatever the daemon does.
+        if node.leaseEnd == .zero { self.queue.add(.clockLook(node.id, boot: node.boot), at: self.now + 200_000_000) }
         self.queue.add(.restartDaemon(node.id, boot: node.boot), at: self.now + 100_000_000)
     }
 

@@ -187,7 +187,9 @@ extension Simulation {
             self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
         case .reply(let id, let reply):
             volume.requests.take(id)
-            self.workload.replied(id, reply == .done, at: self.now)
+            // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
+            let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
+            self.workload.replied(id, reply == .done && !isWorthless, at: self.now)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
@@ -276,6 +278,7 @@ extension Simulation {
         _ volume: SimulatedVolume, _ peer: NodeID, _ session: UInt32, _ chunk: Extent, _ ticket: UInt64,
         _ exclusive: Bool, sums: [UInt64], on node: SimulatedNode
     ) {
+        let sums = volume.isTakingSums && !exclusive ? sums : []
         var differing: UInt64 = 0
         var numbers: [UInt64] = []
         for (place, block) in SimulatedVolume.range(of: chunk).enumerated() {

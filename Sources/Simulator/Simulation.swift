@@ -43,6 +43,8 @@ public final class Simulation {
         case edit
         case shutDown
         case shutDownLook(NodeID, boot: UInt64, since: UInt64)
+        case revert
+        indirect case revertStage(Revert, Revert.Stage)
     }
 
     let options: SimulationOptions
@@ -67,12 +69,16 @@ public final class Simulation {
     var edits: Edits
     /// Of shutdowns: their own chance, so that a seed means the same without them.
     var shutDownRandom: SeededRandom
+    /// Of machines that are taken back, likewise.
+    var revertRandom: SeededRandom
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
     var quietUntil: UInt64 = 0
     /// The copies of the volume have been in contact since one of them was harmed.
     var haveCopiesMet = true
+    /// When a machine was last taken back.
+    var takenBackAt: UInt64 = 0
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
     /// When the network healed last.
@@ -99,6 +105,7 @@ public final class Simulation {
         self.random = SeededRandom(seed: options.seed)
         self.edits = Edits(seed: options.seed)
         self.shutDownRandom = SeededRandom(seed: options.seed ^ 0x5EED_D0D0_0FF0_0FF0)
+        self.revertRandom = SeededRandom(seed: options.seed ^ 0xBAC4_BAC4_0E40_0E40)
         self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
         var drawn = SeededRandom(seed: options.seed ^ 0x736E_6170_7368_6F74)
         // A run of half an hour has some 400 entries: most are to see several snapshots, some of them sent to a node
@@ -132,6 +139,7 @@ public final class Simulation {
         self.queue.add(.fault, at: 20_000_000_000)
         self.queue.add(.hiddenPause, at: self.pairs.span(.seconds(30), .seconds(120)).nanoseconds)
         self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
+        if self.options.reverts != .none { self.queue.add(.revert, at: 20_000_000_000) }
         self.advance(to: length)
         if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.
@@ -214,12 +222,14 @@ public final class Simulation {
         case .doubtHeard(let id, let boot, let tick):
             let node = self.node(id)
             guard node.isOn, node.boot == boot else { return }
-            self.input(node, .doubt(since: tick), orRetry: event)
+            self.input(node, .doubt(since: tick, nonce: self.revertRandom.next()), orRetry: event)
         case .hiddenPause: self.injectHiddenPause()
         case .excuseEnds(let id, let boot, let isEarly): self.endExcuse(self.node(id), boot, isEarly: isEarly)
         case .heal: self.healNetwork()
         case .edit: self.edit()
         case .shutDown: self.injectShutDown()
+        case .revert: self.injectRevert()
+        case .revertStage(let revert, let stage): self.go(on: revert, stage)
         case .shutDownLook(let id, let boot, let since): self.lookAtShutDown(self.node(id), boot, since: since)
         }
     }

@@ -14,6 +14,8 @@ public struct SimulationOptions: Sendable {
     public var hasEdits = false
     /// Machines are shut down in order all the time.
     public var hasShutDowns = false
+    /// How often a machine is taken back to an earlier moment, with its memory and its disk.
+    public var reverts = Reverts.few
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.
@@ -22,6 +24,16 @@ public struct SimulationOptions: Sendable {
     public var isVerbose = false
     /// Keep the last lines, from the start; a run that fails without them is played once more with them.
     public var isTraced = false
+
+    /// See `reverts`.
+    public enum Reverts: String, Sendable {
+        /// Never.
+        case none
+        /// A few times in half an hour.
+        case few
+        /// All the time.
+        case many
+    }
 
     /// The longest run, in minutes: three days. The event queue counts nanoseconds in 48 bits.
     public static let longestMinutes: UInt64 = 72 * 60

@@ -66,6 +66,17 @@ struct VolumeLinks {
         return true
     }
 
+    /// A connection that is gone, of which only one end has not learned it.
+    mutating func addBroken(owner: SimulatedVolume, replica: SimulatedVolume, unlearnedByOwner: Bool) -> Link {
+        let link = Link(id: self.nextLink, owner: owner, replica: replica)
+        self.nextLink += 1
+        link.isOpen = false
+        link.hasOwnerLearned = !unlearnedByOwner
+        link.hasReplicaLearned = unlearnedByOwner
+        self.closed.append(link)
+        return link
+    }
+
     /// Connections of these two that are closed, but of which not both ends have learned it.
     func closed(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> [Link] {
         self.closed.filter { $0.owner == owner && $0.replica == replica && $0.volume == volume }
@@ -189,9 +200,10 @@ extension Simulation {
         guard volume.core != nil, volume.server == (toOwner ? link.ownerServer : link.replicaServer) else { return }
         switch parcel.frame.body {
         case .write(let sequence, _), .blocks(let sequence, _, _): volume.inputSequence = sequence
+        case .sums: volume.isTakingSums = true
         default: break
         }
-        defer { volume.inputSequence = nil }
+        defer { (volume.inputSequence, volume.isTakingSums) = (nil, false) }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)
     }
 }

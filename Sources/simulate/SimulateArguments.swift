@@ -12,6 +12,7 @@ struct SimulateArguments {
     private var hasFaults = true
     private var hasEdits = false
     private var hasShutDowns = false
+    private var reverts: SimulationOptions.Reverts?
     private var isVerbose = false
     private var sabotage = ""
     private var isTwice = false
@@ -45,6 +46,12 @@ struct SimulateArguments {
             case "--calm": self.hasFaults = false
             case "--edits": self.hasEdits = true
             case "--shutdowns": self.hasShutDowns = true
+            case "--reverts":
+                let word = value(flag)
+                guard let reverts = SimulationOptions.Reverts(rawValue: word) else {
+                    Self.stop("\(flag) is none, few or many, not \(word)")
+                }
+                self.reverts = reverts
             case "--verbose": self.isVerbose = true
             case "--twice": self.isTwice = true
             case "--sabotage": self.sabotage = value(flag)
@@ -57,7 +64,7 @@ struct SimulateArguments {
         let said = """
             simulate: \(text)
             usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
-                            [--edits] [--shutdowns] [--twice] [--verbose] [--sabotage RULE]\n
+                            [--edits] [--shutdowns] [--reverts none|few|many] [--twice] [--verbose] [--sabotage RULE]\n
             """
         _ = Array(said.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(2)
@@ -89,7 +96,9 @@ struct SimulateArguments {
             failures += 1
             for line in result.trace { print("    \(line)") }
             print("seed \(seed): \(problem)")
-            let flags = (self.hasEdits ? ["--edits"] : []) + (self.hasShutDowns ? ["--shutdowns"] : [])
+            let flags =
+                (self.hasEdits ? ["--edits"] : []) + (self.hasShutDowns ? ["--shutdowns"] : [])
+                + (self.reverts.map { ["--reverts \($0.rawValue)"] } ?? [])
             print(
                 "replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")"
                     + (flags.isEmpty ? "" : " FLAGS='\(flags.joined(separator: " "))'"))
@@ -112,6 +121,7 @@ struct SimulateArguments {
         options.hasFaults = self.hasFaults
         options.hasEdits = self.hasEdits
         options.hasShutDowns = self.hasShutDowns
+        if let reverts = self.reverts { options.reverts = reverts }
         options.nodes = self.nodes
         options.sabotage = self.sabotage
         options.isVerbose = self.isVerbose

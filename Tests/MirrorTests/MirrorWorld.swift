@@ -107,6 +107,24 @@ struct MirrorWorld {
         self.nodes[node] = state
     }
 
+    /// By how much a node's boot clock is behind: its machine was taken back.
+    private var behind: [NodeID: UInt64] = [:]
+
+    private func tick(of node: NodeID) -> Tick {
+        Tick(nanoseconds: self.now.nanoseconds - (self.behind[node] ?? 0))
+    }
+
+    /// The machine goes on from what was kept of it at that moment, memory and all; its connections are gone.
+    mutating func takeBack(_ node: NodeID, to kept: Node, of moment: Tick) {
+        for link in self.orderedLinks where link.dialler == node || link.acceptor == node { self.drop(link) }
+        self.nodes[node] = kept
+        self.behind[node] = self.now.nanoseconds - moment.nanoseconds
+        for peer in self.ids where peer != node {
+            self.input(.linkDown(peer: peer, direction: .outbound), to: node)
+            self.input(.linkDown(peer: peer, direction: .inbound), to: node)
+        }
+    }
+
     mutating func drop(_ link: Link) {
         guard self.wires.removeValue(forKey: link) != nil else { return }
         self.input(.linkDown(peer: link.acceptor, direction: .outbound), to: link.dialler)
@@ -154,7 +172,8 @@ struct MirrorWorld {
         }
         defer { self.sequence = nil }
         var effects = Volume.Effects()
-        self.nodes[node]?.volume?.step(input, at: self.now, into: &effects)
+        let tick = self.tick(of: node)
+        self.nodes[node]?.volume?.step(input, at: tick, into: &effects)
         for effect in effects.list { self.perform(effect, on: node, payload: payload) }
     }
 
@@ -330,6 +349,7 @@ struct MirrorWorld {
         case .failed(let reason): "failed: \(reason)"
         case .copy(let report): "copy \(report.finding)"
         case .note(let text): "note: \(text)"
+        case .takenBack(let reason): "taken back: \(reason)"
         case .outdated(let epoch, let version, let reason): "outdated epoch \(epoch) version \(version): \(reason)"
         case .status(let status): "status \(status.role.rawValue) dirty \(status.dirtyBytes)"
         }

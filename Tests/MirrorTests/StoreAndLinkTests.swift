@@ -85,17 +85,22 @@ struct StoreAndLinkTests {
         var marks = DirtyMap(regions: 130)
         marks.insert(129)
         let identity = ReplicaIdentity(node: NodeID(2), identity: 77)
+        let word = Frame.Word(
+            run: RunID(9),
+            word: HearingWord(
+                run: RunID(8), stamp: Tick(nanoseconds: 7), heard: Tick(nanoseconds: 6),
+                confirmed: Tick(nanoseconds: 5), records: 4, seen: 3))
         return [
-            .hello(owner: identity, sizeBytes: 1 << 30), .write(sequence: 1, extent: extent),
+            .hello(owner: identity, sizeBytes: 1 << 30, word: word), .write(sequence: 1, extent: extent),
             .zero(sequence: 2, extent: extent, zeroing: .trim), .flush(sequence: 3), .compare(chunk: extent),
-            .blocks(sequence: 4, chunk: extent, mask: 1), .clear(sequence: 5, covered: [identity], turn: 3), .ping,
-            .note(turn: 4), .noted(turn: 4),
+            .blocks(sequence: 4, chunk: extent, mask: 1), .clear(sequence: 5, covered: [identity], turn: 3),
+            .ping(word), .note(turn: 4), .noted(turn: 4),
             .welcome(
                 Frame.Welcome(
                     identity: 1, instance: 2, regionBytes: 65536, marks: marks, covered: [identity], trusted: true,
-                    notedTurn: 3, clearedTurn: 2)),
+                    notedTurn: 3, clearedTurn: 2, word: word)),
             .received(sequence: 6), .stable(sequence: 7), .sums(chunk: extent),
-            .fenced(Epoch(generation: 3, index: 9)), .pong, .wantsResync,
+            .fenced(Epoch(generation: 3, index: 9)), .pong(word), .wantsResync,
         ]
     }()
 

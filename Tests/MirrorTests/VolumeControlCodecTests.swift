@@ -11,7 +11,7 @@ struct VolumeControlCodecTests {
             epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1)], version: 4,
             reconciling: [NodeID(2), NodeID(3)]),
         .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
-        .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .resyncAll, .report(question: 5),
+        .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .takenBack, .resyncAll, .report(question: 5),
     ]
 
     private static let events: [VolumeEvent] = [
@@ -26,7 +26,8 @@ struct VolumeControlCodecTests {
                 finding: .ready(CopyMark(identity: 3, starts: [4, 5], epoch: epoch, isNoted: true)))),
         .copy(
             CopyReport(volume: 1, backing: "/a", capacityBytes: 2, finding: .none(reason: "empty", mayMake: true))),
-        .note("a line"), .outdated(epoch: epoch, version: 2, reason: "older"), .failed(reason: "the disk is gone"),
+        .note("a line"), .takenBack(reason: "its machine went back"),
+        .outdated(epoch: epoch, version: 2, reason: "older"), .failed(reason: "the disk is gone"),
         .status(
             VolumeStatus(
                 role: .frozen, epoch: epoch, dirtyBytes: 1, writtenBytes: 2, sentBytes: 3, sentCompressedBytes: 4,

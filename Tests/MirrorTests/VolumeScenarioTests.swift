@@ -16,6 +16,8 @@ struct VolumeScenarioTests {
         var world = MirrorWorld(nodes: 2, blocks: 64, tuning: Volume.Tuning())
         /// Disks as they were at a `snapshot`.
         var snapshots: [NodeID: MirrorWorld.Node] = [:]
+        /// Machines as they were at a `keep`, with their memory.
+        var kept: [NodeID: (node: MirrorWorld.Node, at: Tick)] = [:]
 
         static func node(_ text: String?) -> NodeID {
             NodeID(UInt32((text ?? "").drop { $0 == "n" }) ?? 0)
@@ -64,6 +66,7 @@ struct VolumeScenarioTests {
                 case "freeze": self.world.input(.command(.freeze), to: node)
                 case "thaw": self.world.input(.command(.thaw(incarnation: incarnation, epoch: epoch)), to: node)
                 case "detach": self.world.input(.command(.detach), to: node)
+                case "taken-back": self.world.input(.command(.takenBack), to: node)
                 case "resync": self.world.input(.command(.resyncAll), to: node)
                 default: self.world.input(.command(.report()), to: node)
                 }
@@ -115,6 +118,9 @@ struct VolumeScenarioTests {
                 self.world.nodes[node]?.stable = [UInt64](repeating: 0, count: 64)
                 self.world.nodes[node]?.stored = VolumeMetadata(identity: 4711, sizeBytes: 64 * 4096)
                 self.world.start(node)
+            case "keep": if let state = self.world.nodes[node] { self.kept[node] = (state, self.world.now) }
+            case "back":
+                if let kept = self.kept[node] { self.world.takeBack(node, to: kept.node, of: kept.at) }
             case "snapshot": self.snapshots[node] = self.world.nodes[node]
             case "putback":
                 self.world.stop(node, power: true)
@@ -151,6 +157,7 @@ struct VolumeScenarioTests {
             case "turns":
                 let metadata = state.volume?.metadata ?? state.stored
                 return ["noted \(metadata.notedTurn), cleared \(metadata.clearedTurn)"]
+
             case "stored": return ["epoch \(state.stored.epoch)"]
             case "status":
                 guard let status = state.volume?.status(at: self.world.now) else { return ["stopped"] }

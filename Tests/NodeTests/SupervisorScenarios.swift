@@ -24,7 +24,9 @@ import Testing
 ///     restart a [facts] [blank|copy] [boot=X] [marks=N]    a new daemon; `facts`: what ran may still run; `blank`: its log
 ///                                  directory was emptied; `copy`: the copy was brought back; `marks`: so many were drawn
 ///     mark a                       it is time for another mark of its log
+///     keep a | back a              a hypervisor keeps a with its memory; takes it back to that
 ///     cut a b | heal               the link, both ways
+///     deafen a b                   a does not hear b any more, b goes on hearing a
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
 ///     hold w | release w           the disk of w answers nothing, or again
 ///     undying a unkilled|unstopped | ends a      what runs on a survives every kill, or its agents cannot stop it
@@ -45,7 +47,7 @@ import Testing
 ///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
-///     show groups|runners|starts|searches|volume|findings|remains|plan|set [NODE]
+///     show groups|runners|starts|searches|volume|findings|remains|plan|set|forgotten [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -116,7 +118,9 @@ private final class TrioWorld {
         case "mark":
             self.draws += 1
             self.trio.step(node, .drawMark(nonce: self.draws))
-        case "doubt": self.trio.step(node, .doubt(since: self.trio.tick(of: node)))
+        case "doubt":
+            self.draws += 1
+            self.trio.step(node, .doubt(since: self.trio.tick(of: node), nonce: self.draws))
         case "hide":
             let length = UInt64(words.last ?? "") ?? 0
             self.trio.stopped.insert(node)
@@ -127,6 +131,9 @@ private final class TrioWorld {
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
         case "copy": if let supervisor = self.trio.supervisors[node] { self.copies[node] = self.log(of: supervisor) }
+        case "keep": self.trio.keep(node)
+        case "back": self.trio.takeBack(node)
+        case "deafen": self.trio.cutOneWay(from: Self.node(words.last), to: node)
         case "cut": self.trio.cut(node, Self.node(words.last))
         case "hold": self.trio.held[node] = []
         case "release": self.trio.release(node)
@@ -336,6 +343,7 @@ private final class TrioWorld {
             let sender = directive.options["via"] == nil ? node : origin
             let forged = Envelope(
                 from: sender, to: leader, isRelayed: directive.options["via"] != nil, mark: self.mark(of: sender),
+                word: self.word(sender, leader),
                 message: .forward(
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
@@ -355,9 +363,16 @@ private final class TrioWorld {
                     origin: node, nonce: 77, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                     command: command))
         }
-        let envelope = Envelope(from: from, to: to, isRelayed: false, mark: self.mark(of: from), message: message)
+        let envelope = Envelope(
+            from: from, to: to, isRelayed: false, mark: self.mark(of: from), word: self.word(from, to),
+            message: message)
         let effects = self.deliver(envelope, via: via, to: to)
         return directive.command == "ask" ? [effects.contains("renewed to a") ? "answered" : "not answered"] : []
+    }
+
+    /// What a message between them would say of those before it.
+    private func word(_ from: NodeID, _ to: NodeID) -> HearingWord {
+        self.trio.supervisors[from]?.hearingWord(to: to, at: self.trio.tick(of: from)) ?? .none
     }
 
     private func mark(of node: NodeID) -> StartMark {
@@ -404,6 +419,9 @@ private final class TrioWorld {
         case "mark":
             let mark = supervisor?.identity.memory.present ?? .none
             return ["start \(mark.start)" + (mark.draw == 0 ? "" : ", drawn \(mark.draw)")]
+        case "forgotten":
+            let told = self.trio.notes.filter { $0.hasPrefix("\(node): has forgotten") }
+            return told.isEmpty ? ["nothing"] : told.map { String($0.dropFirst(4)) }
         case "starts":
             return ["\(self.trio.calls[node]?.filter { $0.action == .start }.count ?? 0)"]
         case "remains":

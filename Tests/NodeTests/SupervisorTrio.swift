@@ -111,6 +111,32 @@ final class Trio {
             groups: [GroupPolicy(name: Self.orders, nodes: ["a", "b"], resources: resources)])
     }
 
+    /// A machine as a hypervisor keeps it, with its memory. (Rule E4)
+    private struct Kept {
+        var at: UInt64
+        var supervisor: Supervisor?
+        var running: Set<String>?
+        var lease: Tick?
+        var facts: Facts?
+    }
+    private var kept: [NodeID: Kept] = [:]
+
+    func keep(_ id: NodeID) {
+        self.kept[id] = Kept(
+            at: self.now - (self.hidden[id] ?? 0), supervisor: self.supervisors[id], running: self.running[id],
+            lease: self.leases[id], facts: self.facts[id])
+    }
+
+    /// The machine goes on from what was kept; its clock shows what it showed then.
+    func takeBack(_ id: NodeID) {
+        guard let kept = self.kept[id] else { return }
+        self.supervisors[id] = kept.supervisor
+        self.running[id] = kept.running
+        self.leases[id] = kept.lease
+        self.facts[id] = kept.facts
+        self.hidden[id] = self.now - kept.at
+    }
+
     var tick: Tick { Tick(nanoseconds: self.now) }
 
     /// By how much a node's clock is behind: it was stopped from outside.
@@ -181,8 +207,8 @@ final class Trio {
             identity: .init(
                 node: id, bootID: before.identity.bootID, memory: Self.memory(before.identity.nonce + 1000),
                 nonce: before.identity.nonce + 100),
-            settings: Consensus.Settings(), restored: RestoredState(), facts: nil, leaseEnd: .zero,
-            seed: before.identity.nonce, at: self.tick)
+            settings: Consensus.Settings(), restored: RestoredState(), facts: self.facts[id],
+            leaseEnd: self.leases[id] ?? .zero, seed: before.identity.nonce, at: self.tick(of: id))
     }
 
     private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {

@@ -316,6 +316,26 @@ struct VolumeCopyTests {
         #expect(world.state.dataObjection(Self.data, on: Self.tok) == nil)
     }
 
+    @Test func `who has another log is given no volume before its copy was looked at (rules V20, E4.2)`() {
+        let world = self.settled()
+        let life = world.state.node(Self.osk)?.incarnation ?? .none
+        world.run(.suspect(Self.osk, life))
+        world.run(.lost(Self.osk, life, suspectedAt: world.state.appliedIndex))
+        let other = StartMark(directory: DirectoryID(high: 9, low: 9), start: 1, nonce: 5)
+        #expect(world.run(.admit(Self.osk, bootID: "boot-2", mark: other)))
+        #expect(world.state.dataObjection(Self.data, on: Self.osk)?.contains("has not looked") == true)
+        // It is the copy that was known: it says so once, and no more.
+        let known = world.record.copy(of: Self.osk)
+        let mark = CopyMark(
+            identity: known?.identity ?? 0, starts: [known?.mark ?? 0], epoch: world.epoch, isNoted: true)
+        let word = Command.copy(
+            Self.data, volume: world.record.identity, Self.osk, mark, capacityBytes: known?.capacityBytes ?? 0,
+            boot: "boot-2")
+        #expect(world.run(word))
+        #expect(world.state.dataObjection(Self.data, on: Self.osk) == nil)
+        #expect(!world.run(word))
+    }
+
     @Test func `whoever was given a volume and opened nothing is no last copy (rule V7.1)`() {
         for isSeen in [true, false] {
             let world = self.settled()

@@ -14,6 +14,15 @@ import Testing
             "replay: make simulate SEED=3 MINUTES=1\n\(result.trace.suffix(60).joined(separator: "\n"))")
     }
 
+    @Test func `keep them while machines are taken back with their memory (rule E4)`() {
+        var options = SimulationOptions(seed: 11, length: .seconds(100))
+        options.calm = .seconds(45)
+        options.reverts = .many
+        let result = Simulation(options: options).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        #expect(result.counts.contains { $0.0 == "machines taken back with their memory" })
+    }
+
     @Test func `run the same way every time from one seed`() {
         var options = SimulationOptions(seed: 5, length: .seconds(20))
         options.calm = .zero

@@ -203,7 +203,7 @@ public final class VolumeServer: @unchecked Sendable {
             return self.reportCopy(answering: 0)
         case .makeCopy: return self.renewCopy()
         case .peers(let places): self.takePeers(places)
-        case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .resyncAll: break
+        case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .takenBack, .resyncAll: break
         }
         self.step(.command(command))
     }

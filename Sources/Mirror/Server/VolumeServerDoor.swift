@@ -106,7 +106,7 @@ final class VolumeServerDoor: @unchecked Sendable {
             self.lock.lock()
             self.isAsked = true
             self.lock.unlock()
-        case .inSyncChanged, .freeze, .thaw, .detach, .resyncAll, .noted, .peers: break
+        case .inSyncChanged, .freeze, .thaw, .detach, .takenBack, .resyncAll, .noted, .peers: break
         }
     }
 }

@@ -82,6 +82,7 @@ public struct Volume: Sendable {
 
     /// Takes one input; appends what must be done.
     public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
+        self.ledger.clock = now
         if self.failure != nil { return self.stepFailed(input, at: now, into: &effects) }
         switch input {
         case .write(let id, let extent, let kind, let durable):
@@ -179,6 +180,7 @@ public struct Volume: Sendable {
     }
 
     private mutating func receive(_ frame: Frame, from peer: NodeID, at now: Tick, into effects: inout Effects) {
+        guard self.hear(frame, from: peer, at: now, into: &effects) else { return }
         switch frame.body {
         case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted:
             self.owner?.receive(frame, from: peer, at: now, &self.ledger, &effects)

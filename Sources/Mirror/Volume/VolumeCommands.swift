@@ -31,6 +31,9 @@ extension Volume {
         case .detach:
             self.dropOwner(into: &effects)
             effects.event(.status(self.status(at: now)))
+        case .takenBack:
+            self.takenBack("this machine was taken back to an earlier moment: its copy lacks writes", into: &effects)
+            effects.event(.status(self.status(at: now)))
         case .resyncAll:
             if self.failure != nil { return }
             if self.owner != nil {

@@ -30,6 +30,8 @@ public enum VolumeCommand: Equatable, Sendable {
     case makeCopy
     /// The log has noted this mark: the copy need not remember older ones. (Rule V18)
     case noted(mark: UInt64)
+    /// The daemon has learned that this machine was taken back to an earlier moment with its memory. (Rule E4.2)
+    case takenBack
     /// The other replicas and where they listen, `HOST:PORT`: links to those that moved are made anew.
     case peers([PeerPlace])
 }
@@ -79,6 +81,8 @@ public enum VolumeEvent: Equatable, Sendable {
     case outdated(epoch: Epoch, version: UInt64, reason: String)
     /// What lies where its copy should be; sent on `report`.
     case copy(CopyReport)
+    /// The copy is an older one than it was, and the log is to let it go: its server is to be asked for it anew. (Rule E4.2)
+    case takenBack(reason: String)
     /// A line for the log.
     case note(String)
     /// It cannot go on: the reason, and what the operator can do.

@@ -30,6 +30,7 @@ extension VolumeCommand {
             writer.uint64(incarnation.rawValue)
             writer.epoch(epoch)
         case .detach: writer.uint8(6)
+        case .takenBack: writer.uint8(12)
         case .resyncAll: writer.uint8(7)
         case .report(let question):
             writer.uint8(8)
@@ -64,6 +65,7 @@ extension VolumeCommand {
         case 4: return .freeze
         case 5: return .thaw(incarnation: Incarnation(try reader.uint64()), epoch: try reader.epoch())
         case 6: return .detach
+        case 12: return .takenBack
         case 7: return .resyncAll
         case 8: return .report(question: try reader.uint64())
         case 9: return .makeCopy
@@ -121,6 +123,9 @@ extension VolumeEvent {
             writer.epoch(epoch)
             writer.uint64(version)
             writer.string(reason)
+        case .takenBack(let reason):
+            writer.uint8(11)
+            writer.string(reason)
         }
     }
 
@@ -143,6 +148,7 @@ extension VolumeEvent {
                 epoch: try reader.epoch(), version: try reader.uint64(), inSync: try reader.replicas())
         case 8: return .copy(try CopyReport.decode(from: &reader))
         case 9: return .note(try reader.string())
+        case 11: return .takenBack(reason: try reader.string())
         case 10:
             return .outdated(epoch: try reader.epoch(), version: try reader.uint64(), reason: try reader.string())
         default: throw .invalid(field: "volume event", offset: reader.offset)

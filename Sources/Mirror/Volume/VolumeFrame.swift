@@ -23,6 +23,30 @@ public struct Frame: Equatable, Sendable {
         case trim = 1
     }
 
+    /// What the two ends of a connection know of each other. (Rule E4.2)
+    public struct Word: Equatable, Sendable {
+        /// The sender's run.
+        public var run: RunID
+        /// What it says.
+        public var word: HearingWord
+        /// Both fields.
+        public init(run: RunID, word: HearingWord) {
+            self.run = run
+            self.word = word
+        }
+        /// It says nothing.
+        public static let none = Word(run: .none, word: .none)
+    }
+
+    /// The word of a frame that has one.
+    var word: Word? {
+        switch self.body {
+        case .hello(_, _, let word), .ping(let word), .pong(let word): word
+        case .welcome(let welcome): welcome.word
+        default: nil
+        }
+    }
+
     /// What a replica tells about itself when an owner connects.
     public struct Welcome: Equatable, Sendable {
         /// Its copy's identity.
@@ -41,10 +65,12 @@ public struct Frame: Equatable, Sendable {
         public var notedTurn: UInt64
         /// See `notedTurn`.
         public var clearedTurn: UInt64
+        /// What it knows of its owner. (Rule E4.2)
+        public var word: Word
         /// All fields.
         public init(
             identity: UInt64, instance: UInt64, regionBytes: UInt64, marks: DirtyMap, covered: [ReplicaIdentity],
-            trusted: Bool, notedTurn: UInt64 = 0, clearedTurn: UInt64 = 0
+            trusted: Bool, notedTurn: UInt64 = 0, clearedTurn: UInt64 = 0, word: Word = .none
         ) {
             self.identity = identity
             self.instance = instance
@@ -54,13 +80,14 @@ public struct Frame: Equatable, Sendable {
             self.trusted = trusted
             self.notedTurn = notedTurn
             self.clearedTurn = clearedTurn
+            self.word = word
         }
     }
 
     /// The kinds of frame. The first group travels from owner to replica, the second back.
     public enum Body: Equatable, Sendable {
         /// The first frame of a connection.
-        case hello(owner: ReplicaIdentity, sizeBytes: UInt64)
+        case hello(owner: ReplicaIdentity, sizeBytes: UInt64, word: Word = .none)
         /// Payload: the bytes of `extent`.
         case write(sequence: UInt64, extent: Extent)
         /// Zeros without a payload.
@@ -78,7 +105,7 @@ public struct Frame: Equatable, Sendable {
         /// Note this turn of marks durably, and answer `noted`. (Rule V19)
         case note(turn: UInt64)
         /// Answer `pong`.
-        case ping
+        case ping(Word = .none)
 
         /// The first answer of a connection.
         case welcome(Welcome)
@@ -91,7 +118,7 @@ public struct Frame: Equatable, Sendable {
         /// The sender's epoch is lower than this one.
         case fenced(Epoch)
         /// Answers `ping`.
-        case pong
+        case pong(Word = .none)
         /// An operator asked this replica to be compared as a whole.
         case wantsResync
         /// Answers `note`, once the turn is on disk.

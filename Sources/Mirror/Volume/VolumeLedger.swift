@@ -22,6 +22,14 @@ struct Ledger: Sendable {
     /// noted. (Rule V19)
     private var flyingTurn: UInt64
     private(set) var durableTurn: UInt64
+    /// The boot clock at the step under way.
+    var clock = Tick.zero
+    /// This run of the server; another one once it was taken back. (Rule E4.2)
+    private var run: RunID
+    /// How far each other server was heard, and has heard.
+    private var hearings: [(node: NodeID, hearing: Hearing)] = []
+    /// Writes of this run.
+    private var writes: UInt64 = 0
     /// The lease as last read; clients are answered only before its end. (Rule L12)
     var leaseEnd = Tick.zero
     /// Who holds it.
@@ -32,6 +40,7 @@ struct Ledger: Sendable {
     init(configuration: Volume.Configuration, metadata: VolumeMetadata) {
         self.configuration = configuration
         self.metadata = metadata
+        self.run = RunID(metadata.starts.last ?? metadata.instance)
         self.flyingTurn = metadata.notedTurn
         self.durableTurn = metadata.notedTurn
         self.safe = metadata.marks
@@ -139,6 +148,36 @@ struct Ledger: Sendable {
 
     mutating func distrust() { self.metadata.trusted = false }
 
+    // MARK: What the servers know of each other (rule E4.2)
+
+    /// What to say to another server.
+    func word(to node: NodeID) -> Frame.Word {
+        let hearing = self.hearings.first { $0.node == node }?.hearing ?? Hearing()
+        return Frame.Word(run: self.run, word: hearing.word(stamp: self.clock, records: self.writes))
+    }
+
+    mutating func hear(_ word: Frame.Word, from node: NodeID) -> Hearing.Finding {
+        if !self.hearings.contains(where: { $0.node == node }) { self.hearings.append((node, Hearing())) }
+        for place in self.hearings.indices where self.hearings[place].node == node {
+            return self.hearings[place].hearing.take(
+                word.word, from: word.run, own: self.run, records: self.writes, at: self.clock)
+        }
+        return .good
+    }
+
+    /// The copy is an older one, and is made equal as a whole. The server goes on as another: what was heard of it before says
+    /// nothing of it.
+    mutating func takenBack(into effects: inout Volume.Effects) {
+        self.distrust()
+        // As with an epoch: nobody is welcomed before it is on disk.
+        self.raisesCount = true
+        self.epochToken = self.persist(into: &effects)
+        self.run = RunID((self.run.rawValue ^ self.clock.nanoseconds) &* 0x9E37_79B9_7F4A_7C15 | 1)
+        self.hearings.removeAll()
+        // Nor does it remember how the log knew it last. (Rule V18)
+        self.metadata.starts = [self.run.rawValue]
+    }
+
     /// The backing or the metadata failed: says so in the metadata, whatever persist was under way, and without touching
     /// the label in a backing that may answer no more.
     mutating func distrustAfterFailure(into effects: inout Volume.Effects) {
@@ -186,6 +225,7 @@ struct Ledger: Sendable {
     }
 
     mutating func touch(_ extent: Extent, sequence: UInt64) {
+        self.writes += 1
         for region in self.regions(of: extent) { self.touched[region] = sequence }
     }
 

@@ -131,8 +131,9 @@ extension Volume.Owner {
         guard let index = self.index(of: peer) else { return }
         self.peers[index].beginSession(self.nextSession(), at: now)
         effects.send(
-            .hello(owner: ledger.identity, sizeBytes: ledger.configuration.sizeBytes), to: peer, epoch: self.epoch,
-            session: self.peers[index].session)
+            .hello(
+                owner: ledger.identity, sizeBytes: ledger.configuration.sizeBytes, word: ledger.word(to: peer)),
+            to: peer, epoch: self.epoch, session: self.peers[index].session)
     }
 
     mutating func linkDown(
@@ -352,7 +353,8 @@ extension Volume.Owner {
         let node = self.peers[index].node
         if self.peers[index].phase != .down, now.since(self.peers[index].lastPing) >= tuning.pingInterval {
             self.peers[index].lastPing = now
-            effects.send(.ping, to: node, epoch: self.epoch, session: self.peers[index].session)
+            effects.send(
+                .ping(ledger.word(to: node)), to: node, epoch: self.epoch, session: self.peers[index].session)
         }
         if self.peers[index].phase != .down, now.since(self.peers[index].lastHeard) >= tuning.silencePatience * 4 {
             effects.append(.hangUp(node, .outbound))

@@ -36,7 +36,7 @@ extension Volume {
         mutating func receive(
             _ frame: Frame, from peer: NodeID, _ ledger: inout Ledger, _ effects: inout Effects
         ) {
-            if case .hello(let owner, let sizeBytes) = frame.body {
+            if case .hello(let owner, let sizeBytes, _) = frame.body {
                 return self.hello(owner, sizeBytes, frame, from: peer, &ledger, &effects)
             }
             guard let session = self.session, session.isWelcomed, session.owner.node == peer,
@@ -62,7 +62,7 @@ extension Volume {
             case .note(let turn):
                 self.noting = turn
                 ledger.noteTurn(turn, into: &effects)
-            case .ping: self.answer(.pong, &effects)
+            case .ping: self.answer(.pong(ledger.word(to: peer)), &effects)
             case .hello, .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: break
             }
         }
@@ -144,7 +144,8 @@ extension Volume {
                     Frame.Welcome(
                         identity: metadata.identity, instance: metadata.instance, regionBytes: metadata.regionBytes,
                         marks: metadata.marks, covered: metadata.covered, trusted: metadata.trusted,
-                        notedTurn: metadata.notedTurn, clearedTurn: metadata.clearedTurn)), &effects)
+                        notedTurn: metadata.notedTurn, clearedTurn: metadata.clearedTurn,
+                        word: ledger.word(to: session.owner.node))), &effects)
         }
 
         private mutating func sync(_ ledger: inout Ledger, _ effects: inout Effects) {

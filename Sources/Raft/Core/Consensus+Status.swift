@@ -74,6 +74,8 @@ extension Consensus {
     public var snapshotIndex: LogIndex { self.snapshot?.mark.index ?? .zero }
     /// The log is durable up to here.
     public var durableIndex: LogIndex { self.durability.last }
+    /// How many requests to make something durable were handed out in this run.
+    public var requestsIssued: UInt64 { self.durability.issued }
     /// Grows whenever an entry is appended or cut off.
     public var logVersion: UInt64 { self.log.version }
     /// Whether this node's disk was reported as failed.

@@ -51,6 +51,13 @@ public struct StartMark: Hashable, Sendable, CustomStringConvertible {
     public func isSameStart(as other: StartMark) -> Bool {
         self.directory == other.directory && self.start == other.start
     }
+    /// The run of the daemon that made this start, whichever mark it goes on under.
+    public var run: RunID {
+        var mixed = self.directory.high &* 0x9E37_79B9_7F4A_7C15
+        mixed = (mixed ^ self.directory.low) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ self.start ^ mixed >> 31) &* 0x94D0_49BB_1331_11EB
+        return RunID(self == .none ? 0 : (mixed ^ mixed >> 29) | 1)
+    }
     /// `start 4 of 1f2e3d4c`, or `start 4.2 of 1f2e3d4c` for the second mark drawn since.
     public var description: String {
         "start \(self.start)\(self.draw == 0 ? "" : ".\(self.draw)") of \(self.directory)"

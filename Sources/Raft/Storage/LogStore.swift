@@ -88,6 +88,17 @@ public final class LogStore: Sendable {
         self.writer = Mutex(writer)
     }
 
+    /// The writing half at one moment, for a simulator that brings a machine back with its memory. (Rule E4)
+    public struct Moment: Sendable {
+        fileprivate let writer: LogWriter
+    }
+
+    /// What `init(_:)` makes a store of once the disk is back at the same moment.
+    public var moment: Moment { Moment(writer: self.writer.withLock { $0 }) }
+
+    /// The store as it was; its files must be open as they were then, and no other store may use them.
+    public convenience init(_ moment: Moment) { self.init(moment.writer) }
+
     deinit { self.writer.withLock { $0.close() } }
 
     /// Makes all of a request durable. When this throws, any part of the request may be durable or not, and every later

@@ -11,7 +11,7 @@ enum FrameCodec {
     static let headerBytes = 72
     /// Larger frames are refused: NBD writes have at most 32 MiB.
     static let maximumPayload = 40 << 20
-    private static let magic: UInt32 = 0x3146_4D48
+    private static let magic: UInt32 = 0x3246_4D48
     private static let compressed: UInt8 = 1
     /// Payloads below are not worth a try.
     static let smallestCompressed = 512
@@ -141,10 +141,11 @@ enum FrameCodec {
             header.length = extent.length
         }
         switch frame.body {
-        case .hello(let owner, let sizeBytes):
+        case .hello(let owner, let sizeBytes, let word):
             header.kind = 1
             fields.replicas([owner])
             fields.uint64(sizeBytes)
+            fields.word(word)
         case .write(let sequence, let range):
             header.kind = 2
             header.sequence = sequence
@@ -168,7 +169,9 @@ enum FrameCodec {
             header.sequence = sequence
             header.mask = turn
             fields.replicas(covered)
-        case .ping: header.kind = 8
+        case .ping(let word):
+            header.kind = 8
+            fields.word(word)
         case .welcome(let welcome):
             header.kind = 9
             fields.uint64(welcome.identity)
@@ -179,6 +182,7 @@ enum FrameCodec {
             fields.bool(welcome.trusted)
             fields.uint64(welcome.notedTurn)
             fields.uint64(welcome.clearedTurn)
+            fields.word(welcome.word)
         case .received(let sequence): (header.kind, header.sequence) = (10, sequence)
         case .stable(let sequence): (header.kind, header.sequence) = (11, sequence)
         case .sums(let chunk):
@@ -187,7 +191,9 @@ enum FrameCodec {
         case .fenced(let epoch):
             header.kind = 13
             (header.sequence, header.offset) = (epoch.index, UInt64(epoch.generation))
-        case .pong: header.kind = 14
+        case .pong(let word):
+            header.kind = 14
+            fields.word(word)
         case .wantsResync: header.kind = 15
         case .note(let turn): (header.kind, header.sequence) = (16, turn)
         case .noted(let turn): (header.kind, header.sequence) = (17, turn)
@@ -202,13 +208,13 @@ enum FrameCodec {
         do throws(CodecError) {
             var reader = ByteReader([])
             switch header.kind {
-            case 1, 7, 9: reader = ByteReader(Array(payload))
+            case 1, 7, 8, 9, 14: reader = ByteReader(Array(payload))
             default: break
             }
             switch header.kind {
             case 1:
                 guard let owner = try reader.replicas().first else { throw .invalid(field: "owner", offset: 0) }
-                body = .hello(owner: owner, sizeBytes: try reader.uint64())
+                body = .hello(owner: owner, sizeBytes: try reader.uint64(), word: try reader.word())
             case 2: body = .write(sequence: header.sequence, extent: extent)
             case 3:
                 let zeroing = Frame.Zeroing(rawValue: UInt8(truncatingIfNeeded: header.mask)) ?? .keep
@@ -218,21 +224,21 @@ enum FrameCodec {
             case 6: body = .blocks(sequence: header.sequence, chunk: extent, mask: header.mask)
             case 7:
                 body = .clear(sequence: header.sequence, covered: try reader.replicas(), turn: header.mask)
-            case 8: body = .ping
+            case 8: body = .ping(try reader.word())
             case 9:
                 body = .welcome(
                     Frame.Welcome(
                         identity: try reader.uint64(), instance: try reader.uint64(), regionBytes: try reader.uint64(),
                         marks: try DirtyMap.decode(from: &reader), covered: try reader.replicas(),
                         trusted: try reader.bool(), notedTurn: try reader.uint64(),
-                        clearedTurn: try reader.uint64()))
+                        clearedTurn: try reader.uint64(), word: try reader.word()))
             case 10: body = .received(sequence: header.sequence)
             case 11: body = .stable(sequence: header.sequence)
             case 12: body = .sums(chunk: extent)
             case 13:
                 body = .fenced(
                     Epoch(generation: UInt32(truncatingIfNeeded: header.offset), index: header.sequence))
-            case 14: body = .pong
+            case 14: body = .pong(try reader.word())
             case 15: body = .wantsResync
             case 16: body = .note(turn: header.sequence)
             case 17: body = .noted(turn: header.sequence)
@@ -274,6 +280,19 @@ enum FrameCodec {
         guard payload.count == Int(header.payloadBytes) else { throw .damaged }
         guard payload.isEmpty || LinkChecksum.crc32c(payload) == header.payloadSum else { throw .damaged }
         return payload
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func word(_ word: Frame.Word) {
+        self.uint64(word.run.rawValue)
+        word.word.encode(into: &self)
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func word() throws(CodecError) -> Frame.Word {
+        Frame.Word(run: RunID(try self.uint64()), word: try HearingWord.decode(from: &self))
     }
 }
 

@@ -168,17 +168,22 @@ public struct Envelope: Equatable, Sendable {
     public var isRelayed: Bool
     /// The start of the sender's log. (Rule E2)
     public var mark: StartMark
+    /// What it says about the messages before it. (Rule E4)
+    public var word: HearingWord
     /// The message.
     public var message: NodeMessage
     /// The sender's signature, if it went through a third node; the one who passes it on leaves it as it is.
     public var seal: [UInt8] = []
 
     /// All fields; not signed.
-    public init(from: NodeID, to: NodeID, isRelayed: Bool, mark: StartMark, message: NodeMessage) {
+    public init(
+        from: NodeID, to: NodeID, isRelayed: Bool, mark: StartMark, word: HearingWord = .none, message: NodeMessage
+    ) {
         self.from = from
         self.to = to
         self.isRelayed = isRelayed
         self.mark = mark
+        self.word = word
         self.message = message
     }
 }

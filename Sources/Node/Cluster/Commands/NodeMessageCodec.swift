@@ -23,6 +23,7 @@ extension Envelope {
         writer.node(self.to)
         writer.bool(self.isRelayed)
         self.mark.encode(into: &writer)
+        self.word.encode(into: &writer)
         self.message.encode(into: &writer)
     }
 
@@ -33,6 +34,7 @@ extension Envelope {
         self.to = try reader.node()
         self.isRelayed = try reader.bool()
         self.mark = try StartMark.decode(from: &reader)
+        self.word = try HearingWord.decode(from: &reader)
         self.message = try NodeMessage.decode(from: &reader)
         if self.isRelayed { self.seal = try reader.data() }
         try reader.finish()

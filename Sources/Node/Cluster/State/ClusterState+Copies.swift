@@ -50,8 +50,9 @@ extension ClusterState {
             switch state.judge(mark, of: node, in: record) {
             case .same:
                 guard let place = record.copies.firstIndex(where: { $0.node == node }),
-                    record.copies[place].capacityBytes != capacity
+                    record.copies[place].capacityBytes != capacity || record.copies[place].bootID != boot
                 else { return "it is noted already" }
+                record.copies[place].bootID = boot
                 record.copies[place].capacityBytes = capacity
             case .new:
                 record.copies.append(
@@ -73,6 +74,16 @@ extension ClusterState {
                 return state.letGo(of: node, in: &record, why: "the copy there \(reason)", at: index)
             }
             return nil
+        }
+    }
+
+    /// The node's log is another one than it was: what became of that may have become of its copies, so they are looked at
+    /// before one of them is used. (Rules V20, E4.2)
+    mutating func copiesUnseen(on node: NodeID) {
+        for volume in self.volumes.indices {
+            for copy in self.volumes[volume].copies.indices where self.volumes[volume].copies[copy].node == node {
+                self.volumes[volume].copies[copy].bootID = ""
+            }
         }
     }
 

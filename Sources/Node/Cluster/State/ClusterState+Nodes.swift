@@ -127,6 +127,7 @@ extension ClusterState {
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
+        if isOther { self.copiesUnseen(on: node) }
         record.standing = .trusted
         record.isDeparting = false
         record.incarnation = Incarnation(index.rawValue)

@@ -194,8 +194,8 @@ extension Supervisor {
     }
 
     mutating func receive(
-        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, at now: Tick,
-        into effects: inout [SupervisorEffect]
+        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, isLate: Bool = false,
+        at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if via == sender {
             self.reachability.heard(via, at: now)
@@ -207,9 +207,19 @@ extension Supervisor {
                 ))
             return
         }
-        guard self.counts(message, from: sender, mark, via: via, at: now, into: &effects) else { return }
+        guard self.counts(message, from: sender, mark, via: via, isLate: isLate, at: now, into: &effects) else {
+            return
+        }
         if case .raft = message, self.isDistrusted(sender, mark) { return }
         self.presentMark = mark
+        self.take(message, from: sender, mark, via: via, at: now, into: &effects)
+    }
+
+    /// What counts has its effect.
+    private mutating func take(
+        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) {
         switch message {
         case .ping(let hears, let reaches):
             if via == sender { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }

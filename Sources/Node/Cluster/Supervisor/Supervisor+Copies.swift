@@ -38,7 +38,9 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         let name = record.name
-        if let known = record.copy(of: self.identity.node), known.capacityBytes != capacityBytes {
+        if let known = record.copy(of: self.identity.node),
+            known.capacityBytes != capacityBytes || known.bootID != self.identity.bootID
+        {
             let word = Command.copy(
                 name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes,
                 boot: self.identity.bootID)

@@ -330,9 +330,11 @@ extension Supervisor {
     // MARK: Adoption (rule L10)
 
     mutating func adopt(_ facts: Facts, leaseEnd: Tick, at now: Tick) {
-        guard leaseEnd > now, facts.incarnation != .none else { return }
-        self.holder.adopt(end: leaseEnd, incarnation: facts.incarnation)
+        guard facts.incarnation != .none, leaseEnd > now || !facts.groups.isEmpty else { return }
+        // Without a lease it is ended, if the guard has not done so yet: before that there is no new life. (Rule E4)
         self.adoptable = facts
+        guard leaseEnd > now else { return }
+        self.holder.adopt(end: leaseEnd, incarnation: facts.incarnation)
     }
 
     /// Once the restored log shows the groups, takes over those that were up. They run on under the old lease while

@@ -28,7 +28,8 @@ extension Supervisor {
                 .send(
                     Envelope(
                         from: self.identity.node, to: peer, isRelayed: false,
-                        mark: self.identity.memory.present, message: message),
+                        mark: self.identity.memory.present, word: self.hearingWord(to: peer, at: now),
+                        message: message),
                     to: peer))
         }
     }

@@ -33,8 +33,10 @@ extension Supervisor {
         var seenAt = Tick.zero
         var challenge: Challenge?
         var evidence: Evidence?
-        /// What came under a mark that does not count yet, oldest first.
+        /// What came under a mark that does not count yet, or shows less than was known before, oldest first.
         var held: [Held] = []
+        /// How far it was heard, and has heard. (Rule E4)
+        var hearing = Hearing()
 
         init(node: NodeID, counted: StartMark) {
             self.node = node
@@ -51,11 +53,17 @@ extension Supervisor {
     /// Whether a message may be taken now. Those that promise nothing always; others only under the noted mark: they are
     /// held while their sender is asked what it remembers. (Rule E2.1)
     mutating func counts(
-        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, at now: Tick,
+        _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, isLate: Bool, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) -> Bool {
         let place = self.acquaintance(sender)
         if self.acquaintances[place].counted == mark {
+            // Rule E4: who shows less than it showed before is asked whether it remembers.
+            if isLate, !self.promisesNothing(message, from: sender), !self.isLearnersAnswer(message, from: sender) {
+                self.hold(message, mark, via, place)
+                self.challenge(place, mark, at: now, into: &effects)
+                return false
+            }
             if self.acquaintances[place].seen != mark { self.acquaintances[place].seen = mark }
             return true
         }
@@ -82,8 +90,7 @@ extension Supervisor {
             self.challenge(place, mark, at: now, into: &effects)
             return false
         }
-        if self.acquaintances[place].held.count >= Self.maximumHeld { self.acquaintances[place].held.removeFirst() }
-        self.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
+        self.hold(message, mark, via, place)
         guard let noted else {
             // Nothing of this node was ever counted here, so there is nothing that it can have forgotten.
             self.consensusStep(
@@ -94,6 +101,11 @@ extension Supervisor {
         if noted.mark == mark, self.acquaintances[place].evidence == nil { return false }
         self.challenge(place, mark, at: now, into: &effects)
         return false
+    }
+
+    private mutating func hold(_ message: NodeMessage, _ mark: StartMark, _ via: NodeID, _ place: Int) {
+        if self.acquaintances[place].held.count >= Self.maximumHeld { self.acquaintances[place].held.removeFirst() }
+        self.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
     }
 
     /// Asks a node what it remembers, unless it was asked a moment ago.
@@ -112,7 +124,7 @@ extension Supervisor {
         self.send(.challenge(noted, nonce: self.nextChallenge), to: node, at: now, into: &effects)
     }
 
-    private mutating func acquaintance(_ node: NodeID) -> Int {
+    mutating func acquaintance(_ node: NodeID) -> Int {
         for place in self.acquaintances.indices where self.acquaintances[place].node == node { return place }
         self.acquaintances.append(Acquaintance(node: node, counted: .none))
         return self.acquaintances.count - 1
@@ -172,6 +184,7 @@ extension Supervisor {
         if raised.raises(noted) {
             self.consensusStep(.note(raised), at: now, into: &effects)
         } else {
+            if self.acquaintances[place].counted == mark { self.takeHeld(place, mark, at: now, into: &effects) }
             self.countMarks(at: now, into: &effects)
         }
     }
@@ -194,11 +207,19 @@ extension Supervisor {
             }
             guard self.acquaintances[place].counted != noted.mark else { continue }
             self.acquaintances[place].counted = noted.mark
-            let held = self.acquaintances[place].held
-            self.acquaintances[place].held = []
-            for letter in held where letter.mark == noted.mark {
-                self.receive(letter.message, from: noted.node, letter.mark, via: letter.via, at: now, into: &effects)
-            }
+            self.takeHeld(place, noted.mark, at: now, into: &effects)
+        }
+    }
+
+    /// What was held under a mark counts.
+    private mutating func takeHeld(
+        _ place: Int, _ mark: StartMark, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let node = self.acquaintances[place].node
+        let held = self.acquaintances[place].held
+        self.acquaintances[place].held = []
+        for letter in held where letter.mark == mark {
+            self.receive(letter.message, from: node, letter.mark, via: letter.via, at: now, into: &effects)
         }
     }
 
@@ -260,7 +281,7 @@ extension Supervisor {
     }
 
     /// Rule E2.2: this log is not what it was. It is kept aside, and the node comes back with a new one.
-    private mutating func forget(_ reason: String, into effects: inout [SupervisorEffect]) {
+    mutating func forget(_ reason: String, into effects: inout [SupervisorEffect]) {
         self.hasForgotten = true
         effects.append(.forget(reason: reason))
     }
@@ -288,7 +309,13 @@ extension Supervisor {
         guard let mark = self.drawnMark else { return }
         self.drawnMark = nil
         self.identity.memory.draw(nonce: mark.nonce)
-        effects.append(.note("goes on under \(mark) of its log (E2.3)"))
+        if self.isDoubtMarkDrawn {
+            self.isDoubtMarkDrawn = false
+            self.startMark = mark
+            self.derive()
+            self.isUnsettled = true
+        }
+        effects.append(.note("goes on under \(mark) of its log (E2.3, E4.3)"))
     }
 
     // MARK: The log's own record

@@ -128,6 +128,9 @@ extension Supervisor {
             guard self.hasLease(at: now) else { return }
             effects.append(.note("volume \(name): \(reason)"))
             self.request(.yields(name, epoch, version: version), at: now, into: &effects)
+        case .takenBack(let reason):
+            effects.append(.note("volume \(name): \(reason)"))
+            effects.append(.volume(name, .report()))
         case .note(let text):
             effects.append(.note("volume \(name): \(text)"))
         case .failed(let reason):

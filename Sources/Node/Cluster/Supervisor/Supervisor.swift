@@ -124,11 +124,19 @@ public struct Supervisor: Sendable {
     /// The guard's last look.
     public internal(set) var guardSeenAt = Tick.zero
 
-    /// The mark of this daemon's start, the one that the log admits; `identity.memory` may have later ones. (Rule E2.3)
-    let startMark: StartMark
+    /// The mark that the log admits: that of this daemon's start, or the one that was drawn in a doubt since;
+    /// `identity.memory` may have later ones. (Rules E2.3, E4.3)
+    var startMark: StartMark
+    /// This run of the daemon, as others know it. (Rule E4)
+    let run: RunID
     /// What the next mark is made of, while it waits for the other nodes, and the mark, while it waits for the disk.
     var offeredNonce: UInt64?
     var drawnMark: StartMark?
+    /// What the mark of a doubt is made of, before it is drawn; whether the drawn mark is that one; and from when on another may
+    /// be drawn. (Rule E4.3)
+    var doubtNonce: UInt64?
+    var isDoubtMarkDrawn = false
+    var nextDoubtMarkAt = Tick.zero
     /// When the last entry was applied, or this daemon began.
     var appliedAt: Tick
     /// The mark of the message that is being taken.
@@ -251,6 +259,7 @@ public struct Supervisor: Sendable {
     ) throws(CodecError) {
         self.identity = identity
         self.startMark = identity.memory.present
+        self.run = identity.memory.present.run
         self.appliedAt = now
         self.consensus = Consensus(
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
@@ -316,7 +325,9 @@ public struct Supervisor: Sendable {
             self.guardKillsSince = since
             self.runnersVersion += 1
         case .drawMark(let nonce): self.offeredNonce = nonce
-        case .doubt(let since): self.doubtSince = max(self.doubtSince, since)
+        case .doubt(let since, let nonce):
+            self.doubtSince = max(self.doubtSince, since)
+            if let nonce { self.doubtAsVoter(nonce, at: now) }
         case .guardSeen(let tick):
             let wasGuarded = self.isGuarded(at: now)
             self.guardSeenAt = max(self.guardSeenAt, tick)
@@ -342,7 +353,12 @@ public struct Supervisor: Sendable {
             let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
-            self.receive(message, from: sender, mark, via: via, at: now, into: &effects)
+            let finding = self.hear(envelopes[place].word, from: sender, mark, at: now)
+            if finding == .takenBack {
+                return self.wasTakenBack(toldBy: sender, in: message, at: now, into: &effects)
+            }
+            self.receive(
+                message, from: sender, mark, via: via, isLate: finding == .late, at: now, into: &effects)
             if self.hasForgotten { return }
         }
         self.settleIfNeeded(at: now, into: &effects)
@@ -364,6 +380,7 @@ public struct Supervisor: Sendable {
         self.isUnsettled = false
         self.settlePeers(into: &effects)
         self.settleMarks(at: now, into: &effects)
+        if self.doubtNonce != nil { self.settleDoubtMark(at: now, into: &effects) }
         if self.offeredNonce != nil { self.settleDrawing(at: now, into: &effects) }
         if self.hasForgotten { return }
         self.settleLeases(at: now, into: &effects)
@@ -418,7 +435,8 @@ public struct Supervisor: Sendable {
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive() {
         self.isAdmitted = false
-        self.isMarkAdmitted = self.me?.mark == self.startMark
+        self.isMarkAdmitted =
+            self.me?.mark == self.startMark && self.doubtNonce == nil && !self.isDoubtMarkDrawn
         guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
             self.myIncarnation = .none
             return
@@ -446,7 +464,7 @@ public struct Supervisor: Sendable {
             .send(
                 Envelope(
                     from: self.identity.node, to: node, isRelayed: hop != node,
-                    mark: self.identity.memory.present, message: message),
+                    mark: self.identity.memory.present, word: self.hearingWord(to: node, at: now), message: message),
                 to: hop))
     }
 }

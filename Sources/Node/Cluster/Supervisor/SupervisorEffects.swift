@@ -31,8 +31,10 @@ public enum SupervisorInput: Equatable, Sendable {
     indirect case volumeEnded(VolumeName, reason: String)
     /// Somebody asks for something; answered by one `reply` with the same id.
     case client(id: UInt64, ClientRequest)
-    /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20)
-    case doubt(since: Tick)
+    /// Boot clock and hardware clock were found to have parted at this moment. (Rule L20) `nonce` was never drawn before: this
+    /// machine may have been taken back, so its log goes on under a mark that is made of it; nil where the daemon began only
+    /// after that. (Rule E4.3)
+    case doubt(since: Tick, nonce: UInt64?)
     /// It is time for another mark of the log: a number that was never drawn before. (Rule E2.3)
     case drawMark(nonce: UInt64)
     /// The guard's last look at the lease, on the boot clock. (Rule L12)

@@ -90,6 +90,7 @@ final class DaemonLoop: @unchecked Sendable {
     private var guardSeen = Tick.zero
     private var undeadSince = Tick.zero
     private var doubtSeen = Tick.zero
+    private let startedAt = MachineClock.now
     /// What would start something, while boot clock and hardware clock have parted. (Rule L20)
     private var heldBack: [SupervisorEffect] = []
     private var leaderSeenAt: Tick?
@@ -203,15 +204,29 @@ final class DaemonLoop: @unchecked Sendable {
 
     /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.
     private func lookForDoubt() {
-        if let doubt = self.actors.lease.doubt(at: MachineClock.now) {
-            guard doubt != self.doubtSeen else { return }
-            self.doubtSeen = doubt
-            self.step(.doubt(since: doubt))
-        } else if !self.heldBack.isEmpty {
+        let isInDoubt = self.actors.lease.doubt(at: MachineClock.now) != nil
+        let parted = self.actors.lease.partedAt
+        if parted != self.doubtSeen {
+            self.doubtSeen = parted
+            // What a doubt from before this daemon asks for, its start has done. (Rule E4.3)
+            let isOlder = parted <= self.startedAt
+            if isInDoubt || !isOlder {
+                self.step(.doubt(since: parted, nonce: isOlder ? nil : Self.freshNumber(parted)))
+            }
+        }
+        if isInDoubt { return }
+        if !self.heldBack.isEmpty {
             let effects = self.heldBack
             self.heldBack.removeAll()
             for effect in effects { self.perform(effect, at: MachineClock.now) }
         }
+    }
+
+    /// A number that this machine draws in no other course of events: a kernel that was taken back may draw the same twice, but
+    /// not at the same time of day.
+    private static func freshNumber(_ parted: Tick) -> UInt64 {
+        let random = (try? Founding.randomNumber()) ?? parted.nanoseconds
+        return random ^ (MachineClock.wallMilliseconds &* 0x9E37_79B9_7F4A_7C15)
     }
 
     /// Whether an effect starts something that must not start in doubt. The clocks are compared before each. (Rule L20)

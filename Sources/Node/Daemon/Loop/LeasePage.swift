@@ -27,6 +27,9 @@ final class LeasePage: @unchecked Sendable {
         return Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_DOUBT))
     }
 
+    /// When boot clock and hardware clock were last found to have parted, whatever became of the doubt; zero if they never were.
+    var partedAt: Tick { Tick(nanoseconds: holdfast_lease_load(self.page, HOLDFAST_LEASE_SLOT_DOUBT)) }
+
     /// A lease holds, and no doubt is about. For any thread.
     func isUsable(at now: Tick) -> Bool { self.end > now && holdfast_lease_in_doubt(self.page) == 0 }
 

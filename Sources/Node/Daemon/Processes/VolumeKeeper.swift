@@ -331,7 +331,7 @@ final class VolumeServerHandle: Sendable {
             case .opened: state.isOwner = true
             case .closed: state.isOwner = false
             case .status(let status): state.isOwner = status.role == .owner || status.role == .frozen
-            case .wantsLeave, .wantsJoin, .wantsOpen, .failed, .copy, .note, .outdated: break
+            case .wantsLeave, .wantsJoin, .wantsOpen, .failed, .copy, .note, .outdated, .takenBack: break
             }
             if state.wantsRestart, !state.isOwner { shutdown(socket, Int32(SHUT_RDWR)) }
         }
