@@ -23,10 +23,13 @@ public struct HearingWord: Equatable, Sendable {
     public var records: UInt64
     /// The highest such number that the sender ever had from that run.
     public var seen: UInt64
+    /// What that run promises counts with the sender.
+    public var counts: Bool
 
     /// All fields.
     public init(
-        run: RunID, stamp: Tick, heard: Tick = .zero, confirmed: Tick = .zero, records: UInt64 = 0, seen: UInt64 = 0
+        run: RunID, stamp: Tick, heard: Tick = .zero, confirmed: Tick = .zero, records: UInt64 = 0, seen: UInt64 = 0,
+        counts: Bool = false
     ) {
         self.run = run
         self.stamp = stamp
@@ -34,6 +37,7 @@ public struct HearingWord: Equatable, Sendable {
         self.confirmed = confirmed
         self.records = records
         self.seen = seen
+        self.counts = counts
     }
 
     /// It says nothing.
@@ -47,6 +51,7 @@ public struct HearingWord: Equatable, Sendable {
         writer.uint64(self.confirmed.nanoseconds)
         writer.uint64(self.records)
         writer.uint64(self.seen)
+        writer.bool(self.counts)
     }
 
     /// Takes what `encode` appended.
@@ -54,7 +59,7 @@ public struct HearingWord: Equatable, Sendable {
         HearingWord(
             run: RunID(try reader.uint64()), stamp: Tick(nanoseconds: try reader.uint64()),
             heard: Tick(nanoseconds: try reader.uint64()), confirmed: Tick(nanoseconds: try reader.uint64()),
-            records: try reader.uint64(), seen: try reader.uint64())
+            records: try reader.uint64(), seen: try reader.uint64(), counts: try reader.bool())
     }
 }
 

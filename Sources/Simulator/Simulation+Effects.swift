@@ -42,7 +42,9 @@ extension Simulation {
             case .forgetStarted, .cutVolume: continue
             case .inspect: continue
             case .volume(let name, let command):
-                guard let volume = node.volume(name), volume.core != nil || volume.absence != nil else { continue }
+                guard let volume = node.volume(name), volume.core != nil || volume.absence != nil,
+                    !self.isLost(command, of: node)
+                else { continue }
                 self.queue.add(
                     .volumeControl(volume, server: volume.server, command),
                     at: self.now + 50_000 + self.random.below(200_000))
@@ -62,6 +64,12 @@ extension Simulation {
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }
+    }
+
+    /// The last words of a daemon to its volume servers may not get to them.
+    private func isLost(_ command: VolumeCommand, of node: SimulatedNode) -> Bool {
+        command == .takenBack && node.daemon?.supervisor.hasForgotten == true
+            && self.revertRandom.chance(perMille: 300)
     }
 
     /// Steps the supervisor once more, and performs what it asks for after what is left of `effects`.

@@ -89,7 +89,8 @@ struct StoreAndLinkTests {
             run: RunID(9),
             word: HearingWord(
                 run: RunID(8), stamp: Tick(nanoseconds: 7), heard: Tick(nanoseconds: 6),
-                confirmed: Tick(nanoseconds: 5), records: 4, seen: 3))
+                confirmed: Tick(nanoseconds: 5), records: 4, seen: 3),
+            own: .init(identity: 11, instance: 12), known: .init(identity: 13, instance: 14))
         return [
             .hello(owner: identity, sizeBytes: 1 << 30, word: word), .write(sequence: 1, extent: extent),
             .zero(sequence: 2, extent: extent, zeroing: .trim), .flush(sequence: 3), .compare(chunk: extent),

@@ -108,6 +108,20 @@ extension Outcome {
 }
 
 @Suite struct `Ownership in the replicated state` {
+    @Test func `a mark is noted within a life, and begins none (rule E4.3)`() {
+        let log = StateLog()
+        let life = log.life(tok)
+        var mark = log.state.node(tok)?.mark ?? .none
+        mark.draw += 1
+        #expect(log.run(.remark(tok, life, mark: mark)).isAccepted)
+        #expect(log.state.node(tok)?.mark == mark && log.state.node(tok)?.incarnation == life)
+        #expect(!log.run(.remark(tok, life, mark: mark)).isAccepted)
+        log.run(.suspect(tok, life))
+        log.run(.lost(tok, life, suspectedAt: log.state.appliedIndex))
+        mark.draw += 1
+        #expect(!log.run(.remark(tok, life, mark: mark)).isAccepted)
+    }
+
     @Test func `find every group after a document that puts new ones before, between and after the old`() {
         let log = Log()
         for names in [["m"], ["a", "m", "z"], ["b", "k", "m", "n", "zz", "z"]] {

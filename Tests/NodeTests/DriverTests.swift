@@ -61,6 +61,10 @@ struct DriverTests {
             ])
         try FactsFile.write(facts, to: path)
         #expect(FactsFile.read(path) == facts)
+        var others = facts
+        others.takenBack = [.init(volume: VolumeName("pg \"data\""), mark: .max)]
+        try FactsFile.write(others, to: path)
+        #expect(FactsFile.read(path) == others)
         try Data("{\"bootID\":\"bo".utf8).write(to: URL(fileURLWithPath: path))
         #expect(FactsFile.read(path) == nil)
     }

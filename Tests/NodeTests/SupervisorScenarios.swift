@@ -25,6 +25,7 @@ import Testing
 ///                                  directory was emptied; `copy`: the copy was brought back; `marks`: so many were drawn
 ///     mark a                       it is time for another mark of its log
 ///     keep a | back a              a hypervisor keeps a with its memory; takes it back to that
+///     unheard b | heard b          what the daemon of b tells its volume servers of that is lost
 ///     cut a b | heal               the link, both ways
 ///     deafen a b                   a does not hear b any more, b goes on hearing a
 ///     mute a b KIND | unmute       messages of one kind from a to b are lost: raft, report, read, renewal
@@ -47,7 +48,7 @@ import Testing
 ///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
-///     show groups|runners|starts|searches|volume|findings|remains|plan|set|forgotten [NODE]
+///     show groups|runners|starts|searches|volume|findings|remains|plan|set|forgotten|owed [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
         in: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios").path
@@ -131,9 +132,6 @@ private final class TrioWorld {
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
         case "copy": if let supervisor = self.trio.supervisors[node] { self.copies[node] = self.log(of: supervisor) }
-        case "keep": self.trio.keep(node)
-        case "back": self.trio.takeBack(node)
-        case "deafen": self.trio.cutOneWay(from: Self.node(words.last), to: node)
         case "cut": self.trio.cut(node, Self.node(words.last))
         case "hold": self.trio.held[node] = []
         case "release": self.trio.release(node)
@@ -193,6 +191,11 @@ private final class TrioWorld {
     private func arrange(_ directive: ScenarioFile.Directive, _ node: NodeID) throws {
         let words = directive.arguments
         switch directive.command {
+        case "unheard": self.trio.unheard.insert(node)
+        case "heard": self.trio.unheard.remove(node)
+        case "keep": self.trio.keep(node)
+        case "back": self.trio.takeBack(node)
+        case "deafen": self.trio.cutOneWay(from: Self.node(words.last), to: node)
         case "guarded": self.trio.unguarded.remove(node)
         case "dies":
             for _ in 0..<20 {
@@ -419,6 +422,9 @@ private final class TrioWorld {
         case "mark":
             let mark = supervisor?.identity.memory.present ?? .none
             return ["start \(mark.start)" + (mark.draw == 0 ? "" : ", drawn \(mark.draw)")]
+        case "owed":
+            let owed = supervisor?.takenBackCopies ?? []
+            return owed.isEmpty ? ["nothing"] : owed.map { "\($0.volume) started as \($0.mark)" }
         case "forgotten":
             let told = self.trio.notes.filter { $0.hasPrefix("\(node): has forgotten") }
             return told.isEmpty ? ["nothing"] : told.map { String($0.dropFirst(4)) }

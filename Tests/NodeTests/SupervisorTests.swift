@@ -1,8 +1,9 @@
 import Basis
-import Cluster
 import Raft
 import Resources
 import Testing
+
+@testable import Cluster
 
 private let a = NodeID(1)
 private let b = NodeID(2)
@@ -35,6 +36,40 @@ private let w = NodeID(3)
         #expect(trio.pass(milliseconds: 10_000) { $0.running[a]?.isEmpty == true })
         #expect(trio.running[b]?.isEmpty != false, "the other side must not have started yet")
         #expect(trio.pass(milliseconds: 10_000) { $0.running[b]?.isEmpty == false })
+    }
+
+    @Test func `a consensus message is taken from one that counts this log, and from no other (rule E4.1)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let w = try #require(trio.supervisors[Trio.ids[2]])
+        let message = NodeMessage.raft(Message(term: Term(9), body: .heartbeat(commit: LogIndex(99), round: 1)))
+        var word = HearingWord(run: w.identity.memory.present.run, stamp: trio.tick, counts: true)
+        #expect(!w.isMeantForAnother(message, word))
+        word.counts = false
+        #expect(w.isMeantForAnother(message, word))
+        #expect(!w.isMeantForAnother(.readRequest(id: 1), word))
+        word = HearingWord(run: RunID(4711), stamp: trio.tick, counts: true)
+        #expect(w.isMeantForAnother(message, word))
+        // A log that was never let in has promised nothing: it is told all it needs.
+        let fresh = try Trio()
+        #expect(fresh.supervisors[Trio.ids[2]]?.isMeantForAnother(message, word) == false)
+    }
+
+    @Test func `what an earlier run of a node acknowledged is asked for again (rule E4.1)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let leader = try #require(trio.leader)
+        let other = try #require(trio.ids.first { $0 != leader })
+        func match() -> LogIndex? {
+            trio.supervisors[leader]?.consensus.matchIndexes.first { $0.0 == other }?.1
+        }
+        #expect(match() != .zero)
+        let mark = StartMark(directory: DirectoryID(high: 77, low: 7), start: 1, nonce: 7)
+        let ping = Envelope(
+            from: other, to: leader, isRelayed: false, mark: mark,
+            word: HearingWord(run: .none, stamp: trio.tick), message: .ping(hears: [], reaches: []))
+        trio.step(leader, .receive(ping, via: other))
+        #expect(match() == .zero)
     }
 
     @Test func `take nothing away because the leader alone cannot hear the owner (rule L7)`() throws {

@@ -28,6 +28,8 @@ final class Trio {
     private var heldKills: [(node: NodeID, group: GroupName)] = []
     /// Nodes whose volume server finds no copy.
     var isWithoutCopy: Set<NodeID> = []
+    /// Nodes whose volume servers get no word that their copies were taken back.
+    var unheard: Set<NodeID> = []
     /// The starts of a node's copy, and what it has accepted, if it is not as ever.
     var copies: [NodeID: (starts: [UInt64], epoch: Epoch)] = [:]
     /// The groups whose started resources each node was told to forget.
@@ -292,6 +294,9 @@ final class Trio {
             return [.copy(report), .failed(reason: "/b is missing")]
         case .open(let epoch, _, _, _, _, _): return [.opened(epoch: epoch)]
         case .close(let epoch): return [.closed(epoch: epoch)]
+        case .takenBack where !self.unheard.contains(id):
+            self.copies[id] = ([4711], copy.epoch)
+            return [.takenBack(reason: "its machine was taken back")]
         default: return []
         }
     }

@@ -29,13 +29,34 @@ public struct Frame: Equatable, Sendable {
         public var run: RunID
         /// What it says.
         public var word: HearingWord
-        /// Both fields.
-        public init(run: RunID, word: HearingWord) {
+        /// The sender's copy, and which start of its server this is.
+        public var own: Start
+        /// The latest start of the receiver's copy that the sender ever heard.
+        public var known: Start
+        /// All fields.
+        public init(run: RunID, word: HearingWord, own: Start = .none, known: Start = .none) {
             self.run = run
             self.word = word
+            self.own = own
+            self.known = known
         }
         /// It says nothing.
         public static let none = Word(run: .none, word: .none)
+
+        /// One start of the server of a copy.
+        public struct Start: Equatable, Sendable {
+            /// The copy's identity.
+            public var identity: UInt64
+            /// Counts the starts of its server.
+            public var instance: UInt64
+            /// Both fields.
+            public init(identity: UInt64, instance: UInt64) {
+                self.identity = identity
+                self.instance = instance
+            }
+            /// No start.
+            public static let none = Start(identity: 0, instance: 0)
+        }
     }
 
     /// The word of a frame that has one.

@@ -14,7 +14,7 @@ extension Volume {
         guard self.ledger.hear(word, from: peer) == .takenBack else { return true }
         self.takenBack(
             "\(peer) has heard more of this copy than the copy knows: its machine was taken back to an earlier moment",
-            into: &effects)
+            after: word.known, into: &effects)
         _ = self.ledger.hear(word, from: peer)
         if isHello { return true }
         // The next connection begins with what is known now.
@@ -23,11 +23,11 @@ extension Volume {
     }
 
     /// This copy lacks writes that it had. It is used no more before an owner has made it equal as a whole.
-    mutating func takenBack(_ reason: String, into effects: inout Effects) {
+    mutating func takenBack(_ reason: String, after known: Frame.Word.Start = .none, into effects: inout Effects) {
         let wasInUse = self.isInUse
         self.dropOwner(into: &effects)
         self.replica.end(&effects)
-        self.ledger.takenBack(into: &effects)
+        self.ledger.takenBack(after: known, into: &effects)
         effects.event(.takenBack(reason: reason))
         if wasInUse { effects.event(.failed(reason: reason)) }
     }

@@ -27,7 +27,7 @@ struct Ledger: Sendable {
     /// This run of the server; another one once it was taken back. (Rule E4.2)
     private var run: RunID
     /// How far each other server was heard, and has heard.
-    private var hearings: [(node: NodeID, hearing: Hearing)] = []
+    private var hearings: [(node: NodeID, hearing: Hearing, latest: Frame.Word.Start)] = []
     /// Writes of this run.
     private var writes: UInt64 = 0
     /// The lease as last read; clients are answered only before its end. (Rule L12)
@@ -148,36 +148,6 @@ struct Ledger: Sendable {
 
     mutating func distrust() { self.metadata.trusted = false }
 
-    // MARK: What the servers know of each other (rule E4.2)
-
-    /// What to say to another server.
-    func word(to node: NodeID) -> Frame.Word {
-        let hearing = self.hearings.first { $0.node == node }?.hearing ?? Hearing()
-        return Frame.Word(run: self.run, word: hearing.word(stamp: self.clock, records: self.writes))
-    }
-
-    mutating func hear(_ word: Frame.Word, from node: NodeID) -> Hearing.Finding {
-        if !self.hearings.contains(where: { $0.node == node }) { self.hearings.append((node, Hearing())) }
-        for place in self.hearings.indices where self.hearings[place].node == node {
-            return self.hearings[place].hearing.take(
-                word.word, from: word.run, own: self.run, records: self.writes, at: self.clock)
-        }
-        return .good
-    }
-
-    /// The copy is an older one, and is made equal as a whole. The server goes on as another: what was heard of it before says
-    /// nothing of it.
-    mutating func takenBack(into effects: inout Volume.Effects) {
-        self.distrust()
-        // As with an epoch: nobody is welcomed before it is on disk.
-        self.raisesCount = true
-        self.epochToken = self.persist(into: &effects)
-        self.run = RunID((self.run.rawValue ^ self.clock.nanoseconds) &* 0x9E37_79B9_7F4A_7C15 | 1)
-        self.hearings.removeAll()
-        // Nor does it remember how the log knew it last. (Rule V18)
-        self.metadata.starts = [self.run.rawValue]
-    }
-
     /// The backing or the metadata failed: says so in the metadata, whatever persist was under way, and without touching
     /// the label in a backing that may answer no more.
     mutating func distrustAfterFailure(into effects: inout Volume.Effects) {
@@ -185,6 +155,50 @@ struct Ledger: Sendable {
         self.raisesCount = false
         self.flying = nil
         self.persist(into: &effects)
+    }
+
+    // MARK: What the servers know of each other (rule E4.2)
+
+    /// What to say to another server.
+    func word(to node: NodeID) -> Frame.Word {
+        let known = self.hearings.first { $0.node == node }
+        let word = (known?.hearing ?? Hearing()).word(stamp: self.clock, records: self.writes)
+        let own = Frame.Word.Start(identity: self.metadata.identity, instance: self.metadata.instance)
+        return Frame.Word(run: self.run, word: word, own: own, known: known?.latest ?? .none)
+    }
+
+    mutating func hear(_ word: Frame.Word, from node: NodeID) -> Hearing.Finding {
+        // A later start of this very copy than this one: it is an older copy.
+        if word.known.identity == self.metadata.identity, word.known.instance > self.metadata.instance {
+            return .takenBack
+        }
+        if !self.hearings.contains(where: { $0.node == node }) { self.hearings.append((node, Hearing(), .none)) }
+        for place in self.hearings.indices where self.hearings[place].node == node {
+            let latest = self.hearings[place].latest
+            if latest.identity != word.own.identity || latest.instance < word.own.instance {
+                self.hearings[place].latest = word.own
+            }
+            return self.hearings[place].hearing.take(
+                word.word, from: word.run, own: self.run, records: self.writes, at: self.clock)
+        }
+        return .good
+    }
+
+    /// The copy is an older one, and is made equal as a whole. The server goes on as another, later than all that anybody has
+    /// heard of it: what was heard before says nothing of it.
+    mutating func takenBack(after known: Frame.Word.Start, into effects: inout Volume.Effects) {
+        self.distrust()
+        if known.identity == self.metadata.identity {
+            self.metadata.instance = max(self.metadata.instance, known.instance)
+        }
+        self.metadata.instance += 1
+        // As with an epoch: nobody is welcomed before it is on disk.
+        self.raisesCount = true
+        self.epochToken = self.persist(into: &effects)
+        self.run = RunID((self.run.rawValue ^ self.clock.nanoseconds) &* 0x9E37_79B9_7F4A_7C15 | 1)
+        self.hearings.removeAll()
+        // Nor does it remember how the log knew it last. (Rule V18)
+        self.metadata.starts = [self.run.rawValue]
     }
 
     /// After a whole copy from an owner the disk holds what it should.

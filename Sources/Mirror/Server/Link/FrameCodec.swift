@@ -287,12 +287,19 @@ extension ByteWriter {
     fileprivate mutating func word(_ word: Frame.Word) {
         self.uint64(word.run.rawValue)
         word.word.encode(into: &self)
+        for start in [word.own, word.known] {
+            self.uint64(start.identity)
+            self.uint64(start.instance)
+        }
     }
 }
 
 extension ByteReader {
     fileprivate mutating func word() throws(CodecError) -> Frame.Word {
-        Frame.Word(run: RunID(try self.uint64()), word: try HearingWord.decode(from: &self))
+        Frame.Word(
+            run: RunID(try self.uint64()), word: try HearingWord.decode(from: &self),
+            own: .init(identity: try self.uint64(), instance: try self.uint64()),
+            known: .init(identity: try self.uint64(), instance: try self.uint64()))
     }
 }
 

@@ -23,7 +23,7 @@ extension Command {
             .member
         case .suspect, .trust, .lost, .fenced, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
-        case .depart(let node, _, _): .node(node)
+        case .depart(let node, _, _), .remark(let node, _, _): .node(node)
         case .absent(_, let node, _, _): .node(node)
         case .found(_, let finding, _, _): .node(finding.node)
         case .remains(_, let node, _, _): .node(node)

@@ -66,6 +66,8 @@ public indirect enum Command: Equatable, Sendable {
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.
     /// (Rule L21)
     case depart(NodeID, Incarnation, isDeparting: Bool)
+    /// A node goes on under another mark of its log, within this life of it. (Rule E4.3)
+    case remark(NodeID, Incarnation, mark: StartMark)
     /// The planner gives the group up. It saw the state as of `seenAt`: what an operator asked for since counts more.
     case park(GroupName, Epoch, seenAt: LogIndex, reason: String)
     /// The failure on this node is as long ago as the group's window for restarts: it bans the node no longer.

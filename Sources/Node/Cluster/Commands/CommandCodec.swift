@@ -93,6 +93,11 @@ extension Command {
             writer.uint8(17)
             writer.node(node)
             writer.bool(isDrained)
+        case .remark(let node, let incarnation, let mark):
+            writer.uint8(25)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+            mark.encode(into: &writer)
         case .depart(let node, let incarnation, let isDeparting):
             writer.uint8(24)
             writer.node(node)
@@ -232,6 +237,9 @@ extension Command {
         case 24:
             return .depart(
                 try reader.node(), Incarnation(try reader.uint64()), isDeparting: try reader.bool())
+        case 25:
+            return .remark(
+                try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)

@@ -29,7 +29,7 @@ struct GroupChanges: Equatable, Sendable {
     mutating func add(_ command: Command, touched: [GroupName]) {
         for group in touched { self.add(group) }
         switch command {
-        case .drain, .depart, .suspect, .trust, .leaves, .joins, .opens: break
+        case .drain, .depart, .remark, .suspect, .trust, .leaves, .joins, .opens: break
         case .bootstrap, .addNode, .admit, .lost, .fenced, .configure: self.addEverything()
         default: if touched.isEmpty { self.addEverything() }
         }

@@ -26,7 +26,7 @@ extension ClusterState {
         self.asker = entry.origin
         defer { self.asker = nil }
         switch entry.command {
-        case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain, .depart:
+        case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain, .depart, .remark:
             return self.applyNode(entry.command, at: index, term: term)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)

@@ -61,16 +61,33 @@ extension ClusterState {
                 rule: "operator", at: index, node: node)
             return .accepted
         case .depart(let node, let incarnation, let isDeparting):
-            return self.update(node, incarnation, "depart") { state, record in
-                guard record.isDeparting != isDeparting else { return "it is so already" }
-                record.isDeparting = isDeparting
-                state.note(
-                    "\(record.about.name) \(isDeparting ? "shuts down: what it runs moves or stops" : "stays")",
-                    rule: "L21", at: index, node: node)
-                return nil
-            }
+            return self.depart(node, incarnation, isDeparting, at: index)
+        case .remark(let node, let incarnation, let mark): return self.remark(node, incarnation, mark)
         default:
             preconditionFailure("not about nodes: \(command)")
+        }
+    }
+
+    private mutating func depart(
+        _ node: NodeID, _ incarnation: Incarnation, _ isDeparting: Bool, at index: LogIndex
+    ) -> Outcome {
+        self.update(node, incarnation, "depart") { state, record in
+            guard record.isDeparting != isDeparting else { return "it is so already" }
+            record.isDeparting = isDeparting
+            state.note(
+                "\(record.about.name) \(isDeparting ? "shuts down: what it runs moves or stops" : "stays")",
+                rule: "L21", at: index, node: node)
+            return nil
+        }
+    }
+
+    /// A life that is over does not go on; another one begins only when nothing of it is left. (Rule E4.3)
+    private mutating func remark(_ node: NodeID, _ incarnation: Incarnation, _ mark: StartMark) -> Outcome {
+        self.update(node, incarnation, "note a mark of") { _, record in
+            guard record.standing != .lost, record.standing != .never else { return "its life is over" }
+            guard record.mark.isBefore(mark) else { return "it is not a later mark of the log that is known" }
+            record.mark = mark
+            return nil
         }
     }
 

@@ -374,7 +374,8 @@ extension Supervisor {
         guard self.adoptable == nil else { return }
         if self.factsVersion == self.runnersVersion, self.lastFacts?.incarnation == self.myIncarnation { return }
         self.factsVersion = self.runnersVersion
-        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation
+        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation,
+            last.takenBack == self.takenBackCopies
         {
             return
         }
@@ -384,10 +385,10 @@ extension Supervisor {
                 .init(
                     name: runner.name, epoch: runner.epoch, isUp: runner.isUp,
                     resources: runner.resources.map(\.policy).digest)
-            })
+            }, takenBack: self.takenBackCopies)
         guard facts != self.lastFacts else { return }
         if self.runners.isEmpty, self.lastFacts == nil || self.lastFacts?.groups.isEmpty == true,
-            facts.incarnation == self.lastFacts?.incarnation
+            facts.incarnation == self.lastFacts?.incarnation, facts.takenBack == self.lastFacts?.takenBack ?? []
         {
             return
         }

@@ -10,16 +10,35 @@ extension Supervisor {
     func hearingWord(to node: NodeID, at now: Tick) -> HearingWord {
         let records = self.consensus.requestsIssued
         for place in self.acquaintances.indices where self.acquaintances[place].node == node {
-            return self.acquaintances[place].hearing.word(stamp: now, records: records)
+            var word = self.acquaintances[place].hearing.word(stamp: now, records: records)
+            word.counts = word.run != .none && self.acquaintances[place].counted.run == word.run
+            return word
         }
         return HearingWord(run: .none, stamp: now, records: records)
     }
 
     /// Takes what a message says about those before it.
-    mutating func hear(_ word: HearingWord, from sender: NodeID, _ mark: StartMark, at now: Tick) -> Hearing.Finding {
+    mutating func hear(
+        _ word: HearingWord, from sender: NodeID, _ mark: StartMark, at now: Tick,
+        into effects: inout [SupervisorEffect]
+    ) -> Hearing.Finding {
         let place = self.acquaintance(sender)
-        return self.acquaintances[place].hearing.take(
+        let before = self.acquaintances[place].hearing.run
+        let finding = self.acquaintances[place].hearing.take(
             word, from: mark.run, own: self.run, records: self.consensus.requestsIssued, at: now)
+        // Another run of it: what the former one acknowledged, this one may not hold.
+        if before != .none, before != self.acquaintances[place].hearing.run {
+            self.consensusStep(.startedAnew(sender), at: now, into: &effects)
+        }
+        return finding
+    }
+
+    /// Whether a consensus message rests on what this log never promised, or promises no more: its sender counts another run,
+    /// perhaps one of a later log of this node. A leader that was taken back has made entries that bear term and index of others,
+    /// so such messages do not even show what is wrong here. A log that was never let in has promised nothing. (Rule E4.1)
+    func isMeantForAnother(_ message: NodeMessage, _ word: HearingWord) -> Bool {
+        guard case .raft = message, !(word.counts && word.run == self.run) else { return false }
+        return self.me?.mark.directory == self.identity.memory.directory
     }
 
     /// Whether this node has heard another one that its clock was further than this. For simulations.
@@ -43,11 +62,41 @@ extension Supervisor {
             .lease(
                 end: .zero, self.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
                 sentAt: self.holder.sentAt))
-        // Their copies are as old as the log. (Rule E4.2)
-        for server in self.lastServers { effects.append(.volume(server.policy.name, .takenBack)) }
+        self.tellServers(into: &effects)
         self.forget(
             "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
                 + "to an earlier moment with its memory (E4)", into: &effects)
+    }
+
+    // MARK: Copies (rule E4.2)
+
+    /// The copies here are as old as the log. Their servers are told; that they may not have heard it outlives this daemon, with
+    /// what runs here, which the next one ends.
+    private mutating func tellServers(into effects: inout [SupervisorEffect]) {
+        var owed = self.takenBackCopies
+        for view in self.volumes {
+            effects.append(.volume(view.name, .takenBack))
+            guard case .ready(let mark) = view.report?.finding else { continue }
+            owed.removeAll { $0.volume == view.name }
+            owed.append(.init(volume: view.name, mark: mark.mark))
+        }
+        let known = self.adoptable ?? self.lastFacts
+        effects.append(
+            .facts(
+                Facts(
+                    bootID: self.identity.bootID, incarnation: known?.incarnation ?? self.myIncarnation,
+                    groups: known?.groups ?? [], takenBack: owed)))
+    }
+
+    /// A server reports its copy: it is told once more what an earlier daemon may not have got to it.
+    mutating func repeatTakenBack(_ name: VolumeName, _ mark: CopyMark, into effects: inout [SupervisorEffect]) {
+        guard let place = self.takenBackCopies.firstIndex(where: { $0.volume == name }) else { return }
+        if self.takenBackCopies[place].mark == mark.mark {
+            effects.append(.volume(name, .takenBack))
+        } else {
+            self.takenBackCopies.remove(at: place)
+            self.runnersVersion += 1
+        }
     }
 
     // MARK: What nobody has heard (rule E4.3)
@@ -63,6 +112,9 @@ extension Supervisor {
         self.doubtNonce = nonce
         self.derive()
     }
+
+    /// Another mark is to be drawn, or waits for the disk.
+    var isDoubtMarkDue: Bool { self.doubtNonce != nil || self.isDoubtMarkDrawn }
 
     /// Draws that mark. It need not wait for anybody, but a clock that parts all the time is not to use the list up.
     mutating func settleDoubtMark(at now: Tick, into effects: inout [SupervisorEffect]) {

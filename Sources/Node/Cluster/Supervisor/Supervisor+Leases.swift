@@ -302,7 +302,13 @@ extension Supervisor {
         guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost) else {
             return
         }
+        guard !self.isDoubtMarkDue else { return }
         self.nextAdmitAt = now + .milliseconds(250)
+        if self.startMark.draw > 0, self.myIncarnation != .none {
+            // What this node has applied may be old: the life that it knows may be over, and what runs here belongs to it.
+            return self.request(
+                .remark(self.identity.node, self.myIncarnation, mark: self.startMark), at: now, into: &effects)
+        }
         // Rule E2.6: another log directory is let in only when the known life is over, and while it has no vote.
         let isOther = me.mark != .none && me.mark.directory != self.identity.memory.directory
         if isOther, me.standing != .lost || self.consensus.outline.membership.isVoter(self.identity.node) { return }

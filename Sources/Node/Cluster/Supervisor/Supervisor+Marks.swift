@@ -67,7 +67,13 @@ extension Supervisor {
             if self.acquaintances[place].seen != mark { self.acquaintances[place].seen = mark }
             return true
         }
-        if self.promisesNothing(message, from: sender) { return true }
+        if self.promisesNothing(message, from: sender) {
+            // It is asked as soon as it speaks: until its mark counts here it takes no consensus message of this node.
+            if self.consensus.notedMark(of: sender)?.mark != mark || self.acquaintances[place].evidence != nil {
+                self.challenge(place, mark, at: now, into: &effects)
+            }
+            return true
+        }
         if self.isLearnersAnswer(message, from: sender) {
             // A late message of an earlier start; one that goes on coming is a log that was rolled back.
             if mark.isBefore(self.acquaintances[place].seen),

@@ -123,6 +123,9 @@ extension Supervisor {
         case .copy(let report):
             if self.volumes[place].report != report { self.volumesVersion += 1 }
             self.volumes[place].report = report
+            if case .ready(let mark) = report.finding, !self.takenBackCopies.isEmpty {
+                self.repeatTakenBack(name, mark, into: &effects)
+            }
             if report.answers == self.volumes[place].question { self.volumes[place].isAnswered = true }
         case .outdated(let epoch, let version, let reason):
             guard self.hasLease(at: now) else { return }

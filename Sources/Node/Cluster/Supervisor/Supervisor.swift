@@ -202,6 +202,8 @@ public struct Supervisor: Sendable {
     var adoptable: Facts?
     var stoppedEpochs: [GroupName: Epoch] = [:]
     var lastFacts: Facts?
+    /// Copies that were taken back, before their servers have shown that they know it. (Rule E4.2)
+    var takenBackCopies: [Facts.TakenBack] = []
     var lastServers: [VolumeServerSpec] = []
     var lastPeers: [PeerSpec] = []
     /// The nodes of `lastPeers`.
@@ -282,7 +284,10 @@ public struct Supervisor: Sendable {
             Acquaintance(node: $0.node, counted: $0.mark)
         }
         self.derive()
-        if let facts, facts.bootID == identity.bootID { self.adopt(facts, leaseEnd: leaseEnd, at: now) }
+        if let facts, facts.bootID == identity.bootID {
+            self.takenBackCopies = facts.takenBack
+            self.adopt(facts, leaseEnd: leaseEnd, at: now)
+        }
         self.deadline = now
     }
 
@@ -353,10 +358,11 @@ public struct Supervisor: Sendable {
             let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
-            let finding = self.hear(envelopes[place].word, from: sender, mark, at: now)
+            let finding = self.hear(envelopes[place].word, from: sender, mark, at: now, into: &effects)
             if finding == .takenBack {
                 return self.wasTakenBack(toldBy: sender, in: message, at: now, into: &effects)
             }
+            if self.isMeantForAnother(message, envelopes[place].word) { continue }
             self.receive(
                 message, from: sender, mark, via: via, isLate: finding == .late, at: now, into: &effects)
             if self.hasForgotten { return }
@@ -436,7 +442,7 @@ public struct Supervisor: Sendable {
     mutating func derive() {
         self.isAdmitted = false
         self.isMarkAdmitted =
-            self.me?.mark == self.startMark && self.doubtNonce == nil && !self.isDoubtMarkDrawn
+            self.me?.mark == self.startMark && !self.isDoubtMarkDue
         guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
             self.myIncarnation = .none
             return

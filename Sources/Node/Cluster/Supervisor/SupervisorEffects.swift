@@ -179,10 +179,26 @@ public struct Facts: Equatable, Sendable {
     public var incarnation: Incarnation
     /// The groups, sorted by name.
     public var groups: [Group]
+    /// Copies that were taken back with the machine, and whose servers may not have heard it yet. (Rule E4.2)
+    public var takenBack: [TakenBack]
     /// All fields.
-    public init(bootID: String, incarnation: Incarnation, groups: [Group]) {
+    public init(bootID: String, incarnation: Incarnation, groups: [Group], takenBack: [TakenBack] = []) {
         self.bootID = bootID
         self.incarnation = incarnation
         self.groups = groups
+        self.takenBack = takenBack
+    }
+
+    /// One such copy.
+    public struct TakenBack: Equatable, Sendable {
+        /// The volume.
+        public var volume: VolumeName
+        /// The mark of its server's start: a server that has heard it shows another one.
+        public var mark: UInt64
+        /// Both fields.
+        public init(volume: VolumeName, mark: UInt64) {
+            self.volume = volume
+            self.mark = mark
+        }
     }
 }

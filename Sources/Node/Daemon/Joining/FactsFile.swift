@@ -22,6 +22,12 @@ enum FactsFile {
         var bootID: String
         var incarnation: UInt64
         var groups: [Group]
+        struct TakenBack: Codable {
+            var volume: String
+            var mark: UInt64
+        }
+        /// Absent where there are none.
+        var takenBack: [TakenBack]?
     }
 
     /// Replaces the file; when that fails, removes it.
@@ -59,7 +65,12 @@ enum FactsFile {
             text += #"{"generation":\#(group.epoch.generation),"index":\#(group.epoch.index),"isUp":\#(group.isUp),"#
             text += #""name":\#(self.quoted(group.name.rawValue)),"resources":\#(group.resources)}"#
         }
-        text += #"],"incarnation":\#(facts.incarnation.rawValue),"version":\#(Self.version)}"#
+        text += #"],"incarnation":\#(facts.incarnation.rawValue),"#
+        if !facts.takenBack.isEmpty {
+            let copies = facts.takenBack.map { #"{"mark":\#($0.mark),"volume":\#(self.quoted($0.volume.rawValue))}"# }
+            text += #""takenBack":[\#(copies.joined(separator: ","))],"#
+        }
+        text += #""version":\#(Self.version)}"#
         return text + "\n"
     }
 
@@ -94,6 +105,6 @@ enum FactsFile {
                 .init(
                     name: GroupName($0.name), epoch: Epoch(generation: $0.generation, index: $0.index), isUp: $0.isUp,
                     resources: $0.resources)
-            })
+            }, takenBack: (form.takenBack ?? []).map { .init(volume: VolumeName($0.volume), mark: $0.mark) })
     }
 }
