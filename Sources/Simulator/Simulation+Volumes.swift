@@ -231,7 +231,9 @@ extension Simulation {
     func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
         // Without a lease it answers nobody: it is judged once it is let go on. In doubt it answers nobody either, but what it
         // holds is what the others are made equal to. (Rules L12, L15, L20)
-        volume.isUnjudged = node.tick(at: self.now) >= node.leaseEnd
+        // Of a machine that was taken back nobody is made equal to what it holds: its connections were gone. (Rule E4.2)
+        volume.isUnjudged =
+            node.tick(at: self.now) >= node.leaseEnd || node.wasTakenBack && node.isInDoubt
         if volume.isUnjudged { return }
         // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
         // for the next owner has its copy. (Rules V1, L18, L20)
