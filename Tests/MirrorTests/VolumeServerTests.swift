@@ -89,6 +89,28 @@ import VolumeServer
         #expect(try fixture.contents(Self.first) == fixture.contents(Self.second))
     }
 
+    @Test func `a replica whose machine was taken back leaves the set, and is copied as a whole (rule E4.2)`() throws {
+        let fixture = try ServerFixture()
+        defer { fixture.end() }
+        var random = SeededRandom(seed: 3)
+        try fixture.open(Self.first, set: [Self.first])
+        let client = DeviceClient(try Self.server(fixture, Self.first))
+        try Self.join(fixture, Self.first)
+        Self.churn(client, &random, count: 100)
+        let other = try Self.daemon(fixture, Self.second)
+        let owner = try Self.daemon(fixture, Self.first)
+        other.forget()
+        owner.forget()
+        other.send(.takenBack)
+        other.wait { $0.contains { if case .takenBack = $0 { true } else { false } } }
+        owner.wait { $0.contains { if case .wantsLeave(_, _, Self.second) = $0 { true } else { false } } }
+        owner.wait { $0.contains { if case .wantsJoin(_, _, Self.second, _) = $0 { true } else { false } } }
+        try Self.join(fixture, Self.first)
+        Self.churn(client, &random, count: 100)
+        try Self.close(fixture, Self.first)
+        #expect(try fixture.contents(Self.first) == fixture.contents(Self.second))
+    }
+
     @Test func `a replica that is killed and started again catches up`() throws {
         let fixture = try ServerFixture()
         defer { fixture.end() }

@@ -119,8 +119,11 @@ import Testing
         ]
         for message in messages {
             let mark = StartMark(directory: DirectoryID(high: 1, low: 0), start: 3, nonce: 3)
+            let word = HearingWord(
+                run: RunID(9), stamp: Tick(nanoseconds: 8), heard: Tick(nanoseconds: 7),
+                confirmed: Tick(nanoseconds: 6), records: 5, seen: 4, counts: true)
             let envelope = Envelope(
-                from: NodeID(1), to: NodeID(2), isRelayed: false, mark: mark, message: message)
+                from: NodeID(1), to: NodeID(2), isRelayed: false, mark: mark, word: word, message: message)
             #expect(try Envelope(decoding: envelope.encoded) == envelope)
             for length in 0..<envelope.encoded.count {
                 #expect(throws: CodecError.self) { try Envelope(decoding: Array(envelope.encoded[..<length])) }

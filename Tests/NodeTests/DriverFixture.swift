@@ -33,11 +33,15 @@ final class SmallDaemon {
     let transport: Transport
     /// How often the loop said that its log takes no more writes.
     let failures = Locked(0)
+    /// Why the loop put its log aside, if it did.
+    let forgotten = Locked([String]())
+    let lease: LeasePage
     let backend: Backend
 
     /// `fails` makes every write to the log fail; `persist` is how else one is made.
     init(
         _ paths: NodePaths, fails: Bool = false, logPatience: Span = .seconds(1), markInterval: Span = .seconds(3600),
+        hardwareClock: String? = nil,
         persist: @escaping @Sendable (LogStore, PersistRequest) throws -> Void = { try $0.persist($1) }
     ) throws {
         self.paths = paths
@@ -55,6 +59,9 @@ final class SmallDaemon {
             at: MachineClock.now)
         self.transport = transport
         let failures = self.failures
+        let forgotten = self.forgotten
+        let lease = try LeasePage(path: paths.lease, hardwareClock: hardwareClock)
+        self.lease = lease
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: DaemonLoop.Actors(
@@ -62,8 +69,9 @@ final class SmallDaemon {
                     if fails { throw StorageError.poisoned(cause: "the test says so") }
                     try persist(store, request)
                 },
-                seal: { try store.seal() }, forget: { _ in },
-                send: { transport.send($0, to: $1) }, lease: try LeasePage(path: paths.lease), facts: { _ in },
+                seal: { try store.seal() },
+                forget: { reason in forgotten.change { $0.append(reason) } },
+                send: { transport.send($0, to: $1) }, lease: lease, facts: { _ in },
                 call: { _ in }, cancel: { _ in }, inspect: { _, _, _ in }, killGroup: { _ in },
                 forgetStarted: { _ in }, volume: { _, _ in }, cutVolume: { _ in },
                 volumeServers: { _ in },

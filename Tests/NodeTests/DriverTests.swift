@@ -211,6 +211,45 @@ struct DriverTests {
         #expect(view.supervisor.isAdmitted)
     }
 
+    @Test func `clocks that part are told to the supervisor, and the log gets another mark (rule E4.3)`() async throws {
+        let scratch = try ScratchDirectory()
+        let clock = scratch.path + "/clock"
+        func set(ahead seconds: UInt64) throws {
+            let text = "\(MachineClock.now.nanoseconds / 1_000_000_000 + seconds)\n"
+            try Data(text.utf8).write(to: URL(fileURLWithPath: clock))
+        }
+        try set(ahead: 1000)
+        let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch), hardwareClock: clock)
+        let before = try await daemon.view { $0.supervisor.isAdmitted }
+        #expect(before.supervisor.identity.memory.present.draw == 0)
+        try set(ahead: 1060)
+        let after = try await daemon.view {
+            $0.supervisor.identity.memory.present.draw == 1 && $0.supervisor.isAdmitted
+        }
+        #expect(after.supervisor.me?.mark == after.supervisor.identity.memory.present)
+        #expect(after.supervisor.me?.incarnation == before.supervisor.me?.incarnation)
+        #expect(after.supervisor.doubtSince != .zero)
+    }
+
+    @Test func `a daemon that learns that its machine was taken back ends its lease, and puts its log aside (rule E4)`()
+        async throws
+    {
+        let scratch = try ScratchDirectory()
+        let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))
+        let view = try await daemon.view { $0.supervisor.hasLease(at: $0.now) }
+        #expect(daemon.lease.end > view.now)
+        let other = StartMark(directory: DirectoryID(high: 3, low: 3), start: 1, nonce: 3)
+        let word = HearingWord(
+            run: view.supervisor.identity.memory.present.run, stamp: view.now, heard: .zero, seen: 1_000_000)
+        let ping = Envelope(
+            from: NodeID(2), to: NodeID(1), isRelayed: false, mark: other, word: word,
+            message: .ping(hears: [], reaches: []))
+        daemon.queue.change { $0.append(.input(.receive(ping, via: NodeID(2)))) }
+        _ = try await daemon.view { $0.supervisor.hasForgotten }
+        #expect(daemon.lease.end == .zero)
+        #expect(daemon.forgotten.withLock { $0.count } == 1)
+    }
+
     @Test func `a node joins with a token once, and the token is void then`() async throws {
         let scratch = try ScratchDirectory()
         let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))
