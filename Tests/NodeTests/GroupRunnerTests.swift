@@ -306,6 +306,30 @@ private final class Bench {
         #expect(bench.requests.contains(.kill) && !bench.requests.contains(.reportStopped(nil)))
     }
 
+    @Test func `an address that is to be put back after a doubt is not stopped before its stop (rules L11, L20, B5)`() {
+        for (input, done) in [
+            (GroupRunner.Input.stop(nil), ["stop r2", "stop r1", "stop r0"]),
+            (.change(Bench(["address", "exec", "address"]).policy { $0.removeLast() }), ["stop r2"]),
+        ] {
+            let bench = Bench(["address", "exec", "address"])
+            bench.step(.resume)
+            _ = bench.succeed()
+            bench.step(.readdress)
+            let start = bench.call
+            #expect(start?.resource.name == ResourceName("r0"))
+            #expect(!bench.runner.isEmpty && !bench.runner.isUp)
+            bench.step(input)
+            if bench.call == nil { bench.step(.agentFinished(id: start?.id ?? 0, .success)) }
+            #expect(bench.succeed() == done)
+        }
+        let bench = Bench(["address", "exec", "address"])
+        bench.step(.resume)
+        _ = bench.succeed()
+        bench.step(.readdress)
+        #expect(bench.succeed() == ["start r0", "start r2"])
+        #expect(bench.runner.isUp)
+    }
+
     @Test func `is not empty while a start is in progress (rule L11)`() {
         let bench = Bench(["exec"])
         bench.step(.resume)

@@ -75,10 +75,11 @@ extension GroupRunner {
             self.killed(isDead, at: now)
         case .readdress:
             guard self.goal == .up else { break }
-            // A start of what is there already puts it back; nothing that stands on it is touched.
+            // A start of what is there already puts it back; nothing that stands on it is touched. Whether it was taken down at
+            // all nobody says here: a guard may have been late. So it is not stopped, and keeps its claim. (Rule B5)
             for place in self.resources.indices
             where self.resources[place].policy.agent == "address" && self.resources[place].state == .running {
-                self.resources[place].state = .stopped
+                self.resources[place].state = .withdrawn
             }
         case .tick:
             if now >= self.retryAt { self.retry(at: now, into: &requests) }

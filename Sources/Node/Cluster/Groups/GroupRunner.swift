@@ -28,6 +28,9 @@ public struct GroupRunner: Equatable, Sendable {
         case starting
         /// It runs.
         case running
+        /// Its address was taken down from outside and is to come back, or was left alone: a start puts it back, and it is
+        /// not stopped before a stop.
+        case withdrawn
         /// Its agent stops it.
         case stopping
         /// Its volume is being closed.

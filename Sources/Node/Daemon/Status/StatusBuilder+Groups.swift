@@ -99,7 +99,7 @@ extension StatusBuilder {
         guard let said else { return isOwned ? .unknown : .stopped }
         switch GroupRunner.ResourceState(rawValue: said.state) {
         case .running: return said.reason.isEmpty ? .running : .degraded
-        case .opening, .starting: return .starting
+        case .opening, .starting, .withdrawn: return .starting
         case .stopping, .closing: return .stopping
         case .stopped, .detached: return said.reason.isEmpty ? .stopped : .failed
         case nil: return .unknown
