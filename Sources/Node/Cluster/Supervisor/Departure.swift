@@ -4,8 +4,8 @@ import Basis
 struct Departure: Sendable {
     /// Since when this daemon shuts its node down in order.
     var since: Tick?
-    /// Nothing runs here any more, and the lease of this life was given back.
-    var hasResigned = false
+    /// The life of this node whose lease was given back; `.none` is that of a node that was not let in.
+    var resignedLife: Incarnation?
     /// When a drained or departing leader tries again to hand leadership over; the next leadership keeps to it too.
     var nextHandoverAt = Tick.zero
 }

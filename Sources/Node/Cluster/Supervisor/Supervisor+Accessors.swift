@@ -29,6 +29,7 @@ extension Supervisor {
     public var isStranger: Bool { self.marks.isStranger }
     /// This log was rolled back: it is kept aside, and this life of the daemon takes part in nothing more. (Rule E2.2)
     public var hasForgotten: Bool { self.marks.hasForgotten }
-    /// Nothing runs here any more, and the lease of this life was given back. (Rule L21)
-    public var hasResigned: Bool { self.departure.hasResigned }
+    /// Nothing runs here any more, and the lease of this life was given back. A life that was let in meanwhile, because it had
+    /// asked before, has one of its own. (Rule L21)
+    public var hasResigned: Bool { self.departure.resignedLife == self.birth.incarnation }
 }

@@ -10,7 +10,7 @@ extension Supervisor {
 
     /// What keeps this node from going, in words; nil once it may.
     var shutDownLeft: String? {
-        if self.departure.hasResigned { return nil }
+        if self.hasResigned { return nil }
         return self.localLeft ?? self.assignedLeft ?? "the cluster has not heard yet that this node shuts down"
     }
 
@@ -41,7 +41,7 @@ extension Supervisor {
             }
             return
         }
-        guard !self.departure.hasResigned else { return }
+        guard !self.hasResigned else { return }
         let isAlone = self.consensus.outline.leader == nil && now >= since + Self.shutDownPatience
         if isAlone {
             self.stopAll(at: now, into: &effects)
@@ -52,7 +52,7 @@ extension Supervisor {
         // Before the log knows of it, a group could still be assigned to a node that will never start it.
         let isKnown = (me.isDeparting || !isMine) && self.assignedLeft == nil
         guard isKnown || isAlone else { return }
-        self.departure.hasResigned = true
+        self.departure.resignedLife = self.birth.incarnation
         self.lease.holder.resign(self.birth.incarnation)
         self.schedule.isUnsettled = true
         effects.append(.note("nothing runs here any more: the lease is given back"))
