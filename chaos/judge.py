@@ -85,7 +85,10 @@ class Judge:
         """One process of the service ran all the time."""
         stalls = checkers.read_stalls(self.played.reference)
         node = checkers.check_never_stopped(self.runs, self.played.began, self.played.ended, stalls)
-        return f"never stopped on {node}"
+        if self.played.writer is None:
+            return f"never stopped on {node}"
+        gap, _, _ = checkers.longest_gap(checkers.read_rows(self.played.rows), since=self.played.began)
+        return f"never stopped on {node}, longest gap between rows {gap:.2f} s"
 
     def whole(self, options: Options) -> str:
         """Every node is there again and votes."""
