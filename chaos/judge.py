@@ -87,7 +87,7 @@ class Judge:
         node = checkers.check_never_stopped(self.runs, self.played.began, self.played.ended, stalls)
         if self.played.writer is None:
             return f"never stopped on {node}"
-        gap, _, _ = checkers.longest_gap(checkers.read_rows(self.played.rows), since=self.played.began)
+        gap = checkers.longest_gap(checkers.read_rows(self.played.rows), since=self.played.began)[0]
         return f"never stopped on {node}, longest gap between rows {gap:.2f} s"
 
     def whole(self, options: Options) -> str:
