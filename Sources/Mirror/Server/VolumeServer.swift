@@ -1,6 +1,8 @@
 import Basis
 import CLinux
+import CopyStorage
 import Glibc
+import Host
 import Mirror
 import SecureLink
 import Synchronization
@@ -11,8 +13,8 @@ import Synchronization
 /// queueing of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
 public final class VolumeServer: @unchecked Sendable {
     let options: VolumeServerOptions
-    let store: BackingStore
-    let copy: CopyStore
+    let store: RealBlockFile
+    let copy: CopyStore<RealDisk>
     let tls: TLSContext
     let listener: Listener
     let reception: Reception
@@ -86,15 +88,15 @@ public final class VolumeServer: @unchecked Sendable {
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(VolumeServerError) {
         let control = try ControlSocket(path: options.runDirectory + "/control")
-        let (copy, metadata): (CopyStore, VolumeMetadata)
+        let (copy, metadata): (CopyStore<RealDisk>, VolumeMetadata)
         do throws(StoreError) {
-            switch try CopyStore.open(options.place) {
+            switch try CopyStore.open(options.place, on: RealDisk(), draw: randomIdentity) {
             case .copy(let found, let stored): (copy, metadata) = (found, stored)
             case .none(let report):
                 guard makesCopy, case .none(_, mayMake: true) = report.finding else {
                     throw .noCopy(reason: "\(report.finding)")
                 }
-                (copy, metadata) = try CopyStore.make(options.place)
+                (copy, metadata) = try CopyStore.make(options.place, on: RealDisk(), draw: randomIdentity)
             }
         } catch {
             throw .store(error)
@@ -103,7 +105,8 @@ public final class VolumeServer: @unchecked Sendable {
     }
 
     init(
-        _ options: VolumeServerOptions, _ copy: CopyStore, _ metadata: VolumeMetadata, _ control: ControlSocket,
+        _ options: VolumeServerOptions, _ copy: CopyStore<RealDisk>, _ metadata: VolumeMetadata,
+        _ control: ControlSocket,
         tuning: Volume.Tuning = Volume.Tuning(), exitAfterRenewal: (@Sendable () -> Void)?,
         log: @escaping @Sendable (String) -> Void
     ) throws(VolumeServerError) {
@@ -223,7 +226,7 @@ public final class VolumeServer: @unchecked Sendable {
         self.isStopping = true
         self.lock.unlock()
         do throws(StoreError) {
-            try self.copy.renew()
+            try self.copy.renew(draw: randomIdentity)
             self.log("this copy gets a new identity: the cluster does not know the one that was here")
         } catch {
             self.log("\(error)")

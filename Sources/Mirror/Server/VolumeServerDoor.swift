@@ -1,4 +1,5 @@
 import Basis
+import CopyStorage
 import Glibc
 import Host
 import Mirror
@@ -22,7 +23,7 @@ final class VolumeServerDoor: @unchecked Sendable {
     }
 
     /// Opens the copy, or waits until one may be made.
-    func awaitCopy() throws(VolumeServerError) -> (CopyStore, VolumeMetadata) {
+    func awaitCopy() throws(VolumeServerError) -> (CopyStore<RealDisk>, VolumeMetadata) {
         do throws(StoreError) {
             if case .copy(let copy, let metadata) = try self.look() {
                 self.run()
@@ -37,7 +38,7 @@ final class VolumeServerDoor: @unchecked Sendable {
                 case .none(let report):
                     guard isAsked, case .none(_, mayMake: true) = report.finding else { continue }
                     self.log("makes a new copy in \(self.options.backingPath)")
-                    return try CopyStore.make(self.options.place)
+                    return try CopyStore.make(self.options.place, on: RealDisk(), draw: randomIdentity)
                 }
             }
         } catch {
@@ -45,8 +46,8 @@ final class VolumeServerDoor: @unchecked Sendable {
         }
     }
 
-    private func look() throws(StoreError) -> CopyStore.Found {
-        let found = try CopyStore.open(self.options.place)
+    private func look() throws(StoreError) -> CopyStore<RealDisk>.Found {
+        let found = try CopyStore.open(self.options.place, on: RealDisk(), draw: randomIdentity)
         self.lock.lock()
         let before = self.report
         self.report = nil

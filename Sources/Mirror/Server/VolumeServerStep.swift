@@ -111,7 +111,8 @@ extension VolumeServer {
         let code: Int32
         if self.inputRequest == id { self.wroteRequest = true }
         switch kind {
-        case .zero(let zeroing): code = self.store.zero(extent, trim: zeroing == .trim)
+        case .zero(let zeroing):
+            code = self.store.zero(offset: extent.offset, length: extent.length, trim: zeroing == .trim)
         case .data:
             code = self.withRequestPayload(id) { self.store.write(offset: extent.offset, $0) }
         }
@@ -122,7 +123,9 @@ extension VolumeServer {
         _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64, at now: Tick
     ) {
         if case .zero(let zeroing) = kind {
-            return self.wrote(sequence, self.store.zero(extent, trim: zeroing == .trim), at: now)
+            return self.wrote(
+                sequence, self.store.zero(offset: extent.offset, length: extent.length, trim: zeroing == .trim), at: now
+            )
         }
         if self.inputSequence == sequence {
             self.inputSequence = nil

@@ -60,6 +60,13 @@ public struct RealDisk: Disk {
         return DiskFile(descriptor, path: path)
     }
 
+    /// See `Disk.open`.
+    public func open(_ path: String) throws(DiskError) -> DiskFile {
+        let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.failure(.open, path) }
+        return DiskFile(descriptor, path: path)
+    }
+
     /// `pwrite(2)` until all is written. See `Disk.write`.
     public func write(_ bytes: [UInt8], to file: DiskFile, at offset: UInt64) throws(DiskError) {
         var code: DiskErrorCode?
