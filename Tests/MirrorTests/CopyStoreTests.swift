@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Glibc
 import Host
+import ScenarioKit
 import Testing
 
 @testable import CopyStorage
@@ -13,15 +14,16 @@ struct CopyStoreTests {
     private static let size: UInt64 = 1 << 20
 
     private struct Disk {
-        let directory: String
+        let scratch: ScratchDirectory
+        var directory: String { self.scratch.path }
         var place: CopyPlace
 
         init() throws {
-            self.directory = NSTemporaryDirectory() + "hf-\(UUID().uuidString.prefix(8))"
-            try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)
+            let scratch = try ScratchDirectory()
+            self.scratch = scratch
             self.place = CopyPlace(
                 volume: 7, name: "data", node: NodeID(1), sizeBytes: CopyStoreTests.size,
-                backingPath: self.directory + "/data.img", metadataPath: self.directory + "/data.meta")
+                backingPath: scratch.path + "/data.img", metadataPath: scratch.path + "/data.meta")
         }
 
         /// Makes a copy with one block written, closes it, and says what its metadata is.

@@ -27,7 +27,7 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
         self.place = place
         self.disk = disk
         self.backing = backing
-        self.state = Locked(State(file: file, count: count))
+        self.state = Locked(State(file: file, count: count), lendsPriority: false)
     }
 
     /// Opens the copy, if data and metadata belong together; its start is noted in both before anybody hears of it.
@@ -109,7 +109,7 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
 
     /// Forgets what this copy was: it has a new identity from the next start on, and nothing is stored any more.
     package func renew(draw: () -> UInt64?) throws(StoreError) {
-        try self.withState { (state) throws(StoreError) in
+        try self.state.withLock { (state) throws(StoreError) in
             state.isOver = true
             _ = try Self.make(self.place, self.disk, in: self.backing, draw)
         }
@@ -117,7 +117,7 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
 
     /// Makes the metadata durable, and first the label when it counts further.
     package func store(_ metadata: VolumeMetadata) throws(StoreError) {
-        try self.withState { (state) throws(StoreError) in
+        try self.state.withLock { (state) throws(StoreError) in
             guard !state.isOver else { return }
             if metadata.count != state.count {
                 try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
@@ -125,13 +125,6 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
             }
             try state.file.store(metadata)
         }
-    }
-
-    private func withState(_ body: (inout State) throws(StoreError) -> Void) throws(StoreError) {
-        let result = self.state.withLock { state in
-            Result<Void, StoreError> { () throws(StoreError) in try body(&state) }
-        }
-        try result.get()
     }
 
     /// What there is, for the daemon.
