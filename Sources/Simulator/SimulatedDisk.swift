@@ -107,7 +107,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     var moment: Moment {
         Moment(
             inodes: self.inodes, nextInode: self.nextInode, durableNames: self.durableNames, names: self.names,
-            pendingNames: self.pendingNames, directories: self.directories, open: self.openFiles, locked: self.locked,
+            pendingNames: self.pendingNames, directories: self.directories, openFiles: self.openFiles, locked: self.locked,
             nextFile: self.nextFile)
     }
 
@@ -120,7 +120,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         self.names = moment.names
         self.pendingNames = moment.pendingNames
         self.directories = moment.directories
-        self.openFiles = moment.open
+        self.openFiles = moment.openFiles
         self.locked = moment.locked
         self.nextFile = moment.nextFile
     }
