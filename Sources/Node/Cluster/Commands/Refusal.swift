@@ -2,7 +2,7 @@ import Basis
 
 /// Why a command did not take effect. What is decided from it (an exit code, another try) looks at the case, never at the
 /// words.
-public enum Refusal: Equatable, Sendable, CustomStringConvertible {
+public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
     /// The configuration was changed after the caller looked at it. (ConfigLinear)
     case changedMeanwhile(inForce: LogIndex, expected: LogIndex)
     /// A configuration asks for what cannot be done to what lives; each part with the way to do it. (Rule K1)

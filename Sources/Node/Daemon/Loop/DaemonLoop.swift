@@ -21,23 +21,9 @@ final class DaemonLoop: @unchecked Sendable {
         /// For the supervisor, with somebody who waits for the answer.
         case request(ClientRequest, @Sendable (ClientReply) -> Void)
         /// A look at the supervisor between two steps.
-        case inspect(@Sendable (View) -> Void)
+        case inspect(@Sendable (SupervisorView) -> Void)
         /// The end.
         case stop
-    }
-
-    /// The supervisor at one moment.
-    struct View: Sendable {
-        /// A copy.
-        var supervisor: Supervisor
-        /// The moment.
-        var now: Tick
-        /// The wall clock at that moment, for people.
-        var wallMilliseconds: UInt64
-        /// When a leader was last heard, or this node last led with a majority.
-        var leaderSeenAt: Tick?
-        /// The log takes no more writes.
-        var isPoisoned: Bool
     }
 
     /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
@@ -75,7 +61,7 @@ final class DaemonLoop: @unchecked Sendable {
     private let markInterval: Span
 
     private let queue: LoopQueue
-    private let published: Locked<View?>
+    private let published: Locked<SupervisorView?>
     private let log: DriverLog
     private let worker: LogWorker
 
@@ -251,14 +237,14 @@ final class DaemonLoop: @unchecked Sendable {
         }
     }
 
-    private func view(at now: Tick) -> View {
-        View(
+    private func view(at now: Tick) -> SupervisorView {
+        SupervisorView(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
             leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
     }
 
     /// The last view that was published: what is known while a disk holds the loop up.
-    var latest: View? { self.published.withLock { $0 } }
+    var latest: SupervisorView? { self.published.withLock { $0 } }
 
     // MARK: Steps and effects
 
@@ -283,12 +269,7 @@ final class DaemonLoop: @unchecked Sendable {
     }
 
     private func noteLeader(at now: Tick) {
-        let consensus = self.supervisor.consensus
-        if consensus.isLeader {
-            self.leaderSeenAt = now
-        } else if let leader = consensus.leader, let contact = consensus.lastContacts.first(where: { $0.0 == leader }) {
-            self.leaderSeenAt = contact.1
-        }
+        self.leaderSeenAt = self.supervisor.leaderSeen(at: now) ?? self.leaderSeenAt
     }
 
     private func perform(_ effect: SupervisorEffect, at now: Tick) {
@@ -349,8 +330,8 @@ final class DaemonLoop: @unchecked Sendable {
     /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
     static func view(
         _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
-    ) async -> View? {
-        let once = OneAnswer<View?>()
+    ) async -> SupervisorView? {
+        let once = OneAnswer<SupervisorView?>()
         queue.change { $0.append(.inspect { once.give($0) }) }
         let deadline = Task {
             try? await Task.sleep(nanoseconds: limit.nanoseconds)

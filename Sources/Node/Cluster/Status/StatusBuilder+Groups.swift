@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 import Mirror
 import Raft
 import Reports
@@ -116,7 +115,7 @@ extension StatusBuilder {
                 name: record.name.rawValue, sizeBytes: record.definition.sizeBytes,
                 growsToBytes: policy.sizeBytes > record.definition.sizeBytes ? policy.sizeBytes : nil,
                 owner: record.owner.map { self.state.name(of: $0) }, epoch: record.epoch.description,
-                setVersion: record.version, carrier: record.owner == self.me ? self.carriers[record.name] : nil,
+                setVersion: record.version, carrier: record.owner == self.me ? self.machine.carriers[record.name] : nil,
                 replicas: policy.replicas.map { self.replica($0, record, told) },
                 writtenBytes: told?.writtenBytes ?? 0, sentBytes: told?.sentBytes ?? 0,
                 sentCompressedBytes: told?.sentCompressedBytes ?? 0)
