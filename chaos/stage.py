@@ -305,6 +305,9 @@ class Stage:
                 stalls = checkers.read_stalls(self.reference)
                 node = checkers.check_never_stopped(runs, began, ended, stalls)
                 said.append(f"never stopped on {node}")
+                if scenario.workload == "database":
+                    gap, _, _ = checkers.longest_gap(checkers.read_rows(self.history), since=began)
+                    said.append(f"longest gap between rows {gap:.2f} s")
             elif name == "whole":
                 within = float(options.get("within", "20s").removesuffix("s"))
                 self.cluster.wait_status(

@@ -50,7 +50,7 @@ extension Supervisor {
         // Before the log knows of it, a group could still be assigned to a node that will never start it.
         let isKnown = (me.isDeparting || !isMine) && self.assignedLeft == nil
         guard isKnown || isAlone else { return }
-        self.hasResigned = true
+        self.resignedLife = self.myIncarnation
         self.holder.resign(self.myIncarnation)
         self.isUnsettled = true
         effects.append(.note("nothing runs here any more: the lease is given back"))

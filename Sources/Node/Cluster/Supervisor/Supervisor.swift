@@ -194,8 +194,11 @@ public struct Supervisor: Sendable {
     var nextRemainsLook = Tick.zero
     /// Since when this daemon shuts its node down in order. (Rule L21)
     var shutDownSince: Tick?
-    /// Nothing runs here any more, and the lease of this life was given back. (Rule L21)
-    public internal(set) var hasResigned = false
+    /// The life of this node whose lease was given back; `.none` is that of a node that was not let in.
+    var resignedLife: Incarnation?
+    /// Nothing runs here any more, and the lease of this life was given back. A life that was let in meanwhile, because it had
+    /// asked before, has one of its own. (Rule L21)
+    public var hasResigned: Bool { self.resignedLife == self.myIncarnation }
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     var guardKillsSince = Tick.zero
     var inspections: [Inspection] = []
