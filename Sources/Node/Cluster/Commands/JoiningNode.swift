@@ -63,7 +63,7 @@ extension ClusterState {
     }
 
     mutating func join(_ node: JoiningNode, at index: LogIndex) -> Outcome {
-        if let objection = self.objection(toJoining: node) { return .refused(reason: objection) }
+        if let objection = self.objection(toJoining: node) { return .refused(.unfit(objection)) }
         if let place = self.nodes.firstIndex(where: { $0.about.name == node.name }) {
             if self.nodes[place].about == node { return .accepted }
             // Another id: what was signed for the old one belongs to nobody then.

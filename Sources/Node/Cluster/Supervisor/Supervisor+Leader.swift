@@ -296,10 +296,12 @@ extension Supervisor {
     }
 
     /// Why the leader does not propose a command that this node handed over. The link says who that is.
-    private func objection(to command: LogCommand, from node: NodeID) -> String? {
-        guard command.origin == node else { return "it speaks for \(self.state.name(of: command.origin))" }
+    private func objection(to command: LogCommand, from node: NodeID) -> Refusal? {
+        guard command.origin == node else {
+            return .unauthorised("it speaks for \(self.state.name(of: command.origin))")
+        }
         if command.command.authority == .leader, node != self.identity.node {
-            return "only the leader decides that"
+            return .unauthorised("only the leader decides that")
         }
         return self.state.objection(to: command.command, from: node)
     }

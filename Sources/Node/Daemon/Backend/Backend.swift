@@ -119,8 +119,10 @@ struct Backend: APIBackend {
                 "\(changes.count == 1 ? "a change" : "\(changes.count) changes") cannot be made while the cluster runs; "
                     + "nothing was changed", remedy: "see docs/configuration-changes.md for every key",
                 details: changes.map(\.description))
-        case .unfit(let reason):
-            APIFailure(.refused, reason, remedy: "see `holdfast status` and `holdfast explain`")
+        case .unknown: APIFailure(.notFound, refusal.description, remedy: "see `holdfast status`")
+        case .over: APIFailure(.conflict, refusal.description, remedy: "look again with `holdfast status`, then try again")
+        case .repeated, .unauthorised, .unfit:
+            APIFailure(.refused, refusal.description, remedy: "see `holdfast status` and `holdfast explain`")
         }
     }
 
