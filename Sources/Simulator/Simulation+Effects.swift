@@ -192,9 +192,9 @@ extension Simulation {
         switch call.action {
         case .start:
             self.note("\(node.name) starts \(call.group)/\(call.resource.name) under \(call.epoch)")
-            if call.resource.agent == "volume", node.volume(Self.volume)?.exportEpoch == nil {
+            if call.resource.kind.openedVolume != nil, node.volume(Self.volume)?.exportEpoch == nil {
                 outcome = .failed(reason: "no export", recovery: .soft)
-            } else if call.resource.agent == "volume", let volume = node.volume(Self.volume), volume.isUnjudged {
+            } else if call.resource.kind.openedVolume != nil, let volume = node.volume(Self.volume), volume.isUnjudged {
                 self.promoted(volume, on: node)
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {

@@ -308,11 +308,11 @@ extension Supervisor {
     /// Rule V22: a volume that was in use is neither formatted nor repaired, whatever its device looks like.
     private func permitted(_ call: AgentCall) -> AgentCall {
         var call = call
-        guard let name = call.resource.parameter("volume") else {
+        guard let name = call.resource.kind.volume else {
             (call.mayFormat, call.mayRepair) = (true, true)
             return call
         }
-        guard let record = self.state.volume(VolumeName(name)) else { return call }
+        guard let record = self.state.volume(name) else { return call }
         call.mayFormat = !record.isWritten
         call.mayRepair = !record.isWritten || record.mayRepair
         return call

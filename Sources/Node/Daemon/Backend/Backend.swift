@@ -120,7 +120,8 @@ struct Backend: APIBackend {
                     + "nothing was changed", remedy: "see docs/configuration-changes.md for every key",
                 details: changes.map(\.description))
         case .unknown: APIFailure(.notFound, refusal.description, remedy: "see `holdfast status`")
-        case .over: APIFailure(.conflict, refusal.description, remedy: "look again with `holdfast status`, then try again")
+        case .over:
+            APIFailure(.conflict, refusal.description, remedy: "look again with `holdfast status`, then try again")
         case .repeated, .unauthorised, .unfit:
             APIFailure(.refused, refusal.description, remedy: "see `holdfast status` and `holdfast explain`")
         }

@@ -3,6 +3,7 @@ import Cluster
 import FoundationEssentials
 import Glibc
 import Host
+import Reports
 import SecureLink
 
 /// Why the daemon or a command around it cannot go on.
@@ -105,7 +106,7 @@ struct NodeFile: Codable, Equatable, Sendable {
     var site: String
     /// Where the daemon listens and its peers reach it, `HOST:PORT`.
     var address: String
-    var role: String
+    var role: NodeReport.Role
     var peers: [Peer]
 
     var id: NodeID { NodeID(self.node) }

@@ -271,7 +271,7 @@ package struct Daemon {
     }
 
     /// A witness runs nothing, so it needs no guard and no cgroups.
-    private var isWitness: Bool { self.file.role == NodeReport.Role.witness.rawValue }
+    private var isWitness: Bool { self.file.role == .witness }
 
     private func cgroupRoot() throws -> String {
         do {
