@@ -53,6 +53,7 @@ extension ClusterState {
     public func objection(toJoining node: JoiningNode) -> String? {
         if let problem = node.problem { return problem }
         guard self.clusterID != 0 else { return "there is no cluster yet" }
+        guard self.nodesEver < Self.nodesMaximum else { return "this cluster has given away every node id there is" }
         if let twin = self.node(named: node.name), twin.standing != .never || twin.id == Self.founder {
             return "a node named \(node.name) exists already, and was up; choose another name"
         }

@@ -19,7 +19,7 @@ extension Envelope {
     }
 
     private func encodeContent(into writer: inout ByteWriter) {
-        writer.node(self.from)
+        writer.node(self.from, .envelope)
         writer.node(self.to)
         writer.bool(self.isRelayed)
         self.mark.encode(into: &writer)
@@ -30,7 +30,7 @@ extension Envelope {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        self.from = try reader.node()
+        self.from = try reader.node(.envelope)
         self.to = try reader.node()
         self.isRelayed = try reader.bool()
         self.mark = try StartMark.decode(from: &reader)

@@ -33,6 +33,7 @@ package struct Daemon {
         self.paths = NodePaths(directory: options.directory, run: options.runDirectory)
         self.file = try NodeFile.read(self.paths)
         try NodePaths.makeDirectory(self.paths.run, mode: 0o755)
+        try VersionedFile.claim(runDirectory: self.paths.run)
     }
 
     /// Runs until a signal comes.
@@ -132,13 +133,20 @@ package struct Daemon {
         let probe = try DiskProbe(directory: self.paths.directory)
         let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
         let now = MachineClock.now
-        let supervisor = try Supervisor(
-            identity: Supervisor.Identity(
-                node: self.file.id, bootID: bootID, memory: store.memory,
-                nonce: try Founding.randomNumber()),
-            settings: Consensus.Settings(), restored: restored, facts: facts,
-            leaseEnd: facts == nil ? .zero : lease.end,
-            seed: try Founding.randomNumber(), at: now)
+        let supervisor: Supervisor
+        do {
+            supervisor = try Supervisor(
+                identity: Supervisor.Identity(
+                    node: self.file.id, bootID: bootID, memory: store.memory,
+                    nonce: try Founding.randomNumber()),
+                settings: Consensus.Settings(), restored: restored, facts: facts,
+                leaseEnd: facts == nil ? .zero : lease.end,
+                seed: try Founding.randomNumber(), at: now)
+        } catch let error as CodecError {
+            throw DriverError.file(
+                path: self.paths.log, reason: "the snapshot in it cannot be read: \(error)",
+                remedy: "install the release that wrote it")
+        }
         let volumes = VolumeKeeper(
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
         let loop = DaemonLoop(
@@ -257,7 +265,12 @@ package struct Daemon {
 
     /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.
     private func settleLeftovers(_ agents: AgentHost, _ lease: LeasePage, bootID: String) -> Facts? {
-        if let facts = FactsFile.read(self.paths.facts), facts.bootID == bootID, facts.incarnation != .none,
+        let told: Facts?
+        do throws(DriverError) { told = try FactsFile.read(self.paths.facts) } catch {
+            self.log.warning("what an earlier daemon left running is stopped, and started anew: \(error)")
+            told = nil
+        }
+        if let facts = told, facts.bootID == bootID, facts.incarnation != .none,
             facts.incarnation == lease.incarnation, lease.end > MachineClock.now
         {
             agents.adopt(facts, self.queue)

@@ -12,6 +12,11 @@ final class LeasePage: @unchecked Sendable {
     /// Maps the file, creating it when it is missing.
     init(path: String, hardwareClock: String? = nil) throws(DriverError) {
         guard let page = holdfast_lease_map(path) else {
+            if errno == EPROTONOSUPPORT {
+                throw .file(
+                    path: path, reason: "another release made it, in a version that this one does not know",
+                    remedy: "install that release, or stop what runs here, or reboot")
+            }
             throw .file(
                 path: path, reason: "it cannot be mapped (\(SystemText.error(errno)))",
                 remedy: "check the run directory and that the daemon runs as root")
