@@ -60,7 +60,8 @@ extension Simulation {
                     self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
                 }
             case .peers, .reply: continue
-            case .note(let text): self.note("\(node.name): \(text)")
+            case .note(let note):
+                if let state = node.daemon?.supervisor.state { self.note("\(node.name): \(note.sentence(state))") }
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }

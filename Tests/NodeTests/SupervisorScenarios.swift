@@ -353,7 +353,13 @@ private final class TrioWorld {
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                         command: command)))
             return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect in
-                if case .note(let text) = effect, text.hasPrefix("refused") { text } else { nil }
+                guard case .note(let note) = effect, let state = self.trio.supervisors[leader]?.state else {
+                    return nil
+                }
+                switch note {
+                case .refusedCommand, .refusedRelay, .twoLives: return note.sentence(state)
+                default: return nil
+                }
             }
         default:
             to = self.trio.leader ?? node

@@ -292,8 +292,7 @@ extension GroupRunner {
             // A stop that fails is escalated, never ignored.
             self.resources[place].reason = "failed to stop: \(reason)"
             requests.append(
-                .note("\(self.name)/\(self.resources[place].policy.name) failed to stop (\(reason)): killing the group")
-            )
+                .note(.stopFailed(self.resources[place].policy.name, reason: reason)))
             self.beginKill(into: &requests)
         }
     }

@@ -83,8 +83,8 @@ public struct GroupRunner: Equatable, Sendable {
         case reportStarted
         /// Every resource is stopped and every volume closed. (Rule L11)
         case reportStopped(GroupFailure?)
-        /// A line for the log.
-        case note(String)
+        /// What people should know.
+        case note(GroupNote)
     }
 
     /// The group.

@@ -142,7 +142,7 @@ extension Supervisor {
             self.volumes[place].problem += "; \(objection)"
             if self.volumes[place].problem != self.volumes[place].notedProblem {
                 self.volumes[place].notedProblem = self.volumes[place].problem
-                effects.append(.note("volume \(record.name): \(self.volumes[place].problem)"))
+                effects.append(.note(.noCopy(record.name, reason: self.volumes[place].problem)))
             }
         } else {
             self.request(command, at: now, into: &effects)

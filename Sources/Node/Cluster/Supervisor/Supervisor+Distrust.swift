@@ -25,10 +25,7 @@ extension Supervisor {
                 Distrust(
                     node: accusation.node, mark: self.presentMark, violation: accusation.violation, at: now))
             self.distrusted.sort { $0.node < $1.node }
-            effects.append(
-                .note(
-                    "ALARM: \(self.state.name(of: accusation.node)) is not believed any more: "
-                        + "\(accusation.violation); compare the logs of both nodes before restarting either"))
+            effects.append(.note(.distrusts(accusation.node, accusation.violation)))
         }
     }
 
@@ -48,7 +45,7 @@ extension Supervisor {
         guard self.unreadable == nil else { return }
         self.unreadable =
             "\(what) cannot be read (\(error)): install the release that the other nodes run, then restart this daemon"
-        effects.append(.note("ALARM: \(self.unreadable ?? what)"))
+        effects.append(.note(.unreadable(self.unreadable ?? what)))
         if self.consensus.outline.isLeader {
             self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects)
         }

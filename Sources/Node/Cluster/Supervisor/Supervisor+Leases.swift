@@ -51,10 +51,7 @@ extension Supervisor {
         guard self.isInDoubt != self.wasInDoubt else { return }
         self.wasInDoubt = self.isInDoubt
         effects.append(
-            .note(
-                self.wasInDoubt
-                    ? "boot clock and hardware clock have parted: nothing starts before a majority answers"
-                    : "a majority answered: the lease holds, whatever the clocks did"))
+            .note(self.wasInDoubt ? .clocksParted : .doubtEnded))
         guard !self.wasInDoubt, self.hasLease(at: now) else { return }
         for runner in self.runners {
             self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
@@ -111,7 +108,7 @@ extension Supervisor {
         }
         guard isValid != self.wasLeaseValid else { return }
         self.wasLeaseValid = isValid
-        effects.append(.note(isValid ? "lease held until \(self.holder.end)" : "the lease ended"))
+        effects.append(.note(isValid ? .leaseHeld(until: self.holder.end) : .leaseEnded))
         if !isValid { self.leaseEnded(at: now, into: &effects) }
     }
 
@@ -203,7 +200,7 @@ extension Supervisor {
         self.publishedEnd = .never
         self.isUnsettled = true
         effects.append(
-            .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))
+            .note(.lifeIsOver(says: voter)))
     }
 
     private mutating func heard(
@@ -216,10 +213,7 @@ extension Supervisor {
             word, partsPerMillion: self.state.policy.timing.clockRateErrorPartsPerMillion, at: now)
         {
             self.isUnsettled = true
-            effects.append(
-                .note(
-                    "more time has passed than this machine's clock says, by the word of \(self.state.name(of: voter)): "
-                        + "the lease ends at \(self.holder.end)"))
+            effects.append(.note(.moreTimePassed(says: voter, end: self.holder.end)))
         }
     }
 
@@ -323,7 +317,7 @@ extension Supervisor {
         if let readIndex = self.readIndex {
             if self.state.appliedIndex >= readIndex, self.state.clusterID != 0 {
                 self.isCaughtUp = true
-                effects.append(.note("caught up with the cluster at entry \(self.state.appliedIndex)"))
+                effects.append(.note(.caughtUp(self.state.appliedIndex)))
             }
             return
         }

@@ -174,10 +174,7 @@ extension Supervisor {
         let isLaterDirectory = mark.directory != noted.mark.directory && (admittedAt ?? .zero) > noted.admittedAt
         guard remembers || isLaterDirectory else {
             if self.acquaintances[place].evidence == nil {
-                effects.append(
-                    .note(
-                        "\(self.state.name(of: sender)) does not remember \(noted.mark) of its log: nothing that it "
-                            + "promises counts (E2)"))
+                effects.append(.note(.doesNotRemember(sender, noted.mark)))
             }
             self.acquaintances[place].held = []
             self.acquaintances[place].counted = .none
@@ -259,10 +256,7 @@ extension Supervisor {
         guard noted.node == self.identity.node else { return }
         let memory = self.identity.memory
         guard memory.reachesBack(to: noted.mark) else {
-            effects.append(
-                .note(
-                    "\(self.state.name(of: asker)) asks for \(noted.mark), older than the \(LogMemory.capacity) marks that "
-                        + "this log keeps: no answer can be given (E2.3)"))
+            effects.append(.note(.askedTooFarBack(by: asker, noted.mark)))
             return
         }
         let own = self.consensus.notedMark(of: self.identity.node)
@@ -279,10 +273,7 @@ extension Supervisor {
             if admittedAt < noted.admittedAt { self.forget("\(asking); this is an older one", into: &effects) }
         } else if !self.isStranger {
             self.isStranger = true
-            effects.append(
-                .note(
-                    "\(asking); this one, \(memory.directory), is new: it counts nowhere until the node's known life is "
-                        + "over and the log was learned anew (E2)"))
+            effects.append(.note(.isStranger(askedBy: asker, noted.mark, own: memory.directory)))
         }
     }
 
@@ -321,7 +312,7 @@ extension Supervisor {
             self.derive()
             self.isUnsettled = true
         }
-        effects.append(.note("goes on under \(mark) of its log (E2.3, E4.3)"))
+        effects.append(.note(.newMark(mark)))
     }
 
     // MARK: The log's own record

@@ -53,7 +53,7 @@ extension Supervisor {
         self.resignedLife = self.myIncarnation
         self.holder.resign(self.myIncarnation)
         self.isUnsettled = true
-        effects.append(.note("nothing runs here any more: the lease is given back"))
+        effects.append(.note(.leaseGivenBack))
     }
 
     /// Rule L11.1: what was stopped here does not run again under its epoch, whatever the others hear of it and when.

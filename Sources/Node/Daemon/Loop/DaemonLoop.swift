@@ -302,8 +302,9 @@ final class DaemonLoop: @unchecked Sendable {
         case .volumeServers(let specs): self.actors.volumeServers(specs)
         case .peers(let peers): self.actors.peers(peers)
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
-        case .note(let text):
-            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.info(line) }
+        case .note(let note):
+            let text = note.sentence(self.supervisor.state)
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
         }
     }
 
