@@ -194,7 +194,8 @@ import Testing
         _ = try LeasePage(path: path)
         let page = try #require(holdfast_lease_map(path))
         holdfast_lease_store(page, HOLDFAST_LEASE_SLOT_VERSION, 1)
-        #expect(holdfast_lease_map(path) == nil && errno == EPROTONOSUPPORT)
+        let (mapped, code) = (holdfast_lease_map(path), errno)
+        #expect(mapped == nil && code == EPROTONOSUPPORT)
         self.expect(
             self.refusal { _ = try LeasePage(path: path) }, names: path, "another release made it",
             "install that release")

@@ -41,7 +41,8 @@ enum FactsFile {
         }
     }
 
-    private static func replace(_ path: String, with text: String) throws {
+    /// Replaces a file of the run directory as a whole, without a sync.
+    static func replace(_ path: String, with text: String) throws(DriverError) {
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw self.failure(temporary, "it cannot be made", errno) }

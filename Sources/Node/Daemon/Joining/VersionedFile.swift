@@ -38,8 +38,6 @@ enum VersionedFile {
                 path: path, reason: "it holds no number",
                 remedy: "stop what runs here, or reboot, then start the daemon")
         }
-        do { try Files.replace(path, "\(Format.runDirectory.version)\n") } catch {
-            throw .file(path: path, reason: "\(error)", remedy: "make room in the run directory, and run as root")
-        }
+        try FactsFile.replace(path, with: "\(Format.runDirectory.version)\n")
     }
 }
