@@ -17,8 +17,9 @@ test: ## everything that must pass before a change lands (root; about half an ho
 unit: ## unit and scenario tests only
 	swift test --parallel
 
-lint: ## the formatter's complaints
+lint: ## the formatter's complaints, and those of mypy and ruff about the Python (from PyPI, beside the build)
 	swift format lint --strict -r -p Sources Tests Package.swift
+	bash -c '. scripts/packages.sh && lint_python'
 
 format: ## lets the formatter rewrite the sources
 	swift format -i -r -p Sources Tests Package.swift

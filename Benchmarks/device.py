@@ -4,8 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from typing import Any, Self
 
 from common import keep, median, progress, table, wait_until
+
 from chaos.lab.cluster import binary
 
 SIZE = 256  # MiB
@@ -23,15 +26,18 @@ OURS, BUFFERED, DIRECT = "holdfast", "nbdfuse, buffered loop", "nbdfuse, direct 
 class Device:
     """One server of memory, one front end over it, one loop device over that."""
 
-    def __init__(self, kind, directory):
-        self.kind, self.directory, self.loop, self.processes, self.connection = kind, directory, None, [], None
+    def __init__(self, kind: str, directory: str) -> None:
+        self.kind, self.directory = kind, directory
+        self.loop: str | None = None
+        self.connection: int | None = None
+        self.processes: list[subprocess.Popen[bytes]] = []
         self.mount = os.path.join(directory, "mount")
         self.file = os.path.join(self.mount, "nbd")
 
-    def start(self, words):
+    def start(self, words: Sequence[str]) -> None:
         self.processes.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         os.makedirs(self.mount)
         socket, ready = (os.path.join(self.directory, name) for name in ("socket", "ready"))
         try:
@@ -52,7 +58,7 @@ class Device:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.loop:
             subprocess.run(["losetup", "-d", self.loop], check=False, timeout=20)
         subprocess.run(["umount", "-l", self.mount], check=False, timeout=20)
@@ -68,20 +74,21 @@ class Device:
                 process.kill()
                 process.wait(10)
 
-    def run(self, options, seconds):
+    def run(self, options: Sequence[str], seconds: float) -> dict[str, Any]:
         words = ["fio", "--name=job", f"--filename={self.loop}", "--direct=1", "--ioengine=libaio", "--time_based",
                  f"--runtime={seconds}", f"--size={SIZE}M", "--output-format=json", *options]
         answer = subprocess.run(words, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
         job = json.loads(answer[answer.index("{"):])["jobs"][0]
-        return job["read" if "--rw=read" in options else "write"]
+        found: dict[str, Any] = job["read" if "--rw=read" in options else "write"]
+        return found
 
 
-def main(quick):
+def main(quick: bool) -> None:
     for program in ("nbdkit", "nbdfuse", "fio"):
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is missing: apt-get install nbdkit libnbd-bin fuse3 fio")
     seconds, rounds = (2, 3) if quick else (5, 5)
-    values = {kind: {name: [] for name, _, _ in JOBS} for kind in (OURS, BUFFERED, DIRECT)}
+    values: dict[str, dict[str, list[float]]] = {kind: {name: [] for name, _, _ in JOBS} for kind in (OURS, BUFFERED, DIRECT)}
     for number in range(rounds):
         for kind, found in values.items():
             with tempfile.TemporaryDirectory(prefix="hf-device-") as directory, Device(kind, directory) as device:

@@ -3,13 +3,19 @@ lease, and how long a failover of all of them takes.
 
 HOLDFAST_GROUPS (200), HOLDFAST_LOAD (15 busy processes) and HOLDFAST_CHURN (seconds of kills, moves and applies) change what is
 done."""
+from __future__ import annotations
+
 import os
 import random
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 from common import NODES, Cluster, Lab, clock, keep, progress, table
+
+if TYPE_CHECKING:
+    from chaos.lab.node import Node
 
 COMMAND = "sleep 100000"
 
@@ -17,10 +23,10 @@ COMMAND = "sleep 100000"
 class Load:
     """Processes that want the processors for themselves."""
 
-    def __init__(self, count):
+    def __init__(self, count: int) -> None:
         self.busy = [subprocess.Popen(["bash", "-c", "while :; do :; done"]) for _ in range(count)]
 
-    def end(self):
+    def end(self) -> None:
         for process in self.busy:
             process.kill()
         for process in self.busy:
@@ -28,7 +34,7 @@ class Load:
         self.busy = []
 
 
-def document(cluster, names, extra=""):
+def document(cluster: Cluster, names: list[str], extra: str = "") -> str:
     """A calm group that must not notice anything, and many others."""
     text = cluster.service_policy()
     for name in names:
@@ -41,10 +47,10 @@ def document(cluster, names, extra=""):
     return text + extra
 
 
-def running(node):
+def running(node: Node) -> dict[str, int]:
     """The many groups of which a process runs on a node."""
     root = f"{node.cgroup}/holdfast/groups"
-    found = {}
+    found: dict[str, int] = {}
     try:
         entries = os.listdir(root)
     except OSError:
@@ -60,9 +66,10 @@ def running(node):
     return found
 
 
-def wait_for(node, count, seconds, step=0.05):
+def wait_for(node: Node, count: int, seconds: float, step: float = 0.05) -> tuple[float | None, float | None]:
     """When the first and the last of `count` groups ran on a node; the last is None when they never all did."""
-    first, end = None, clock() + seconds
+    first: float | None = None
+    end = clock() + seconds
     while clock() < end:
         found = len(running(node))
         if found and first is None:
@@ -73,7 +80,7 @@ def wait_for(node, count, seconds, step=0.05):
     return first, None
 
 
-def lines(path, sentence):
+def lines(path: str, sentence: str) -> int:
     """How many lines of a file hold a sentence."""
     try:
         with open(path, errors="replace") as file:
@@ -82,7 +89,7 @@ def lines(path, sentence):
         return 0
 
 
-def lost(cluster, besides=None):
+def lost(cluster: Cluster, besides: str | None = None) -> int:
     """How often a node lost its lease, as its daemon or, while that is away, its guard tells; one node may be left out."""
     count = 0
     for node in cluster.lab.nodes.values():
@@ -94,7 +101,7 @@ def lost(cluster, besides=None):
     return count
 
 
-def churn(cluster, names, seconds):
+def churn(cluster: Cluster, names: list[str], seconds: float) -> dict[str, int]:
     """Kills of services and daemons, moves and applies, one after the other without a pause."""
     chance, done = random.Random(7), {"kills": 0, "daemon kills": 0, "moves": 0, "applies": 0}
     end, extra = clock() + seconds, 0
@@ -126,7 +133,7 @@ def churn(cluster, names, seconds):
     return done
 
 
-def measure(count, busy, seconds):
+def measure(count: int, busy: int, seconds: float) -> dict[str, Any]:
     """One cluster, one round; a row of the table."""
     names = [f"x{number:03}" for number in range(count)]
     lab = Lab("groups", NODES).up()
@@ -139,7 +146,7 @@ def measure(count, busy, seconds):
         other = next(name for name in cluster.members if name != owner)
         load = Load(busy)
         time.sleep(2)
-        result = {"groups": count, "busy": busy, "load before": os.getloadavg()[0]}
+        result: dict[str, Any] = {"groups": count, "busy": busy, "load before": os.getloadavg()[0]}
         path = os.path.join(lab.node(owner).state, "many.yaml")
         with open(path, "w") as file:
             file.write(document(cluster, names))
@@ -175,7 +182,7 @@ def measure(count, busy, seconds):
         lab.down()
 
 
-def main(quick):
+def main(quick: bool) -> bool:
     count = int(os.environ.get("HOLDFAST_GROUPS", "200"))
     busy = int(os.environ.get("HOLDFAST_LOAD", "15"))
     seconds = int(os.environ.get("HOLDFAST_CHURN", "0" if quick else "600"))
@@ -184,7 +191,7 @@ def main(quick):
     heads = ["groups", "busy", "load before", "apply", "all run", "lost, starting", "lost, churning", "failover, first",
              "failover, all", "lost, failing over", "load after"]
 
-    def text(value):
+    def text(value: object) -> str:
         return "never" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
     table("Many groups on one node, seconds", heads, [[text(result.get(head, "")) for head in heads] for result in results])

@@ -1,10 +1,12 @@
 """Isolations: does the lonely owner stop before the other side starts? Counts the times when both ran."""
+from __future__ import annotations
+
 import time
 
 from common import Bench, checkers, keep, progress, summary, table
 
 
-def measure(runs):
+def measure(runs: int) -> tuple[list[float], list[float], list[float]]:
     """(dual activations, their seconds, stop after the cut, start after the cut)."""
     dual, stops, starts = [], [], []
     with Bench(lambda cluster: cluster.service_policy()) as bench:
@@ -29,7 +31,7 @@ def measure(runs):
     return dual, stops, starts
 
 
-def main(quick):
+def main(quick: bool) -> bool:
     runs = 10 if quick else 100
     dual, stops, starts = measure(runs)
     keep("isolation", {"dual": dual, "stops": stops, "starts": starts})

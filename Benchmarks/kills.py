@@ -5,6 +5,7 @@ import signal
 import time
 
 from common import ROOT, Bench, checkers, clock, keep, progress, summary, table, wait_until
+
 from chaos.lab.shell import identity, send
 from chaos.workload.database import found_rows
 
@@ -14,7 +15,7 @@ ROLES = ("daemon", "guard", "volume-server", "postgres", "volume-device")
 class Rows:
     """A writer of 50 rows a second, and what became of its rows."""
 
-    def __init__(self, bench):
+    def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.history = os.path.join(bench.lab.directory, "rows")
         bench.lab.client_python(
@@ -22,12 +23,12 @@ class Rows:
             "0.015", log=os.path.join(bench.lab.directory, "writer.log"))
         self.accepted_after(0, 90)
 
-    def accepted_after(self, instant, seconds=120):
+    def accepted_after(self, instant: float, seconds: float = 120) -> float:
         return wait_until(
             lambda: checkers.first_acknowledged_after(checkers.read_rows(self.history), instant + 0.05), seconds,
             "a row is accepted", step=0.1)
 
-    def check(self):
+    def check(self) -> int:
         """Raises `Broken` when a row that was acknowledged is missing; answers how many were."""
         entries = checkers.read_rows(self.history)
         last = max(entry["row"] for entry in entries)
@@ -35,7 +36,7 @@ class Rows:
         return checkers.check_rows(entries, found)[0]
 
 
-def power(bench, rows, runs, dice):
+def power(bench: Bench, rows: Rows, runs: int, dice: random.Random) -> tuple[list[float], int]:
     """The active node loses power, at any moment after the copies are in sync again."""
     took, acknowledged = [], 0
     for number in range(runs):
@@ -51,7 +52,7 @@ def power(bench, rows, runs, dice):
     return took, acknowledged
 
 
-def candidates(bench):
+def candidates(bench: Bench) -> list[tuple[str, str, int]]:
     """The first process of every role that runs on a node at this moment."""
     found = []
     for name in sorted(bench.lab.nodes):
@@ -60,9 +61,11 @@ def candidates(bench):
     return found
 
 
-def processes(bench, rows, runs, dice):
+def processes(bench: Bench, rows: Rows, runs: int, dice: random.Random) -> tuple[list[float], int, dict[str, int]]:
     """One process of any node is killed, whatever it is doing, and restarted by whoever restarts it."""
-    gaps, acknowledged, died = [], 0, {}
+    gaps: list[float] = []
+    acknowledged = 0
+    died: dict[str, int] = {}
     for number in range(runs):
         name, role, target = dice.choice(candidates(bench))
         instant = clock()
@@ -79,7 +82,7 @@ def processes(bench, rows, runs, dice):
     return gaps, acknowledged, died
 
 
-def main(quick):
+def main(quick: bool) -> None:
     seed = int(os.environ.get("SEED", "0")) or int.from_bytes(os.urandom(3), "big")
     print(f"seed {seed}")
     dice = random.Random(seed)

@@ -2,7 +2,7 @@
 from common import Bench, keep, progress, summary, table
 
 
-def measure(takeover, runs):
+def measure(takeover: str, runs: int) -> list[tuple[float, bool]]:
     """Seconds from the kill to the service's first sign of life elsewhere; and whether the leader was killed."""
     values = []
     with Bench(lambda cluster: cluster.service_policy(takeover=takeover)) as bench:
@@ -20,7 +20,7 @@ def measure(takeover, runs):
     return values
 
 
-def main(quick):
+def main(quick: bool) -> None:
     runs = 5 if quick else 20
     rows = []
     for takeover, wanted in (("after-lease", "3"), ("immediate", "1")):

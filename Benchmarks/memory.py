@@ -7,13 +7,13 @@ from common import Bench, keep, table
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(pid):
+def cpu_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def main(quick):
+def main(quick: bool) -> None:
     length = 10 if quick else 60
     rows = []
     with Bench(lambda cluster: cluster.database_policy()) as bench:

@@ -1,9 +1,9 @@
 """A planned move: the manager's own share with a bare service, and with PostgreSQL."""
 from common import Bench, checkers, clock, keep, progress, summary, table, wait_until
-from failover import rows_grow, start_writer
+from failover import Rows
 
 
-def bare(runs):
+def bare(runs: int) -> list[tuple[float, float]]:
     """Seconds between the service's last sign of life here and its first there."""
     values = []
     with Bench(lambda cluster: cluster.service_policy()) as bench:
@@ -19,28 +19,28 @@ def bare(runs):
     return values
 
 
-def database(runs):
+def database(runs: int) -> list[float]:
     """Seconds without an accepted row."""
     values = []
     with Bench(lambda cluster: cluster.database_policy()) as bench:
-        start_writer(bench)
+        written = Rows(bench)
         for number in range(runs):
             bench.settle(0.5)
             owner, other = bench.roles()
-            rows_grow(bench, 100)
+            written.grow(100)
             asked = clock()
             bench.cluster.run(
                 owner, "group", "move", bench.cluster.group, "--to", other, "--yes", "--wait", timeout=120)
             bench.cluster.wait_running(60, on=other)
             wait_until(
-                lambda: checkers.first_acknowledged_after(checkers.read_rows(bench.history), asked + 0.1), 60, "a row")
-            rows_grow(bench, 50)
-            values.append(checkers.longest_gap(checkers.read_rows(bench.history), since=asked - 0.5)[0])
+                lambda: checkers.first_acknowledged_after(checkers.read_rows(written.history), asked + 0.1), 60, "a row")
+            written.grow(50)
+            values.append(checkers.longest_gap(checkers.read_rows(written.history), since=asked - 0.5)[0])
             progress(f"move with PostgreSQL {number + 1}: gap {values[-1]:.2f} s")
     return values
 
 
-def main(quick):
+def main(quick: bool) -> None:
     runs = 3 if quick else 10
     bare_values, database_values = bare(runs), database(runs)
     keep("move", {"bare": bare_values, "database": database_values})

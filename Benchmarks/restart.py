@@ -4,7 +4,7 @@ import signal
 from common import Bench, clock, keep, progress, summary, table
 
 
-def main(quick):
+def main(quick: bool) -> None:
     values = []
     with Bench(lambda cluster: cluster.service_policy().replace(
             "    resources:", "    restart: { attempts: 1000, window: 1h }\n    resources:")) as bench:

@@ -6,7 +6,7 @@ import subprocess
 from common import ROOT, keep, progress, summary, table
 
 
-def main(quick):
+def main(quick: bool) -> None:
     program = os.path.join(ROOT, ".build", "release", "simulate")
     runs, minutes = 9, 20
     words = [program, "--seed", "1", "--runs", str(runs), "--minutes", str(minutes)]
@@ -23,7 +23,7 @@ def main(quick):
           [[summary(values, 0), "at least 100"]])
 
 
-def spent():
+def spent() -> float:
     """Processor seconds of all children so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

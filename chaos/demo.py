@@ -1,20 +1,25 @@
 #!/usr/bin/python3
 """The demonstration: a real PostgreSQL survives the death of its server, and says what it cost."""
+from __future__ import annotations
+
 import argparse
 import os
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from chaos.lab.cluster import Cluster  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
 from chaos.lab.shell import clock, end, identity, wait_until  # noqa: E402
 from chaos.workload import checkers, timeline  # noqa: E402
 from chaos.workload.database import found_rows, grow  # noqa: E402
 from chaos.workload.observer import Observer  # noqa: E402
 
-NODES = [("tok-1", "tokyo", "member"), ("osk-1", "osaka", "member"), ("wit-1", "nagoya", "witness")]
+if TYPE_CHECKING:
+    from .lab.shell import Report
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 MISSED_MEGABYTES = 64  # written while the other copy is away, so that there is something to catch up with
 
@@ -22,29 +27,29 @@ MISSED_MEGABYTES = 64  # written while the other copy is away, so that there is 
 class Demo:
     """One run of the demonstration, step by step."""
 
-    def __init__(self, lab, options):
+    def __init__(self, lab: Lab, options: argparse.Namespace) -> None:
         self.lab, self.options = lab, options
         self.cluster = Cluster(lab, say=lambda text: self.say(f"  {text}"))
         self.history = os.path.join(lab.directory, "rows")
-        self.writer = None
-        self.shown_progress = None
+        self.shown_progress: str | None = None
+        self.active = self.dead = ""  # the member that has the group, and the other one
         self.began = clock()
 
     # Printing
 
-    def say(self, text=""):
+    def say(self, text: str = "") -> None:
         print(text, flush=True)
 
-    def step(self, number, text):
+    def step(self, number: int, text: str) -> None:
         self.say()
         self.say(f"== {number}. {text}")
 
-    def status(self):
+    def status(self) -> None:
         result = self.cluster.run(self.cluster.leader() or self.cluster.any_node(), "status", check=False)
         for line in (result.stdout + result.stderr).rstrip().split("\n"):
             self.say(f"  | {line}")
 
-    def progress(self, replicas):
+    def progress(self, replicas: list[Report]) -> None:
         total = sum(replica["resyncTotalBytes"] for replica in replicas)
         left = sum(replica["resyncRemainingBytes"] for replica in replicas)
         if total <= 0:
@@ -58,7 +63,7 @@ class Demo:
             self.say(text)
         self.shown_progress = text
 
-    def catch_up(self):
+    def catch_up(self) -> None:
         self.shown_progress = None
         self.cluster.wait_in_sync(180, self.progress)
         if sys.stdout.isatty() and self.shown_progress:
@@ -66,30 +71,30 @@ class Demo:
 
     # The writer
 
-    def start_writer(self):
+    def start_writer(self) -> None:
         entries = checkers.read_rows(self.history)
         first = max((entry["row"] for entry in entries), default=0) + 2
         self.writer = self.lab.client_python(
             os.path.join(HERE, "workload", "writer.py"), self.cluster.floating, self.history, "--first", str(first),
             log=os.path.join(self.lab.directory, "writer.log"))
 
-    def wait_rows(self, more, seconds=180):
+    def wait_rows(self, more: int, seconds: float = 180) -> None:
         """Waits until so many more rows are acknowledged."""
         before = len(checkers.acknowledged(checkers.read_rows(self.history)))
 
-        def enough():
+        def enough() -> bool:
             if self.writer.poll() is not None:
                 raise RuntimeError(f"the writer ended; see {self.lab.directory}/writer.log")
             return len(checkers.acknowledged(checkers.read_rows(self.history))) >= before + more
         wait_until(enough, seconds, f"{more} more rows are acknowledged", step=0.1)
 
-    def first_row_after(self, instant, seconds):
+    def first_row_after(self, instant: float, seconds: float) -> float:
         return wait_until(
             # A row that was on its way when the fault struck is not one that was accepted after it.
             lambda: checkers.first_acknowledged_after(checkers.read_rows(self.history), instant + 0.05), seconds,
             "a row is accepted again", step=0.05)
 
-    def count(self, final=False):
+    def count(self, final: bool = False) -> tuple[int, int]:
         """Compares acknowledged rows with the rows that the database holds now."""
         entries = checkers.read_rows(self.history)
         found = found_rows(self.lab, self.cluster.floating)
@@ -106,7 +111,7 @@ class Demo:
 
     # The steps
 
-    def prepare(self):
+    def prepare(self) -> None:
         self.step(0, "three nodes in three places, one PostgreSQL on a mirrored volume")
         self.cluster.form()
         self.cluster.apply(self.cluster.database_policy(resync="25MB/s"))
@@ -116,7 +121,7 @@ class Demo:
         self.wait_rows(self.options.rows)
         self.status()
 
-    def kill(self):
+    def kill(self) -> None:
         victim, other = self.active, self.other(self.active)
         self.step(1, f"power loss on {victim}: every process gets SIGKILL, its cable goes dead in the same instant")
         before = len(checkers.acknowledged(checkers.read_rows(self.history)))
@@ -136,7 +141,7 @@ class Demo:
         self.count()
         self.active, self.dead = other, victim
 
-    def resync(self):
+    def resync(self) -> None:
         self.step(2, f"{self.dead} comes back with its old disk, and catches up")
         grow(self.lab, self.cluster.floating, MISSED_MEGABYTES)
         self.say(f"  meanwhile the database took another {MISSED_MEGABYTES} MB; the copy may use 25 MB/s to catch up")
@@ -146,7 +151,7 @@ class Demo:
         self.say(f"  in sync again {clock() - began:.1f} s after power on; nothing moved meanwhile")
         self.status()
 
-    def move(self):
+    def move(self) -> None:
         source, target = self.active, self.dead
         self.step(3, f"planned maintenance: the group moves from {source} to {target}")
         self.wait_rows(self.options.rows)
@@ -161,7 +166,7 @@ class Demo:
             observer.stop()
         gap, gap_from, _ = checkers.longest_gap(checkers.read_rows(self.history), since=asked - 0.5)
         self.say(f"  the longest gap between two accepted rows was {gap:.2f} s:")
-        marks = [("last row accepted", gap_from)]
+        marks: list[tuple[str, float | None]] = [("last row accepted", gap_from)]
         marks += [(f"{what} on {source}", observers[0].ceased.get(key)) for key, what in (
             ("address", "address gone"), ("mounted", "unmounted"), ("device", "volume closed"))]
         marks += [(f"{what} on {target}", observers[1].began.get(key)) for key, what in (
@@ -173,7 +178,7 @@ class Demo:
                 self.say(f"    {at - asked:>7.2f} s  {what}")
         self.active, self.dead = target, source
 
-    def cut_off(self):
+    def cut_off(self) -> None:
         victim, other = self.active, self.other(self.active)
         self.step(4, f"{victim} is cut off from everybody, but lives on")
         self.wait_rows(max(1, self.options.rows // 2))
@@ -194,9 +199,9 @@ class Demo:
         self.count()
         self.active, self.dead = other, victim
 
-    def transfer(self):
+    def transfer(self) -> None:
         self.step(5, "leadership is handed over; nothing else notices")
-        old = self.cluster.leader()
+        old = str(self.cluster.told()["leader"])
         asked = clock()
         self.say(f"  {old}# holdfast leader transfer --yes --wait")
         self.cluster.run(old, "leader", "transfer", "--yes", "--wait", timeout=60)
@@ -209,7 +214,7 @@ class Demo:
             f"  {old} handed over to {self.cluster.leader()} (known {took:.2f} s later); "
             f"the longest gap between two rows was {gap * 1000:.0f} ms")
 
-    def conclude(self):
+    def conclude(self) -> None:
         self.say()
         self.say("== the end: every acknowledged row, counted once more")
         if not self.options.keep:
@@ -220,16 +225,16 @@ class Demo:
         self.say(f"  {acked} rows acknowledged, {found} found, none missing; never two owners. "
                  f"({clock() - self.began:.0f} s)")
 
-    def other(self, name):
+    def other(self, name: str) -> str:
         return next(member for member in self.cluster.members if member != name)
 
-    def run(self):
+    def run(self) -> None:
         self.prepare()
         for step in (self.kill, self.resync, self.move, self.cut_off, self.transfer)[:self.options.steps]:
             step()
         self.conclude()
 
-    def farewell(self):
+    def farewell(self) -> None:
         """What to try on a cluster that stays."""
         self.say()
         self.say(f"The cluster stays up (files in {self.lab.directory}). Enter a node, then use holdfast there:")
@@ -237,17 +242,17 @@ class Demo:
             if node.is_up:
                 variables = " ".join(f"{key}={value}" for key, value in node.variables().items())
                 self.say(
-                    f"  {node.name}:  nsenter -t {node.init[0]} -m -u -i -n -p env {variables} "
+                    f"  {node.name}:  nsenter -t {node.pid} -m -u -i -n -p env {variables} "
                     f'PATH="{self.lab.program_directory}:$PATH" bash')
         self.say("and there, for example:")
         for words in ("status --watch", "explain orders", "events --follow", "volume status",
                       "group move orders --to tok-1", "node drain osk-1", "leader transfer"):
             self.say(f"  holdfast {words}")
-        self.say(f"Kill a node by the number after -t:  kill -9 {next(iter(self.lab.nodes.values())).init[0]}")
+        self.say(f"Kill a node by the number after -t:  kill -9 {next(iter(self.lab.nodes.values())).pid}")
         self.say("The writer goes on. The next scripts/demo, or scripts/demo --clean, removes all of it.")
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--rows", type=int, default=500, help="rows acknowledged before each step (default 500)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster up, and say how to use it")

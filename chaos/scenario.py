@@ -15,80 +15,31 @@ Nodes are named, or meant by what they do when the fault strikes: owner, standby
 that the last fault was about. README.md lists all faults and expectations.
 """
 import random
-import re
+from collections.abc import Callable
 
-LINE_KEYS = ("delay", "jitter", "loss", "rate", "queue", "cut", "reorder")  # the head of wan_relay.c
-FAULTS = {
-    # name: (least words, most words, the options it knows)
-    "kill": (1, 1, ()), "boot": (1, 1, ()), "pause": (1, 1, ()), "resume": (1, 1, ()), "freeze": (1, 1, ()),
-    "thaw": (1, 1, ()), "isolate": (1, 1, ()), "rejoin": (1, 1, ()), "cut": (2, 2, ("one-way", "port")),
-    "heal": (0, 0, ()), "wan": (1, 1, LINE_KEYS),
-    "kill-process": (2, 2, ()), "stop-process": (2, 2, ()), "continue-process": (2, 2, ()),
-    "restart-daemon": (1, 1, ()), "move": (1, 1, ()), "transfer": (0, 0, ("to",)), "drain": (1, 1, ()),
-    "undrain": (1, 1, ()), "change": (0, 0, ("count",)),
-    "disk-full": (1, 1, ()), "disk-freed": (1, 1, ()), "disk-fails": (1, 1, ()), "disk-repaired": (1, 1, ()),
-    "disk-hangs": (1, 1, ()), "disk-answers": (1, 1, ()),
-    "copy-log": (1, 1, ()), "lose-log": (1, 1, ()), "restore-log": (1, 1, ()),
-    "copy-lost": (1, 1, ()), "copy-saved": (1, 1, ()), "copy-put-back": (1, 1, ("metadata",)),
-}
-EXPECTATIONS = {
-    # name: the options it knows
-    "single-owner": ("guard",), "nothing-lost": (), "recovered": ("within", "fault", "by"), "undisturbed": (),
-    "moved": (), "stayed": (), "whole": ("within",),
-}
-POLICIES = {"takeover": ("after-lease", "immediate"), "failback": ("true", "false"), "main-thread": ("lives", "ends"), "lease": ()}
-# word at the head of a line: (least words, most words, the options it knows; None for any)
-HEADS = {
-    "workload": (1, 1, ()), "quick": (0, 0, ()), "policy": (0, 0, tuple(POLICIES)), "wan": (1, 1, LINE_KEYS),
-    "disks": (0, 0, ("size", "at")), "run": (1, 1, ()), "expect": (1, 1, None), "at": (2, 4, None),
-}
+from .faults import FAULTS, LINE, site
+from .judge import EXPECTATIONS
+from .words import Mistake, Step, Word, anything, checked, length, lines_of, looked_up, number, one_of, seconds, step
 
-
-def known(options, names, of):
-    """Refuses an option that nobody reads: a misspelt bound would be no bound."""
-    for key in options:
-        if key not in names:
-            there = f"there are {', '.join(names)}" if names else "it has none"
-            raise ValueError(f"unknown option `{key}` of {of}; {there}")
-
-
-def number(text, what):
-    """A whole number, or a sentence that says where one is wanted."""
-    if not text.isdigit():
-        raise ValueError(f"{what} wants a number, not `{text}`")
-    return int(text)
-
-
-class Mistake(Exception):
-    """A scenario file that cannot be used: place and remedy."""
-
-
-class Fault:
-    """One line `at …`."""
-
-    def __init__(self, line, after, relative, name, words, options):
-        self.line, self.after, self.relative = line, after, relative
-        self.name, self.words, self.options = name, words, options
-
-    def __str__(self):
-        return " ".join([self.name, *self.words, *(f"{key}={value}" for key, value in self.options.items())])
+Options = dict[str, str]
 
 
 class Scenario:
     """A file in memory."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
         self.name = path.rsplit("/", 1)[-1].removesuffix(".txt")
-        self.workload, self.policy, self.wan, self.disks = "service", {}, {}, None
-        self.faults, self.expectations, self.length, self.quick = [], [], 10.0, False
-        self.why = []
-        with open(path) as file:
-            for place, line in enumerate(file, 1):
-                try:
-                    self.take(place, line.strip())
-                except (ValueError, IndexError) as error:
-                    raise Mistake(f"{path}:{place}: `{line.strip()}`: {error}") from None
+        self.workload = "service"
+        self.policy: Options = {}
+        self.wan: dict[str, str] = {}  # site: the settings of its line
+        self.disks: tuple[int, str] | None = None  # bytes, and the directory that is on such a disk
+        self.faults: list[Step] = []
+        self.expectations: list[tuple[str, Options]] = []
+        self.length = 10.0  # seconds
+        self.quick = False
+        self.why: list[str] = []
+        lines_of(path, self.take)
         if not self.why:
             raise Mistake(f"{path}: say in a # comment at the head why this scenario exists")
         if self.disks is None and any(fault.name.startswith("disk-") for fault in self.faults):
@@ -98,83 +49,57 @@ class Scenario:
         if not self.expectations:
             raise Mistake(f"{path}: it expects nothing; add expect lines")
 
-    def take(self, number_of_line, line):
-        if not line:
-            return
+    def take(self, index: int, line: str) -> None:
+        """One line of the file."""
         if line.startswith("#"):
             self.why.append(line[1:].strip())
-            return
-        words = line.split()
-        plain = [word for word in words[1:] if "=" not in word]
-        options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-        if words[0] not in HEADS:
-            raise ValueError(f"a line begins with {', '.join(HEADS)}")
-        least, most, names = HEADS[words[0]]
-        if not least <= len(plain) <= most:
-            raise ValueError(f"`{words[0]}` wants {least if least == most else f'{least} to {most}'} words, not {plain}")
-        if names is not None:
-            known(options, names, words[0])
-        if words[0] == "workload":
-            if plain[0] not in ("service", "database"):
-                raise ValueError("workload is service or database")
-            self.workload = plain[0]
-        elif words[0] == "quick":
-            self.quick = True
-        elif words[0] == "policy":
-            for key, value in options.items():
-                if key == "lease":
-                    seconds(value)
-                elif value not in POLICIES[key]:
-                    raise ValueError(f"{key} is {' or '.join(POLICIES[key])}")
-            self.policy.update(options)
-        elif words[0] == "wan":
-            self.wan[plain[0]] = " ".join(f"{key}={value}" for key, value in options.items())
-        elif words[0] == "disks":
-            if "size" not in options:
-                raise ValueError("say how large, in MiB: disks size=64")
-            self.disks = (number(options["size"], "size") << 20, options.get("at", "/var/lib/holdfast"))
-        elif words[0] == "run":
-            self.length = seconds(plain[0])
-        elif words[0] == "expect":
-            self.expect(plain[0], options)
-        else:
-            self.add_fault(number_of_line, plain, options)
+        elif line:
+            name, _, rest = line.partition(" ")
+            if name == "at":
+                self.faults.append(step(FAULTS, "fault", index, rest))
+            elif name == "expect":
+                self.expect(rest)
+            elif name not in HEADS:
+                raise ValueError(f"a line begins with {', '.join([*HEADS, 'at', 'expect'])}")
+            else:
+                words, options = checked(name, HEADS[name], rest)
+                HEADS[name].act(self, words, options)
 
-    def expect(self, name, options):
-        if name not in EXPECTATIONS:
-            raise ValueError(f"unknown expectation; there are {', '.join(EXPECTATIONS)}")
-        known(options, EXPECTATIONS[name], name)
-        if "within" in options:
-            seconds(options["within"])
-        if "fault" in options and not 1 <= number(options["fault"], "fault") <= len(self.faults):
+    def expect(self, text: str) -> None:
+        """A line `expect …`, without its head."""
+        name, _, rest = text.partition(" ")
+        _, options = checked(name, looked_up(EXPECTATIONS, name, "expectation"), rest)
+        if "fault" in options and not 1 <= int(options["fault"]) <= len(self.faults):
             raise ValueError(f"fault={options['fault']}: there are {len(self.faults)} `at` lines above")
-        if options.get("guard", "stopped") != "stopped":
-            raise ValueError("guard is stopped, or is left out")
-        if options.get("by", "service") != "service":
-            raise ValueError("by is service, or is left out")
         self.expectations.append((name, options))
 
-    def add_fault(self, line, plain, options):
-        name = plain[1]
-        if name not in FAULTS:
-            raise ValueError(f"unknown fault; there are {', '.join(FAULTS)}")
-        least, most, names = FAULTS[name]
-        if not least <= len(plain) - 2 <= most:
-            raise ValueError(f"{name} wants {least} words")
-        known(options, names, name)
-        if options.get("metadata", "too") != "too":
-            raise ValueError("metadata is too, or is left out")
-        if options.get("one-way", "yes") != "yes":
-            raise ValueError("one-way is yes, or is left out")
-        for key in ("port", "count"):
-            if key in options:
-                number(options[key], key)
-        text = plain[0].removeprefix("+")
-        bounds = [seconds(part) for part in text.split("..")]
-        self.faults.append(Fault(
-            line, (bounds[0], bounds[-1]), plain[0].startswith("+"), name, plain[2:], options))
+    def set_workload(self, words: list[str], _: Options) -> None:
+        """`workload …`"""
+        self.workload = words[0]
 
-    def schedule(self, seed):
+    def set_quick(self, _: list[str], __: Options) -> None:
+        """`quick`: one of those that run before every landing."""
+        self.quick = True
+
+    def set_policy(self, _: list[str], options: Options) -> None:
+        """`policy …`"""
+        self.policy.update(options)
+
+    def set_wan(self, words: list[str], options: Options) -> None:
+        """`wan SITE …`"""
+        self.wan[words[0]] = " ".join(f"{key}={value}" for key, value in options.items())
+
+    def set_disks(self, _: list[str], options: Options) -> None:
+        """`disks size=MIB`"""
+        if "size" not in options:
+            raise ValueError("say how large, in MiB: disks size=64")
+        self.disks = (int(options["size"]) << 20, options.get("at", "/var/lib/holdfast"))
+
+    def set_length(self, words: list[str], _: Options) -> None:
+        """`run …`"""
+        self.length = seconds(words[0])
+
+    def schedule(self, seed: int) -> list[tuple[float, Step]]:
         """The faults with their instants under this seed."""
         chance = random.Random(f"{self.name}/{seed}")
         result, before = [], 0.0
@@ -185,9 +110,14 @@ class Scenario:
         return result
 
 
-def seconds(text):
-    """`250ms`, `3s` or `2m` in seconds."""
-    match = re.fullmatch(r"([0-9.]+)(ms|s|m)", text)
-    if not match:
-        raise ValueError(f"`{text}` is no length of time; write 250ms, 3s or 2m")
-    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60}[match[2]]
+# The words at the head of a line, beside `at` and `expect`.
+HEADS: dict[str, Word[Callable[[Scenario, list[str], Options], None]]] = {
+    "workload": Word((one_of("service", "database"),), {}, Scenario.set_workload),
+    "quick": Word((), {}, Scenario.set_quick),
+    "policy": Word((), {
+        "takeover": one_of("after-lease", "immediate"), "failback": one_of("true", "false"),
+        "main-thread": one_of("lives", "ends"), "lease": length}, Scenario.set_policy),
+    "wan": Word((site,), LINE, Scenario.set_wan),
+    "disks": Word((), {"size": number, "at": anything}, Scenario.set_disks),
+    "run": Word((length,), {}, Scenario.set_length),
+}

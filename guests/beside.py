@@ -30,21 +30,22 @@ EVENTS = (  # (how a step begins, in words, the laboratory's scenario: none wher
 KEPT = "laboratory.json"
 
 
-def event_of(step):
+def event_of(step: str) -> int | None:
     """The number of a step's event; None for what is none."""
     return next((number for number, (head, _, _) in enumerate(EVENTS) if f"{step} ".startswith(head)), None)
 
 
-def laboratory():
+def laboratory() -> dict[str, list[float]]:
     """The gaps that were measured in the laboratory, by scenario; empty when none were."""
     try:
         with open(places.built(KEPT)) as file:
-            return json.load(file)
+            found: dict[str, list[float]] = json.load(file)
+            return found
     except OSError:
         return {}
 
 
-def measure(turns=3):
+def measure(turns: int = 3) -> None:
     """Plays the laboratory's scenarios and keeps the gaps that they print."""
     found = {}
     for name in sorted({scenario for _, _, scenario in EVENTS if scenario}):
@@ -57,7 +58,7 @@ def measure(turns=3):
             json.dump(found, file)
 
 
-def table(gaps, slowdown):
+def table(gaps: list[tuple[str, float]], slowdown: float) -> list[str]:
     """The lines of the table. `gaps` has (step, seconds)."""
     beside = laboratory()
     rows = [("event", "gap of rows", f"÷ {slowdown:.1f}", "laboratory")]
@@ -65,7 +66,7 @@ def table(gaps, slowdown):
         seen = [gap for step, gap in gaps if event_of(step) == number]
         if not seen:
             continue
-        there = beside.get(scenario, [])
+        there = beside.get(scenario, []) if scenario else []
         rows.append((
             f"{words}, {len(seen)} times", f"{statistics.median(seen):.1f} s ({min(seen):.1f}–{max(seen):.1f})",
             f"{statistics.median(seen) / slowdown:.2f} s", f"{statistics.median(there):.2f} s" if there else "–"))

@@ -1,7 +1,13 @@
 """What is written down of machines before they are ended: their journals, and what the cluster says happened."""
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from .lab.channel import Gone
+
+if TYPE_CHECKING:
+    from .lab.rig import Rig
 
 QUESTIONS = {
     "journal": "journalctl -b -1 -o short-precise --no-pager -n 4000 2>/dev/null; echo; echo '-- this boot'; "
@@ -13,7 +19,7 @@ QUESTIONS = {
 SECONDS = 60  # for each answer
 
 
-def collect(rig, name):
+def collect(rig: Rig, name: str) -> None:
     """Asks every machine that still answers; the files NAME-NODE.* lie beside its console."""
     for guest in rig.guests.values():
         for kind, question in QUESTIONS.items():

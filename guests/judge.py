@@ -1,13 +1,21 @@
 """What is looked at after a scenario: rows, owners, consoles, how long machines took to go down, the status."""
+from __future__ import annotations
+
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from chaos.lab.shell import clock
-from chaos.scenario import seconds
+from chaos.words import seconds
 from chaos.workload import checkers
 from chaos.workload.database import found_rows
 
 from .lab.rig import FLOATING
+
+if TYPE_CHECKING:
+    from .faults import Faults
+    from .stage import Stage
 
 HEALTHY = 60  # seconds in which a cluster becomes whole after the last fault, unless the scenario says otherwise
 ALLOWED = 0.060  # two periods of the heartbeat and some: a datagram may wait so long in a queue of a guest that stood still
@@ -23,16 +31,17 @@ SHOWN = 160  # characters of a console's line
 class Judge:
     """Made before the first step; `judge` returns what was seen and what is broken."""
 
-    def __init__(self, stage):
+    def __init__(self, stage: Stage) -> None:
         self.stage, self.rig, self.cluster, self.scenario = stage, stage.rig, stage.cluster, stage.scenario
         self.client_namespace = self.rig.namespace  # `database.ask` wants a laboratory: this is what it looks at
         self.sizes = {guest.name: guest.console_size() for guest in self.rig.guests.values()}
-        self.seen, self.broken = [], []
-        self.turns = []  # of a scenario that is repeated: whether each turn was good
+        self.seen: list[str] = []
+        self.broken: list[str] = []
+        self.turns: list[bool] = []  # of a scenario that is repeated: whether each turn was good
         # A slow machine beats more slowly too. A lease lasts seven times as long, so a takeover never fits in between.
         checkers.GAP = BEATS * stage.patience
 
-    def judge(self, owner_before, faults):
+    def judge(self, owner_before: str, faults: Faults) -> tuple[list[str], list[str]]:
         """Looks at everything; an expectation that does not hold is one sentence."""
         wanted = dict(self.scenario.expectations)
         if self.turns:
@@ -51,7 +60,7 @@ class Judge:
         self.broken += faults.unmet
         return self.seen, self.broken
 
-    def turn(self):
+    def turn(self) -> str:
         """After each turn of a scenario that is repeated: what was good or bad about it."""
         try:
             took = self.cluster.wait_whole(HEALTHY * self.stage.patience)
@@ -62,12 +71,12 @@ class Judge:
             self.turns.append(False)
             return f"BAD: {error}"
 
-    def say(self, text, is_broken=False):
+    def say(self, text: str, is_broken: bool = False) -> None:
         self.seen.append(text)
         if is_broken:
             self.broken.append(text)
 
-    def healthy(self, within):
+    def healthy(self, within: float) -> None:
         try:
             took = self.cluster.wait_whole(within * self.stage.patience)
             self.say(f"healthy {took:.1f} s after the last fault ended")
@@ -75,7 +84,7 @@ class Judge:
             self.stage.is_sound = False
             self.say(f"not healthy: {error}", True)
 
-    def served(self, wanted):
+    def served(self, wanted: bool) -> None:
         """Waits for a row that is tried after all steps, so that a gap which it opened has an end and is counted."""
         now = clock()
         while checkers.first_acknowledged_after(checkers.read_rows(self.stage.history), now) is None:
@@ -84,7 +93,7 @@ class Judge:
                 return
             time.sleep(0.2)
 
-    def count_rows(self):
+    def count_rows(self) -> tuple[int, int]:
         """(acknowledged, found) while the writer stands still; raises when one is missing."""
         self.stage.hold_writer(True)
         try:
@@ -92,7 +101,7 @@ class Judge:
         finally:
             self.stage.hold_writer(False)
 
-    def rows(self, wanted):
+    def rows(self, wanted: bool) -> None:
         try:
             acked, there = self.count_rows()
             self.say(f"rows: {acked} acknowledged, {there} found, none missing")
@@ -100,7 +109,7 @@ class Judge:
             self.stage.is_sound = False
             self.say(f"rows: {error}", wanted)
 
-    def gaps(self, wanted, ended):
+    def gaps(self, wanted: Mapping[str, str] | None, ended: float) -> None:
         """The longest time without a row, of the whole scenario and of each step until the next."""
         entries = checkers.read_rows(self.stage.history)
         length, since, _ = checkers.longest_gap(entries, self.stage.began - 0.5, ended)
@@ -116,7 +125,7 @@ class Judge:
             if late or part >= 1.0:
                 self.say(f"  {part:.1f} s at `{text}`" + (f" (a move: {moves:.1f} s)" if late else ""), late)
 
-    def gaps_of_steps(self, times):
+    def gaps_of_steps(self, times: list[float]) -> list[tuple[float, str]]:
         """For each step the longest gap that began in it; it may end in a later one."""
         marks = self.stage.marks + [(float("inf"), "")]
         return [
@@ -124,7 +133,7 @@ class Judge:
                   if instant - 0.5 <= earlier < following - 0.5), default=0.0), text)
             for (instant, text), (following, _) in zip(marks, marks[1:])]
 
-    def owners(self, wanted, undisturbed, ended, resumed=()):
+    def owners(self, wanted: bool, undisturbed: bool, ended: float, resumed: Sequence[tuple[str, float]] = ()) -> None:
         """SingleOwner, by the heartbeats and the rig's clock. Who was paused and `resumed` may run for one look."""
         runs = checkers.read_runs(self.stage.pulses)
         if not runs:
@@ -151,26 +160,26 @@ class Judge:
             except checkers.Broken as error:
                 self.say(str(error), True)
 
-    def consoles(self, wanted):
+    def consoles(self, wanted: bool) -> None:
         """Complaints on the consoles, each kind once with how often."""
         for guest in self.rig.guests.values():
-            found = {}
+            found: dict[str, list[str]] = {}
             for line in guest.console_text(self.sizes[guest.name]).split("\n"):
                 for complaint in COMPLAINTS:
                     if complaint in line:
                         found.setdefault(complaint, []).append(re.sub(r"^\[[ 0-9.]+\] *", "", line.strip())[:SHOWN])
-            for complaint, lines in found.items():
+            for lines in found.values():
                 self.say(f"console of {guest.name}, {len(lines)} times: {lines[0]}", wanted)
 
-    def downs(self, faults, wanted):
+    def downs(self, faults: Faults, wanted: Mapping[str, str] | None) -> None:
         """From the command to the moment in which the machine was down. Not lengthened on slow machines: systemd's
         90 s are not longer there either."""
         for name, took in faults.downs:
-            late = wanted is not None and took > seconds(wanted["within"])
+            late = took > seconds(wanted["within"]) if wanted is not None else False
             self.say(f"{name} was down {took:.1f} s after the command"
-                     + (f" ({wanted['within']} were wanted)" if late else ""), late)
+                     + (f" ({wanted['within']} were wanted)" if wanted is not None and late else ""), late)
 
-    def place(self, before, wanted):
+    def place(self, before: str, wanted: Mapping[str, Mapping[str, str]]) -> None:
         try:
             owner = self.cluster.owner(5)
         except TimeoutError:

@@ -1,10 +1,23 @@
 """Steps that are done to whole machines: their power, their time, their disks."""
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from chaos.lab.shell import clock, wait_until
-from chaos.scenario import seconds
+from chaos.words import seconds
 
 from .lab.channel import Gone
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .lab.rig import Rig
+
+if TYPE_CHECKING:
+    from chaos.words import Step
+
+    from .lab.guest import Guest
 
 BOOT = 300  # seconds in which a machine must be up again, whatever shut down before
 DOWN = 400  # and in which it must have gone down: three times systemd's 90 s, and more
@@ -13,9 +26,17 @@ DOWN = 400  # and in which it must have gone down: three times systemd's 90 s, a
 class Machines:
     """The part of `Faults` that a hypervisor, or who stands before the machine, can do."""
 
+    def __init__(self, rig: Rig, cluster: Cluster) -> None:
+        self.rig, self.cluster = rig, cluster
+        self.last: Guest | None = None  # the machine of the step before
+        self.resumed: list[tuple[str, float]] = []  # (guest's name, when the hypervisor let it go on after a pause)
+        self.downs: list[tuple[str, float]] = []  # (guest's name, seconds from the command until the machine was down)
+        self.unmet: list[str] = []  # demands that were not met, as sentences
+        self.instants: list[float] = []  # when each step began
+
     # Power
 
-    def boot(self, guest, step):
+    def boot(self, guest: Guest, step: Step) -> str:
         if guest.is_on:
             return "is on"
         guest.collect()
@@ -25,15 +46,15 @@ class Machines:
         guest.wait_up(BOOT)
         return "is up"
 
-    def quit(self, guest, _):
+    def quit(self, guest: Guest, _: object) -> str:
         """QEMU ends as somebody tells it to: it writes out what it holds, and the guest knows nothing."""
         return f"was off after {guest.wait_off(20, since=guest.quit()):.1f} s"
 
-    def kill(self, guest, _):
+    def kill(self, guest: Guest, _: object) -> str:
         guest.cut_power()
         return "lost its power"
 
-    def reboot(self, guest, _):
+    def reboot(self, guest: Guest, _: object) -> str:
         """From the command to the reset, which QEMU tells, and on to the next life."""
         before, began = guest.boot_id(), clock()
         self.tell(guest, "systemctl reboot")
@@ -45,7 +66,7 @@ class Machines:
             raise RuntimeError(f"{guest.name} still has the boot id {before}")
         return f"was down after {reset - began:.1f} s and up after {up - began:.1f} s"
 
-    def poweroff(self, guest, _):
+    def poweroff(self, guest: Guest, _: object) -> str:
         began = clock()
         self.tell(guest, "systemctl poweroff")
         off = guest.wait_off(DOWN)
@@ -53,20 +74,22 @@ class Machines:
         return f"was off after {off - began:.1f} s"
 
     @staticmethod
-    def tell(guest, command):
+    def tell(guest: Guest, command: str) -> None:
         """Runs what may take the shell away before it answers."""
         try:
             guest.run(command, seconds=30)
         except Gone:
             pass
 
-    def reset(self, guest, _):
+    def reset(self, guest: Guest, _: object) -> str:
         began = guest.reset()
         return f"up after {guest.wait_up(BOOT, since=began) - began:.1f} s"
 
-    def wait_for_reset(self, within):
+    def wait_for_reset(self, within: float) -> str:
         """Something in the machine of the step before resets it: a watchdog, or its kernel."""
         guest, since = self.last, self.instants[-2]
+        if guest is None:
+            raise RuntimeError("`await reset` wants a step before it that names the machine")
         try:
             reset = wait_until(lambda: guest.monitor.instant_of("RESET", since), max(0.1, since + within - clock()),
                                f"{guest.name} is reset", step=0.02)
@@ -78,15 +101,15 @@ class Machines:
 
     # Time
 
-    def pause(self, guest, step):
+    def pause(self, guest: Guest, step: Step) -> str:
         said = self.stand_still(guest, step, guest.pause, guest.go_on)
         self.resumed.append((guest.name, clock()))
         return said
 
-    def hang(self, guest, step):
+    def hang(self, guest: Guest, step: Step) -> str:
         return self.stand_still(guest, step, guest.hang, lambda: guest.hang(False))
 
-    def stand_still(self, guest, step, begin, end):
+    def stand_still(self, guest: Guest, step: Step, begin: Callable[[], float], end: Callable[[], float]) -> str:
         length = seconds(step.words[1])
         self.cluster.silent.add(guest.name)
         began = begin()
@@ -95,15 +118,15 @@ class Machines:
         self.cluster.silent.discard(guest.name)
         return f"stood still for {ended - began:.2f} s"
 
-    def save(self, guest, _):
+    def save(self, guest: Guest, _: object) -> str:
         guest.save()
         return "is saved with its memory"
 
-    def revert(self, guest, _):
+    def revert(self, guest: Guest, _: object) -> str:
         guest.revert()
         return "is what it was when it was saved"
 
-    def revert_disk(self, guest, _):
+    def revert_disk(self, guest: Guest, _: object) -> str:
         """Without its memory: the machine boots from the disk of that moment, as after a loss of power then."""
         guest.cut_power()
         guest.revert_disk()
@@ -111,7 +134,7 @@ class Machines:
         guest.wait_up(BOOT)
         return "is up, on the disk that was saved"
 
-    def clone(self, guest, _):
+    def clone(self, guest: Guest, _: object) -> str:
         copy = self.rig.clone(guest)
         copy.start()
         copy.wait_up(BOOT)

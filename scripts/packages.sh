@@ -5,7 +5,7 @@ holdfast_packages=(
     iproute2 iputils-arping iputils-ping nftables util-linux           # nodes and wires
     e2fsprogs xfsprogs postgresql resource-agents                      # what a cluster runs on
     nbdkit libnbd-bin fuse3 iptables                                   # disks that fail and hang, a peer, blocked ports
-    fio qemu-utils procps python3                                      # measuring and looking
+    fio qemu-utils procps python3 python3-venv                                # measuring and looking
 )
 
 # What only the rig of guests needs (guests/README.md).
@@ -46,3 +46,28 @@ need_swift() {
     echo "swift is not in PATH; install Swift 6.2 or later from https://www.swift.org/install/linux/" >&2
     return 1
 }
+
+# Where mypy and ruff are, as scripts/python-tools.txt wants them: a virtual environment beside the build, made on first use.
+python_tools() {
+    local folder=.build/python-tools
+    if ! cmp -s scripts/python-tools.txt "$folder/made-for"; then
+        rm -rf "$folder"
+        mkdir -p .build
+        /usr/bin/python3 -m venv "$folder" >&2 || { echo "no venv: apt-get install python3-venv" >&2; return 1; }
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r scripts/python-tools.txt >&2 || return 1
+        cp scripts/python-tools.txt "$folder/made-for"
+    fi
+    echo "$folder/bin"
+}
+
+# Types and style of all Python here; says nothing when all is well. Programs without an ending are modules too.
+lint_python() {
+    local tools program
+    tools=$(python_tools) || return 1
+    "$tools/ruff" check --quiet . || return 1
+    "$tools/mypy" --no-error-summary chaos guests Benchmarks Tests/EndToEnd || return 1
+    for program in $python_programs; do
+        "$tools/mypy" --no-error-summary --scripts-are-modules "$program" || return 1
+    done
+}
+python_programs="chaos/run guests/run guests/image guests/terminal Benchmarks/run scripts/mutants"

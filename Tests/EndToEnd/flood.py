@@ -14,7 +14,8 @@ context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 # Some hundred a second: enough to hold every place for ever, and not so many that the test is about processors.
 pace = 2 if kind == "tls" else 5
-held, tries, ended = [], 0, time.monotonic() + float(seconds)
+held: list[socket.socket] = []
+tries, ended = 0, time.monotonic() + float(seconds)
 while time.monotonic() < ended:
     for _ in range(min(pace, int(count) - len(held))):
         tries += 1
@@ -29,7 +30,7 @@ while time.monotonic() < ended:
         except OSError:
             one.close()
             break
-    gone, _, _ = select.select(held, [], [], 0.02)
+    gone: list[socket.socket] = select.select(held, [], [], 0.02)[0]
     for one in gone:
         one.close()
         held.remove(one)

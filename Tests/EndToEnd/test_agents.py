@@ -6,13 +6,15 @@ import os
 import shutil
 import sys
 import unittest
+from typing import TYPE_CHECKING
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
+from chaos.lab.node import Node  # noqa: E402
 from chaos.lab.shell import wait_until  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
 
 AGENTS = "/usr/lib/ocf/resource.d/heartbeat"
 ADDRESS = "10.9.0.100"
@@ -26,32 +28,42 @@ esac
 """
 
 
-class Kept:
+if TYPE_CHECKING:
+    Base = ClusterCase
+else:
+    Base = object  # what has no agent yet is no test
+
+
+class Kept(Base):
     """What one agent keeps in the kernel: `resources` of the group, where it is seen, and how a person removes it."""
 
     nodes = NODES
     agent = ""
-    resources = ""
     stays = True  # after a stop that failed; not so where it goes with an address, which Holdfast takes away itself
 
-    def prepare(self, node):
+    def prepare(self, node: Node) -> None:
         """On each member, before the first group starts."""
 
-    def is_on(self, node):
+    def is_on(self, node: Node) -> bool:
         raise NotImplementedError
 
-    def remove(self, node):
+    def remove(self, node: Node) -> None:
+        raise NotImplementedError
+
+    @property
+    def resources(self) -> str:
+        """What the group has."""
         raise NotImplementedError
 
     prepared = False
 
-    def setUp(self):
+    def setUp(self) -> None:
         if not self.prepared:
             for name in self.cluster.members:
                 self.prepare(self.lab.node(name))
         type(self).prepared = True
 
-    def policy(self):
+    def policy(self) -> str:
         cluster = self.cluster
         return f"""cluster: {cluster.name}
 groups:
@@ -59,13 +71,13 @@ groups:
     nodes: [{', '.join(cluster.members)}]
     resources:{self.resources}"""
 
-    def holders(self):
+    def holders(self) -> list[str]:
         return [name for name in self.cluster.members if self.is_on(self.lab.node(name))]
 
-    def other(self, node):
+    def other(self, node: str) -> str:
         return next(name for name in self.cluster.members if name != node)
 
-    def break_stop(self, name):
+    def break_stop(self, name: str) -> None:
         """On this node the agent's stop fails from now on, and changes nothing."""
         script = (
             "cp $0 /var/lib/holdfast/agent.stock && printf '#!/bin/sh\\n[ $1 != stop ] || exit 1\\n"
@@ -73,7 +85,7 @@ groups:
             "chmod +x /var/lib/holdfast/agent.* && mount --bind /var/lib/holdfast/agent.broken $0")
         self.lab.node(name).run(["bash", "-c", script, f"{AGENTS}/{self.agent}"])
 
-    def test_a_lost_lease_leaves_nothing_behind(self):
+    def test_a_lost_lease_leaves_nothing_behind(self) -> None:
         self.cluster.apply(self.policy())
         owner = self.cluster.wait_running(60)
         self.assertEqual(self.holders(), [owner])
@@ -86,7 +98,7 @@ groups:
         self.cluster.wait_healthy(60)
         self.assertEqual(self.holders(), [other])
 
-    def test_a_stop_that_fails_holds_the_group_until_a_person_signs(self):
+    def test_a_stop_that_fails_holds_the_group_until_a_person_signs(self) -> None:
         self.cluster.apply(self.policy())
         owner = self.cluster.wait_running(60)
         other = self.other(owner)
@@ -118,10 +130,10 @@ class Routes(Kept, ClusterCase):
         gateway: 10.9.0.77
 """
 
-    def is_on(self, node):
+    def is_on(self, node: Node) -> bool:
         return "10.77.0.0/24" in node.run(["ip", "route", "show"]).stdout
 
-    def remove(self, node):
+    def remove(self, node: Node) -> None:
         node.run(["ip", "route", "del", "10.77.0.0/24"])
 
 
@@ -133,20 +145,20 @@ class SourceAddresses(Kept, ClusterCase):
     source, first = "10.9.0.50", ""
 
     @property
-    def resources(self):
+    def resources(self) -> str:
         return f"""{self.first}
       - {{ name: source, agent: "ocf:heartbeat:IPsrcaddr", ipaddress: {self.source}, destination: 10.77.0.0/24 }}
 """
 
-    def prepare(self, node):
+    def prepare(self, node: Node) -> None:
         node.run(["ip", "address", "add", f"{self.source}/24", "dev", "eth0"])
 
-    def is_on(self, node):
+    def is_on(self, node: Node) -> bool:
         routes = node.run(["ip", "route", "show"]).stdout
         self.assertIn("10.9.0.0/24 dev eth0", routes, "the way to the other nodes")
         return f"src {self.source}" in routes
 
-    def remove(self, node):
+    def remove(self, node: Node) -> None:
         node.run(["ip", "route", "flush", "10.77.0.0/24"])
 
 
@@ -157,7 +169,7 @@ class FloatingSources(SourceAddresses):
     source, first = ADDRESS, f"""
       - {{ name: ip, agent: address, address: {ADDRESS}/24, interface: eth0 }}"""
 
-    def prepare(self, node):
+    def prepare(self, node: Node) -> None:
         pass
 
 
@@ -174,16 +186,16 @@ class BlockedPorts(Kept, ClusterCase):
         action: block
 """
 
-    def prepare(self, node):
+    def prepare(self, node: Node) -> None:
         node.run(["mount", "-t", "tmpfs", "tools", "/usr/local/sbin"])
         with open(node.path("/usr/local/sbin/iptables"), "w") as file:
             file.write(IPTABLES)
         os.chmod(node.path("/usr/local/sbin/iptables"), 0o755)
 
-    def is_on(self, node):
+    def is_on(self, node: Node) -> bool:
         return "5432" in node.run(["iptables", "-S", "INPUT"]).stdout
 
-    def remove(self, node):
+    def remove(self, node: Node) -> None:
         node.run(["iptables", "--flush", "INPUT"])
 
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from typing import ClassVar
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DAY = 86400
@@ -20,29 +20,32 @@ YEAR = 365 * DAY
 
 
 class Clocks(unittest.TestCase):
+    place: ClassVar[str]
+    shim: ClassVar[str]
+
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.place = tempfile.mkdtemp(prefix="holdfast-clock-")
         cls.shim = os.path.join(cls.place, "wrong_clock.so")
         subprocess.run(
             ["cc", "-shared", "-fPIC", "-O1", "-o", cls.shim, os.path.join(HERE, "wrong_clock.c")], check=True)
 
     @classmethod
-    def tearDownClass(cls):
+    def tearDownClass(cls) -> None:
         os.unlink(cls.shim)
         os.rmdir(cls.place)
 
-    def setUp(self):
+    def setUp(self) -> None:
         self.lab = Lab("clocks", NODES).up()
         self.cluster = Cluster(self.lab, name="prod")
 
-    def tearDown(self):
+    def tearDown(self) -> None:
         self.lab.down()
 
-    def shift(self, name, seconds):
+    def shift(self, name: str, seconds: float) -> None:
         self.cluster.environments[name] = {"LD_PRELOAD": self.shim, "WRONG_CLOCK_SECONDS": str(seconds)}
 
-    def test_a_node_whose_clock_is_days_off_joins_comes_back_and_is_named(self):
+    def test_a_node_whose_clock_is_days_off_joins_comes_back_and_is_named(self) -> None:
         self.shift("osk-1", -3 * DAY)
         self.shift("wit-1", 51 * YEAR)
         self.cluster.form()
@@ -53,11 +56,11 @@ class Clocks(unittest.TestCase):
             self.cluster.return_node(name)
             self.cluster.wait_status(None, self.cluster.all_up, 20, f"{name} is back")
         leader = self.cluster.leader()
-        said = " ".join(self.cluster.status(leader)["warnings"])
+        said = " ".join(self.cluster.told(leader)["warnings"])
         for name in {"osk-1", "wit-1", "tok-1"} - {leader}:
             self.assertRegex(said, f"the clock of {name} is .* (behind|ahead of)", said)
 
-    def test_a_cluster_that_boots_with_all_clocks_in_the_past_runs(self):
+    def test_a_cluster_that_boots_with_all_clocks_in_the_past_runs(self) -> None:
         self.cluster.form()
         self.cluster.apply(self.cluster.service_policy())
         self.cluster.wait_running(30)
@@ -68,7 +71,7 @@ class Clocks(unittest.TestCase):
         for name in self.lab.nodes:
             self.cluster.return_node(name)
         self.cluster.wait_running(30)
-        self.assertEqual([text for text in self.cluster.status()["warnings"] if "clock" in text], [])
+        self.assertEqual([text for text in self.cluster.told()["warnings"] if "clock" in text], [])
 
 
 if __name__ == "__main__":

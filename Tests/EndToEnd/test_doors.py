@@ -11,27 +11,26 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
 from chaos.lab.shell import wait_until  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DESCRIPTORS = 256
 
 
 class Doors(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.lab = Lab("doors", NODES).up()
         self.cluster = Cluster(self.lab, name="prod", descriptors=DESCRIPTORS)
-        self.floods = []
+        self.floods: list[subprocess.Popen[str]] = []
 
-    def tearDown(self):
+    def tearDown(self) -> None:
         for flood in self.floods:
             flood.kill()
             flood.wait()
         self.lab.down()
 
-    def policy(self):
+    def policy(self) -> str:
         replicas = "\n".join(
             f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
             for name in self.cluster.members)
@@ -49,18 +48,18 @@ groups:
       - {{ name: pulse, agent: exec, command: "{self.cluster.heartbeat} {self.cluster.pulses}" }}
 """
 
-    def flood(self, target, port, kind, count, seconds):
+    def flood(self, target: str, port: int, kind: str, count: int, seconds: float) -> None:
         words = [
             "/usr/bin/python3", os.path.join(HERE, "flood.py"), self.stranger, self.lab.node(target).address, str(port),
             kind, str(count), str(seconds)]
         self.floods.append(
             subprocess.Popen(self.lab.node("wit-1").enter() + words, stdout=subprocess.PIPE, text=True))
 
-    def descriptors(self, node, role):
+    def descriptors(self, node: str, role: str) -> float:
         pids = wait_until(lambda: self.lab.node(node).find(role), 20, f"{role} of {node} runs")
         return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
 
-    def test_floods_of_strangers_cost_the_cluster_nothing(self):
+    def test_floods_of_strangers_cost_the_cluster_nothing(self) -> None:
         self.cluster.form()
         self.cluster.apply(self.policy())
         owner = self.cluster.wait_running(30)
@@ -68,7 +67,7 @@ groups:
         self.cluster.wait_in_sync(60)
         self.stranger = f"{self.lab.subnet}.66"
         self.lab.node("wit-1").run(f"ip addr add {self.stranger}/24 dev eth0")
-        before = self.cluster.status()
+        before = self.cluster.told()
         lives = {name: self.lab.node(name).find("daemon") for name in self.lab.nodes}
         for name in self.cluster.members:
             self.flood(name, 7400, "plain", 400, 45)
@@ -77,7 +76,7 @@ groups:
         # In the middle of it a node loses power and comes back: links, mirror and lease find their way.
         self.lab.node(standby).power_off()
         self.cluster.return_node(standby)
-        lives[standby] = None
+        del lives[standby]
         self.cluster.wait_status(None, self.cluster.all_up, 20, "all are up in the flood")
         self.cluster.wait_in_sync(20)
         for name in self.cluster.members:
@@ -98,10 +97,10 @@ groups:
         self.assertEqual(again.returncode, 6, again.stderr)
         for flood in self.floods:
             print(flood.communicate(timeout=60)[0].strip())
-        after = self.cluster.status()
+        after = self.cluster.told()
         self.assertEqual(after["groups"][0]["epoch"], before["groups"][0]["epoch"], "the group never moved")
         for name in self.lab.nodes:
-            if lives[name] is not None:
+            if name in lives:
                 self.assertEqual(self.lab.node(name).find("daemon"), lives[name], f"the daemon of {name} never ended")
 
 

@@ -13,11 +13,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
+from chaos.lab.shell import Result  # noqa: E402
 
 
 class Demonstration(unittest.TestCase):
-    def test_no_acknowledged_row_is_lost_when_servers_die(self):
+    def test_no_acknowledged_row_is_lost_when_servers_die(self) -> None:
         result = subprocess.run(
             ["/usr/bin/python3", os.path.join(ROOT, "chaos", "demo.py"), "--rows", "50", "--purpose", "end-to-end"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=420)
@@ -29,10 +30,10 @@ class Demonstration(unittest.TestCase):
 class CommandLine(ClusterCase):
     purpose, nodes = "end-to-end-cli", NODES
 
-    def holdfast(self, *words, node="tok-1"):
+    def holdfast(self, *words: str, node: str = "tok-1") -> Result:
         return self.cluster.run(node, *words, check=False)
 
-    def test_every_node_answers_status(self):
+    def test_every_node_answers_status(self) -> None:
         for node in self.lab.nodes:
             report = json.loads(self.holdfast("status", "-o", "json", node=node).stdout)
             self.assertEqual(report["cluster"], "prod")
@@ -41,7 +42,7 @@ class CommandLine(ClusterCase):
         self.assertIn("tok-1", text)
         self.assertNotIn("\x1b", text)
 
-    def test_a_wrong_file_is_explained_and_changes_nothing(self):
+    def test_a_wrong_file_is_explained_and_changes_nothing(self) -> None:
         before = json.loads(self.holdfast("status", "-o", "json").stdout)["policyIndex"]
         path = os.path.join(self.lab.node("tok-1").directory, "state", "wrong.yaml")
         with open(path, "w") as file:
@@ -55,16 +56,16 @@ class CommandLine(ClusterCase):
         self.assertRegex(said, r"wrong\.yaml:5")
         self.assertEqual(json.loads(self.holdfast("status", "-o", "json").stdout)["policyIndex"], before)
 
-    def test_exit_codes_speak(self):
+    def test_exit_codes_speak(self) -> None:
         self.assertEqual(self.holdfast("explain", "nothing-of-that-name").returncode, 3)
         self.assertEqual(self.holdfast("group", "move").returncode, 2)
         self.assertEqual(self.holdfast("--help").returncode, 0)
 
-    def test_a_token_serves_once(self):
+    def test_a_token_serves_once(self) -> None:
         words = ["--name", "x", "--site", "y", "--address", "10.9.0.9:7400"]
         self.assertNotEqual(self.holdfast("join", "not-a-token", *words).returncode, 0)
 
-    def test_a_service_starts_moves_and_stops_on_command(self):
+    def test_a_service_starts_moves_and_stops_on_command(self) -> None:
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)
         other = next(name for name in self.cluster.members if name != owner)
@@ -83,21 +84,21 @@ class LivingConfiguration(ClusterCase):
 
     purpose, nodes = "end-to-end-configuration", NODES
 
-    def write(self, name, text):
+    def write(self, name: str, text: str) -> None:
         with open(os.path.join(self.lab.node("tok-1").state, name), "w") as file:
             file.write(text)
 
-    def holdfast(self, verb, groups, *words, volumes=""):
+    def holdfast(self, verb: str, groups: str, *words: str, volumes: str = "") -> tuple[int, str]:
         self.write("next.yaml", f"cluster: prod\n{volumes}groups:\n{groups}" if groups else f"cluster: prod\n{volumes}")
         result = self.cluster.run("tok-1", verb, "/var/lib/holdfast/next.yaml", *words, check=False, timeout=150)
         print(result.stdout + result.stderr, flush=True)
         return result.returncode, result.stdout + result.stderr
 
     @staticmethod
-    def group(name, *resources):
+    def group(name: str, *resources: str) -> str:
         return f"  {name}:\n    nodes: [tok-1, osk-1]\n    resources:\n" + "".join(f"      - {{ {r} }}\n" for r in resources)
 
-    def test_what_no_machine_has_is_said_by_name_and_node(self):
+    def test_what_no_machine_has_is_said_by_name_and_node(self) -> None:
         code, said = self.holdfast("plan", self.group(
             "bad", "name: a, agent: exec, command: sleep 1, user: nobodyknows",
             "name: b, agent: address, address: 10.9.0.200/24, interface: eth9",
@@ -111,14 +112,14 @@ class LivingConfiguration(ClusterCase):
             "bad", "name: a, agent: exec, command: sleep 1, user: nobodyknows"))[0], 2)
 
     @unittest.skipUnless(os.path.exists("/usr/lib/ocf/resource.d/heartbeat/Dummy"), "no stock OCF agents here")
-    def test_an_agent_is_asked_for_its_parameters(self):
+    def test_an_agent_is_asked_for_its_parameters(self) -> None:
         code, said = self.holdfast("plan", self.group("bad", 'name: a, agent: "ocf:heartbeat:Dummy", stat: /run/x'))
         self.assertEqual(code, 2)
         self.assertIn("has no parameter `stat`; did you mean `state`?", said)
         listed = self.cluster.run("tok-1", "agent", "describe", "ocf:heartbeat:Dummy").stdout
         self.assertIn("state", listed)
 
-    def test_waiting_ends_when_the_outcome_is_known(self):
+    def test_waiting_ends_when_the_outcome_is_known(self) -> None:
         good = self.group("good", "name: s, agent: exec, command: sleep infinity")
         bad = self.group("bad", "name: s, agent: exec, command: /nowhere/nothing")
         self.assertEqual(self.holdfast("apply", good, "--wait")[0], 0)
@@ -132,9 +133,9 @@ class LivingConfiguration(ClusterCase):
         code, said = self.holdfast("apply", "", "--allow-removal", "--wait")
         self.assertEqual(code, 0)
         self.assertIn("good stops on", said)
-        self.assertEqual(self.cluster.status("tok-1")["groups"], [])
+        self.assertEqual(self.cluster.told("tok-1")["groups"], [])
 
-    def test_a_move_whose_target_gives_up_is_waited_for_no_longer(self):
+    def test_a_move_whose_target_gives_up_is_waited_for_no_longer(self) -> None:
         with open(os.path.join(self.lab.node("tok-1").state, "fit"), "w"):
             pass
         self.assertEqual(self.holdfast("apply", self.group(
@@ -149,7 +150,7 @@ class LivingConfiguration(ClusterCase):
         self.assertIn("osk-1", self.cluster.run("tok-1", "explain", "picky").stdout)
         self.assertEqual(self.holdfast("apply", "", "--allow-removal", "--wait")[0], 0)
 
-    def test_what_stands_in_a_file_is_told_to_the_service_alone(self):
+    def test_what_stands_in_a_file_is_told_to_the_service_alone(self) -> None:
         for name in ("tok-1", "osk-1"):
             with open(os.path.join(self.lab.node(name).state, "secret"), "w") as file:
                 file.write("hush-hush\n")
@@ -157,7 +158,7 @@ class LivingConfiguration(ClusterCase):
             "secret", 'name: s, agent: exec, command: "sh -c \'echo $WORD > /var/lib/holdfast/heard; exec sleep infinity\'", '
                       "environment: { WORD: { file: /var/lib/holdfast/secret } }")
         self.assertEqual(self.holdfast("apply", group, "--wait")[0], 0)
-        owner = next(g for g in self.cluster.status("tok-1")["groups"] if g["name"] == "secret")["owner"]
+        owner = next(g for g in self.cluster.told("tok-1")["groups"] if g["name"] == "secret")["owner"]
         with open(os.path.join(self.lab.node(owner).state, "heard")) as file:
             self.assertEqual(file.read(), "hush-hush\n")
         self.assertNotIn("hush", self.cluster.run("tok-1", "policy").stdout)

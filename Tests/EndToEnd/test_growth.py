@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 import unittest
+from typing import ClassVar
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
 
 MIB = 1 << 20
 SMALL, LARGE = 320, 512  # MiB; XFS wants 300
@@ -25,10 +26,10 @@ SMALL, LARGE = 320, 512  # MiB; XFS wants 300
 class GrowingCase(ClusterCase):
     nodes = NODES
 
-    def backing(self, name):
+    def backing(self, name: str) -> str:
         return "/var/lib/holdfast/d.img"
 
-    def policy(self, mebibytes):
+    def policy(self, mebibytes: int) -> str:
         replicas = "\n".join(
             f'      {name}: {{ backing: {self.backing(name)}, address: "{self.lab.node(name).address}:7410" }}'
             for name in self.cluster.members)
@@ -47,29 +48,29 @@ groups:
       - {{ name: pulse, agent: exec, command: "{self.cluster.heartbeat} {self.cluster.pulses}" }}
 """
 
-    def ask(self, node, verb, mebibytes, *words):
+    def ask(self, node: str, verb: str, mebibytes: int, *words: str) -> tuple[int, str]:
         """What a command says about the configuration with this size, and its exit code."""
         with open(os.path.join(self.lab.node(node).state, "next.yaml"), "w") as file:
             file.write(self.policy(mebibytes))
         result = self.cluster.run(node, verb, "/var/lib/holdfast/next.yaml", *words, check=False)
         return result.returncode, result.stdout + result.stderr
 
-    def sizes(self, node):
+    def sizes(self, node: str) -> list[int]:
         """Of the device and of the file system, in MiB."""
         said = self.lab.node(node).run(
             "blockdev --getsize64 $(findmnt -no SOURCE /srv/d) && findmnt -bno SIZE /srv/d").stdout
         return [int(word) // MIB for word in said.split()]
 
-    def grown(self, node):
+    def grown(self, node: str) -> tuple[int, int]:
         """The sizes, once both are larger."""
         for _ in range(60):
             device, files = self.sizes(node)
             if device == LARGE and files > SMALL:
                 return device, files
             time.sleep(0.5)
-        self.fail(f"the device has {device} MiB, and the file system {files}")
+        raise AssertionError(f"the device has {device} MiB, and the file system {files}")
 
-    def move(self, target):
+    def move(self, target: str) -> None:
         self.cluster.run(target, "group", "move", "orders", "--to", target, "--yes", "--wait")
         self.cluster.wait_running(30, on=target)
 
@@ -78,7 +79,7 @@ groups:
 class Growth(GrowingCase):
     purpose = "end-to-end-growth"
 
-    def test_a_volume_grows_and_never_shrinks(self):
+    def test_a_volume_grows_and_never_shrinks(self) -> None:
         self.cluster.apply(self.policy(SMALL))
         owner = self.cluster.wait_running(30)
         other = next(name for name in self.cluster.members if name != owner)
@@ -126,10 +127,10 @@ class Growth(GrowingCase):
 @unittest.skipUnless(shutil.which("xfs_growfs"), "install xfsprogs")
 class GrowthOnDevices(GrowingCase):
     purpose = "end-to-end-growth-on-devices"
-    devices = {}
+    devices: ClassVar[dict[str, tuple[str, str]]] = {}
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         super().setUpClass()
         for name in cls.cluster.members:
             path = os.path.join(cls.lab.node(name).state, "device")
@@ -138,20 +139,20 @@ class GrowthOnDevices(GrowingCase):
             cls.devices[name] = (path, made.stdout.strip())
 
     @classmethod
-    def tearDownClass(cls):
+    def tearDownClass(cls) -> None:
         super().tearDownClass()
         for _, device in cls.devices.values():
             subprocess.run(["losetup", "-d", device], check=True)
 
     @staticmethod
-    def resize(path, mebibytes):
+    def resize(path: str, mebibytes: int) -> None:
         """A device of one MiB more than the volume: its label lies behind it."""
         subprocess.run(["truncate", "-s", f"{mebibytes + 1}M", path], check=True)
 
-    def backing(self, name):
+    def backing(self, name: str) -> str:
         return self.devices[name][1]
 
-    def test_a_device_made_larger_under_a_running_server_is_noticed(self):
+    def test_a_device_made_larger_under_a_running_server_is_noticed(self) -> None:
         self.cluster.apply(self.policy(SMALL))
         owner = self.cluster.wait_running(30)
         self.cluster.wait_in_sync(60)

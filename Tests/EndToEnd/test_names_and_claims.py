@@ -12,8 +12,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
-from chaos.lab.shell import wait_until  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
+from chaos.lab.shell import Report, Result, wait_until  # noqa: E402
 
 ADDRESS = "10.9.0.100/24"
 
@@ -23,10 +23,10 @@ class NamesAndClaims(ClusterCase):
 
     asker = "tok-1"  # the member that is asked; a witness gives no orders
 
-    def holdfast(self, *words, node=None):
+    def holdfast(self, *words: str, node: str | None = None) -> Result:
         return self.cluster.run(node or self.asker, *words, check=False)
 
-    def apply(self, *groups):
+    def apply(self, *groups: tuple[str, list[str], list[str]]) -> None:
         """Groups as (name, nodes, resources), and no others."""
         text = "cluster: prod\n" + ("groups:\n" if groups else "groups: {}\n")
         for name, nodes, resources in groups:
@@ -41,28 +41,33 @@ class NamesAndClaims(ClusterCase):
         result = self.holdfast(*words)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
-    def group(self, name):
-        def ask():
+    def group(self, name: str) -> Report | None:
+        def ask() -> Report | None:
             report = json.loads(self.holdfast("status", "-o", "json").stdout or "{}")
             return report if "groups" in report else None
         # A daemon that restarts just now says so instead.
         report = wait_until(ask, 20, "the daemon answers")
         return next((group for group in report["groups"] if group["name"] == name), None)
 
-    def wait(self, name, state, seconds=30):
-        def look():
-            group = self.group(name)
-            return group is not None and group["state"] == state
-        wait_until(look, seconds, f"{name} is {state}")
-        return self.group(name)
+    def present(self, name: str) -> Report:
+        """A group that must be there."""
+        group = self.group(name)
+        assert group is not None, name
+        return group
 
-    def gone(self, name, seconds=30):
+    def wait(self, name: str, state: str, seconds: float = 30) -> Report:
+        def look() -> Report | None:
+            group = self.group(name)
+            return group if group is not None and group["state"] == state else None
+        return wait_until(look, seconds, f"{name} is {state}")
+
+    def gone(self, name: str, seconds: float = 30) -> None:
         wait_until(lambda: self.group(name) is None, seconds, f"{name} is gone")
 
-    def has_address(self, node):
+    def has_address(self, node: str) -> bool:
         return "10.9.0.100" in self.lab.node(node).run(["ip", "-brief", "address"]).stdout
 
-    def test_a_renamed_group_starts_once_the_old_one_has_stopped(self):
+    def test_a_renamed_group_starts_once_the_old_one_has_stopped(self) -> None:
         exec_ = "name: s, agent: exec, command: sleep 7000"
         address = f'name: ip, agent: address, address: "{ADDRESS}"'
         self.apply(("shop", ["tok-1", "osk-1"], [exec_, address]))
@@ -74,13 +79,13 @@ class NamesAndClaims(ClusterCase):
         self.apply()
         self.gone("store")
 
-    def test_the_same_command_under_another_name_waits_for_its_stop(self):
+    def test_the_same_command_under_another_name_waits_for_its_stop(self) -> None:
         slow = ("name: s, agent: exec, command: \"sleep 7001\", stop: \"sleep 4\", stopTimeout: 20s")
         self.apply(("shop", ["osk-1"], [slow]))
         self.wait("shop", "running")
         self.apply(("store", ["tok-1"], [slow]))
         time.sleep(1.5)
-        store = self.group("store")
+        store = self.present("store")
         self.assertEqual(store["state"], "waiting")
         self.assertIn("shop on osk-1", store["reason"])
         self.assertIn("shop on osk-1", self.holdfast("explain", "store").stdout)
@@ -89,18 +94,18 @@ class NamesAndClaims(ClusterCase):
         self.apply()
         self.gone("store")
 
-    def test_what_is_found_is_said_everywhere_and_looked_for_again(self):
+    def test_what_is_found_is_said_everywhere_and_looked_for_again(self) -> None:
         self.lab.node("osk-1").run(["ip", "address", "add", ADDRESS, "dev", "eth0"])
         self.apply(("web", ["tok-1", "osk-1"], [f'name: ip, agent: address, address: "{ADDRESS}"']))
         wait_until(lambda: "osk-1 runs ip already" in (self.group("web") or {}).get("reason", ""), 20, "it is said")
         self.assertIn("osk-1 runs ip already", self.holdfast("explain", "web", node="wit-1").stdout)
-        self.assertIn("--declare-absent", self.group("web")["reason"])
+        self.assertIn("--declare-absent", self.present("web")["reason"])
         self.lab.node("osk-1").run(["ip", "address", "del", ADDRESS, "dev", "eth0"])
         self.wait("web", "running")
         self.apply()
         self.gone("web")
 
-    def test_a_node_that_is_down_is_signed_for(self):
+    def test_a_node_that_is_down_is_signed_for(self) -> None:
         self.lab.node("osk-1").power_off()
         try:
             self.cluster.wait_status("wit-1", lambda s: any(
@@ -120,7 +125,7 @@ class NamesAndClaims(ClusterCase):
         self.apply()
         self.gone("web")
 
-    def test_a_removed_group_goes_although_its_daemon_restarts(self):
+    def test_a_removed_group_goes_although_its_daemon_restarts(self) -> None:
         deaf = "name: s, agent: exec, command: \"trap '' TERM; while :; do sleep 1; done\", stopTimeout: 20s"
         self.apply(("gone", ["tok-1"], [deaf]))
         self.wait("gone", "running")
@@ -130,7 +135,7 @@ class NamesAndClaims(ClusterCase):
         self.lab.node("tok-1").signal("daemon", 15)
         self.gone("gone", 45)
 
-    def test_a_removed_group_goes_with_its_lost_owner(self):
+    def test_a_removed_group_goes_with_its_lost_owner(self) -> None:
         self.apply(("ghost", ["tok-1"], ["name: s, agent: exec, command: sleep 7003"]))
         self.wait("ghost", "running")
         self.lab.isolate("tok-1")

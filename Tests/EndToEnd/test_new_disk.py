@@ -2,6 +2,7 @@
 
 Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_new_disk.py
 """
+import json
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
 
 KEPT = "node.json", "tls"
 
@@ -20,13 +21,13 @@ class NewDisk(ClusterCase):
     purpose, nodes = "new-disk", NODES
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         super().setUpClass()
         cls.cluster.apply(cls.policy())
         cls.cluster.wait_healthy(60)
 
     @classmethod
-    def policy(cls):
+    def policy(cls) -> str:
         replicas = "\n".join(
             f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{cls.lab.node(name).address}:7410" }}'
             for name in cls.cluster.members)
@@ -44,7 +45,7 @@ groups:
       - {{ name: fs, agent: filesystem, volume: d, mount: /srv/d, type: ext4, format: if-blank }}
 """
 
-    def exchange(self, name, owner):
+    def exchange(self, name: str, owner: str) -> None:
         """The power fails; the disk that the machine boots from next is empty."""
         node = self.lab.node(name)
         node.power_off()
@@ -56,7 +57,7 @@ groups:
             path = os.path.join(state, entry)
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
 
-    def test_what_was_kept_of_a_node_brings_it_back_with_its_copies(self):
+    def test_what_was_kept_of_a_node_brings_it_back_with_its_copies(self) -> None:
         owner = self.cluster.wait_running(30)
         other = next(name for name in self.cluster.members if name != owner)
         kept = os.path.join(self.lab.directory, "kept")
@@ -67,7 +68,7 @@ groups:
 
         node = self.lab.node(other)
         node.boot()
-        token = self.cluster.ask(owner, "token")["token"]
+        token = json.loads(self.cluster.run(owner, "token", "-o", "json").stdout)["token"]
         said = self.cluster.run(other, "join", token, *self.cluster.about(node), check=False)
         self.assertEqual(said.returncode, 6)
         self.assertIn(f"a node named {other} exists already", said.stderr)

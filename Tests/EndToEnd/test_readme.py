@@ -20,9 +20,9 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import binary  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
+from chaos.lab.node import Node  # noqa: E402
 from chaos.lab.shell import run, wait_until  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
 
 SECTION = "## The first real cluster"
 SIZE = "20GiB", "2GiB"  # of the volume, in the README and here: a test has no minutes for the first comparison
@@ -71,7 +71,7 @@ install -d -o postgres -g postgres -m 2775 /run/postgresql   # as its package do
 """
 
 
-def blocks():
+def blocks() -> list[tuple[str, str]]:
     """The section's indented blocks between blank lines, each with the prose before it."""
     with open(os.path.join(ROOT, "README.md")) as file:
         text = file.read()
@@ -88,7 +88,7 @@ def blocks():
 class Terminal:
     """An interactive shell on a machine."""
 
-    def __init__(self, name, words, environment):
+    def __init__(self, name: str, words: list[str], environment: dict[str, str]) -> None:
         self.name, self.seen, self.at = name, "", 0
         master, slave = pty.openpty()
         settings = termios.tcgetattr(slave)
@@ -103,10 +103,10 @@ class Terminal:
         os.close(slave)
         self.wait(r"<ended with 0>", 10)
 
-    def send(self, text):
+    def send(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def wait(self, pattern, seconds):
+    def wait(self, pattern: str, seconds: float) -> str:
         """What was printed until the pattern was seen; the next look begins behind it."""
         end = time.monotonic() + seconds
         while True:
@@ -124,7 +124,7 @@ class Terminal:
                 except OSError:
                     raise AssertionError(f"{self.name}: the shell ended:\n{self.seen[self.at:]}") from None
 
-    def paste(self, text, seconds=120):
+    def paste(self, text: str, seconds: float = 120) -> str:
         """Pastes lines at once, and says yes where the last one asks; each must end with 0. What they printed."""
         began, said = time.monotonic(), ""
         self.send(text + "\n")
@@ -138,7 +138,7 @@ class Terminal:
         print(f"--- {self.name} ({time.monotonic() - began:.1f} s)\n{text}\n->\n{REDRAWN.sub('', said)}", flush=True)
         return said
 
-    def close(self):
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -146,16 +146,16 @@ class Terminal:
 
 
 class FirstCluster(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.lab = Lab("readme", NODES, subnet="10.0.0").up()
         self.addCleanup(self.lab.down)
-        self.terminals = {}
+        self.terminals: dict[str, Terminal] = {}
         for name in self.lab.nodes:
             self.prepare(self.lab.node(name))
             self.terminals[name] = self.terminal(name)
         self.left = blocks()
 
-    def prepare(self, node):
+    def prepare(self, node: Node) -> None:
         node.run(OWN)
         for tool, text in TOOLS.items():
             path = node.path(f"/run/tools/{tool}")
@@ -165,7 +165,7 @@ class FirstCluster(unittest.TestCase):
         # "Copy … to all three machines"
         run(["cp", binary(), os.path.join(ROOT, "scripts", "holdfast.service"), node.path("/run/home")])
 
-    def terminal(self, name):
+    def terminal(self, name: str) -> Terminal:
         if name == "client":
             words, more = ["nsenter", f"--net=/run/netns/{self.lab.client_namespace}"], {}
         else:
@@ -176,7 +176,7 @@ class FirstCluster(unittest.TestCase):
         self.addCleanup(terminal.close)
         return terminal
 
-    def block(self, before, start):
+    def block(self, before: str, start: str) -> str:
         """The next block; the words before it and its own first ones tell that it is the one that is meant."""
         self.assertTrue(self.left, f"the README has no block any more that begins with {start!r}")
         prose, text = self.left.pop(0)
@@ -184,18 +184,18 @@ class FirstCluster(unittest.TestCase):
         self.assertTrue(text.startswith(start), f"{text!r} was to begin with {start!r}")
         return text
 
-    def paste(self, names, before, start, seconds=120, **values):
+    def paste(self, names: list[str], before: str, start: str, seconds: float = 120, **values: str) -> list[str]:
         text = self.block(before, start)
         for word, value in values.items():
             self.assertIn(word, text)
             text = text.replace(word, value)
         return [self.terminals[name].paste(text, seconds) for name in names]
 
-    def configuration(self, text, how):
+    def configuration(self, text: str, how: str) -> None:
         with open(self.lab.node("tok-1").path("/var/lib/holdfast/cluster.yaml"), how) as file:
             file.write(text + "\n")
 
-    def ask_database(self, line, *queries):
+    def ask_database(self, line: str, *queries: str) -> list[str]:
         """What a client that was told the password sees."""
         terminal = self.terminal("client")
         terminal.send(line + "\n")
@@ -208,14 +208,14 @@ class FirstCluster(unittest.TestCase):
             said.append(terminal.wait("postgres=# ", 20))
         return said
 
-    def test_every_block_works_as_printed(self):
+    def test_every_block_works_as_printed(self) -> None:
         self.paste(["tok-1"], "Build once", "apt-get install")
         every, members = list(self.lab.nodes), ["tok-1", "osk-1"]
         self.paste(every, "to all three machines, and there", "apt-get install")
         said = self.paste(["tok-1"], "On 10.0.0.1:", "holdfast init")[0]
         again = self.terminals["tok-1"].paste("holdfast token")
         token = re.compile(r"(?m)^\s*([A-Za-z0-9._:+/=-]{40,})\s*$")
-        tokens = [token.search(text).group(1) for text in (said, again)]
+        tokens = [found[1] for text in (said, again) if (found := token.search(text))]
         self.paste(["osk-1"], "On 10.0.0.2 and 10.0.0.3", "holdfast join TOKEN --name osk-1", TOKEN=tokens[0])
         self.paste(["wit-1"], "On 10.0.0.2 and 10.0.0.3", "holdfast join TOKEN --name wit-1", TOKEN=tokens[1])
         status = self.block("Anywhere:", "holdfast status")

@@ -10,19 +10,18 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
 
 
 class Repair(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.lab = Lab("repair", NODES).up()
         self.cluster = Cluster(self.lab, name="prod")
 
-    def tearDown(self):
+    def tearDown(self) -> None:
         self.lab.down()
 
-    def document(self, whole):
+    def document(self, whole: bool) -> str:
         replicas = "\n".join(
             f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
             for name in self.cluster.members)
@@ -42,14 +41,14 @@ groups:
       - {{ name: disk, agent: volume, volume: d }}{rest}
 """
 
-    def opened(self):
+    def opened(self) -> tuple[str, str]:
         """The volume alone; the node that has it, and its device there."""
         self.cluster.apply(self.document(whole=False), "repair.yaml")
         self.cluster.run(self.cluster.any_node(), "group", "start", "orders", "--wait")
         owner = self.cluster.wait_running(30)
         return owner, f"{self.lab.node(owner).run_directory}/volumes/d/device"
 
-    def test_a_file_system_that_needs_a_person_is_repaired_through_the_mirror(self):
+    def test_a_file_system_that_needs_a_person_is_repaired_through_the_mirror(self) -> None:
         self.cluster.form()
         self.cluster.apply(self.document(whole=True), "whole.yaml")
         owner = self.cluster.wait_running(30)

@@ -6,21 +6,24 @@ import os
 import signal
 import sys
 import unittest
+from typing import ClassVar
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster, binary  # noqa: E402
-from chaos.lab.lab import Lab  # noqa: E402
+from chaos.lab.lab import NODES, Lab  # noqa: E402
 from chaos.lab.shell import clock, wait_until  # noqa: E402
-from chaos.stage import NODES  # noqa: E402
 from chaos.workload import checkers  # noqa: E402
 from chaos.workload.database import found_rows  # noqa: E402
 
 
 @unittest.skipIf(os.path.exists("/sys/module/nbd"), "the kernel's nbd attaches volumes here")
 class VolumeServer(unittest.TestCase):
+    lab: ClassVar[Lab]
+    cluster: ClassVar[Cluster]
+
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.lab = Lab("end-to-end-volume-server", NODES).up()
         try:
             cls.cluster = Cluster(cls.lab, name="prod")
@@ -34,22 +37,22 @@ class VolumeServer(unittest.TestCase):
             raise
 
     @classmethod
-    def tearDownClass(cls):
+    def tearDownClass(cls) -> None:
         cls.lab.down()
 
-    def test_a_killed_server_is_opened_again_under_the_database(self):
+    def test_a_killed_server_is_opened_again_under_the_database(self) -> None:
         history = os.path.join(self.lab.directory, "rows")
         self.lab.client_python(
             os.path.join(ROOT, "chaos", "workload", "writer.py"), self.cluster.floating, history, "--pause", "0.015",
             log=os.path.join(self.lab.directory, "writer.log"))
 
-        def accepted_after(instant):
+        def accepted_after(instant: float) -> None:
             wait_until(
                 lambda: checkers.first_acknowledged_after(checkers.read_rows(history), instant + 0.05), 60,
                 "a row is accepted", step=0.1)
 
         accepted_after(0)
-        owner = self.cluster.owner()
+        owner = self.cluster.wait_running()
         node = self.lab.node(owner)
         before = node.find("postgres"), node.find("volume-device")
         self.assertTrue(all(before), before)

@@ -1,5 +1,7 @@
 """Tests that ask a running cluster of three: one laboratory for all of a class."""
 import unittest
+from collections.abc import Sequence
+from typing import ClassVar
 
 from chaos.lab.cluster import Cluster
 from chaos.lab.lab import Lab
@@ -8,11 +10,13 @@ from chaos.lab.lab import Lab
 class ClusterCase(unittest.TestCase):
     """`purpose` names the laboratory, `nodes` what it has; `lab` and `cluster` are there for the tests."""
 
-    purpose = ""
-    nodes = ()
+    purpose: ClassVar[str] = ""
+    nodes: ClassVar[Sequence[tuple[str, str, str]]] = ()
+    lab: ClassVar[Lab]
+    cluster: ClassVar[Cluster]
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.lab = Lab(cls.purpose, cls.nodes).up()
         try:
             cls.cluster = Cluster(cls.lab, name="prod")
@@ -23,5 +27,5 @@ class ClusterCase(unittest.TestCase):
             raise
 
     @classmethod
-    def tearDownClass(cls):
+    def tearDownClass(cls) -> None:
         cls.lab.down()

@@ -4,13 +4,22 @@ In memory, so that three nodes do not wait for each other's syncs on the one dis
 paths are met, as with a real disk: nbdkit's error filter answers EIO while a file exists, and a stopped server is a disk
 that never answers. (A device mapper would do the same, where there is one.)
 """
+from __future__ import annotations
+
 import os
 import shutil
 import signal
 import subprocess
+from typing import TYPE_CHECKING
 
 from . import leftovers
 from .shell import identity, is_alive, run, send, wait_until
+
+if TYPE_CHECKING:
+    from .shell import Identity
+
+if TYPE_CHECKING:
+    from .lab import Lab
 
 FILE = leftovers.DISK_FILE
 
@@ -21,7 +30,7 @@ class Disk:
     The server lives in a mount namespace of its own, so nothing else sees its mount.
     """
 
-    def __init__(self, lab, name, size, place="/var/lib/holdfast"):
+    def __init__(self, lab: Lab, name: str, size: int, place: str = "/var/lib/holdfast") -> None:
         for program in ("nbdkit", "nbdfuse", "mkfs.ext4"):
             if shutil.which(program) is None:
                 raise SystemExit(
@@ -31,10 +40,12 @@ class Disk:
         self.size = size
         self.trigger = os.path.join(self.directory, "fails")
         os.makedirs(os.path.join(self.directory, "mount"))
-        self.process, self.server, self.device = None, None, None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.server: Identity | None = None
+        self.device = ""  # the loop device, once it is attached
         self.is_hung = self.is_full = False
 
-    def up(self):
+    def up(self) -> None:
         """Starts the server, attaches the loop device and makes the file system."""
         target = os.path.join(self.directory, "mount", FILE)
         with open(os.path.join(self.directory, "server.log"), "ab") as log:
@@ -53,12 +64,14 @@ class Disk:
         now = "lazy_itable_init=0,lazy_journal_init=0"
         run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "1024", "-E", now, self.device])
 
-    def beside(self):
+    def beside(self) -> list[str]:
         """The words that put a command beside the server, where its mount is seen."""
+        if self.process is None:
+            raise RuntimeError(f"the disk of {self.name} is not served yet")
         return ["nsenter", "-t", str(self.process.pid), "-m", "--"]
 
-    def is_served(self):
-        if self.process.poll() is not None:
+    def is_served(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
             raise RuntimeError(f"the disk of {self.name} is not served: see {self.directory}/server.log")
         target = os.path.join(self.directory, "mount", FILE)
         return run([*self.beside(), "test", "-f", target], check=False).returncode == 0
@@ -66,36 +79,36 @@ class Disk:
     # Faults
 
     @property
-    def is_broken(self):
+    def is_broken(self) -> bool:
         """Whether any fault is in force."""
         return self.is_full or self.is_hung or self.fails
 
     @property
-    def fails(self):
+    def fails(self) -> bool:
         """Whether it answers EIO."""
         return os.path.exists(self.trigger)
 
-    def fail(self):
+    def fail(self) -> None:
         """From now on every read and write that reaches the disk fails."""
         with open(self.trigger, "w"):
             pass
 
-    def repair(self):
+    def repair(self) -> None:
         """It works again; a file system that had met the failure stays read-only until the node boots."""
         if self.fails:
             os.unlink(self.trigger)
 
-    def hang(self):
+    def hang(self) -> None:
         """From now on nothing is answered. Whoever waits for it cannot even be killed, until `answer` or `down`."""
         self.is_hung = send(self.server, signal.SIGSTOP)
 
-    def answer(self):
+    def answer(self) -> None:
         """It goes on where it stopped."""
         if self.is_hung:
             send(self.server, signal.SIGCONT)
         self.is_hung = False
 
-    def fill(self, root):
+    def fill(self, root: str) -> None:
         """Takes every free block of the file system that is mounted at `root`."""
         ballast = os.open(os.path.join(root, "ballast"), os.O_WRONLY | os.O_CREAT)
         try:
@@ -110,7 +123,7 @@ class Disk:
             os.close(ballast)
         self.is_full = True
 
-    def free(self, root):
+    def free(self, root: str) -> None:
         """Gives them back."""
         try:
             os.unlink(os.path.join(root, "ballast"))
@@ -120,7 +133,7 @@ class Disk:
 
     # The end
 
-    def down(self):
+    def down(self) -> None:
         """Ends and detaches it. The server is killed first: what still waits for it gets an error, not an answer."""
         if self.process is None:
             return

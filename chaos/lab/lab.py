@@ -1,7 +1,11 @@
 """The whole laboratory: switch, nodes, a client, and a state file from which an interrupted run is cleaned up."""
+from __future__ import annotations
+
 import os
 import secrets
 import subprocess
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from . import leftovers
 from .disk import Disk
@@ -9,7 +13,12 @@ from .network import Network
 from .node import Node
 from .shell import PYTHON, cgroup_root, clock, identity, run, wait_until
 
+if TYPE_CHECKING:
+    from .leftovers import State
+
 ROOT = "/var/tmp/holdfast-lab"
+# Two members and a witness in three places: (name, site, role).
+NODES = [("tok-1", "tokyo", "member"), ("osk-1", "osaka", "member"), ("wit-1", "nagoya", "witness")]
 
 
 class Lab:
@@ -18,7 +27,8 @@ class Lab:
     With `disks`, a pair of bytes and a directory, each node has that directory on a disk of its own that can fail.
     """
 
-    def __init__(self, purpose, nodes, wan=None, subnet="10.9.0", keep_files=False, disks=None):
+    def __init__(self, purpose: str, nodes: Sequence[tuple[str, str, str]], wan: dict[str, str] | None = None,
+                 subnet: str = "10.9.0", keep_files: bool = False, disks: tuple[int, str] | None = None) -> None:
         if os.geteuid() != 0:
             raise SystemExit("the laboratory needs root: it makes namespaces, mounts and cgroups")
         leftovers.clean(purpose)
@@ -26,7 +36,7 @@ class Lab:
         self.purpose, self.subnet, self.keep_files = purpose, subnet, keep_files
         self.directory = os.path.join(ROOT, f"{purpose}-{self.name}")
         self.cgroup = f"{cgroup_root()}/holdfast-lab-{self.name}"
-        self.state = {
+        self.state: State = {
             "name": self.name, "purpose": purpose, "owner": identity(os.getpid()), "kept": False,
             "cgroup": self.cgroup, "namespaces": [], "processes": [], "loops": []}
         os.makedirs(self.directory)
@@ -37,15 +47,16 @@ class Lab:
         self.network = Network(self, sites, wan)
         self.nodes = {
             name: Node(self, name, site, number, role) for number, (name, site, role) in enumerate(nodes, 1)}
-        for node in self.nodes.values() if disks else []:
-            node.disk = Disk(self, node.name, *disks)
+        if disks:
+            for node in self.nodes.values():
+                node.disk = Disk(self, node.name, *disks)
         self.client_namespace = f"{self.name}-client"
-        self.children = []
+        self.children: list[subprocess.Popen[bytes]] = []
         self.program_directory = "/usr/local/bin"  # first in every node's PATH
 
     # Life
 
-    def up(self):
+    def up(self) -> Lab:
         """Builds the wires, boots every node, and gives the client its address."""
         self.network.up()
         self.remember("namespaces", self.client_namespace)
@@ -61,7 +72,7 @@ class Lab:
             node.boot()
         return self
 
-    def down(self):
+    def down(self) -> None:
         """Powers everything off and removes every trace but the logs (those too, unless `keep_files`)."""
         for process in self.children:
             if process.poll() is None:
@@ -77,53 +88,52 @@ class Lab:
         self.network.down()
         leftovers.remove(self.directory, self.state, keep_files=self.keep_files)
 
-    def hand_over(self):
+    def hand_over(self) -> None:
         """Leaves the laboratory running after this process; the next run of the same purpose removes it."""
         self.state["kept"] = True
         self.save()
 
-    def __enter__(self):
+    def __enter__(self) -> Lab:
         return self.up()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.down()
 
     # The state file
 
-    def remember(self, kind, what):
+    def remember(self, kind: str, what: object) -> None:
         """Notes something to be removed later, before or right after it is made."""
         if what not in self.state[kind]:
             self.state[kind].append(what)
             self.save()
 
-    def save(self):
+    def save(self) -> None:
         leftovers.write(self.directory, self.state)
 
     # Client
 
-    def client(self, words, log=None, **options):
+    def client(self, words: Sequence[str], log: str | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a program in the client's namespace."""
-        output = open(log, "ab") if log else subprocess.DEVNULL
+        output = open(log or os.devnull, "ab")
         process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{self.client_namespace}", *words], stdin=subprocess.DEVNULL,
             stdout=output, stderr=output, start_new_session=True, **options)
-        if log:
-            output.close()
+        output.close()
         self.remember("processes", identity(process.pid))
         self.children.append(process)
         return process
 
-    def client_python(self, script, *arguments, log=None):
+    def client_python(self, script: str, *arguments: str, log: str | None = None) -> subprocess.Popen[bytes]:
         """Starts one of the laboratory's Python programs in the client's namespace."""
         return self.client([PYTHON, script, *arguments], log=log)
 
     # Faults that touch more than one node
 
-    def node(self, name):
+    def node(self, name: str) -> Node:
         """The node of this name."""
         return self.nodes[name]
 
-    def isolate(self, name):
+    def isolate(self, name: str) -> float:
         """Pulls the node's port out of the bridge; returns the instant."""
         self.nodes[name].block_devices()
         instant = clock()
@@ -131,26 +141,26 @@ class Lab:
         self.nodes[name].plugged = False
         return instant
 
-    def rejoin(self, name):
+    def rejoin(self, name: str) -> None:
         """Plugs the node's port in again."""
         self.network.plug_in(name, self.nodes[name].site)
         self.nodes[name].plugged = True
 
-    def partition(self, left, right, one_way=False, port=None):
+    def partition(self, left: list[str], right: list[str], one_way: bool = False, port: str | None = None) -> None:
         """Drops traffic between two lists of nodes; `one_way` only from left to right."""
         pairs = [(a, b) for a in left for b in right]
         if not one_way:
             pairs += [(b, a) for a, b in pairs]
         self.network.cut(pairs, port)
 
-    def heal(self):
+    def heal(self) -> None:
         """Removes every cut, plugs every living node in, sets everything running again."""
         self.network.heal()
         for node in self.nodes.values():
             if node.is_up and not node.plugged:
                 self.rejoin(node.name)
 
-    def detach(self, devices):
+    def detach(self, devices: list[list[str]]) -> None:
         """Detaches loop devices of a dead node that the kernel did not release by itself."""
         for name, backing in devices:
             if leftovers.is_attached(name, backing):

@@ -4,14 +4,16 @@ import os
 import shutil
 import signal
 import time
+from typing import Any
 
 from .shell import clock, is_alive, is_zombie, run, send
 
 ROOT = "/var/tmp/holdfast-lab"
+State = dict[str, Any]  # the state file of a laboratory
 DISK_FILE = "state-disk"  # what a node's own disk is called beside its server
 
 
-def write(directory, state):
+def write(directory: str, state: State) -> None:
     """Replaces the state file in one step."""
     path = os.path.join(directory, "state.json")
     with open(path + ".new", "w") as file:
@@ -19,7 +21,7 @@ def write(directory, state):
     os.rename(path + ".new", path)
 
 
-def found(purpose=None):
+def found(purpose: str | None = None) -> list[tuple[str, State]]:
     """All state files as (directory, state); of one purpose, or of all."""
     result = []
     for name in sorted(os.listdir(ROOT)) if os.path.isdir(ROOT) else []:
@@ -34,7 +36,7 @@ def found(purpose=None):
     return result
 
 
-def clean(purpose):
+def clean(purpose: str) -> None:
     """Removes what earlier runs of this purpose left; refuses while one of them is alive."""
     for directory, state in found(purpose):
         owner = state["owner"]
@@ -46,7 +48,7 @@ def clean(purpose):
         remove(directory, state)
 
 
-def remove(directory, state, keep_files=False):
+def remove(directory: str, state: State, keep_files: bool = False) -> None:
     """Ends the processes, then removes loop devices, namespaces, cgroup and files named in `state`."""
     devices = state["loops"] + loop_devices_below(f"/run/{state['name']}-")
     for who in reversed(state["processes"]):
@@ -69,14 +71,14 @@ def remove(directory, state, keep_files=False):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def loop_devices_below(directory):
+def loop_devices_below(directory: str) -> list[list[str]]:
     """Loop devices on files whose path begins so, as [name, beginning]."""
     listed = run(["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"], check=False).stdout.splitlines()
     pairs = [line.partition(" ") for line in listed]
     return [[name, directory] for name, _, path in pairs if path.strip().startswith(directory)]
 
 
-def is_attached(name, directory):
+def is_attached(name: str, directory: str) -> bool:
     """Whether a loop device stands on a file below a node's run directory, or on one that is gone."""
     result = run(["losetup", "-n", "-O", "BACK-FILE", name], check=False)
     path = result.stdout.strip()
@@ -84,7 +86,7 @@ def is_attached(name, directory):
     return result.returncode == 0 and (path.startswith(directory) or path in ("/nbd", f"/{DISK_FILE}"))
 
 
-def kill_cgroup(path):
+def kill_cgroup(path: str) -> None:
     """Kills everything in a cgroup of the laboratory."""
     for name, text in (("cgroup.freeze", "0"), ("cgroup.kill", "1")):
         try:
@@ -94,7 +96,7 @@ def kill_cgroup(path):
             pass
 
 
-def remove_cgroup(path):
+def remove_cgroup(path: str) -> None:
     """Removes a tree of empty cgroups, waiting a little for the last process to be collected."""
     deadline = clock() + 5
     while os.path.isdir(path):

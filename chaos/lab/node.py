@@ -1,12 +1,24 @@
 """One node: namespaces with their own first process, mounts and cgroup, on a port of the switch."""
+from __future__ import annotations
+
 import os
 import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .leftovers import loop_devices_below
 from .shell import PYTHON, CommandFailed, clock, identity, is_alive, run, send, wait_until
+
+if TYPE_CHECKING:
+    from .disk import Disk
+    from .shell import Identity
+
+if TYPE_CHECKING:
+    from .lab import Lab
+    from .shell import Result
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -36,7 +48,7 @@ exec "$LAB_PYTHON" "$LAB_REAPER"
 class Node:
     """A machine of the laboratory. `boot` and `power_off` may follow each other any number of times."""
 
-    def __init__(self, lab, name, site, number, role="member"):
+    def __init__(self, lab: Lab, name: str, site: str, number: int, role: str = "member") -> None:
         self.lab, self.name, self.site, self.number, self.role = lab, name, site, number, role
         self.namespace = f"{lab.name}-{name}"
         self.address = f"{lab.subnet}.{number}"
@@ -44,18 +56,19 @@ class Node:
         self.cgroup = f"{lab.cgroup}/{name}"
         # All nodes share the kernel's loop devices, which are known by their file's path: it must name the node.
         self.run_directory = f"/run/{lab.name}-{name}"
-        self.noted_devices = []
-        self.disk = None  # a `Disk` for /var/lib/holdfast that can fail; without one it is a directory
-        self.init = None
-        self.boot_id = None
+        self.noted_devices: list[list[str]] = []
+        self.disk: Disk | None = None  # a `Disk` for /var/lib/holdfast that can fail; without one it is a directory
+        self.init: Identity | None = None  # its first process
+        self.boot_id = ""
         self.plugged = False
-        self.sessions = []  # commands that run now; they stop with the node, and must go on for it to be collected
+        # Commands that run now; they stop with the node, and must go on for it to be collected.
+        self.sessions: list[subprocess.Popen[str]] = []
         self.daemon_log = os.path.join(self.directory, "daemon.log")
         os.makedirs(self.directory, exist_ok=True)
 
     # Power
 
-    def boot(self):
+    def boot(self) -> None:
         """Powers the node on: fresh kernel state, a new boot id, the old disk."""
         lab = self.lab
         for part in ("", "/system"):
@@ -86,7 +99,7 @@ class Node:
         lab.remember("processes", identity(outer.pid))
         lab.remember("processes", self.init)
 
-    def first_process(self, outer):
+    def first_process(self, outer: subprocess.Popen[bytes]) -> int | None:
         if outer.poll() is not None:
             raise RuntimeError(f"{self.name} did not boot: see {self.directory}/boot.log")
         try:
@@ -101,11 +114,18 @@ class Node:
         return None
 
     @property
-    def is_up(self):
+    def pid(self) -> int:
+        """The number of its first process; it must be up."""
+        if self.init is None:
+            raise RuntimeError(f"{self.name} is powered off")
+        return self.init[0]
+
+    @property
+    def is_up(self) -> bool:
         """Whether the node is powered on."""
         return self.init is not None and is_alive(self.init)
 
-    def power_off(self):
+    def power_off(self) -> float:
         """Power is lost: every process dies and the port goes dead in the same instant. Returns that instant."""
         devices = self.block_devices()
         if self.lab.keep_files:
@@ -126,36 +146,36 @@ class Node:
         run(["ip", "netns", "del", self.namespace], check=False)
         return instant
 
-    def keep_run_logs(self):
+    def keep_run_logs(self) -> None:
         """Copies logs out of /run, which does not survive the node."""
-        source = f"/proc/{self.init[0]}/root{self.run_directory}"
+        source = f"/proc/{self.pid}/root{self.run_directory}"
         for folder, _, names in os.walk(source):
             for name in names:
                 if name.endswith(".log"):
                     target = f"{os.path.relpath(folder, source)}/{name}".replace("/", "-")
                     shutil.copyfile(os.path.join(folder, name), os.path.join(self.directory, target))
 
-    def path(self, inside):
+    def path(self, inside: str) -> str:
         """A path of the node, seen from outside; it must be up."""
-        return f"/proc/{self.init[0]}/root{inside}"
+        return f"/proc/{self.pid}/root{inside}"
 
     @property
-    def state(self):
+    def state(self) -> str:
         """The node's state directory, seen from outside."""
         return self.path("/var/lib/holdfast")
 
     # Commands
 
-    def enter(self, moved=True):
+    def enter(self, moved: bool = True) -> list[str]:
         """The words that put a command inside the node (and its cgroup)."""
         if not self.is_up:
             raise RuntimeError(f"{self.name} is powered off")
-        words = ["nsenter", "-t", str(self.init[0]), "-m", "-u", "-i", "-n", "-p", "--"]
+        words = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--"]
         if moved:
             words += ["bash", "-c", f'echo 0 > "{self.cgroup}/system/cgroup.procs"; exec "$@"', "bash"]
         return words
 
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """What a process of the node finds in its environment."""
         kept = {key: os.environ[key] for key in ("LANG", "TERM", "SWIFT_BACKTRACE") if key in os.environ}
         return dict(
@@ -163,13 +183,13 @@ class Node:
             HOME="/root",
             **self.variables())
 
-    def variables(self):
+    def variables(self) -> dict[str, str]:
         """What tells the product which machine it is on."""
         return {
             "HOLDFAST_BOOT_ID": self.boot_id, "HOLDFAST_CGROUP": f"{self.cgroup}/holdfast",
             "HOLDFAST_RUN": self.run_directory}
 
-    def run(self, command, check=True, timeout=60):
+    def run(self, command: str | list[str], check: bool = True, timeout: float = 60) -> Result:
         """Runs a command on the node (a list, or a string for bash) and returns its result."""
         words = ["bash", "-c", command] if isinstance(command, str) else command
         process = subprocess.Popen(
@@ -190,21 +210,21 @@ class Node:
             raise CommandFailed([f"{self.name}:"] + words, result)
         return result
 
-    def spawn(self, words, log, environment=()):
+    def spawn(self, words: Sequence[str], log: str, environment: Mapping[str, str] | None = None) -> None:
         """Starts a command on the node as a child of its first process; its output is appended to `log`."""
         with open(log, "ab") as file:
             subprocess.run(
                 self.enter() + ["bash", "-c", 'setsid "$@" &', "bash", *words], check=True,
-                env=dict(self.environment(), **dict(environment)), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+                env={**self.environment(), **(environment or {})}, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
     # Processes
 
-    def processes(self):
+    def processes(self) -> dict[int, list[str]]:
         """All processes of the node as {pid: command words}, its first process included."""
-        found = {}
+        found: dict[int, list[str]] = {}
         try:
-            mine = os.readlink(f"/proc/{self.init[0]}/ns/pid")
-        except (OSError, TypeError):
+            mine = os.readlink(f"/proc/{self.pid}/ns/pid")
+        except (OSError, RuntimeError):
             return found
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -218,7 +238,7 @@ class Node:
                 continue
         return found
 
-    def find(self, role):
+    def find(self, role: str) -> list[int]:
         """Processes by what they do: `daemon`, `guard`, `volume-server[:NAME]`,
         `volume-device[:NAME]`, `service`, `postgres`."""
         kind, _, detail = role.partition(":")
@@ -230,20 +250,18 @@ class Node:
             if kind in ("daemon", "guard", "volume-server", "volume-device") and program == "holdfast":
                 if kind in words[1:3] and (not detail or any(detail in word for word in words)):
                     found.append(pid)
-            elif kind == "service" and program == "heartbeat":
-                found.append(pid)
-            elif kind == "postgres" and program == "postgres" and "-D" in words:
+            elif kind == "service" and program == "heartbeat" or kind == "postgres" and program == "postgres" and "-D" in words:
                 found.append(pid)
         return found
 
-    def signal(self, role, number):
+    def signal(self, role: str, number: int) -> int:
         """Signals every process of a role and returns how many there were."""
         targets = self.find(role)
         for pid in targets:
             send(identity(pid), number)
         return len(targets)
 
-    def pause(self):
+    def pause(self) -> None:
         """SIGSTOP to every process of the node, as often as new ones appear."""
         stopped = set()
         while True:
@@ -254,24 +272,24 @@ class Node:
                 send(identity(pid), signal.SIGSTOP)
                 stopped.add(pid)
 
-    def resume(self):
+    def resume(self) -> None:
         """SIGCONT to every process of the node, in no useful order: the guard may come last."""
         for pid in sorted(self.processes()):
             send(identity(pid), signal.SIGCONT)
         self.resume_sessions()
 
-    def resume_sessions(self):
+    def resume_sessions(self) -> None:
         for process in list(self.sessions):
             process.send_signal(signal.SIGCONT)
 
-    def freeze(self, frozen=True):
+    def freeze(self, frozen: bool = True) -> None:
         """Stops the whole node in one step, as a paused virtual machine."""
         with open(f"{self.cgroup}/cgroup.freeze", "w") as file:
             file.write("1" if frozen else "0")
 
     # What the kernel holds for the node
 
-    def block_devices(self):
+    def block_devices(self) -> list[list[str]]:
         """Loop devices on files below this node's run directory, now or at an earlier look, as [name, directory]."""
         for device in loop_devices_below(self.run_directory + "/"):
             if device not in self.noted_devices:
@@ -279,7 +297,7 @@ class Node:
                 self.lab.remember("loops", device)
         return self.noted_devices
 
-    def memory(self, role):
+    def memory(self, role: str) -> float | None:
         """Resident memory of a role's first process in MiB."""
         for pid in self.find(role):
             with open(f"/proc/{pid}/status") as file:

@@ -3,22 +3,30 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard, TypeVar
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(REPOSITORY, "chaos", "build")
 PYTHON = "/usr/bin/python3"
 
+Answer = TypeVar("Answer")
+Result = subprocess.CompletedProcess[str]
+Identity = tuple[int, int | None]  # a process: its number, and when it was started (None: it was not there)
+Say = Callable[[str], None]
+Report = dict[str, Any]  # what a command of the product printed as JSON
+
 
 class CommandFailed(Exception):
     """A command of the laboratory failed; the text holds what it printed."""
 
-    def __init__(self, command, result):
+    def __init__(self, command: str | Sequence[str], result: Result) -> None:
         shown = command if isinstance(command, str) else " ".join(command)
         super().__init__(f"`{shown}` ended with {result.returncode}: {(result.stdout + result.stderr).strip()}")
         self.returncode = result.returncode
 
 
-def run(command, check=True, timeout=60, **options):
+def run(command: str | Sequence[str], check: bool = True, timeout: float = 60, **options: Any) -> Result:
     """Runs a command (a list, or a string for bash) and returns the result with its texts."""
     arguments = ["bash", "-c", command] if isinstance(command, str) else command
     result = subprocess.run(
@@ -29,12 +37,12 @@ def run(command, check=True, timeout=60, **options):
     return result
 
 
-def clock():
+def clock() -> float:
     """Seconds of the boot clock, which every node of the laboratory shares."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def wait_until(condition, seconds, what, step=0.02):
+def wait_until(condition: Callable[[], Answer | None], seconds: float, what: str, step: float = 0.02) -> Answer:
     """Polls until `condition` answers something true, and returns it."""
     end = clock() + seconds
     while True:
@@ -46,7 +54,7 @@ def wait_until(condition, seconds, what, step=0.02):
         time.sleep(step)
 
 
-def start_time(pid):
+def start_time(pid: int) -> int | None:
     """The start time of a process in clock ticks since boot, or None when there is none."""
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -55,17 +63,17 @@ def start_time(pid):
         return None
 
 
-def identity(pid):
-    """A process as [number, start time]: the pair is never reused."""
-    return [pid, start_time(pid)]
+def identity(pid: int) -> Identity:
+    """A process as (number, start time): the pair is never reused."""
+    return (pid, start_time(pid))
 
 
-def is_alive(who):
+def is_alive(who: Identity | None) -> TypeGuard[Identity]:
     """Whether the process with this identity still runs."""
     return who is not None and who[1] is not None and start_time(who[0]) == who[1]
 
 
-def send(who, number):
+def send(who: Identity | None, number: int) -> bool:
     """Sends a signal to exactly the process with this identity; true when it was there."""
     if not is_alive(who):
         return False
@@ -76,7 +84,7 @@ def send(who, number):
         return False
 
 
-def end(who, grace=2.0):
+def end(who: Identity | None, grace: float = 2.0) -> None:
     """Ends a process that the laboratory started: politely, then by force."""
     if not send(who, signal.SIGTERM):
         return
@@ -86,7 +94,7 @@ def end(who, grace=2.0):
     send(who, signal.SIGKILL)
 
 
-def is_zombie(pid):
+def is_zombie(pid: int) -> bool:
     """Whether the process has ended and only waits to be collected."""
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -95,7 +103,7 @@ def is_zombie(pid):
         return True
 
 
-def cgroup_root():
+def cgroup_root() -> str:
     """The mount point of cgroup version 2."""
     with open("/proc/self/mounts") as file:
         points = [line.split()[1] for line in file if line.split()[2] == "cgroup2"]
@@ -107,7 +115,7 @@ def cgroup_root():
     raise RuntimeError("no cgroup version 2 is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified")
 
 
-def compile_c(source, name, flags=()):
+def compile_c(source: str, name: str, flags: Sequence[str] = ()) -> str:
     """Compiles a C helper on first use, and again when its source is newer."""
     os.makedirs(BUILD, exist_ok=True)
     target = os.path.join(BUILD, name)

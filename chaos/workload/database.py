@@ -1,6 +1,7 @@
 """Questions to the database, asked from the client's namespace through the floating address."""
 import os
 import subprocess
+from typing import Protocol
 
 from chaos.lab.shell import PYTHON, REPOSITORY, wait_until
 
@@ -13,9 +14,17 @@ for row in Connection(sys.argv[2], answer=60).execute(sys.argv[3]):
 """
 
 
-def ask(lab, host, statement, seconds=30):
+class Place(Protocol):
+    """Where questions are asked from: a laboratory, or a rig of guests."""
+
+    @property
+    def client_namespace(self) -> str:
+        """The network namespace that the client lives in."""
+
+
+def ask(lab: Place, host: str, statement: str, seconds: float = 30) -> list[str]:
     """The first column of what a statement answers, as texts; tried again until the database answers."""
-    def attempt():
+    def attempt() -> list[list[str]] | None:
         result = subprocess.run(
             ["nsenter", f"--net=/run/netns/{lab.client_namespace}", PYTHON, "-c", PROGRAM, REPOSITORY, host, statement],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=90,
@@ -24,12 +33,12 @@ def ask(lab, host, statement, seconds=30):
     return wait_until(attempt, seconds, "the database answers", step=0.3)[0]
 
 
-def found_rows(lab, host):
+def found_rows(lab: Place, host: str) -> list[int]:
     """Every number that the database holds."""
     return [int(word) for word in ask(lab, host, "SELECT number FROM numbered")]
 
 
-def grow(lab, host, megabytes):
+def grow(lab: Place, host: str, megabytes: float) -> None:
     """Makes the database larger by about so much, in a table that nobody looks at."""
     name = f"ballast_{os.urandom(4).hex()}"
     ask(

@@ -1,9 +1,15 @@
 """Looks at a node from outside, without asking the product: when was its volume attached, mounted, and so on."""
+from __future__ import annotations
+
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from chaos.lab.shell import clock
+
+if TYPE_CHECKING:
+    from ..lab.node import Node
 
 PHASES = ("device", "mounted", "recovered", "address")
 
@@ -11,18 +17,19 @@ PHASES = ("device", "mounted", "recovered", "address")
 class Observer:
     """Polls one node and notes when each phase began to hold, and when it ceased to."""
 
-    def __init__(self, node, floating, volume="pgdata", mount="/srv/pg", step=0.004):
+    def __init__(self, node: Node, floating: str, volume: str = "pgdata", mount: str = "/srv/pg", step: float = 0.004) -> None:
         self.node, self.floating, self.mount, self.step = node, floating, mount, step
-        self.root = f"/proc/{node.init[0]}"
+        self.root = f"/proc/{node.pid}"
         self.device = f"{self.root}/root{node.run_directory}/volumes/{volume}/device"
-        self.began, self.ceased = {}, {}
-        self.left_behind = None  # what the pid file said at the first look after the mount
+        self.began: dict[str, float] = {}
+        self.ceased: dict[str, float] = {}
+        self.left_behind: str | None = None  # what the pid file said at the first look after the mount
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.state = self.look()
         self.thread.start()
 
-    def look(self):
+    def look(self) -> dict[str, bool]:
         """Which phases hold now."""
         try:
             with open(f"{self.root}/mountinfo") as file:
@@ -35,7 +42,7 @@ class Observer:
         return {
             "device": os.path.islink(self.device), "mounted": mounted, "recovered": recovered, "address": address}
 
-    def is_ready(self):
+    def is_ready(self) -> bool:
         """Whether PostgreSQL answers, by its own pid file; one that a dead server left says `ready` too."""
         try:
             with open(f"{self.root}/root{self.mount}/data/postmaster.pid") as file:
@@ -47,11 +54,11 @@ class Observer:
             self.left_behind = text
         return text != self.left_behind and any(line.strip() == "ready" for line in text.split("\n"))
 
-    def node_is_cut_off(self):
+    def node_is_cut_off(self) -> bool:
         """A read below the mount of a node whose volume is frozen would hang."""
         return not self.node.plugged
 
-    def watch(self):
+    def watch(self) -> None:
         while not self.ending.is_set():
             state, now = self.look(), clock()
             for phase in PHASES:
@@ -62,7 +69,7 @@ class Observer:
             self.state = state
             time.sleep(self.step)
 
-    def stop(self):
+    def stop(self) -> None:
         """Ends the watch."""
         self.ending.set()
         self.thread.join(2)

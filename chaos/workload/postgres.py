@@ -18,7 +18,7 @@ class Refused(Exception):
 class Connection:
     """One session, user postgres, trust authentication."""
 
-    def __init__(self, host, port=5432, database="postgres", connect=0.25, answer=2.0):
+    def __init__(self, host: str, port: int = 5432, database: str = "postgres", connect: float = 0.25, answer: float = 2.0) -> None:
         self.answer = answer
         try:
             self.socket = socket.create_connection((host, port), connect)
@@ -35,14 +35,14 @@ class Connection:
             self.close()
             raise Unavailable(str(error)) from error
 
-    def close(self):
+    def close(self) -> None:
         """Ends the session without a word."""
         try:
             self.socket.close()
         except (OSError, AttributeError):
             pass
 
-    def execute(self, statement):
+    def execute(self, statement: str) -> list[list[str | None]]:
         """Runs one statement and returns its rows as lists of texts."""
         body = statement.encode() + b"\0"
         try:
@@ -51,7 +51,7 @@ class Connection:
         except OSError as error:
             raise Unavailable(str(error)) from error
 
-    def read(self, count, deadline):
+    def read(self, count: int, deadline: float) -> bytes:
         while len(self.buffer) < count:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -64,9 +64,10 @@ class Connection:
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
-    def collect(self):
+    def collect(self) -> list[list[str | None]]:
         """Reads until the server is ready again."""
-        rows, refusal = [], None
+        rows: list[list[str | None]] = []
+        refusal = None
         deadline = time.monotonic() + self.answer
         while True:
             kind, length = struct.unpack("!cI", self.read(5, deadline))
@@ -86,8 +87,9 @@ class Connection:
                 rows.append(self.row(body))
 
     @staticmethod
-    def row(body):
-        fields, position = [], 2
+    def row(body: bytes) -> list[str | None]:
+        fields: list[str | None] = []
+        position = 2
         for _ in range(struct.unpack("!H", body[:2])[0]):
             length = struct.unpack("!i", body[position:position + 4])[0]
             position += 4

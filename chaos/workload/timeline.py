@@ -1,17 +1,26 @@
 """From the instant of a fault to the first accepted row: phases from the log, from outside, and from the writer."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .observer import Observer
+
+Phases = list[tuple[str, str, float | None]]  # name, explanation, seconds since the fault
+Shares = list[tuple[str, str, float | None, float | None]]  # and seconds since the phase before
 
 
-def from_events(events, fault, lost_node):
+def from_events(events: list[dict[str, Any]], fault: float, lost_node: str) -> dict[str, float]:
     """Times of detected, lost, assigned and running, from events of the log that carry `at`."""
-    found = {}
+    found: dict[str, float] = {}
     for event in events:
         if event["at"] < fault - 0.05:
             continue
         sentence = event["sentence"]
         if lost_node and sentence.startswith(f"{lost_node} is silent"):
             found.setdefault("detected", event["at"])
-        elif lost_node and (
-                sentence.startswith(f"{lost_node} is lost") or sentence.startswith(f"{lost_node} ended its life")):
+        elif lost_node and sentence.startswith((f"{lost_node} is lost", f"{lost_node} ended its life")):
             found.setdefault("lost", event["at"])
         elif " is assigned to " in sentence:
             found.setdefault("assigned", event["at"])
@@ -32,7 +41,7 @@ ORDER = (
 )
 
 
-def build(fault, events, observer, first_row, lost_node):
+def build(fault: float, events: list[dict[str, Any]], observer: Observer, first_row: float | None, lost_node: str) -> Phases:
     """The phases as a list of (name, explanation, seconds since the fault or None)."""
     times = from_events(events, fault, lost_node)
     for phase, key in (("promoted", "device"), ("mounted", "mounted"), ("recovered", "recovered"),
@@ -44,9 +53,10 @@ def build(fault, events, observer, first_row, lost_node):
     return [(name, why, times[name] - fault if name in times else None) for name, why in ORDER]
 
 
-def shares(phases):
+def shares(phases: Phases) -> Shares:
     """Each phase with the time since the one before it that is known."""
-    result, before = [], 0.0
+    result: Shares = []
+    before = 0.0
     for name, why, at in phases:
         if at is None:
             result.append((name, why, None, None))
@@ -56,13 +66,13 @@ def shares(phases):
     return result
 
 
-def render(phases):
+def render(phases: Phases) -> list[str]:
     """The timeline as lines of text, with the share of each phase as a bar."""
     rows = shares(phases)
     total = max((at for _, _, at, _ in rows if at is not None), default=0.0)
     lines = [f"  {'phase':<20}{'at':>9}{'took':>9}  share"]
     for name, why, at, took in rows:
-        if at is None:
+        if at is None or took is None:
             lines.append(f"  {name:<20}{'not seen':>9}")
             continue
         share = max(0.0, took) / total if total > 0 else 0
@@ -71,17 +81,18 @@ def render(phases):
     return lines
 
 
-def medians(timelines):
+def medians(timelines: list[Phases]) -> list[tuple[str, float, float]]:
     """The median time and share of each phase over several timelines."""
     result = []
     for name, _ in ORDER:
-        rows = [row for phases in timelines for row in shares(phases) if row[0] == name and row[2] is not None]
+        rows = [(at, took) for phases in timelines for phase, _, at, took in shares(phases)
+                if phase == name and at is not None and took is not None]
         if rows:
-            result.append((name, median([row[2] for row in rows]), median([row[3] for row in rows])))
+            result.append((name, median([at for at, _ in rows]), median([took for _, took in rows])))
     return result
 
 
-def median(values):
+def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the middle two."""
     ordered = sorted(values)
     middle = len(ordered) // 2

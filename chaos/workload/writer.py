@@ -20,7 +20,7 @@ from chaos.workload.postgres import Connection, Refused, Unavailable  # noqa: E4
 TABLE = "CREATE TABLE IF NOT EXISTS numbered (number bigint PRIMARY KEY, written timestamptz DEFAULT now())"
 
 
-def connect(host, to_connect, to_answer):
+def connect(host: str, to_connect: float, to_answer: float) -> Connection:
     """Connects as soon as the database answers."""
     while True:
         began = time.monotonic()
@@ -32,7 +32,7 @@ def connect(host, to_connect, to_answer):
             time.sleep(max(0.0, 0.02 - (time.monotonic() - began)))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("host")
     parser.add_argument("history")
@@ -43,7 +43,7 @@ def main():
     options = parser.parse_args()
     history = os.open(options.history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def note(entry):
+    def note(entry: dict[str, object]) -> None:
         os.write(history, (json.dumps(entry) + "\n").encode())
 
     connection, number = None, options.first

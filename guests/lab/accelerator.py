@@ -5,7 +5,7 @@ import subprocess
 
 
 @functools.cache
-def name():
+def name() -> str:
     """`kvm` or `tcg`; HOLDFAST_GUESTS_ACCELERATOR decides, else a try."""
     wanted = os.environ.get("HOLDFAST_GUESTS_ACCELERATOR")
     if wanted:
@@ -13,7 +13,7 @@ def name():
     return "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and starts_with_kvm() else "tcg"
 
 
-def starts_with_kvm():
+def starts_with_kvm() -> bool:
     """Whether a guest gets beyond its first instructions: there is a /dev/kvm on machines that cannot run QEMU's.
 
     The firmware alone runs for a moment; a KVM that cannot run it stops with an internal error within it.
@@ -33,7 +33,7 @@ def starts_with_kvm():
     return '"return"' in said and "INTERNAL" not in said.upper() and "error" not in said.lower()
 
 
-def words():
+def words() -> list[str]:
     """QEMU's options for it."""
     if name() == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]

@@ -1,11 +1,17 @@
 """The rig's end of the virtio port over which `guest_shell` in a guest runs scripts."""
+from __future__ import annotations
+
 import socket
 import subprocess
 import threading
+from typing import TYPE_CHECKING
 
 from chaos.lab.shell import CommandFailed, clock
 
 from .sockets import connected
+
+if TYPE_CHECKING:
+    from chaos.lab.shell import Result
 
 
 class Gone(Exception):
@@ -15,15 +21,19 @@ class Gone(Exception):
 class Script:
     """One script under way."""
 
-    def __init__(self):
-        self.output, self.status, self.is_lost = [], None, False
+    def __init__(self) -> None:
+        self.output: list[bytes] = []
+        self.status: int | None = None
+        self.is_lost = False
 
 
 class Channel:
     """Scripts in one guest, from any thread. `hellos` grows by (instant, boot id) at each start of the other end."""
 
-    def __init__(self, path, name):
-        self.name, self.hellos, self.scripts, self.last = name, [], {}, 0
+    def __init__(self, path: str, name: str) -> None:
+        self.name, self.last = name, 0
+        self.hellos: list[tuple[float, str]] = []
+        self.scripts: dict[int, Script] = {}
         self.changed = threading.Condition()
         self.sending = threading.Lock()
         self.is_open = True
@@ -31,15 +41,15 @@ class Channel:
         self.file = self.socket.makefile("rb")
         threading.Thread(target=self.listen, daemon=True).start()
 
-    def listen(self):
+    def listen(self) -> None:
         """Gives each script what belongs to it."""
         try:
             while line := self.file.readline():
                 words = line.decode(errors="replace").split()
                 if len(words) == 3:
-                    body = self.file.read(int(words[2])) if words[1] == "out" else words[2]
+                    output = self.file.read(int(words[2])) if words[1] == "out" else b""
                     with self.changed:
-                        self.take(int(words[0]), words[1], body)
+                        self.take(int(words[0]), words[1], words[2], output)
                         self.changed.notify_all()
         except (OSError, ValueError):
             pass
@@ -47,22 +57,22 @@ class Channel:
             self.is_open = False
             self.changed.notify_all()
 
-    def take(self, number, kind, body):
+    def take(self, number: int, kind: str, word: str, output: bytes) -> None:
         if kind == "hello":
-            self.hellos.append((clock(), body))
-            for script in self.scripts.values():  # whoever ran them is gone
-                script.is_lost = True
+            self.hellos.append((clock(), word))
+            for lost in self.scripts.values():  # whoever ran them is gone
+                lost.is_lost = True
         script = self.scripts.get(number)
         if script is not None and kind == "out":
-            script.output.append(body)
+            script.output.append(output)
         elif script is not None and kind == "end":
-            script.status = int(body)
+            script.status = int(word)
 
-    def send(self, number, what):
+    def send(self, number: int, what: bytes) -> None:
         with self.sending:
             self.socket.sendall(f"{number} ".encode() + what)
 
-    def run(self, text, seconds=60, check=True):
+    def run(self, text: str, seconds: float = 60, check: bool = True) -> Result:
         """Runs a bash script and returns its result; `Gone` when the guest went away under it."""
         script, body = Script(), text.encode()
         with self.changed:
@@ -91,10 +101,10 @@ class Channel:
         return result
 
     @staticmethod
-    def said(script):
+    def said(script: Script) -> str:
         return b"".join(script.output).decode(errors="replace")
 
-    def close(self):
+    def close(self) -> None:
         """Hangs up."""
         try:
             self.socket.shutdown(socket.SHUT_RDWR)

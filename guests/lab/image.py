@@ -3,15 +3,22 @@
 Each step has a stamp with a digest of what went into it, and is done again only when that changed. A new binary costs
 the last two steps: `install`, and making the file system.
 """
+from __future__ import annotations
+
 import contextlib
 import glob
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chaos.lab.shell import REPOSITORY, run
 
 from . import kernel, places
+
+if TYPE_CHECKING:
+    from chaos.lab.shell import Say
 
 # The first list is what a system needs to boot, the second what README's first cluster stands on, the third for looking.
 SYSTEM = ("systemd", "systemd-sysv", "udev", "dbus", "iproute2", "kmod", "e2fsprogs", "netbase", "busybox-static")
@@ -25,7 +32,7 @@ MASKED = ("serial-getty@ttyS0", "getty@tty1", "e2scrub_reap", "systemd-update-ut
 TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer")
 
 
-def digest(*parts):
+def digest(*parts: str) -> str:
     """A name for what went into a step: texts, and files by their content."""
     total = hashlib.sha256()
     for part in parts:
@@ -38,7 +45,7 @@ def digest(*parts):
     return total.hexdigest()[:16]
 
 
-def files_below(folder):
+def files_below(folder: str) -> list[str]:
     """Every file of a folder, sorted."""
     return sorted(path for path in glob.glob(f"{folder}/**", recursive=True, include_hidden=True) if os.path.isfile(path))
 
@@ -46,12 +53,12 @@ def files_below(folder):
 class Image:
     """`build()` leaves `base.ext4`, `vmlinuz` and `initrd.gz` in the folder of `places`."""
 
-    def __init__(self, say=print):
+    def __init__(self, say: Say = print) -> None:
         self.say = say
         self.root = places.built("root")
         self.base = places.built("base.ext4")
 
-    def is_done(self, step, wanted):
+    def is_done(self, step: str, wanted: str) -> bool:
         """Whether a step was finished with just this."""
         try:
             with open(places.built(f"{step}.stamp")) as file:
@@ -60,7 +67,7 @@ class Image:
             return False
 
     @contextlib.contextmanager
-    def step(self, name, wanted, why):
+    def step(self, name: str, wanted: str, why: str) -> Iterator[None]:
         """Marks a step as done only when it ended well."""
         self.say(f"image: {why}")
         with contextlib.suppress(FileNotFoundError):
@@ -69,7 +76,7 @@ class Image:
         with open(places.built(f"{name}.stamp"), "w") as file:
             file.write(wanted)
 
-    def build(self):
+    def build(self) -> str:
         """Does what is not done, and returns the digest of the result: overlays of another one are worthless."""
         if os.geteuid() != 0:
             raise SystemExit("building the image needs root: debootstrap and chroot do")
@@ -97,7 +104,7 @@ class Image:
                 self.make_file_system()
         return wanted
 
-    def chroot(self, script, timeout=900):
+    def chroot(self, script: str, timeout: float = 900) -> None:
         """Runs a script in the root, without letting a package start a service on this machine."""
         policy = os.path.join(self.root, "usr/sbin/policy-rc.d")
         with open(policy, "w") as file:
@@ -111,14 +118,14 @@ class Image:
         finally:
             os.unlink(policy)
 
-    def debootstrap(self):
+    def debootstrap(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
         run(["debootstrap", "--variant=minbase", f"--include={','.join(SYSTEM + PRODUCT + TOOLS)}", "bookworm", self.root,
              places.mirror()], timeout=1800)
         run(["umount", f"{self.root}/proc"], check=False)  # debootstrap leaves them where it may
         run(["umount", f"{self.root}/sys"], check=False)
 
-    def install_later(self):
+    def install_later(self) -> None:
         shutil.copy("/etc/resolv.conf", f"{self.root}/etc/resolv.conf")
         # README's lines; what they install is the same in every guest.
         self.chroot(f"""mkdir -p /etc/postgresql-common
@@ -127,7 +134,7 @@ class Image:
             apt-get install -y -qq --no-install-recommends {' '.join(LATER)}
             rm -rf /var/cache/apt/archives/*.deb""")
 
-    def add_own(self, shell, pulse):
+    def add_own(self, shell: str, pulse: str) -> None:
         own = os.path.join(places.HERE, "root")
         run(["cp", "-rT", "--preserve=mode", "--no-preserve=ownership", own, self.root])
         for source, place in ((shell, "usr/local/sbin/guest-shell"), (pulse, "usr/local/bin/pulse")):
@@ -142,14 +149,14 @@ class Image:
             systemctl -q mask {' '.join(MASKED)}
             for timer in {' '.join(TIMERS)}; do systemctl -q disable $timer || true; done""")
 
-    def install_product(self):
+    def install_product(self) -> None:
         home = f"{self.root}/root"
         shutil.copy(places.binary(), f"{home}/holdfast")
         shutil.copy(places.unit(), f"{home}/holdfast.service")
         self.chroot("cd /root\n" + "\n".join(readme_installs()) + "\nrm holdfast holdfast.service\n"
                     "/usr/local/bin/holdfast --version\n")  # not so where it was built without --static-swift-stdlib
 
-    def make_file_system(self):
+    def make_file_system(self) -> None:
         """`mke2fs -d` fills it, so nothing is mounted on this machine."""
         used = int(run(["du", "-sm", "--apparent-size", self.root]).stdout.split()[0])
         with contextlib.suppress(FileNotFoundError):
@@ -158,7 +165,7 @@ class Image:
             timeout=300)
 
 
-def readme_installs():
+def readme_installs() -> list[str]:
     """README's lines that put binary and unit in place."""
     with open(os.path.join(REPOSITORY, "README.md")) as file:
         lines = [line.strip() for line in file if line.startswith("    install ") and "holdfast" in line]

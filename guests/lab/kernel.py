@@ -31,7 +31,7 @@ exec switch_root /root /sbin/init
 """
 
 
-def build(root):
+def build(root: str) -> None:
     """Fetches the kernel with the guests' own apt, and leaves `vmlinuz` and `initrd.gz`; modules go into `root`."""
     scratch = tempfile.mkdtemp(dir=places.directory())
     try:
@@ -46,7 +46,7 @@ def build(root):
         shutil.rmtree(scratch)
 
 
-def fetch(root, scratch):
+def fetch(root: str, scratch: str) -> str:
     """The path of the package with Debian's kernel of today."""
     target = f"{root}/var/cache/kernel"
     os.makedirs(target, exist_ok=True)
@@ -62,7 +62,7 @@ def fetch(root, scratch):
     return os.path.join(scratch, names[0])
 
 
-def copy_modules(source, target, version):
+def copy_modules(source: str, target: str, version: str) -> None:
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(f"{target}/{version}")
     there = [name for name in MODULES if os.path.exists(os.path.join(source, name))]
@@ -70,7 +70,7 @@ def copy_modules(source, target, version):
     run(f'cd "{source}" && cp -a --parents {" ".join(there + lists)} "{target}/{version}"')
 
 
-def make_initramfs(root, version, scratch):
+def make_initramfs(root: str, version: str, scratch: str) -> None:
     """busybox, the few modules before the disk, and a script that leaves everything else to systemd."""
     tree = f"{scratch}/initramfs"
     for folder in ("bin", "modules", "proc", "sys", "dev", "root", "run"):

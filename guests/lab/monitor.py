@@ -1,6 +1,7 @@
 """QEMU's control socket (QMP): commands, and the events that say when a guest stopped, was reset or went off."""
 import json
 import threading
+from typing import Any
 
 from chaos.lab.shell import clock
 
@@ -14,11 +15,12 @@ class MonitorFailed(Exception):
 class Monitor:
     """One connection. `events` grows by (instant, name) while a thread listens."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.socket = connected(path)
         self.socket.settimeout(10)
         self.file = self.socket.makefile("rb")
-        self.events, self.answers = [], []
+        self.events: list[tuple[float, str, dict[str, Any]]] = []
+        self.answers: list[dict[str, Any]] = []
         self.changed = threading.Condition()
         self.is_open = True
         self.file.readline()  # the greeting
@@ -26,7 +28,7 @@ class Monitor:
         threading.Thread(target=self.listen, daemon=True).start()
         self.command("qmp_capabilities")
 
-    def listen(self):
+    def listen(self) -> None:
         """Sorts what comes into events and answers."""
         try:
             for line in self.file:
@@ -43,7 +45,7 @@ class Monitor:
             self.is_open = False
             self.changed.notify_all()
 
-    def command(self, name, /, seconds=30, **arguments):
+    def command(self, name: str, /, seconds: float = 30, **arguments: object) -> Any:
         """Sends one command, and returns what it answers."""
         with self.changed:
             self.answers.clear()
@@ -60,17 +62,17 @@ class Monitor:
             raise MonitorFailed(f"{name}: {answer['error'].get('desc')}")
         return answer.get("return")
 
-    def human(self, line, seconds=120):
+    def human(self, line: str, seconds: float = 120) -> None:
         """A command of the monitor for people, such as `savevm NAME`; what it prints is a complaint."""
         said = self.command("human-monitor-command", seconds, **{"command-line": line})
         if said.strip():
             raise MonitorFailed(f"{line}: {said.strip()}")
 
-    def instant_of(self, name, since):
+    def instant_of(self, name: str, since: float) -> float | None:
         """When an event of this name was first heard after an instant, or None."""
         with self.changed:
             return next((at for at, event, _ in self.events if event == name and at >= since), None)
 
-    def close(self):
+    def close(self) -> None:
         """Hangs up."""
         self.socket.close()

@@ -3,7 +3,7 @@ import socket
 import time
 
 
-def connected(path, seconds=20):
+def connected(path: str, seconds: float = 20) -> socket.socket:
     """A connection to a socket that may be made, or listened at, only in a moment."""
     end = time.monotonic() + seconds
     while True:

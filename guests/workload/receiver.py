@@ -15,17 +15,17 @@ import time
 STAMP = 35  # SO_TIMESTAMPNS, and SCM_TIMESTAMPNS: Python has no name for it
 
 
-def arrival(ancillary):
+def arrival(ancillary: list[tuple[int, int, bytes]]) -> float:
     """The kernel's stamp, of the wall clock, in seconds of the boot clock."""
     for _, kind, data in ancillary:
         if kind == STAMP:
             seconds, nanoseconds = struct.unpack("qq", data[:16])
-            since = time.time() - (seconds + nanoseconds / 1e9)
+            since: float = time.time() - (seconds + nanoseconds / 1e9)
             return time.clock_gettime(time.CLOCK_BOOTTIME) - max(0.0, since)
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def main():
+def main() -> None:
     address, port, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     door.setsockopt(socket.SOL_SOCKET, STAMP, 1)
