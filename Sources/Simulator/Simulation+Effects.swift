@@ -61,7 +61,7 @@ extension Simulation {
                 }
             case .peers, .reply: continue
             case .note(let note):
-                if let state = node.daemon?.supervisor.state { self.note("\(node.name): \(note.sentence(state))") }
+                self.note("\(node.name): \(node.daemon.map { note.sentence($0.supervisor.state) } ?? note.identifier)")
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }

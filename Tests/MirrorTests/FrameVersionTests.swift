@@ -19,7 +19,7 @@ struct FrameVersionTests {
     }
 
     @Test func `frames of another version are refused as such, with what is read and what to do`() {
-        #expect(self.refusal("HMF2") == nil)
+        #expect(self.refusal("HMF\(Format.mirrorFrame.version)") == nil)
         let error = self.refusal("HMF3")
         #expect(error == .foreignVersion(3))
         let text = error?.description ?? ""

@@ -14,7 +14,7 @@ import Testing
     private static let mark = StartMark(directory: DirectoryID(high: 1, low: 2), start: 3, nonce: 4)
 
     /// One of each, with the name that counters and alerts know it by. A name that changes breaks them.
-    private static let notes: [(Note, String)] =
+    private static let ownNotes: [(Note, String)] =
         [
             (.refused(LogIndex(5), .repeated), "log.refused"),
             (.refusedCommand(from: NodeID(2), .over("the epoch is over")), "log.refused-command"),
@@ -39,7 +39,12 @@ import Testing
             (.copyTakenBack(volume, reason: "it went back"), "volume.copy-taken-back"),
             (.serverFailed(volume, reason: "no disk"), "volume.server-failed"),
             (.serverSays(volume, "hello"), "volume.server-says"),
-        ] + groupNotes.map { (.group(group, $0.0), $0.1) } + consensusNotes.map { (.consensus($0.0), $0.1) }
+        ]
+
+    private static var notes: [(Note, String)] {
+        let groups = self.groupNotes.map { (Note.group(self.group, $0.0), $0.1) }
+        return self.ownNotes + groups + self.consensusNotes.map { (Note.consensus($0.0), $0.1) }
+    }
 
     private static let groupNotes: [(GroupNote, String)] = [
         (.newConfiguration(starting: [app]), "group.new-configuration"),

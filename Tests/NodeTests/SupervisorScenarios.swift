@@ -352,7 +352,7 @@ private final class TrioWorld {
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                         command: command)))
-            return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect in
+            return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect -> String? in
                 guard case .note(let note) = effect, let state = self.trio.supervisors[leader]?.state else {
                     return nil
                 }

@@ -118,13 +118,18 @@ import Testing
 
     // MARK: Kinds of resources
 
-    @Test(arguments: [
-        ("exec", nil, ResourceKind.exec), ("address", "data", .address), ("filesystem", nil, .filesystem(on: nil)),
-        ("filesystem", "data", .filesystem(on: VolumeName("data"))), ("volume", "data", .volume(VolumeName("data"))),
-        ("volume", nil, .unknown), ("ocf:heartbeat:IPaddr2", nil, .ocf(provider: "heartbeat", type: "IPaddr2")),
-        ("ocf:heartbeat", nil, .unknown), ("ocf:..:x", nil, .unknown), ("ocf:a:b/c", nil, .unknown),
-        ("docker", "data", .unknown),
-    ]) func `a kind is decided where a policy is read`(agent: String, volume: String?, kind: ResourceKind) {
+    @Test(
+        arguments: [
+            ("exec", nil, ResourceKind.exec), ("address", "data", .address), ("filesystem", nil, .filesystem(on: nil)),
+            ("filesystem", "data", .filesystem(on: VolumeName("data"))),
+            ("volume", "data", .volume(VolumeName("data"))),
+            ("volume", nil, .unknown), ("ocf:heartbeat:IPaddr2", nil, .ocf(provider: "heartbeat", type: "IPaddr2")),
+            ("ocf:heartbeat", nil, .unknown), ("ocf:..:x", nil, .unknown), ("ocf:a:b/c", nil, .unknown),
+            ("docker", "data", .unknown),
+        ] as [(String, String?, ResourceKind)]) func `a kind is decided where a policy is read`(
+            agent: String, volume: String?, kind: ResourceKind
+        )
+    {
         let parameters = volume.map { [ResourcePolicy.Parameter("volume", $0)] } ?? []
         var resource = ResourcePolicy(name: ResourceName("r"), agent: agent, parameters: parameters)
         #expect(resource.kind == kind)

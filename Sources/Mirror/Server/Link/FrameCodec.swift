@@ -12,7 +12,7 @@ enum FrameCodec {
     /// Larger frames are refused: NBD writes have at most 32 MiB.
     static let maximumPayload = 40 << 20
     /// "HMF" and the digit of the version, as text.
-    private static let magic: UInt32 = 0x3046_4D48 + Format.mirrorFrame.version << 24
+    private static let magic: UInt32 = 0x3246_4D48
     private static let compressed: UInt8 = 1
     /// Payloads below are not worth a try.
     static let smallestCompressed = 512
