@@ -352,15 +352,7 @@ private final class TrioWorld {
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                         command: command)))
-            return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect -> String? in
-                guard case .note(let note) = effect, let state = self.trio.supervisors[leader]?.state else {
-                    return nil
-                }
-                switch note {
-                case .refusedCommand, .refusedRelay, .twoLives: return note.sentence(state)
-                default: return nil
-                }
-            }
+            return self.refusals(of: self.trio.step(leader, .receive(forged, via: node)), by: leader)
         default:
             to = self.trio.leader ?? node
             (from, via) = (node, node)
@@ -378,6 +370,17 @@ private final class TrioWorld {
             message: message)
         let effects = self.deliver(envelope, via: via, to: to)
         return directive.command == "ask" ? [effects.contains("renewed to a") ? "answered" : "not answered"] : []
+    }
+
+    /// What a leader says of commands that it does not take.
+    private func refusals(of effects: [SupervisorEffect], by leader: NodeID) -> [String] {
+        effects.compactMap { effect -> String? in
+            guard case .note(let note) = effect, let state = self.trio.supervisors[leader]?.state else { return nil }
+            switch note {
+            case .refusedCommand, .refusedRelay, .twoLives: return note.sentence(state)
+            default: return nil
+            }
+        }
     }
 
     /// What a message between them would say of those before it.

@@ -13,7 +13,7 @@ import Testing
     // MARK: Refusals
 
     @Test func `the exit code of a refused command comes from its type, whatever it says`() {
-        let cases: [(Refusal, FailureCode)] = [
+        let cases: [(Cluster.Refusal, FailureCode)] = [
             (.unknown(.group(GroupName("web"))), .notFound), (.unknown(.node(NodeID(7))), .notFound),
             (.unknown(.volume(VolumeName("data"))), .notFound),
             (.changedMeanwhile(inForce: LogIndex(9), expected: LogIndex(8)), .conflict),
@@ -30,10 +30,10 @@ import Testing
     }
 
     @Test func `what is refused says what it is about, and keeps its type with a name before it`() {
-        #expect(Refusal.unknown(.volume(VolumeName("data"))).description == "there is no volume data")
-        #expect(Refusal.over("the epoch is over").about("web") == .over("web: the epoch is over"))
-        #expect(Refusal.unfit("it is stopped").about("web").description == "web: it is stopped")
-        #expect(Refusal.repeated.about("web") == .repeated)
+        #expect(Cluster.Refusal.unknown(.volume(VolumeName("data"))).description == "there is no volume data")
+        #expect(Cluster.Refusal.over("the epoch is over").about("web") == .over("web: the epoch is over"))
+        #expect(Cluster.Refusal.unfit("it is stopped").about("web").description == "web: it is stopped")
+        #expect(Cluster.Refusal.repeated.about("web") == .repeated)
     }
 
     @Test func `commands about what is over, what is not there and what may not be asked are told apart`() {

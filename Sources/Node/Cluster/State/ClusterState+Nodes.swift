@@ -113,8 +113,9 @@ extension ClusterState {
         // Rule E2.7: what is known of a log is never lowered, by a late request or by a copy that was brought back.
         if record.standing != .never, !isOther, mark != record.mark, !record.mark.isBefore(mark) {
             return .refused(
-                "\(record.about.name) shows \(mark) of its log, but \(record.mark) is known: its log was rolled "
-                    + "back, or the request came late")
+                .unfit(
+                    "\(record.about.name) shows \(mark) of its log, but \(record.mark) is known: its log was rolled "
+                        + "back, or the request came late"))
         }
         if record.bootID == bootID, !isOver, !isOther {
             // The same life: only its daemon was restarted.
@@ -131,14 +132,16 @@ extension ClusterState {
                 return .accepted
             }
             return .refused(
-                "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
-                    + "once that has certainly ended")
+                .unfit(
+                    "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
+                        + "once that has certainly ended"))
         }
         // Rule E2.6: another log directory does not prove that the life that is known has ended. Once it is lost, it has.
         if isOther, !isOver {
             return .refused(
-                "\(record.about.name) has another log (\(mark.directory)) than the one that is known "
-                    + "(\(record.mark.directory)): it may come back once its present life is lost")
+                .unfit(
+                    "\(record.about.name) has another log (\(mark.directory)) than the one that is known "
+                        + "(\(record.mark.directory)): it may come back once its present life is lost"))
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
