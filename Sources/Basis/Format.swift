@@ -1,5 +1,5 @@
 /// Everything of which another release, or a longer-lived process of one, may read what this release wrote. What each version
-/// says is in docs/formats.md; what is promised between releases, in docs/decisions/0007-what-n-1-means.md.
+/// says is in docs/formats.md; what is promised between releases, in docs/decisions/0016-what-n-1-means.md.
 public enum Format: String, CaseIterable, Sendable {
     /// `state`, segments and snapshots of the log: the sealed blocks and what is in them.
     case logFiles = "log files"
