@@ -1,5 +1,4 @@
 import Basis
-import CLinux
 import Foundation
 import Glibc
 import Host
@@ -190,16 +189,21 @@ import Testing
 
     @Test func `a lease page of another layout is mapped by nobody`() throws {
         let scratch = try ScratchDirectory()
-        let path = scratch.path + "/lease"
-        _ = try LeasePage(path: path)
-        let page = try #require(holdfast_lease_map(path))
-        holdfast_lease_store(page, HOLDFAST_LEASE_SLOT_VERSION, 1)
-        let (mapped, code) = (holdfast_lease_map(path), errno)
-        #expect(mapped == nil && code == EPROTONOSUPPORT)
+        let paths = NodePaths(directory: scratch.path, run: scratch.path)
+        let page = try Daemon.leasePage(paths)
+        page.publish(end: .zero + .seconds(5), Incarnation(9), grace: .seconds(1))
+        #expect(try Daemon.leasePage(paths).end == page.end)
+        // The ninth word: in every version it says which one the page is, less one.
+        let file = try FileHandle(forUpdating: URL(filePath: paths.lease))
+        try file.seek(toOffset: 64)
+        #expect(try file.read(upToCount: 8) == Data([UInt8(Format.leasePage.version) - 1, 0, 0, 0, 0, 0, 0, 0]))
+        try file.seek(toOffset: 64)
+        try file.write(contentsOf: Data([1]))
+        try file.close()
+        #expect(throws: Errno(EPROTONOSUPPORT)) { _ = try LeasePage(path: paths.lease) }
         self.expect(
-            self.refusal { _ = try LeasePage(path: path) }, names: path, "another release made it",
+            self.refusal { _ = try Daemon.leasePage(paths) }, names: paths.lease, "another release made it",
             "install that release")
-        #expect(Format.leasePage.version == UInt32(HOLDFAST_LEASE_VERSION))
     }
 
     // MARK: A node's own processes
