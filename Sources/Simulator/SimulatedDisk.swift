@@ -107,8 +107,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     var moment: Moment {
         Moment(
             inodes: self.inodes, nextInode: self.nextInode, durableNames: self.durableNames, names: self.names,
-            pendingNames: self.pendingNames, directories: self.directories, openFiles: self.openFiles, locked: self.locked,
-            nextFile: self.nextFile)
+            pendingNames: self.pendingNames, directories: self.directories, openFiles: self.openFiles,
+            locked: self.locked, nextFile: self.nextFile)
     }
 
     /// The machine is taken back to that moment, and its disk with it.
