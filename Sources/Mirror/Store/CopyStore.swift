@@ -13,7 +13,7 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
     package let place: CopyPlace
     package let backing: Storage.Blocks
     private let disk: Storage
-    private struct State {
+    fileprivate struct State: Sendable {
         var file: MetadataFile<Storage>
         /// Of the label.
         var count: UInt64
@@ -120,11 +120,39 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
         try self.state.withLock { (state) throws(StoreError) in
             guard !state.isOver else { return }
             if metadata.count != state.count {
-                try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
+                do throws(StoreError) {
+                    try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
+                } catch {
+                    // What says that this disk failed may yet reach the disk of the metadata. It counts further than the
+                    // label then, and the two are taken for one copy no more.
+                    if !metadata.trusted { try state.file.store(metadata) }
+                    throw error
+                }
                 state.count = metadata.count
             }
             try state.file.store(metadata)
         }
+    }
+
+    /// The store at one moment, with its files: for a machine that is taken back to it. (Rule E4)
+    package struct Moment {
+        fileprivate let place: CopyPlace
+        fileprivate let disk: Storage
+        fileprivate let backing: Storage.Blocks
+        fileprivate let state: State
+    }
+
+    /// See `Moment`.
+    package var moment: Moment {
+        Moment(place: self.place, disk: self.disk, backing: self.backing, state: self.state.withLock { $0 })
+    }
+
+    /// Goes on from that moment; what lies on the disk must be what it was then.
+    package init(_ moment: Moment) {
+        self.place = moment.place
+        self.disk = moment.disk
+        self.backing = moment.backing
+        self.state = Locked(moment.state, lendsPriority: false)
     }
 
     /// What there is, for the daemon.
