@@ -43,7 +43,7 @@ final class SimulatedVolume {
     /// Where the metadata is, and where the blocks are.
     let disk = SimulatedDisk()
     let copy = SimulatedBlocks(path: SimulatedVolume.backingPath, blocks: SimulatedVolume.blocks)
-    static let backingPath = "/copies/v"
+    static let backingPath = "/v"
     /// Nil while the server does not run, or found no copy.
     private(set) var store: CopyStore<SimulatedDisk>?
     /// What lay on the disks some time ago, for faults that bring it back.
