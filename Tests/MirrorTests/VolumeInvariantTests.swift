@@ -49,6 +49,23 @@ import Testing
         #expect(self.said(peer).contains("nobody waits (V3)"))
     }
 
+    @Test func `a replica that has not answered a new connection is not taken for one that copies (rule V5)`() {
+        var ledger = self.volume().ledger
+        var effects = Volume.Effects()
+        let opening = Volume.Opening(
+            epoch: Epoch(generation: 0, index: 9), incarnation: Incarnation(3), inSync: [NodeID(1)], version: 1,
+            reconciling: [], stage: .persisting)
+        var owner = Volume.Owner(opening, ledger, at: .zero)
+        owner.linkUp(NodeID(2), at: .zero, &ledger, &effects)
+        for phase in [Volume.Peer.Phase.copying, .settling(1)] { owner.peers[0].phase = phase }
+        owner.peers[0].beginWaiting()
+        owner.peers[0].phase = .confirming(1)
+        owner.linkUp(NodeID(2), at: .zero, &ledger, &effects)
+        owner.tick(at: Tick(nanoseconds: 60_000_000_000), &ledger, &effects)
+        #expect(!owner.peers[0].isWaitedFor)
+        #expect(owner.peers[0].phase == .greeting)
+    }
+
     @Test func `a step that its table lacks`() {
         #expect(!Volume.Peer.Phase.isAllowed(from: .greeting, to: .current))
         #expect(!Volume.Peer.Standing.isAllowed(from: .outside, to: .inSet))

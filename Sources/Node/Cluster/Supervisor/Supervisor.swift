@@ -5,8 +5,10 @@ import Raft
 /// One node's decisions, as a value: consensus, cluster state, leases, and the groups and volumes that run here.
 ///
 /// Start reading at `step`. The driver feeds inputs and performs effects in order; the simulator does the same in
-/// virtual time. Split by concern: `+Consensus` (log and messages), `+Leases` (both sides of the lease), `+Leader`
-/// (what only the leader decides), `+Groups` and `+Volumes` (what runs here), `+Clients`.
+/// virtual time. What it knows lies in values, each with its own `settle` and `deadline` (`Birth`, `LocalLease`, `Voting`,
+/// `Leadership`, `LocalGroups`, `LocalVolumes`, `Requests`, `Telling`); what must leave the node for it is done by concern:
+/// `+Consensus` (log and messages), `+Leases` (both sides of the lease), `+Leader`, `+Groups` and `+Volumes` (what runs here),
+/// `+Clients`.
 public struct Supervisor: Sendable {
     /// What a node knows about itself when its daemon starts.
     public struct Identity: Equatable, Sendable {
