@@ -7,6 +7,16 @@ import Resources
 /// A machine at one moment, with its memory and its disks, as a hypervisor keeps it: what was under way on the machine is in
 /// it, what was under way on the network is not. (Rule E4)
 struct MachineMoment {
+    /// The lease as the run directory has it, and what became of it.
+    fileprivate struct PublishedLease {
+        let end: Tick
+        let incarnation: Incarnation
+        let sentAt: Tick
+        let grace: Span
+        let doubtSince: Tick
+        let isFrozen: Bool
+    }
+
     /// When it was taken.
     let takenAt: UInt64
     /// The boot clock then.
@@ -23,14 +33,9 @@ struct MachineMoment {
     fileprivate let volumes: [SimulatedVolume.Moment]
     /// The connections of its volumes.
     fileprivate let links: [(owner: NodeID, replica: NodeID, volume: VolumeName)]
-    // The run directory, the guard, and what runs.
-    fileprivate let leaseEnd: Tick
-    fileprivate let leaseIncarnation: Incarnation
-    fileprivate let leaseSentAt: Tick
-    fileprivate let leaseGrace: Span
+    // What runs, and what keeps an eye on it.
+    fileprivate let lease: PublishedLease
     fileprivate let comparison: ClockComparison
-    fileprivate let doubtSince: Tick
-    fileprivate let isFrozen: Bool
     fileprivate let heldCalls: [AgentCall]
     fileprivate let facts: Facts?
     fileprivate let progress: LogProgress?
@@ -53,9 +58,11 @@ extension Simulation {
             takenAt: self.now, tick: node.tick(at: self.now), bootedAs: node.bootedAs,
             clock: node.clockMoment(at: self.now), disk: node.disk, diskMoment: node.disk.moment, log: log.moment,
             supervisor: daemon.supervisor, outbox: daemon.outbox, unwritten: daemon.unwritten,
-            isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links, leaseEnd: node.leaseEnd,
-            leaseIncarnation: node.leaseIncarnation, leaseSentAt: node.leaseSentAt, leaseGrace: node.leaseGrace,
-            comparison: node.comparison, doubtSince: node.doubtSince, isFrozen: node.isFrozen,
+            isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links,
+            lease: .init(
+                end: node.leaseEnd, incarnation: node.leaseIncarnation, sentAt: node.leaseSentAt,
+                grace: node.leaseGrace,
+                doubtSince: node.doubtSince, isFrozen: node.isFrozen), comparison: node.comparison,
             heldCalls: node.heldCalls, facts: node.facts, progress: node.progress, processes: node.processes,
             mayLoseLog: node.mayLoseLog)
     }
@@ -100,13 +107,13 @@ extension Simulation {
     }
 
     private func bringBackRunDirectory(_ node: SimulatedNode, _ moment: MachineMoment) {
-        node.leaseEnd = moment.leaseEnd
-        node.leaseIncarnation = moment.leaseIncarnation
-        node.leaseSentAt = moment.leaseSentAt
-        node.leaseGrace = moment.leaseGrace
+        node.leaseEnd = moment.lease.end
+        node.leaseIncarnation = moment.lease.incarnation
+        node.leaseSentAt = moment.lease.sentAt
+        node.leaseGrace = moment.lease.grace
         node.comparison = moment.comparison
-        node.doubtSince = moment.doubtSince
-        node.isFrozen = moment.isFrozen
+        node.doubtSince = moment.lease.doubtSince
+        node.isFrozen = moment.lease.isFrozen
         node.heldCalls = moment.heldCalls
         node.facts = moment.facts
         node.progress = moment.progress

@@ -60,6 +60,7 @@ public final class Simulation {
     /// How slow disks are: a stream of its own.
     var diskRandom: SeededRandom
     var now: UInt64 = 0
+    var stepsSinceLook = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
     var network = SimulatedNetwork()
@@ -315,6 +316,7 @@ public final class Simulation {
         advance(&daemon.supervisor, tick, &effects)
         if !effects.isEmpty { self.perform(&effects, of: node) }
         swap(&effects, &self.effects)
+        self.checkInvariants(of: node, daemon)
         self.checkers.look(at: node, daemon, in: self)
         if node.daemon === daemon { self.wake(node, daemon) }
     }

@@ -89,7 +89,7 @@ extension Consensus {
         case .leader:
             return min(self.leading.heartbeatDue, self.leading.transfer?.deadline ?? .never)
         case .follower, .preCandidate, .candidate:
-            return self.outline.isVoter ? self.electionDeadline : .never
+            return self.outline.isVoter ? self.election.deadline : .never
         }
     }
 
@@ -125,7 +125,7 @@ extension Consensus {
     public var lastContacts: [(NodeID, Tick)] {
         switch self.state {
         case .leader: self.leading.peers.filter(\.heard).map { ($0.node, $0.contact) }
-        case .follower(let follower): follower.leader.map { [($0, self.leaderHeardAt)] } ?? []
+        case .follower(let follower): follower.leader.map { [($0, self.election.leaderHeardAt)] } ?? []
         case .preCandidate, .candidate: []
         }
     }
@@ -162,7 +162,7 @@ extension Consensus {
     mutating func resetElectionDeadline(at now: Tick) {
         let timeout = self.settings.electionTimeout
         let patience = self.random.span(timeout, Span(nanoseconds: timeout.nanoseconds * 2 - 1))
-        self.electionDeadline = now + (self.isWitness ? patience + timeout : patience)
+        self.election.deadline = now + (self.isWitness ? patience + timeout : patience)
     }
 
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.

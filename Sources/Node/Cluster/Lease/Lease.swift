@@ -73,7 +73,7 @@ public struct ElapsedWord: Equatable, Sendable {
 
 /// The side that runs groups: sends renewals, collects answers, knows until when it may run. (Rules L1 to L3)
 public struct LeaseHolder: Equatable, Sendable {
-    private struct Sent: Equatable, Sendable {
+    struct Sent: Equatable, Sendable {
         var at: Tick
         var duration: Span
         var membershipIndex: LogIndex
@@ -93,7 +93,7 @@ public struct LeaseHolder: Equatable, Sendable {
     private let node: NodeID
     private let bootID: String
     /// Renewals that may still be answered, oldest first.
-    private var sent: [Sent] = []
+    var sent: [Sent] = []
     /// An empty list for the next renewal's answers, whose memory is there already.
     private var spare: [NodeID] = []
     private var nextRenewal = Tick.zero
@@ -104,9 +104,9 @@ public struct LeaseHolder: Equatable, Sendable {
     /// The life that the lease belongs to.
     public private(set) var incarnation = Incarnation.none
     /// The end of the lease by this node's clock alone.
-    private var ageless = Tick.zero
+    var ageless = Tick.zero
     /// The latest life that a voter has said is over. (Rule L18)
-    private var over = Incarnation.none
+    var over = Incarnation.none
 
     /// No lease yet.
     public init(node: NodeID, bootID: String, nonce: UInt64) {
@@ -244,45 +244,44 @@ public struct LeaseVoter: Equatable, Sendable {
         public var membershipIndex: LogIndex
     }
 
-    private struct Promise: Equatable, Sendable {
+    struct Promise: Equatable, Sendable {
         var node: NodeID
         var at: Tick
         var duration: Span
     }
 
-    private let startedAt: Tick
+    let startedAt: Tick
     /// When the latest membership entry was applied; the start, before any was.
     public private(set) var membershipChangedAt: Tick
     /// The renewals of one node that were answered last. (Rule L19)
-    private struct Answered: Equatable, Sendable {
-        var node: NodeID
-        var recent: [(sentAt: Tick, at: Tick)]
-
-        static func == (left: Answered, right: Answered) -> Bool {
-            left.node == right.node && left.recent.elementsEqual(right.recent) { $0 == $1 }
+    struct Answered: Equatable, Sendable {
+        struct Answer: Equatable, Sendable {
+            var sentAt: Tick
+            var at: Tick
         }
+        var node: NodeID
+        var recent: [Answer]
+    }
+
+    struct Heard: Equatable, Sendable {
+        var node: NodeID
+        var at: Tick
     }
 
     /// How many answers to one node are remembered: a renewal stamped before a pause and sent after it is answered at once,
     /// and would hide the age of the answer that the lease rests on.
-    private static let answersKept = 4
+    static let answersKept = 4
     /// Words about less than this tell of nothing but the network.
     private static let hiddenMinimum = Span.milliseconds(50)
 
-    private var promises: [Promise] = []
-    private var answered: [Answered] = []
-    private var heard: [(node: NodeID, at: Tick)] = []
+    var promises: [Promise] = []
+    var answered: [Answered] = []
+    var heard: [Heard] = []
 
     /// A restarted voter counts as having answered everybody at its start. (Rule L5)
     public init(startedAt: Tick) {
         self.startedAt = startedAt
         self.membershipChangedAt = startedAt
-    }
-
-    /// Compares everything.
-    public static func == (left: LeaseVoter, right: LeaseVoter) -> Bool {
-        left.promises == right.promises && left.membershipChangedAt == right.membershipChangedAt
-            && left.heard.map(\.node) == right.heard.map(\.node) && left.heard.map(\.at) == right.heard.map(\.at)
     }
 
     /// A membership entry was applied: all ages count at least from here. (Rule L5)
@@ -291,7 +290,7 @@ public struct LeaseVoter: Equatable, Sendable {
     /// A life was admitted: its silence counts from here.
     public mutating func admitted(_ node: NodeID, at now: Tick) {
         self.heard.removeAll { $0.node == node }
-        self.heard.append((node, now))
+        self.heard.append(Heard(node: node, at: now))
         // Its clock is that of another boot.
         self.answered.removeAll { $0.node == node }
     }
@@ -302,7 +301,7 @@ public struct LeaseVoter: Equatable, Sendable {
         if let place = self.heard.firstIndex(where: { $0.node == renewal.node }) {
             self.heard[place].at = now
         } else {
-            self.heard.append((renewal.node, now))
+            self.heard.append(Heard(node: renewal.node, at: now))
         }
         return true
     }
@@ -332,11 +331,11 @@ public struct LeaseVoter: Equatable, Sendable {
     /// Remembers that a renewal is answered, for what is said later about elapsed time. (Rule L19)
     public mutating func note(_ renewal: Renewal, at now: Tick) {
         guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
-            self.answered.append(Answered(node: renewal.node, recent: [(renewal.sentAt, now)]))
+            self.answered.append(Answered(node: renewal.node, recent: [.init(sentAt: renewal.sentAt, at: now)]))
             return
         }
         if self.answered[place].recent.count >= Self.answersKept { self.answered[place].recent.removeFirst() }
-        self.answered[place].recent.append((renewal.sentAt, now))
+        self.answered[place].recent.append(.init(sentAt: renewal.sentAt, at: now))
     }
 
     /// What this voter can say of the time since its last answers to the node that sends this: only what the node's own clock

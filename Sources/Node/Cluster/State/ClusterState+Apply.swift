@@ -13,6 +13,9 @@ extension ClusterState {
     /// Applies the command of one entry. Entries must come in order, each once. `term` is the entry's.
     public mutating func apply(_ entry: LogCommand, at index: LogIndex, term: Term = .zero) -> Outcome {
         precondition(index > self.appliedIndex, "entry \(index) applied after \(self.appliedIndex)")
+        #if DEBUG
+            defer { self.assertInvariants() }
+        #endif
         self.appliedIndex = index
         self.clusterMilliseconds = max(self.clusterMilliseconds, entry.clusterMilliseconds)
         self.wallMilliseconds = entry.wallMilliseconds

@@ -76,7 +76,7 @@ public struct ClusterState: Equatable, Sendable {
         /// What it told about itself.
         public var about: JoiningNode
         /// How it stands.
-        public var standing: Standing
+        public var standing: Standing { didSet { Standing.assertStep(from: oldValue, to: self.standing) } }
         /// The term of the entry that suspects it, while it is suspected. (Rule L5.2)
         public var suspicionTerm = Term.zero
         /// Its current life.

@@ -113,9 +113,6 @@ extension Supervisor {
         self.derive()
     }
 
-    /// Another mark is to be drawn, or waits for the disk.
-    var isDoubtMarkDue: Bool { self.marks.doubtNonce != nil || self.marks.isDrawnInDoubt }
-
     /// Draws that mark. It need not wait for anybody, but a clock that parts all the time is not to use the list up.
     mutating func settleDoubtMark(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let nonce = self.marks.doubtNonce, self.marks.drawn == nil, now >= self.marks.nextInDoubtAt,

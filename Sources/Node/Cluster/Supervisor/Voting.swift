@@ -55,7 +55,30 @@ struct Voting: Sendable {
     /// The leader that is told.
     var leader: NodeID?
 
+    private static let reportInterval = Span.milliseconds(100)
+
     init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt) }
+
+    /// When the next report is due.
+    var deadline: Tick { self.nextReportAt }
+
+    /// Whether it is time to look at what this voter hears, or the log has changed.
+    mutating func isReportDue(_ version: (log: UInt64, applied: LogIndex, durable: LogIndex), at now: Tick) -> Bool {
+        guard now >= self.nextReportAt || version != self.reportedVersion else { return false }
+        self.reportedVersion = version
+        return true
+    }
+
+    /// Whether the leader is told these lines: something, or for the first time that there is nothing any more.
+    mutating func settle(
+        _ lines: [VoterReport.Line], _ nodes: [ClusterState.NodeRecord], detection: Span, at now: Tick
+    ) -> Bool {
+        self.nextReportAt =
+            lines.isEmpty
+            ? self.voter.nextSilence(of: nodes, detection: detection, after: now) : now + Self.reportInterval
+        defer { self.hadLines = !lines.isEmpty }
+        return !lines.isEmpty || self.hadLines
+    }
 }
 
 extension LeaseVoter {
