@@ -21,12 +21,6 @@ public struct GroupFacts: Equatable, Sendable {
     public var unstopped: [String]
     /// Starts that are running or waiting to.
     public var startsInProgress: Int
-
-    /// Nothing of the group is here. The daemon adds that its volumes are closed.
-    public var isAbsent: Bool {
-        self.processes.isEmpty && self.addresses.isEmpty && self.mounts.isEmpty && self.devices.isEmpty
-            && self.unstopped.isEmpty && self.startsInProgress == 0
-    }
 }
 
 extension AgentRunner {
