@@ -31,7 +31,10 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 name: "Configure",
                 subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),
             CommandGroup(
-                name: "Act", subcommands: [GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self]),
+                name: "Act",
+                subcommands: [
+                    GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self, NoteCommand.self,
+                ]),
             CommandGroup(
                 name: "Set up",
                 subcommands: [InitCommand.self, TokenCommand.self, JoinCommand.self, DaemonCommand.self]),
