@@ -73,8 +73,8 @@ final class JoinTokens: Sendable {
         let hash = try Self.hash(secret)
         try self.state.withLock { state in
             var tokens = state.tokens
-            guard let place = tokens.firstIndex(where: { $0.hash == hash }) else { return }
-            tokens[place].name = name
+            guard let index = tokens.firstIndex(where: { $0.hash == hash }) else { return }
+            tokens[index].name = name
             try self.write(tokens)
             state.tokens = tokens
         }

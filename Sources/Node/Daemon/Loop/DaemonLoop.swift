@@ -368,13 +368,13 @@ struct NoteFilter {
 
     /// The line to write; nil when it was written a moment ago.
     mutating func admit(_ text: String, at now: Tick) -> String? {
-        if let place = self.recent.firstIndex(where: { $0.text == text }) {
-            if now.since(self.recent[place].at) < Self.pause {
-                self.recent[place].repeats += 1
+        if let index = self.recent.firstIndex(where: { $0.text == text }) {
+            if now.since(self.recent[index].at) < Self.pause {
+                self.recent[index].repeats += 1
                 return nil
             }
-            let repeats = self.recent[place].repeats
-            self.recent[place] = (text, now, 0)
+            let repeats = self.recent[index].repeats
+            self.recent[index] = (text, now, 0)
             return repeats == 0 ? text : "\(text) (\(repeats) times more since the last line)"
         }
         if self.recent.count >= 64 { self.recent.removeFirst() }
