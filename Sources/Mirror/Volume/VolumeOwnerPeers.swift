@@ -152,7 +152,7 @@ extension Volume.Owner {
     ) {
         guard !self.peers[index].inSet, self.peers[index].joinAsked == nil else { return }
         self.peers[index].isWaitedFor = false
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     /// The log's word. Waiting stops only here, or where no `joins` can be under way: one that names an earlier version
@@ -190,7 +190,7 @@ extension Volume.Owner {
                 }
             }
         }
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
         self.letGo(at: now, &ledger, &effects)
     }
 
@@ -267,7 +267,7 @@ extension Volume.Owner {
         }
         guard self.peers[index].phase == .current else { return }
         self.peers[index].received = max(self.peers[index].received, sequence)
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     private mutating func stable(
@@ -296,10 +296,10 @@ extension Volume.Owner {
             if self.peers[index].flushSent < self.lastSequence, self.isBusy {
                 self.sendFlush(to: index, at: now, &effects)
             }
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .current:
             self.accept(stable: sequence, index)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .down, .greeting, .copying, .settling, .confirming: break
         }
     }

@@ -79,7 +79,7 @@ final class JoinServer: Sendable {
                         + "`holdfast token`")
             }
             guard settle() else {
-                try self.tokens.release(question.secret)
+                try self.tokens.giveBack(question.secret)
                 return .refused("the connection was given up; try again")
             }
             let answer = self.issue(question)
@@ -87,7 +87,7 @@ final class JoinServer: Sendable {
             if case .welcome = answer {
                 try self.tokens.use(question.secret)
             } else {
-                try self.tokens.release(question.secret)
+                try self.tokens.giveBack(question.secret)
             }
             return answer
         } catch {

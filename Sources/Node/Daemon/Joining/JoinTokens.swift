@@ -81,7 +81,7 @@ final class JoinTokens: Sendable {
     }
 
     /// A claimed secret was not used: it is good again.
-    func release(_ secret: [UInt8]) throws {
+    func giveBack(_ secret: [UInt8]) throws {
         let hash = try Self.hash(secret)
         self.state.withLock { $0.inUse.removeAll { $0 == hash } }
     }
