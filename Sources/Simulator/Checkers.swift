@@ -52,7 +52,7 @@ struct Checkers {
         if daemon.supervisor.consensus.outline.logVersion != self.seen[place].logVersion
             || daemon.supervisor.consensus.outline.isLeader != (self.seen[place].leading != nil)
             || daemon.supervisor.state.appliedIndex.rawValue != self.seen[place].appliedUpTo
-            || daemon.supervisor.runnersVersion != self.seen[place].runnersVersion
+            || daemon.supervisor.groups.version != self.seen[place].runnersVersion
         {
             if let distrust = daemon.supervisor.distrusted.first {
                 simulation.fail("Raft: \(node.name) does not believe \(distrust.node): \(distrust.violation)")
@@ -154,10 +154,10 @@ struct Checkers {
     }
 
     private mutating func noteEpoch(_ place: Int, _ daemon: SimulatedDaemon) {
-        guard daemon.supervisor.runnersVersion != self.seen[place].runnersVersion else { return }
-        self.seen[place].runnersVersion = daemon.supervisor.runnersVersion
+        guard daemon.supervisor.groups.version != self.seen[place].runnersVersion else { return }
+        self.seen[place].runnersVersion = daemon.supervisor.groups.version
         self.seen[place].epoch =
-            daemon.supervisor.runners.first { $0.name == Simulation.group && $0.goal == .up }?.epoch
+            daemon.supervisor.groups.runners.first { $0.name == Simulation.group && $0.goal == .up }?.epoch
     }
 
     /// EpochMonotone: an epoch of a group, once begun anywhere, is never followed by a lower one in a start.
@@ -185,7 +185,7 @@ extension Simulation {
         }
         for name in [Self.group, Self.quickGroup] {
             let owners = self.nodes.filter { node in
-                node.daemon?.supervisor.runners.contains { $0.name == name && $0.isUp } == true
+                node.daemon?.supervisor.groups.runners.contains { $0.name == name && $0.isUp } == true
             }
             if owners.count != 1 {
                 let record = leader.state.group(name)

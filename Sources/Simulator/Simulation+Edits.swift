@@ -104,7 +104,7 @@ extension Simulation {
         guard self.options.hasEdits else { return }
         for group in leader.state.policy.groups where Edits.allNames.contains(group.name.rawValue) {
             let owners = self.nodes.filter { node in
-                node.daemon?.supervisor.runners.contains {
+                node.daemon?.supervisor.groups.runners.contains {
                     $0.name == group.name && $0.isUp && $0.agrees(with: group)
                 } == true
             }

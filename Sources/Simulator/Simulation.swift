@@ -272,7 +272,7 @@ public final class Simulation {
             node.progress = node.log?.progress
         }
         // What was due has been put off since: the daemon sleeps on, as the real one does.
-        if node.tick(at: self.now) < daemon.supervisor.deadline {
+        if node.tick(at: self.now) < daemon.supervisor.schedule.deadline {
             self.wake(node, daemon)
         } else {
             self.step(node, .tick)
@@ -325,7 +325,7 @@ public final class Simulation {
     }
 
     private func wake(_ node: SimulatedNode, _ daemon: SimulatedDaemon) {
-        let deadline = daemon.supervisor.deadline
+        let deadline = daemon.supervisor.schedule.deadline
         if node.wakeAt != .max, deadline >= node.wakeFor { return }
         let due = max(self.now + 5_000_000, node.time(of: deadline))
         guard due < node.wakeAt else { return }

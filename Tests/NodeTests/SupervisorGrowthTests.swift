@@ -41,7 +41,7 @@ private final class Crowd {
     }
 
     /// How many groups the nodes have looked at.
-    var looks: UInt64 { self.trio.supervisors.values.reduce(0) { $0 + $1.groupsSettled } }
+    var looks: UInt64 { self.trio.supervisors.values.reduce(0) { $0 + $1.groups.settledCount } }
     var plans: UInt64 { self.trio.supervisors.values.reduce(0) { $0 + $1.plansMade } }
 }
 

@@ -199,7 +199,7 @@ private final class TrioWorld {
         case "guarded": self.trio.unguarded.remove(node)
         case "dies":
             for _ in 0..<20 {
-                guard let runner = self.trio.supervisors[node]?.runners.first, runner.goal == .up else { break }
+                guard let runner = self.trio.supervisors[node]?.groups.runners.first, runner.goal == .up else { break }
                 self.trio.running[node]?.remove("db")
                 self.trio.step(
                     node, .serviceExited(runner.name, ResourceName("db"), runner.epoch, reason: "killed by signal 9"))
@@ -423,7 +423,7 @@ private final class TrioWorld {
             let mark = supervisor?.identity.memory.present ?? .none
             return ["start \(mark.start)" + (mark.draw == 0 ? "" : ", drawn \(mark.draw)")]
         case "owed":
-            let owed = supervisor?.takenBackCopies ?? []
+            let owed = supervisor?.volumes.takenBack ?? []
             return owed.isEmpty ? ["nothing"] : owed.map { "\($0.volume) started as \($0.mark)" }
         case "forgotten":
             let told = self.trio.notes.filter { $0.hasPrefix("\(node): has forgotten") }
@@ -446,7 +446,7 @@ private final class TrioWorld {
         case "groups":
             return ["\(supervisor?.state.groups.map(\.name.rawValue) ?? [])"]
         case "runners":
-            return ["\(supervisor?.runners.map(\.name.rawValue) ?? [])"]
+            return ["\(supervisor?.groups.runners.map(\.name.rawValue) ?? [])"]
         case "set":
             guard let record = supervisor?.state.volumes.first else { return ["no volume"] }
             return ["in sync \(record.inSync), before \(record.former)"]

@@ -204,7 +204,7 @@ private func restarted(_ supervisor: Supervisor) -> LogMemory {
             identity: .init(node: a, bootID: "another boot", memory: Trio.memory(1), nonce: 77),
             settings: Consensus.Settings(), restored: RestoredState(), facts: facts,
             leaseEnd: trio.tick + .seconds(2), seed: 5, at: trio.tick)
-        #expect(supervisor.runners.isEmpty)
+        #expect(supervisor.groups.runners.isEmpty)
         #expect(!supervisor.hasLease(at: trio.tick))
     }
 }

@@ -271,13 +271,7 @@ public struct ClusterState: Equatable, Sendable {
     }
 
     /// The record of a node.
-    public func node(_ id: NodeID) -> NodeRecord? { self.place(of: id).map { self.nodes[$0] } }
-    /// Where the record of a node lies in `nodes`: for looking at a part of it without a copy of the whole.
-    @inline(__always)  // A call would copy the whole state.
-    func place(of id: NodeID) -> Int? {
-        for place in self.nodes.indices where self.nodes[place].id == id { return place }
-        return nil
-    }
+    public func node(_ id: NodeID) -> NodeRecord? { self.nodes.place(of: id).map { self.nodes[$0] } }
     /// The record of a node by name.
     public func node(named name: String) -> NodeRecord? { self.nodes.first { $0.about.name == name } }
     /// The record of a group.
@@ -322,5 +316,19 @@ public struct ClusterEvent: Equatable, Sendable {
         self.rule = rule
         self.group = group
         self.node = node
+    }
+}
+
+extension [ClusterState.NodeRecord] {
+    /// Where the record of a node lies: for looking at a part of it without a copy of the whole.
+    func place(of id: NodeID) -> Int? {
+        for place in self.indices where self[place].id == id { return place }
+        return nil
+    }
+
+    /// The applied log suspects somebody.
+    var isAnySuspected: Bool {
+        for place in self.indices { if case .suspected = self[place].standing { return true } }
+        return false
     }
 }

@@ -5,7 +5,7 @@ import Resources
 extension Supervisor {
     /// Whether this life has to say something about a holding, once it is so.
     func isToReport(_ holding: ClusterState.Holding) -> Bool {
-        guard holding.node == self.identity.node, holding.incarnation == self.myIncarnation else { return false }
+        guard holding.node == self.identity.node, holding.incarnation == self.birth.incarnation else { return false }
         return !holding.surplus.isEmpty || !self.isCurrent(holding)
     }
 
@@ -16,7 +16,7 @@ extension Supervisor {
 
     mutating func reportHoldings(at now: Tick, into effects: inout [SupervisorEffect]) {
         for holding in self.state.holdings where self.isToReport(holding) {
-            let runner = self.place(ofRunner: holding.group).map { self.runners[$0] }
+            let runner = self.groups.runners.place(of: holding.group).map { self.groups.runners[$0] }
             if self.isCurrent(holding) {
                 // What a new configuration no longer has is another's to have once it is stopped here.
                 guard let runner, runner.epoch == holding.epoch, runner.goal == .up, !runner.isChanging,

@@ -29,7 +29,7 @@ extension Supervisor {
             }
             effects.append(.reply(id: id, .handedOn))
         case .shutDown:
-            if self.shutDownSince == nil { self.shutDownSince = now }
+            if self.departure.since == nil { self.departure.since = now }
             effects.append(.reply(id: id, .shuttingDown(left: self.shutDownLeft)))
         case .inspect(let node, let questions):
             self.inspect(node, questions, for: id, at: now, into: &effects)
@@ -38,7 +38,8 @@ extension Supervisor {
 
     /// Asks for a command on this node's own behalf; asked once until it is applied or given up.
     mutating func request(_ command: Command, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard !self.pending.contains(where: { $0.client == nil && $0.command.isSameRequest(as: command) }) else {
+        guard !self.requests.pending.contains(where: { $0.client == nil && $0.command.isSameRequest(as: command) })
+        else {
             return
         }
         self.enqueue(command, client: nil, at: now, into: &effects)
@@ -47,15 +48,15 @@ extension Supervisor {
     private mutating func enqueue(
         _ command: Command, client: UInt64?, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        let pending = Pending(
-            sequence: self.nextSequence, command: command, client: client, sentAt: now,
+        let pending = Requests.Pending(
+            sequence: self.requests.nextSequence, command: command, client: client, sentAt: now,
             deadline: now + (client == nil ? .seconds(2) : Self.clientTimeout))
-        self.nextSequence += 1
-        self.pending.append(pending)
+        self.requests.nextSequence += 1
+        self.requests.pending.append(pending)
         self.transmit(pending, at: now, into: &effects)
     }
 
-    private mutating func transmit(_ pending: Pending, at now: Tick, into effects: inout [SupervisorEffect]) {
+    private mutating func transmit(_ pending: Requests.Pending, at now: Tick, into effects: inout [SupervisorEffect]) {
         let command = LogCommand(
             origin: self.identity.node, nonce: self.identity.nonce, sequence: pending.sequence,
             clusterMilliseconds: 0, wallMilliseconds: 0, command: pending.command)
@@ -68,14 +69,15 @@ extension Supervisor {
     }
 
     mutating func settlePending(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard !self.pending.isEmpty else { return }
-        for place in self.pending.indices.reversed() where now >= self.pending[place].deadline {
-            let given = self.pending.remove(at: place)
+        guard !self.requests.pending.isEmpty else { return }
+        for place in self.requests.pending.indices.reversed() where now >= self.requests.pending[place].deadline {
+            let given = self.requests.pending.remove(at: place)
             if let client = given.client { effects.append(.reply(id: client, .noQuorum)) }
         }
-        for place in self.pending.indices where now.since(self.pending[place].sentAt) >= Self.retryInterval {
-            self.pending[place].sentAt = now
-            self.transmit(self.pending[place], at: now, into: &effects)
+        for place in self.requests.pending.indices
+        where now.since(self.requests.pending[place].sentAt) >= Self.retryInterval {
+            self.requests.pending[place].sentAt = now
+            self.transmit(self.requests.pending[place], at: now, into: &effects)
         }
     }
 
@@ -84,9 +86,9 @@ extension Supervisor {
         _ entry: LogCommand, _ outcome: Outcome, at index: LogIndex, into effects: inout [SupervisorEffect]
     ) {
         guard entry.origin == self.identity.node, entry.nonce == self.identity.nonce,
-            let place = self.pending.place(of: entry.sequence, by: \.sequence)
+            let place = self.requests.pending.place(of: entry.sequence, by: \.sequence)
         else { return }
-        let done = self.pending.remove(at: place)
+        let done = self.requests.pending.remove(at: place)
         if let client = done.client { effects.append(.reply(id: client, .applied(outcome, at: index))) }
     }
 }

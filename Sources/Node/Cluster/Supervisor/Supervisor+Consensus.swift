@@ -10,7 +10,7 @@ extension Supervisor {
     ) {
         let version = self.consensus.outline.logVersion
         self.consensus.step(input, at: now, into: &self.raftEffects)
-        if self.consensus.outline.logVersion != version { self.isUnsettled = true }
+        if self.consensus.outline.logVersion != version { self.schedule.isUnsettled = true }
         if self.raftEffects.areMessagesOnly {
             // Heartbeats and their answers: most steps by far.
             if !self.raftEffects.messagesNow.isEmpty {
@@ -61,39 +61,36 @@ extension Supervisor {
         if let snapshot = raft.installed { self.install(snapshot, at: now, into: &effects) }
         for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
         for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
-        if raft.installed != nil || !raft.committed.isEmpty || !raft.reads.isEmpty { self.isUnsettled = true }
+        if raft.installed != nil || !raft.committed.isEmpty || !raft.reads.isEmpty { self.schedule.isUnsettled = true }
         self.noteLeader(at: now)
-        if !raft.committed.isEmpty { self.nextPlanAt = now }
+        if !raft.committed.isEmpty { self.leadership?.nextPlanAt = now }
         self.compactIfLong(at: now, into: &effects)
     }
 
     private mutating func apply(_ entry: Entry, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard entry.mark.index > self.state.appliedIndex, self.unreadable == nil else { return }
-        self.appliedTerm = entry.mark.term
+        guard entry.mark.index > self.state.appliedIndex, self.applied.unreadable == nil else { return }
+        self.applied.term = entry.mark.term
         switch entry.payload {
         case .empty:
             self.state.skip(to: entry.mark.index)
         case .membership(let membership):
             self.state.skip(to: entry.mark.index)
-            self.appliedMembership = membership
-            self.appliedMembershipIndex = entry.mark.index
-            self.voter.membershipChanged(at: now)  // Rule L5.
+            self.applied.membership = membership
+            self.applied.membershipIndex = entry.mark.index
+            self.voting.voter.membershipChanged(at: now)  // Rule L5.
         case .command(let bytes):
             let command: LogCommand
             do { command = try LogCommand(decoding: bytes) } catch {
                 return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
             }
-            if !self.proposed.isEmpty {
-                self.proposed.remove(
-                    RequestKey(origin: command.origin, nonce: command.nonce, sequence: command.sequence))
-            }
+            self.leadership?.applied(command)
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
-            self.appliedAt = now
-            self.changedGroups.add(command.command, touched: self.state.touched.names)
+            self.applied.at = now
+            self.groups.changes.add(command.command, touched: self.state.touched.names)
             self.state.touched.names.removeAll()
             self.derive()
             // What was refused before this daemon began was told then.
-            if case .refused(let refusal) = outcome, self.isCaughtUp {
+            if case .refused(let refusal) = outcome, self.birth.isCaughtUp {
                 effects.append(.note("entry \(entry.mark.index) was refused: \(refusal)"))
             }
             self.applied(command, outcome, at: entry.mark.index, now, into: &effects)
@@ -108,7 +105,7 @@ extension Supervisor {
             switch entry.command {
             case .admit(let node, let bootID, _):
                 // Not when only a new start of its log was let in.
-                if self.state.node(node)?.bootID == bootID { self.voter.admitted(node, at: now) }
+                if self.state.node(node)?.bootID == bootID { self.voting.voter.admitted(node, at: now) }
             case .confirmStopped(let group, let node, _): self.confirmedStopped(group, on: node, into: &effects)
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _, _), .opens(let volume, _, _, _, _),
                 .copy(let volume, _, _, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
@@ -131,24 +128,24 @@ extension Supervisor {
         } catch {
             return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }
-        self.appliedAt = now
-        self.changedGroups.addEverything()
+        self.applied.at = now
+        self.groups.changes.addEverything()
         self.derive()
-        self.appliedTerm = snapshot.mark.term
-        self.appliedMembership = snapshot.membership
-        self.appliedMembershipIndex = snapshot.membershipIndex
-        self.voter.membershipChanged(at: now)
-        for record in self.state.nodes { self.voter.admitted(record.id, at: now) }
+        self.applied.term = snapshot.mark.term
+        self.applied.membership = snapshot.membership
+        self.applied.membershipIndex = snapshot.membershipIndex
+        self.voting.voter.membershipChanged(at: now)
+        for record in self.state.nodes { self.voting.voter.admitted(record.id, at: now) }
         for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
     }
 
     private mutating func compactIfLong(at now: Tick, into effects: inout [SupervisorEffect]) {
         let applied = self.state.appliedIndex
         let due = self.consensus.snapshotIndex.rawValue + self.consensus.settings.entriesBetweenSnapshots
-        guard self.unreadable == nil, applied.rawValue >= due else { return }
+        guard self.applied.unreadable == nil, applied.rawValue >= due else { return }
         let snapshot = Snapshot(
-            mark: LogMark(term: self.appliedTerm, index: applied), membership: self.appliedMembership,
-            membershipIndex: self.appliedMembershipIndex, data: self.state.encoded)
+            mark: LogMark(term: self.applied.term, index: applied), membership: self.applied.membership,
+            membershipIndex: self.applied.membershipIndex, data: self.state.encoded)
         self.consensusStep(.compact(snapshot), at: now, into: &effects)
     }
 
@@ -156,22 +153,20 @@ extension Supervisor {
         if !self.consensus.outline.isLeader {
             if self.leadership != nil {
                 self.leadership = nil
-                self.proposed.removeAll()
-                self.isUnsettled = true
+                self.schedule.isUnsettled = true
             }
-            if !self.reports.isEmpty { self.reports.removeAll() }
         } else if self.leadership == nil {
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
             self.leadership = Leadership(
                 since: now, index: self.consensus.outline.last.index,
                 // What has passed here since the last entry has passed in the cluster too, also while nobody led.
-                clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.appliedAt).milliseconds)
+                clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.applied.at).milliseconds)
         }
-        guard self.consensus.outline.leader != self.lastLeader else { return }
+        guard self.consensus.outline.leader != self.voting.leader else { return }
         // A new leader is told at once what this voter hears, so that detection and election overlap.
-        self.lastLeader = self.consensus.outline.leader
-        self.nextReportAt = now
-        self.isUnsettled = true
+        self.voting.leader = self.consensus.outline.leader
+        self.voting.nextReportAt = now
+        self.schedule.isUnsettled = true
     }
 
     /// What an earlier life of a node's daemon said about the groups and copies there; the present one says it anew, if it
@@ -179,7 +174,7 @@ extension Supervisor {
     private func isLate(_ command: Command, from sender: NodeID, _ mark: StartMark) -> Bool {
         switch command {
         case .absent, .found, .started, .stopped, .dropped, .leaves, .joins, .opens:
-            guard let place = self.state.place(of: sender) else { return false }
+            guard let place = self.state.nodes.place(of: sender) else { return false }
             return mark.isBefore(self.state.nodes[place].mark)
         default: return false
         }
@@ -189,7 +184,9 @@ extension Supervisor {
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard envelope.isRelayed, via == envelope.from, self.reachability.isGood(envelope.to, at: now) else { return }
+        guard envelope.isRelayed, via == envelope.from, self.links.reachability.isGood(envelope.to, at: now) else {
+            return
+        }
         effects.append(.send(envelope, to: envelope.to))
     }
 
@@ -198,8 +195,8 @@ extension Supervisor {
         at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if via == sender {
-            self.reachability.heard(via, at: now)
-        } else if self.reachability.isGood(sender, at: now) {
+            self.links.reachability.heard(via, at: now)
+        } else if self.links.reachability.isGood(sender, at: now) {
             // Rule L16: a relay speaks only for who is cut off from here; who is not speaks for itself.
             effects.append(
                 .note(
@@ -210,8 +207,8 @@ extension Supervisor {
         guard self.counts(message, from: sender, mark, via: via, isLate: isLate, at: now, into: &effects) else {
             return
         }
-        if case .raft = message, self.isDistrusted(sender, mark) { return }
-        self.presentMark = mark
+        if case .raft = message, self.peers.isDistrusted(sender, mark) { return }
+        self.peers.presentMark = mark
         self.take(message, from: sender, mark, via: via, at: now, into: &effects)
     }
 
@@ -222,7 +219,7 @@ extension Supervisor {
     ) {
         switch message {
         case .ping(let hears, let reaches):
-            if via == sender { self.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
+            if via == sender { self.links.reachability.pinged(by: via, hears: hears, reaches: reaches, at: now) }
         case .raft(let message):
             self.consensusStep(.receive(from: sender, message), at: now, into: &effects)
         case .renewal(let renewal):
@@ -234,24 +231,22 @@ extension Supervisor {
             self.notRenewed(renewal, reason, words, by: sender, at: now, into: &effects)
         case .voterReport(let report):
             guard self.consensus.outline.isLeader else { return }
-            self.reports.removeAll { $0.voter == sender }
-            self.reports.append(Report(voter: sender, receivedAt: now, lines: report.lines))
-            self.nextPlanAt = now
-            self.isUnsettled = true
+            self.leadership?.received(report, from: sender, at: now)
+            self.schedule.isUnsettled = true
         case .forward(let command):
             guard !self.isLate(command.command, from: sender, mark) else { return }
             self.proposeForwarded(command, from: sender, at: now, into: &effects)
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
         case .readRequest(let id):
             guard self.consensus.outline.isLeader else { return }
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
             self.consensusStep(.readIndex(id: Self.readID(id, of: sender)), at: now, into: &effects)
         case .readAnswer(let id, let index):
-            if id == self.readID { self.readIndex = index }
-            self.isUnsettled = true
+            if id == self.birth.readID { self.birth.readIndex = index }
+            self.schedule.isUnsettled = true
         case .transferRequest(let target):
             if self.consensus.outline.isLeader {
-                self.isUnsettled = true
+                self.schedule.isUnsettled = true
                 self.consensusStep(.transferLeadership(to: target), at: now, into: &effects)
             }
         case .challenge(let noted, let nonce):
@@ -264,11 +259,11 @@ extension Supervisor {
         case .inspected(let id, let answers):
             self.received(answers, to: id, from: sender, into: &effects)
         case .summary(let summary):
-            if let place = self.summaries.firstIndex(where: { $0.node == sender }) {
-                self.summaries[place] = (sender, now, summary)
+            if let place = self.telling.summaries.firstIndex(where: { $0.node == sender }) {
+                self.telling.summaries[place] = (sender, now, summary)
             } else {
-                self.summaries.append((sender, now, summary))
-                self.summaries.sort { $0.node < $1.node }
+                self.telling.summaries.append((sender, now, summary))
+                self.telling.summaries.sort { $0.node < $1.node }
             }
         }
     }

@@ -4,28 +4,17 @@ import Resources
 
 /// The copies of this node and the log: what the servers find is compared with what the log knows. (Rules V18, V20)
 extension Supervisor {
-    /// What the decisions below depend on.
-    struct CopiesKey: Equatable, Sendable {
-        var applied = LogIndex.zero
-        var volumesVersion: UInt64 = .max
-    }
-    /// See `settleServers`.
-    struct ServersKey: Equatable, Sendable {
-        var applied: LogIndex
-        var runnersVersion: UInt64
-    }
-
     private static let copyPause = Span.milliseconds(500)
     /// How often a server is asked how large its backing is, while its volume is to grow.
     private static let growthPause = Span.seconds(5)
 
     mutating func settleCopies(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let key = CopiesKey(applied: self.state.appliedIndex, volumesVersion: self.volumesVersion)
-        guard self.isCaughtUp, key != self.copiesSettledAt || now >= self.nextCopyLook else { return }
-        self.copiesSettledAt = key
-        self.nextCopyLook = .never
-        for place in self.volumes.indices where self.volumes[place].isConnected {
-            guard let report = self.volumes[place].report else { continue }
+        let key = LocalVolumes.CopiesKey(applied: self.state.appliedIndex, version: self.volumes.version)
+        guard self.birth.isCaughtUp, key != self.volumes.copiesSettledAt || now >= self.volumes.nextLook else { return }
+        self.volumes.copiesSettledAt = key
+        self.volumes.nextLook = .never
+        for place in self.volumes.views.indices where self.volumes.views[place].isConnected {
+            guard let report = self.volumes.views[place].report else { continue }
             self.settle(place, report, at: now, into: &effects)
         }
         self.retireReplicas(at: now, into: &effects)
@@ -45,22 +34,22 @@ extension Supervisor {
                 name, volume: record.identity, self.identity.node, mark, capacityBytes: capacityBytes,
                 boot: self.identity.bootID)
             self.request(word, at: now, into: &effects)
-            self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+            self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
         }
         guard let wanted = self.state.policy.volume(name)?.sizeBytes, wanted > record.definition.sizeBytes,
             capacityBytes < wanted
         else { return }
-        if now >= self.volumes[place].askAt {
-            self.volumes[place].askAt = now + Self.growthPause
+        if now >= self.volumes.views[place].askAt {
+            self.volumes.views[place].askAt = now + Self.growthPause
             effects.append(.volume(name, .report(question: 0)))
         }
-        self.nextCopyLook = min(self.nextCopyLook, self.volumes[place].askAt)
+        self.volumes.nextLook = min(self.volumes.nextLook, self.volumes.views[place].askAt)
     }
 
     private mutating func settle(
         _ place: Int, _ report: CopyReport, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        let name = self.volumes[place].name
+        let name = self.volumes.views[place].name
         guard let record = self.state.volume(name), record.identity == report.volume,
             record.definition.replicas.contains(where: {
                 $0.node == self.me?.about.name && $0.backing == report.backing
@@ -69,7 +58,7 @@ extension Supervisor {
         let node = self.identity.node
         switch report.finding {
         case .none(let reason, let mayMake):
-            self.volumes[place].problem = reason
+            self.volumes.views[place].problem = reason
             guard mayMake else { return }
             if let known = record.copy(of: node) {
                 self.letGo(
@@ -81,26 +70,26 @@ extension Supervisor {
         case .ready(let mark):
             switch self.state.judge(mark, of: node, in: record) {
             case .same:
-                self.volumes[place].problem = ""
-                if !mark.isNoted || mark.starts.first != mark.mark, now >= self.volumes[place].askAt {
-                    self.volumes[place].askAt = now + .seconds(5)
+                self.volumes.views[place].problem = ""
+                if !mark.isNoted || mark.starts.first != mark.mark, now >= self.volumes.views[place].askAt {
+                    self.volumes.views[place].askAt = now + .seconds(5)
                     effects.append(.volume(name, .noted(mark: mark.mark)))
                 }
                 self.followCapacity(place, record, mark, report.capacityBytes, at: now, into: &effects)
             case .known, .new:
-                self.volumes[place].problem = ""
+                self.volumes.views[place].problem = ""
                 self.request(
                     .copy(
                         name, volume: record.identity, node, mark, capacityBytes: report.capacityBytes,
                         boot: self.identity.bootID), at: now, into: &effects)
-                self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+                self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
             case .another(let reason):
                 guard let known = record.copy(of: node)?.knowledge else {
-                    self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
+                    self.volumes.views[place].problem = "the copy in \(report.backing) \(reason)"
                     return self.makeCopy(place, at: now, into: &effects)
                 }
                 guard self.isAnswered(place, known, at: now, into: &effects) else { return }
-                self.volumes[place].problem = "the copy in \(report.backing) \(reason)"
+                self.volumes.views[place].problem = "the copy in \(report.backing) \(reason)"
                 self.letGo(
                     place, record,
                     .copy(
@@ -114,20 +103,21 @@ extension Supervisor {
     private mutating func isAnswered(
         _ place: Int, _ known: CopyKnowledge, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        if self.volumes[place].askedAgainst != known {
+        if self.volumes.views[place].askedAgainst != known {
             // No question of an earlier life of this daemon has the same number.
-            let before = self.volumes[place].question
-            self.volumes[place].question = (before == 0 ? self.identity.nonce : before) &+ 1
-            self.volumes[place].askedAgainst = known
-            self.volumes[place].isAnswered = false
-            self.volumes[place].askAt = .zero
+            let before = self.volumes.views[place].question
+            self.volumes.views[place].question = (before == 0 ? self.identity.nonce : before) &+ 1
+            self.volumes.views[place].askedAgainst = known
+            self.volumes.views[place].isAnswered = false
+            self.volumes.views[place].askAt = .zero
         }
-        if self.volumes[place].isAnswered { return true }
-        if now >= self.volumes[place].askAt {
-            self.volumes[place].askAt = now + Self.copyPause
-            effects.append(.volume(self.volumes[place].name, .report(question: self.volumes[place].question)))
+        if self.volumes.views[place].isAnswered { return true }
+        if now >= self.volumes.views[place].askAt {
+            self.volumes.views[place].askAt = now + Self.copyPause
+            effects.append(
+                .volume(self.volumes.views[place].name, .report(question: self.volumes.views[place].question)))
         }
-        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+        self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
         return false
     }
 
@@ -139,31 +129,31 @@ extension Supervisor {
         if self.mayYield(place, record, at: now) {
             self.request(.yields(record.name, record.epoch, version: record.version), at: now, into: &effects)
         } else if let objection = self.state.objectionToLettingGo(of: self.identity.node, in: record) {
-            self.volumes[place].problem += "; \(objection)"
-            if self.volumes[place].problem != self.volumes[place].notedProblem {
-                self.volumes[place].notedProblem = self.volumes[place].problem
-                effects.append(.note("volume \(record.name): \(self.volumes[place].problem)"))
+            self.volumes.views[place].problem += "; \(objection)"
+            if self.volumes.views[place].problem != self.volumes.views[place].notedProblem {
+                self.volumes.views[place].notedProblem = self.volumes.views[place].problem
+                effects.append(.note("volume \(record.name): \(self.volumes.views[place].problem)"))
             }
         } else {
             self.request(command, at: now, into: &effects)
         }
-        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+        self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
     }
 
     /// Rule V19: this node owns the volume, its copy cannot count, and nobody was ever served under the present epoch, which
     /// no earlier daemon can have seen: the set of the epoch before counts instead.
     private func mayYield(_ place: Int, _ record: ClusterState.VolumeRecord, at now: Tick) -> Bool {
         guard record.owner == self.identity.node, self.hasLease(at: now) else { return false }
-        return !self.mayHaveRun(record.epoch) && self.volumes[place].openedEpoch < record.epoch
+        return !self.mayHaveRun(record.epoch) && self.volumes.views[place].openedEpoch < record.epoch
             && !(record.inSync + record.former).allSatisfy { $0 == self.identity.node }
     }
 
     private mutating func makeCopy(_ place: Int, at now: Tick, into effects: inout [SupervisorEffect]) {
-        if now >= self.volumes[place].askAt {
-            self.volumes[place].askAt = now + Self.copyPause
-            effects.append(.volume(self.volumes[place].name, .makeCopy))
+        if now >= self.volumes.views[place].askAt {
+            self.volumes.views[place].askAt = now + Self.copyPause
+            effects.append(.volume(self.volumes.views[place].name, .makeCopy))
         }
-        self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+        self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
     }
 
     /// The owner asks for `leaves` of replicas that the policy has no more. (Rules V3, V21)
@@ -178,7 +168,7 @@ extension Supervisor {
                 if wanted.replicas.contains(where: { $0.node == name }) { continue }
                 self.request(
                     .leaves(record.name, record.epoch, version: record.version, node), at: now, into: &effects)
-                self.nextCopyLook = min(self.nextCopyLook, now + Self.copyPause)
+                self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
             }
         }
     }

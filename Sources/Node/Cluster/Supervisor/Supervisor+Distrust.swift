@@ -20,11 +20,7 @@ extension Supervisor {
         _ accusations: [Raft.Effects.Accusation], at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         for accusation in accusations {
-            self.distrusted.removeAll { $0.node == accusation.node }
-            self.distrusted.append(
-                Distrust(
-                    node: accusation.node, mark: self.presentMark, violation: accusation.violation, at: now))
-            self.distrusted.sort { $0.node < $1.node }
+            self.peers.accuse(accusation, at: now)
             effects.append(
                 .note(
                     "ALARM: \(self.state.name(of: accusation.node)) is not believed any more: "
@@ -32,23 +28,15 @@ extension Supervisor {
         }
     }
 
-    /// Whether consensus messages of this start of a peer are dropped.
-    @inline(__always)  // A call would copy the whole supervisor.
-    mutating func isDistrusted(_ sender: NodeID, _ mark: StartMark) -> Bool {
-        if self.distrusted.isEmpty { return false }
-        self.distrusted.removeAll { $0.node == sender && !$0.mark.isSameStart(as: mark) }
-        return self.distrusted.contains { $0.node == sender }
-    }
-
     /// A committed entry, or a snapshot, that this release cannot read. The node applies nothing from there on and so knows
     /// of no later life, assignment or configuration; it keeps the log for the others, and leads no more.
     mutating func stopApplying(
         _ what: String, _ error: any Error, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard self.unreadable == nil else { return }
-        self.unreadable =
+        guard self.applied.unreadable == nil else { return }
+        self.applied.unreadable =
             "\(what) cannot be read (\(error)): install the release that the other nodes run, then restart this daemon"
-        effects.append(.note("ALARM: \(self.unreadable ?? what)"))
+        effects.append(.note("ALARM: \(self.applied.unreadable ?? what)"))
         if self.consensus.outline.isLeader {
             self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects)
         }

@@ -12,52 +12,56 @@ extension Supervisor {
     mutating func settleGroups(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleAdoption(at: now, into: &effects)
         let hasLease = self.hasLease(at: now)
-        let key = GroupsKey(
-            hasLease: hasLease, isCaughtUp: self.isCaughtUp, isGuarded: self.isGuarded(at: now) && !self.isInDoubt,
-            incarnation: self.myIncarnation)
-        let isSweep = !self.areGroupsCalm && now >= self.nextSettle
-        if self.runnersVersion != self.namedVersion {
+        let key = LocalGroups.Key(
+            hasLease: hasLease, isCaughtUp: self.birth.isCaughtUp,
+            isGuarded: self.isGuarded(at: now) && !self.isInDoubt,
+            incarnation: self.birth.incarnation)
+        let isSweep = !self.groups.areCalm && now >= self.groups.nextSweep
+        if self.groups.version != self.groups.namedVersion {
             // Something else about them changed than what one runner does.
-            self.namedVersion = self.runnersVersion
-            self.changedGroups.addEverything()
+            self.groups.namedVersion = self.groups.version
+            self.groups.changes.addEverything()
         }
-        if key != self.settledAt || isSweep || self.changedGroups.isEverything {
-            self.settledAt = key
-            self.changedGroups.removeAll()
+        if key != self.groups.settledAt || isSweep || self.groups.changes.isEverything {
+            self.groups.settledAt = key
+            self.groups.changes.removeAll()
             self.settleEverything(key, at: now, into: &effects)
-            self.nextSettle = now + Self.sweepInterval
-            self.areGroupsCalm = self.lookCalm()
-        } else if !self.changedGroups.isEmpty {
-            let names = self.changedGroups.sorted
-            self.changedGroups.removeAll()
+            self.groups.nextSweep = now + Self.sweepInterval
+            self.groups.areCalm = self.lookCalm()
+        } else if !self.groups.changes.isEmpty {
+            let names = self.groups.changes.sorted
+            self.groups.changes.removeAll()
             for name in names {
-                if let runner = self.runner(named: name) { self.settle(runner, hasLease, at: now, into: &effects) }
+                if let runner = self.groups.runner(named: name) {
+                    self.settle(runner, hasLease, at: now, into: &effects)
+                }
             }
             if key.mayStart {
                 for name in names { self.startIfOwned(name, at: now, into: &effects) }
                 self.searchForUnborn(among: names, at: now, into: &effects)
             }
-            if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
-            if self.areGroupsCalm {
-                self.areGroupsCalm = false
-                self.nextSettle = now + Self.sweepInterval
+            if key.isCaughtUp, self.groups.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
+            if self.groups.areCalm {
+                self.groups.areCalm = false
+                self.groups.nextSweep = now + Self.sweepInterval
             }
         }
-        if self.runnersDeadline <= now {
-            for place in self.runners.indices.reversed() where self.runners[place].deadline <= now {
-                let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
+        if self.groups.runnersDeadline <= now {
+            for place in self.groups.runners.indices.reversed() where self.groups.runners[place].deadline <= now {
+                let (name, epoch) = (self.groups.runners[place].name, self.groups.runners[place].epoch)
                 self.stepRunner(name, epoch, .tick, at: now, into: &effects)
             }
-            self.runnersDeadline = .never
-            for place in self.runners.indices {
-                self.runnersDeadline = min(self.runnersDeadline, self.runners[place].deadline)
+            self.groups.runnersDeadline = .never
+            for place in self.groups.runners.indices {
+                self.groups.runnersDeadline = min(self.groups.runnersDeadline, self.groups.runners[place].deadline)
             }
         }
         self.writeFacts(into: &effects)
     }
 
-    private mutating func settleEverything(_ key: GroupsKey, at now: Tick, into effects: inout [SupervisorEffect]) {
-        for runner in self.runners { self.settle(runner, key.hasLease, at: now, into: &effects) }
+    private mutating func settleEverything(_ key: LocalGroups.Key, at now: Tick, into effects: inout [SupervisorEffect])
+    {
+        for runner in self.groups.runners { self.settle(runner, key.hasLease, at: now, into: &effects) }
         if key.mayStart {
             for place in self.state.groups.indices
             where self.state.groups[place].assignment?.node == self.identity.node {
@@ -65,12 +69,12 @@ extension Supervisor {
             }
             self.searchForUnborn(at: now, into: &effects)
         }
-        if key.isCaughtUp, self.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
+        if key.isCaughtUp, self.groups.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
     }
 
     /// All that runs here is up, as the log knows, and no group waits to be searched for.
     private func lookCalm() -> Bool {
-        let areStarted = self.runners.allSatisfy { runner in
+        let areStarted = self.groups.runners.allSatisfy { runner in
             guard runner.isUp, let record = self.state.group(runner.name), let assignment = record.assignment else {
                 return false
             }
@@ -84,7 +88,7 @@ extension Supervisor {
     /// guard that can end it.
     private mutating func startIfOwned(_ name: GroupName, at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let record = self.state.group(name) else { return }
-        self.groupsSettled += 1
+        self.groups.settledCount += 1
         guard let assignment = self.unattended(record) else { return }
         if assignment.releasing != nil || self.mayHaveRun(record.epoch) {
             self.stopUnknown(record, at: now, into: &effects)
@@ -104,30 +108,30 @@ extension Supervisor {
     private mutating func settle(
         _ runner: GroupRunner, _ hasLease: Bool, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        self.groupsSettled += 1
+        self.groups.settledCount += 1
         let record = self.state.group(runner.name)
-        if !hasLease || self.myIncarnation != runner.incarnation {
+        if !hasLease || self.birth.incarnation != runner.incarnation {
             if runner.goal != .suspended, !runner.isFinished {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
             }
         }
-        guard self.isCaughtUp else { return }
+        guard self.birth.isCaughtUp else { return }
         guard self.isMine(runner) else {
             // Its epoch is over: kill what is left, fail what the volume still holds, forget it.
             if runner.goal != .suspended, !runner.isFinished {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)
             }
-            if self.runner(named: runner.name)?.isEmpty == true {
+            if self.groups.runner(named: runner.name)?.isEmpty == true {
                 for resource in runner.resources {
                     if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
                 }
-                self.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
+                self.groups.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
                 self.changed(runner.name)
             }
             return
         }
         guard let assignment = record?.assignment else { return }
-        guard hasLease, self.stoppedEpochs[runner.name] != runner.epoch else {
+        guard hasLease, self.groups.stoppedEpochs[runner.name] != runner.epoch else {
             // Rule L11.1: nothing of an epoch whose end was asked for thaws, resumes or starts, whatever the lease does.
             return self.repeatReports(runner.name, assignment, at: now, into: &effects)
         }
@@ -141,7 +145,7 @@ extension Supervisor {
                 }
             }
             self.stepRunner(runner.name, runner.epoch, .resume, at: now, into: &effects)
-            if assignment.isStarted, self.runner(named: runner.name)?.goal == .up {
+            if assignment.isStarted, self.groups.runner(named: runner.name)?.goal == .up {
                 let reason = "the lease of \(self.state.name(of: self.identity.node)) had ended"
                 self.request(.restarted(runner.name, runner.epoch, nil, reason: reason), at: now, into: &effects)
             }
@@ -170,12 +174,12 @@ extension Supervisor {
         _ name: GroupName, _ assignment: ClusterState.GroupRecord.Assignment, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        guard let runner = self.runner(named: name) else { return }
+        guard let runner = self.groups.runner(named: name) else { return }
         if runner.isUp, !assignment.isStarted {
             self.request(.started(name, runner.epoch), at: now, into: &effects)
         }
         if runner.isFinished, case .down(let failure) = runner.goal {
-            self.stoppedEpochs[name] = runner.epoch
+            self.groups.stoppedEpochs[name] = runner.epoch
             self.request(.stopped(name, runner.epoch, failure: failure), at: now, into: &effects)
         }
     }
@@ -183,8 +187,8 @@ extension Supervisor {
     /// The assignment of a group that is this life's to run or to stop, while no runner of this daemon knows of it.
     private func unattended(_ record: ClusterState.GroupRecord) -> ClusterState.GroupRecord.Assignment? {
         guard let assignment = record.assignment, assignment.node == self.identity.node,
-            assignment.incarnation == self.myIncarnation, self.stoppedEpochs[record.name] != record.epoch,
-            self.place(ofRunner: record.name) == nil, !self.isRemaining(record.name)
+            assignment.incarnation == self.birth.incarnation, self.groups.stoppedEpochs[record.name] != record.epoch,
+            self.groups.runners.place(of: record.name) == nil, !self.isRemaining(record.name)
         else { return nil }
         return assignment
     }
@@ -192,7 +196,7 @@ extension Supervisor {
     /// Rule L11.2: whether an earlier daemon of this life may have run this epoch, and may have asked for its end. The
     /// index that the leader confirmed after this daemon's start was the last that the earlier one can have applied.
     func mayHaveRun(_ epoch: Epoch) -> Bool {
-        self.readIndex.map { epoch.index <= $0.rawValue } ?? true
+        self.birth.readIndex.map { epoch.index <= $0.rawValue } ?? true
     }
 
     private mutating func begin(
@@ -222,19 +226,19 @@ extension Supervisor {
     private mutating func runner(for record: ClusterState.GroupRecord) -> GroupRunner? {
         guard let whole = self.state.policy(of: record), let assignment = record.assignment else { return nil }
         let policy = self.state.granted(whole, record)
-        defer { self.nextCall += 1 << 32 }
+        defer { self.groups.nextCall += 1 << 32 }
         return GroupRunner(
-            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.nextCall)
+            policy: policy, epoch: record.epoch, incarnation: assignment.incarnation, firstCall: self.groups.nextCall)
     }
 
     private mutating func add(_ runner: GroupRunner) {
-        self.runners.insert(runner, at: self.runners.insertion(of: runner.name, by: \.name))
-        self.runnersDeadline = min(self.runnersDeadline, runner.deadline)
+        self.groups.runners.insert(runner, at: self.groups.runners.insertion(of: runner.name, by: \.name))
+        self.groups.runnersDeadline = min(self.groups.runnersDeadline, runner.deadline)
         self.changed(runner.name)
     }
 
     mutating func leaseEnded(at now: Tick, into effects: inout [SupervisorEffect]) {
-        for runner in self.runners {
+        for runner in self.groups.runners {
             for resource in runner.resources {
                 if let volume = resource.volume { effects.append(.volume(volume, .freeze)) }
             }
@@ -245,34 +249,28 @@ extension Supervisor {
 
     /// A runner became something else: its group is to be looked at, and no other.
     private mutating func changed(_ group: GroupName) {
-        self.changedGroups.add(group)
-        if self.namedVersion == self.runnersVersion { self.namedVersion += 1 }
-        self.runnersVersion += 1
+        self.groups.changes.add(group)
+        if self.groups.namedVersion == self.groups.version { self.groups.namedVersion += 1 }
+        self.groups.version += 1
     }
-
-    /// Where a group's runner lies in `runners`.
-    @inline(__always)  // A call would copy the whole supervisor.
-    func place(ofRunner name: GroupName) -> Int? { self.runners.place(of: name, by: \.name) }
-
-    @inline(__always)  // As above.
-    private func runner(named name: GroupName) -> GroupRunner? { self.place(ofRunner: name).map { self.runners[$0] } }
 
     mutating func stepRunner(
         _ name: GroupName, _ epoch: Epoch?, _ input: GroupRunner.Input, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        guard let place = self.place(ofRunner: name), epoch == nil || self.runners[place].epoch == epoch else { return }
-        let before = self.runners[place].outline
-        let restartsBefore = self.runners[place].restart.count
+        guard let place = self.groups.runners.place(of: name), epoch == nil || self.groups.runners[place].epoch == epoch
+        else { return }
+        let before = self.groups.runners[place].outline
+        let restartsBefore = self.groups.runners[place].restart.count
         var requests: [GroupRunner.Request] = []
-        self.runners[place].step(input, at: now, into: &requests)
-        self.runnersDeadline = min(self.runnersDeadline, self.runners[place].deadline)
+        self.groups.runners[place].step(input, at: now, into: &requests)
+        self.groups.runnersDeadline = min(self.groups.runnersDeadline, self.groups.runners[place].deadline)
         // A check that began or passed changes nothing that anything else depends on.
-        if self.runners[place].outline != before {
+        if self.groups.runners[place].outline != before {
             self.changed(name)
         }
         guard !requests.isEmpty else { return }
-        let runner = self.runners[place]
+        let runner = self.groups.runners[place]
         for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
         let restart = runner.restart
         if restart.count > restartsBefore {
@@ -297,7 +295,7 @@ extension Supervisor {
         case .kill: effects.append(.killGroup(runner.name))
         case .reportStarted: self.request(.started(runner.name, runner.epoch), at: now, into: &effects)
         case .reportStopped(let failure):
-            self.stoppedEpochs[runner.name] = runner.epoch
+            self.groups.stoppedEpochs[runner.name] = runner.epoch
             // Rule L11.2: what is written down no longer says that the group is up, before anybody is told.
             self.writeFacts(into: &effects)
             self.request(.stopped(runner.name, runner.epoch, failure: failure), at: now, into: &effects)
@@ -322,8 +320,10 @@ extension Supervisor {
         _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if self.searched(id, outcome, at: now, into: &effects) { return }
-        guard let place = self.runners.indices.first(where: { self.runners[$0].awaits(id) }) else { return }
-        let (name, epoch) = (self.runners[place].name, self.runners[place].epoch)
+        guard let place = self.groups.runners.indices.first(where: { self.groups.runners[$0].awaits(id) }) else {
+            return
+        }
+        let (name, epoch) = (self.groups.runners[place].name, self.groups.runners[place].epoch)
         self.stepRunner(name, epoch, .agentFinished(id: id, outcome), at: now, into: &effects)
     }
 
@@ -332,30 +332,30 @@ extension Supervisor {
     mutating func adopt(_ facts: Facts, leaseEnd: Tick, at now: Tick) {
         guard facts.incarnation != .none, leaseEnd > now || !facts.groups.isEmpty else { return }
         // Without a lease it is ended, if the guard has not done so yet: before that there is no new life. (Rule E4)
-        self.adoptable = facts
+        self.groups.adoptable = facts
         guard leaseEnd > now else { return }
-        self.holder.adopt(end: leaseEnd, incarnation: facts.incarnation)
+        self.lease.holder.adopt(end: leaseEnd, incarnation: facts.incarnation)
     }
 
     /// Once the restored log shows the groups, takes over those that were up. They run on under the old lease while
     /// this daemon catches up; if their epoch is over, `settle` ends them then.
     private mutating func settleAdoption(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let facts = self.adoptable, self.state.appliedIndex != .zero else { return }
-        self.adoptable = nil
+        guard let facts = self.groups.adoptable, self.state.appliedIndex != .zero else { return }
+        self.groups.adoptable = nil
         var outdated: [GroupName] = []
         for group in facts.groups {
             guard group.isUp, let whole = self.state.group(group.name).flatMap({ self.state.policy(of: $0) }),
-                self.holder.end > now
+                self.lease.holder.end > now
             else {
                 self.end(group.name, into: &effects)
                 continue
             }
             let policy = self.state.group(group.name).map { self.state.granted(whole, $0) } ?? whole
             var runner = GroupRunner(
-                policy: policy, epoch: group.epoch, incarnation: facts.incarnation, firstCall: self.nextCall)
-            self.nextCall += 1 << 32
+                policy: policy, epoch: group.epoch, incarnation: facts.incarnation, firstCall: self.groups.nextCall)
+            self.groups.nextCall += 1 << 32
             runner.adopt(at: now)
-            self.runners.append(runner)
+            self.groups.runners.append(runner)
             guard group.resources == policy.resources.digest else {
                 // It runs under an earlier configuration, which nobody here knows: all of it goes, and it starts anew.
                 outdated.append(group.name)
@@ -363,36 +363,41 @@ extension Supervisor {
             }
             effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
         }
-        self.runners.sort { $0.name < $1.name }
-        self.runnersDeadline = now
-        self.runnersVersion += 1
-        self.wasLeaseValid = self.hasLease(at: now)
+        self.groups.runners.sort { $0.name < $1.name }
+        self.groups.runnersDeadline = now
+        self.groups.version += 1
+        self.lease.wasValid = self.hasLease(at: now)
         for name in outdated { self.stepRunner(name, nil, .suspend, at: now, into: &effects) }
     }
 
     private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
-        guard self.adoptable == nil else { return }
-        if self.factsVersion == self.runnersVersion, self.lastFacts?.incarnation == self.myIncarnation { return }
-        self.factsVersion = self.runnersVersion
-        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == self.myIncarnation,
-            last.takenBack == self.takenBackCopies
+        guard self.groups.adoptable == nil else { return }
+        if self.groups.factsVersion == self.groups.version, self.groups.lastFacts?.incarnation == self.birth.incarnation
+        {
+            return
+        }
+        self.groups.factsVersion = self.groups.version
+        if self.groups.runners.isEmpty, let last = self.groups.lastFacts, last.groups.isEmpty,
+            last.incarnation == self.birth.incarnation,
+            last.takenBack == self.volumes.takenBack
         {
             return
         }
         let facts = Facts(
-            bootID: self.identity.bootID, incarnation: self.myIncarnation,
-            groups: self.runners.map { runner in
+            bootID: self.identity.bootID, incarnation: self.birth.incarnation,
+            groups: self.groups.runners.map { runner in
                 .init(
                     name: runner.name, epoch: runner.epoch, isUp: runner.isUp,
                     resources: runner.resources.map(\.policy).digest)
-            }, takenBack: self.takenBackCopies)
-        guard facts != self.lastFacts else { return }
-        if self.runners.isEmpty, self.lastFacts == nil || self.lastFacts?.groups.isEmpty == true,
-            facts.incarnation == self.lastFacts?.incarnation, facts.takenBack == self.lastFacts?.takenBack ?? []
+            }, takenBack: self.volumes.takenBack)
+        guard facts != self.groups.lastFacts else { return }
+        if self.groups.runners.isEmpty, self.groups.lastFacts == nil || self.groups.lastFacts?.groups.isEmpty == true,
+            facts.incarnation == self.groups.lastFacts?.incarnation,
+            facts.takenBack == self.groups.lastFacts?.takenBack ?? []
         {
             return
         }
-        self.lastFacts = facts
+        self.groups.lastFacts = facts
         effects.append(.facts(facts))
     }
 }

@@ -9,9 +9,9 @@ extension Supervisor {
     /// What a message to this node says about those before it.
     func hearingWord(to node: NodeID, at now: Tick) -> HearingWord {
         let records = self.consensus.requestsIssued
-        for place in self.acquaintances.indices where self.acquaintances[place].node == node {
-            var word = self.acquaintances[place].hearing.word(stamp: now, records: records)
-            word.counts = word.run != .none && self.acquaintances[place].counted.run == word.run
+        for place in self.peers.acquaintances.indices where self.peers.acquaintances[place].node == node {
+            var word = self.peers.acquaintances[place].hearing.word(stamp: now, records: records)
+            word.counts = word.run != .none && self.peers.acquaintances[place].counted.run == word.run
             return word
         }
         return HearingWord(run: .none, stamp: now, records: records)
@@ -23,11 +23,11 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) -> Hearing.Finding {
         let place = self.acquaintance(sender)
-        let before = self.acquaintances[place].hearing.run
-        let finding = self.acquaintances[place].hearing.take(
-            word, from: mark.run, own: self.run, records: self.consensus.requestsIssued, at: now)
+        let before = self.peers.acquaintances[place].hearing.run
+        let finding = self.peers.acquaintances[place].hearing.take(
+            word, from: mark.run, own: self.marks.run, records: self.consensus.requestsIssued, at: now)
         // Another run of it: what the former one acknowledged, this one may not hold.
-        if before != .none, before != self.acquaintances[place].hearing.run {
+        if before != .none, before != self.peers.acquaintances[place].hearing.run {
             self.consensusStep(.startedAnew(sender), at: now, into: &effects)
         }
         return finding
@@ -37,13 +37,13 @@ extension Supervisor {
     /// perhaps one of a later log of this node. A leader that was taken back has made entries that bear term and index of others,
     /// so such messages do not even show what is wrong here. A log that was never let in has promised nothing. (Rule E4.1)
     func isMeantForAnother(_ message: NodeMessage, _ word: HearingWord) -> Bool {
-        guard case .raft = message, !(word.counts && word.run == self.run) else { return false }
+        guard case .raft = message, !(word.counts && word.run == self.marks.run) else { return false }
         return self.me?.mark.directory == self.identity.memory.directory
     }
 
     /// Whether this node has heard another one that its clock was further than this. For simulations.
     public func hasHeard(_ node: NodeID, after tick: Tick) -> Bool {
-        self.acquaintances.contains { $0.node == node && $0.hearing.heard > tick }
+        self.peers.acquaintances.contains { $0.node == node && $0.hearing.heard > tick }
     }
 
     /// Somebody has heard more of this run of the daemon than the run itself remembers. Its promises are forgotten, and so is
@@ -60,8 +60,8 @@ extension Supervisor {
         // The guard ends what runs: this life may be over, and another node may run it.
         effects.append(
             .lease(
-                end: .zero, self.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
-                sentAt: self.holder.sentAt))
+                end: .zero, self.lease.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
+                sentAt: self.lease.holder.sentAt))
         self.tellServers(into: &effects)
         self.forget(
             "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
@@ -73,29 +73,29 @@ extension Supervisor {
     /// The copies here are as old as the log. Their servers are told; that they may not have heard it outlives this daemon, with
     /// what runs here, which the next one ends.
     private mutating func tellServers(into effects: inout [SupervisorEffect]) {
-        var owed = self.takenBackCopies
-        for view in self.volumes {
+        var owed = self.volumes.takenBack
+        for view in self.volumes.views {
             effects.append(.volume(view.name, .takenBack))
             guard case .ready(let mark) = view.report?.finding else { continue }
             owed.removeAll { $0.volume == view.name }
             owed.append(.init(volume: view.name, mark: mark.mark))
         }
-        let known = self.adoptable ?? self.lastFacts
+        let known = self.groups.adoptable ?? self.groups.lastFacts
         effects.append(
             .facts(
                 Facts(
-                    bootID: self.identity.bootID, incarnation: known?.incarnation ?? self.myIncarnation,
+                    bootID: self.identity.bootID, incarnation: known?.incarnation ?? self.birth.incarnation,
                     groups: known?.groups ?? [], takenBack: owed)))
     }
 
     /// A server reports its copy: it is told once more what an earlier daemon may not have got to it.
     mutating func repeatTakenBack(_ name: VolumeName, _ mark: CopyMark, into effects: inout [SupervisorEffect]) {
-        guard let place = self.takenBackCopies.firstIndex(where: { $0.volume == name }) else { return }
-        if self.takenBackCopies[place].mark == mark.mark {
+        guard let place = self.volumes.takenBack.firstIndex(where: { $0.volume == name }) else { return }
+        if self.volumes.takenBack[place].mark == mark.mark {
             effects.append(.volume(name, .takenBack))
         } else {
-            self.takenBackCopies.remove(at: place)
-            self.runnersVersion += 1
+            self.volumes.takenBack.remove(at: place)
+            self.groups.version += 1
         }
     }
 
@@ -108,24 +108,24 @@ extension Supervisor {
     /// voter it is one that starts anew: it counts as having answered everybody now, and says nothing before the log has
     /// admitted another mark of it.
     mutating func doubtAsVoter(_ nonce: UInt64, at now: Tick) {
-        self.voter = LeaseVoter(startedAt: now)
-        self.doubtNonce = nonce
+        self.voting.voter = LeaseVoter(startedAt: now)
+        self.marks.doubtNonce = nonce
         self.derive()
     }
 
     /// Another mark is to be drawn, or waits for the disk.
-    var isDoubtMarkDue: Bool { self.doubtNonce != nil || self.isDoubtMarkDrawn }
+    var isDoubtMarkDue: Bool { self.marks.doubtNonce != nil || self.marks.isDrawnInDoubt }
 
     /// Draws that mark. It need not wait for anybody, but a clock that parts all the time is not to use the list up.
     mutating func settleDoubtMark(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let nonce = self.doubtNonce, self.drawnMark == nil, now >= self.nextDoubtMarkAt,
+        guard let nonce = self.marks.doubtNonce, self.marks.drawn == nil, now >= self.marks.nextInDoubtAt,
             !self.consensus.hasFailedDisk
         else { return }
-        self.nextDoubtMarkAt = now + Self.doubtMarkPause
-        self.doubtNonce = nil
-        self.isDoubtMarkDrawn = true
+        self.marks.nextInDoubtAt = now + Self.doubtMarkPause
+        self.marks.doubtNonce = nil
+        self.marks.isDrawnInDoubt = true
         let mark = self.identity.memory.next(nonce: nonce)
-        self.drawnMark = mark
+        self.marks.drawn = mark
         self.consensusStep(.draw(mark), at: now, into: &effects)
     }
 }

@@ -3,14 +3,6 @@ import Resources
 
 /// Questions about other machines, before a configuration is put into force. Nothing is decided from the answers here.
 extension Supervisor {
-    /// A client that waits for another node's answers.
-    struct Inspection: Equatable, Sendable {
-        var id: UInt64
-        var client: UInt64
-        var node: NodeID
-        var until: Tick
-    }
-
     /// As long as a client waits; a later answer is for nobody.
     private static let patience = Span.seconds(10)
     private static let maximumWaiting = 256
@@ -24,18 +16,18 @@ extension Supervisor {
             effects.append(.inspect(id: client, for: node, questions))
             return
         }
-        for late in self.inspections where late.until <= now {
+        for late in self.requests.inspections where late.until <= now {
             effects.append(.reply(id: late.client, .noQuorum))
         }
-        self.inspections.removeAll { $0.until <= now }
-        guard self.inspections.count < Self.maximumWaiting else {
+        self.requests.inspections.removeAll { $0.until <= now }
+        guard self.requests.inspections.count < Self.maximumWaiting else {
             effects.append(.reply(id: client, .noQuorum))
             return
         }
         // An answer to a daemon of this node that has ended meanwhile must not be taken for one of ours.
         let id = client ^ self.identity.nonce
-        self.inspections.append(
-            Inspection(id: id, client: client, node: node, until: now + Self.patience))
+        self.requests.inspections.append(
+            Requests.Inspection(id: id, client: client, node: node, until: now + Self.patience))
         self.send(.inspect(id: id, questions), to: node, at: now, into: &effects)
     }
 
@@ -55,8 +47,10 @@ extension Supervisor {
     mutating func received(
         _ answers: [InspectionAnswer], to id: UInt64, from node: NodeID, into effects: inout [SupervisorEffect]
     ) {
-        guard let place = self.inspections.firstIndex(where: { $0.id == id && $0.node == node }) else { return }
-        let inspection = self.inspections.remove(at: place)
+        guard let place = self.requests.inspections.firstIndex(where: { $0.id == id && $0.node == node }) else {
+            return
+        }
+        let inspection = self.requests.inspections.remove(at: place)
         effects.append(.reply(id: inspection.client, .inspected(answers)))
     }
 }

@@ -4,76 +4,46 @@ import Resources
 
 /// What only the leader decides: who is silent, who is lost, who votes, and what runs where.
 extension Supervisor {
-    private static let planInterval = Span.milliseconds(50)
-    private static let membershipInterval = Span.milliseconds(250)
-    private static let replanInterval = Span.milliseconds(1000)
-    /// Some five times of what a plan takes.
-    private static let planPausePerGroup = Span(nanoseconds: 50_000)
-    /// So few are planned at once.
-    private static let groupsWithoutPause = 50
-
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
-            self.state.appliedIndex >= leadership.index, now >= min(self.planFrom, self.nextPlanAt)
-        else { return }
-        let detection = self.state.policy.timing.detection
-        for place in self.reports.indices.reversed() {
-            let isOwn = self.reports[place].voter == self.identity.node
-            if isOwn || now.since(self.reports[place].receivedAt) > detection { self.reports.remove(at: place) }
+        guard self.applied.unreadable == nil, self.leadership?.isDue(self.state.appliedIndex, at: now) == true else {
+            return
         }
-        self.reports.append(
-            Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now)))
-        // While nobody is silent, what is decided changes only with a report, an entry, or this node's own hearing.
-        self.nextPlanAt =
-            self.isSomebodySilent
-            ? now + Self.planInterval
-            : min(now + Self.membershipInterval, max(self.nextReportAt, now + Self.planInterval))
-        self.planFrom = now + self.nextPlanAt.since(now) / 2
+        let own = Leadership.Report(voter: self.identity.node, receivedAt: now, lines: self.reportLines(at: now))
+        self.leadership?.begin(
+            own, detection: self.state.policy.timing.detection, nextReportAt: self.voting.nextReportAt, at: now)
         // Votes and the plan follow from the applied state alone; now and then they are looked at anew, because what
         // was asked for may have been lost.
-        let isNew = self.plannedAt != self.state.appliedIndex
-        if isNew || now >= self.nextMembershipAt {
-            self.nextMembershipAt = now + Self.membershipInterval
+        let isNew = self.leadership?.plannedAt != self.state.appliedIndex
+        if self.leadership?.areVotesDue(isNew: isNew, at: now) == true {
             self.decideMembership(at: now, into: &effects)
         }
         self.decideLives(at: now, into: &effects)
         self.planIfDue(isNew: isNew, at: now, into: &effects)
     }
 
-    /// A plan looks at every group. Of many entries one after the other not each gets one of its own: the more groups there
-    /// are, the longer a plan waits after the one before, and takes in what was applied meanwhile.
     private mutating func planIfDue(isNew: Bool, at now: Tick, into effects: inout [SupervisorEffect]) {
-        self.isPlanOwed = false
-        guard isNew || now >= self.nextReplanAt else { return }
-        let many = max(0, self.state.groups.count - Self.groupsWithoutPause)
-        let from = self.lastPlanAt + Self.planPausePerGroup * UInt64(many)
-        if isNew, many > 0, now < from {
-            self.isPlanOwed = true
-            self.nextPlanAt = min(self.nextPlanAt, from)
-            self.planFrom = min(self.planFrom, from)
-            return
-        }
-        self.lastPlanAt = now
-        self.plannedAt = self.state.appliedIndex
-        self.nextReplanAt = now + Self.replanInterval
+        guard let due = self.leadership?.planDue(isNew: isNew, self.state, at: now) else { return }
         self.endBans(at: now, into: &effects)
-        if isNew || !self.isPlanEmpty { self.decidePlan(at: now, into: &effects) }
+        if due { self.decidePlan(at: now, into: &effects) }
         self.leaveDrainedLeadership(at: now, into: &effects)
     }
 
     // MARK: Silence
 
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.isSomebodySilent || self.isSomebodySuspected || self.isSomebodyForgetful else { return }
+        guard
+            self.leadership?.isSomebodySilent == true || self.state.nodes.isAnySuspected
+                || self.peers.acquaintances.isAnyForgetful
+        else { return }
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
         // Rule L5: a voter reports before it has applied the last membership entry, and a new one was never asked. So
         // nothing is decided while that entry is open, and no time from before it counts.
-        guard self.appliedMembershipIndex >= self.consensus.outline.membershipIndex else { return }
-        let settled = now.since(self.voter.membershipChangedAt)
+        guard self.applied.membershipIndex >= self.consensus.outline.membershipIndex else { return }
+        let settled = now.since(self.voting.voter.membershipChangedAt)
         for record in self.state.nodes where self.isTalkedAbout(record) {
             func line(of voter: NodeID) -> (line: VoterReport.Line, since: Span)? {
-                guard let report = self.reports.first(where: { $0.voter == voter }),
+                guard let report = self.leadership?.reports.first(where: { $0.voter == voter }),
                     let line = report.lines.first(where: {
                         $0.node == record.id && $0.incarnation == record.incarnation
                     })
@@ -123,7 +93,7 @@ extension Supervisor {
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
         if self.hasEvidence(against: record.id) { return true }
-        return self.reports.contains { report in report.lines.contains { $0.node == record.id } }
+        return self.leadership?.reports.contains { report in report.lines.contains { $0.node == record.id } } ?? false
     }
 
     // MARK: Votes
@@ -134,7 +104,7 @@ extension Supervisor {
         let membership = self.consensus.outline.membership
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
         if self.demoteForgetful(membership, at: now, into: &effects) { return }
-        if self.isVoting(membership) { return }
+        if membership.hasSettled(for: self.state.nodes) { return }
         let known = self.state.nodes.map(\.id)
         // One that joined again before it was ever up has another id now.
         var learners = membership.learners.filter { known.contains($0) }
@@ -161,30 +131,12 @@ extension Supervisor {
         if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
     }
 
-    /// Whether every node votes, the witnesses as witnesses, but for one learner that would make the number even.
-    @inline(__always)  // A call would copy the whole supervisor.
-    private func isVoting(_ membership: Membership) -> Bool {
-        guard membership.learners.isEmpty || (membership.learners.count == 1 && membership.voters.count % 2 == 1) else {
-            return false
-        }
-        guard membership.voters.count + membership.learners.count == self.state.nodes.count else { return false }
-        for place in self.state.nodes.indices {
-            let id = self.state.nodes[place].id
-            if membership.voters.contains(id) {
-                guard membership.witnesses.contains(id) == self.state.nodes[place].about.isWitness else { return false }
-            } else {
-                guard membership.learners.contains(id) else { return false }
-            }
-        }
-        return true
-    }
-
     /// Rule E2.6: a voter that has forgotten, and whose known life is lost, becomes a learner: as one it gets the log anew,
     /// is admitted under its new directory, and is given its vote back like any other.
     private mutating func demoteForgetful(
         _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        guard self.isSomebodyForgetful else { return false }
+        guard self.peers.acquaintances.isAnyForgetful else { return false }
         let found = membership.voters.first { node in
             self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
         }
@@ -204,12 +156,10 @@ extension Supervisor {
     // MARK: Plan
 
     private mutating func decidePlan(at now: Tick, into effects: inout [SupervisorEffect]) {
-        self.plansMade += 1
         // Cluster time stands still between commands, and a report that was not repeated must be seen to grow old.
-        let elapsed = self.leadership.map { $0.clusterMilliseconds + now.since($0.since).milliseconds } ?? 0
-        let observation = self.state.observation(at: max(self.state.clusterMilliseconds, elapsed))
+        let observation = self.state.observation(at: self.clusterTime(at: now))
         let plan = Planner.plan(policy: self.state.policy, observation: observation)
-        self.isPlanEmpty = plan.actions.isEmpty
+        self.leadership?.planned(plan)
         for action in plan.actions {
             guard let record = self.state.group(action.group) else { continue }
             switch action.step {
@@ -250,19 +200,18 @@ extension Supervisor {
 
     /// Milliseconds of cluster time while this node leads: it advances with its boot clock and never goes back.
     private func clusterTime(at now: Tick) -> UInt64 {
-        guard let leadership = self.leadership else { return self.state.clusterMilliseconds }
-        return max(
-            self.state.clusterMilliseconds,
-            leadership.clusterMilliseconds + now.since(leadership.since).milliseconds)
+        max(self.state.clusterMilliseconds, self.leadership?.clusterTime(at: now) ?? 0)
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.me?.isDrained == true || self.me?.isDeparting == true, now >= self.nextHandoverAt else { return }
-        self.nextHandoverAt = now + .seconds(5)
+        guard self.me?.isDrained == true || self.me?.isDeparting == true, now >= self.departure.nextHandoverAt else {
+            return
+        }
+        self.departure.nextHandoverAt = now + .seconds(5)
         let isOtherVoter = self.consensus.outline.membership.voters.contains { voter in
             voter != self.identity.node && self.state.node(voter)?.isDrained == false
                 && self.state.node(voter)?.isDeparting == false
-                && self.state.node(voter)?.about.isWitness == false && self.reachability.isGood(voter, at: now)
+                && self.state.node(voter)?.about.isWitness == false && self.links.reachability.isGood(voter, at: now)
         }
         if isOtherVoter { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
     }
@@ -272,9 +221,9 @@ extension Supervisor {
     mutating func proposeForwarded(
         _ command: LogCommand, from node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let leadership = self.leadership, self.consensus.outline.isLeader, self.unreadable == nil,
-            self.state.appliedIndex >= leadership.index
-        else { return }
+        guard self.applied.unreadable == nil, self.leadership?.hasApplied(upTo: self.state.appliedIndex) == true else {
+            return
+        }
         if let objection = self.objection(to: command, from: node) {
             effects.append(.note("refused: a command from \(self.state.name(of: node)): \(objection)"))
             return
@@ -285,14 +234,12 @@ extension Supervisor {
             return
         }
         // Asked again because its answer is late: it is on its way.
-        let key = RequestKey(origin: command.origin, nonce: command.nonce, sequence: command.sequence)
-        guard !self.proposed.contains(key) else { return }
+        let key = Leadership.RequestKey(command)
+        guard self.leadership?.proposed.contains(key) == false else { return }
         var stamped = command
-        let elapsed = now.since(leadership.since).milliseconds
-        stamped.clusterMilliseconds = max(
-            self.state.clusterMilliseconds, leadership.clusterMilliseconds + elapsed)
+        stamped.clusterMilliseconds = self.clusterTime(at: now)
         stamped.wallMilliseconds = self.wallMilliseconds
-        if self.propose(stamped, at: now, into: &effects) { self.proposed.insert(key) }
+        if self.propose(stamped, at: now, into: &effects) { self.leadership?.proposed.insert(key) }
     }
 
     /// Why the leader does not propose a command that this node handed over. The link says who that is.
@@ -313,8 +260,8 @@ extension Supervisor {
             record.standing != .lost
         else { return false }
         let isHeard =
-            self.voter.lastHeard(node) != nil
-            && self.voter.silence(of: node, at: now) < self.state.policy.timing.renewalInterval * 2
+            self.voting.voter.lastHeard(node) != nil
+            && self.voting.voter.silence(of: node, at: now) < self.state.policy.timing.renewalInterval * 2
         // The later start of the same log is let in without a new life. (Rule E2.5)
         if !isHeard, record.mark.isBefore(mark) { return false }
         effects.append(
@@ -323,6 +270,23 @@ extension Supervisor {
                     ? "refused: \(record.about.name) asks to start a new life while its old one is still heard; "
                         + "if this goes on, two machines use one identity"
                     : "\(record.about.name) has started anew; it is let in once its former lease has certainly ended"))
+        return true
+    }
+}
+
+extension Membership {
+    /// Whether every node votes, the witnesses as witnesses, but for one learner that would make the number even.
+    fileprivate func hasSettled(for nodes: [ClusterState.NodeRecord]) -> Bool {
+        guard self.learners.isEmpty || (self.learners.count == 1 && self.voters.count % 2 == 1) else { return false }
+        guard self.voters.count + self.learners.count == nodes.count else { return false }
+        for place in nodes.indices {
+            let id = nodes[place].id
+            if self.voters.contains(id) {
+                guard self.witnesses.contains(id) == nodes[place].about.isWitness else { return false }
+            } else {
+                guard self.learners.contains(id) else { return false }
+            }
+        }
         return true
     }
 }

@@ -9,19 +9,19 @@ extension Supervisor {
     // MARK: Links
 
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
-        guard self.peersDerivedAt != self.state.appliedIndex else { return }
-        self.peersDerivedAt = self.state.appliedIndex
+        guard self.links.derivedAt != self.state.appliedIndex else { return }
+        self.links.derivedAt = self.state.appliedIndex
         let peers = self.state.nodes.filter { $0.id != self.identity.node }
             .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-        guard peers != self.lastPeers else { return }
-        self.lastPeers = peers
-        self.peerNodes = peers.map(\.node)
+        guard peers != self.links.specs else { return }
+        self.links.specs = peers
+        self.links.nodes = peers.map(\.node)
         effects.append(.peers(peers))
     }
 
     /// After the renewals, which make most pings superfluous.
     mutating func settleLinks(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let ping = self.reachability.pingDue(to: self.peerNodes, at: now) else { return }
+        guard let ping = self.links.reachability.pingDue(to: self.links.nodes, at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
             effects.append(
@@ -39,32 +39,32 @@ extension Supervisor {
     /// Whether groups of this life may run now. (Rule L1)
     public func hasLease(at now: Tick) -> Bool {
         // Rule L20: a doubt that no majority has ended by then ends the lease.
-        self.holder.isValid(for: self.myIncarnation, at: now)
-            && !(self.isInDoubt && now >= self.doubtSince + self.state.policy.timing.leaseGrace)
+        self.lease.holder.isValid(for: self.birth.incarnation, at: now)
+            && !(self.isInDoubt && now >= self.lease.doubtSince + self.state.policy.timing.leaseGrace)
     }
 
     /// The clocks have parted, and no renewal sent since was answered by a majority: nothing starts. (Rule L20)
-    public var isInDoubt: Bool { self.doubtSince != .zero && self.holder.sentAt <= self.doubtSince }
+    public var isInDoubt: Bool { self.lease.doubtSince != .zero && self.lease.holder.sentAt <= self.lease.doubtSince }
 
     /// What the guard took down while the clocks had parted comes back. (Rule L20)
     private mutating func settleDoubt(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.isInDoubt != self.wasInDoubt else { return }
-        self.wasInDoubt = self.isInDoubt
+        guard self.isInDoubt != self.lease.wasInDoubt else { return }
+        self.lease.wasInDoubt = self.isInDoubt
         effects.append(
             .note(
-                self.wasInDoubt
+                self.lease.wasInDoubt
                     ? "boot clock and hardware clock have parted: nothing starts before a majority answers"
                     : "a majority answered: the lease holds, whatever the clocks did"))
-        guard !self.wasInDoubt, self.hasLease(at: now) else { return }
-        for runner in self.runners {
+        guard !self.lease.wasInDoubt, self.hasLease(at: now) else { return }
+        for runner in self.groups.runners {
             self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
         }
     }
 
     mutating func settleLeases(at now: Tick, into effects: inout [SupervisorEffect]) {
         let timing = self.state.policy.timing
-        if let renewal = self.holder.renewalDue(
-            incarnation: self.myIncarnation, duration: timing.leaseDuration, interval: timing.renewalInterval,
+        if let renewal = self.lease.holder.renewalDue(
+            incarnation: self.birth.incarnation, duration: timing.leaseDuration, interval: timing.renewalInterval,
             membershipIndex: self.consensus.outline.membershipIndex, at: now, slack: Self.timerSlack)
         {
             let message = NodeMessage.renewal(renewal)
@@ -86,79 +86,55 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         self.heard(words, of: renewal, by: voter, at: now, into: &effects)
-        let isLonger = self.holder.answered(
+        let isLonger = self.lease.holder.answered(
             renewal, by: voter, membership: self.consensus.outline.membership,
             membershipIndex: self.consensus.outline.membershipIndex)
         guard isLonger else { return }
-        if self.wasLeaseValid, self.hasLease(at: now) {
+        if self.lease.wasValid, self.hasLease(at: now) {
             self.publishLease(at: now, into: &effects)
         } else {
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
         }
     }
 
     private mutating func publishLease(at now: Tick, into effects: inout [SupervisorEffect]) {
         let isValid = self.hasLease(at: now)
-        let end = isValid ? self.holder.end : Tick.zero
+        let end = isValid ? self.lease.holder.end : Tick.zero
         let grace = self.state.policy.timing.leaseGrace
-        if end != self.publishedEnd {
+        if end != self.lease.publishedEnd {
             // An end that has passed is not withdrawn: the guard has seen it too. One that is taken back is. (Rules L12, L18)
-            if isValid || self.publishedEnd > now {
+            if isValid || self.lease.publishedEnd > now {
                 effects.append(
-                    .lease(end: end, self.holder.incarnation, grace: grace, sentAt: self.holder.sentAt))
+                    .lease(end: end, self.lease.holder.incarnation, grace: grace, sentAt: self.lease.holder.sentAt))
             }
-            self.publishedEnd = end
+            self.lease.publishedEnd = end
         }
-        guard isValid != self.wasLeaseValid else { return }
-        self.wasLeaseValid = isValid
-        effects.append(.note(isValid ? "lease held until \(self.holder.end)" : "the lease ended"))
+        guard isValid != self.lease.wasValid else { return }
+        self.lease.wasValid = isValid
+        effects.append(.note(isValid ? "lease held until \(self.lease.holder.end)" : "the lease ended"))
         if !isValid { self.leaseEnded(at: now, into: &effects) }
     }
 
     // MARK: Voter
 
-    /// Rules L4, L8: what this voter's log says about a node.
-    @inline(__always)  // A call would copy the whole supervisor.
-    func view(of node: NodeID) -> LeaseVoter.View? {
-        guard let place = self.state.place(of: node) else { return nil }
-        let standing = self.state.nodes[place].standing
-        return LeaseVoter.View(
-            incarnation: self.state.nodes[place].incarnation, bootID: self.state.nodes[place].bootID,
-            isSuspected: self.suspicion(ofNodeAt: place) != nil, isLost: standing == .lost || standing == .never,
-            membershipIndex: self.consensus.outline.membershipIndex)
-    }
-
-    /// The open suspicion of a node in the durable log: applied, or still in the tail. (Rule L4)
-    ///
-    /// A tail entry that is cut off again was never committed, so no `lost` can ever name it, and the promise ends
-    /// with it. A `trust` counts only once it is applied.
-    @inline(__always)  // As above.
-    private func suspicion(ofNodeAt place: Int) -> LogMark? {
-        if case .suspected(let at) = self.state.nodes[place].standing {
-            return LogMark(term: self.state.nodes[place].suspicionTerm, index: at)
-        }
-        for tail in self.tailSuspicions
-        where tail.node == self.state.nodes[place].id && tail.incarnation == self.state.nodes[place].incarnation {
-            return tail.mark
-        }
-        return nil
-    }
-
     /// Reads the suspicions, and the lengths of leases, in entries that are appended but not applied.
     mutating func refreshTail() {
         let version = (log: self.consensus.outline.logVersion, applied: self.state.appliedIndex)
-        guard version != self.tailVersion else { return }
-        self.tailVersion = version
-        self.tailSuspicions.removeAll(keepingCapacity: true)
-        self.tailLease = .zero
+        guard version != self.voting.tail.version else { return }
+        self.voting.tail.version = version
+        self.voting.tail.suspicions.removeAll(keepingCapacity: true)
+        self.voting.tail.longestLease = .zero
         for entry in self.consensus.entries(after: self.state.appliedIndex) {
             guard case .command(let bytes) = entry.payload else { continue }
-            if let duration = LogCommand.configuredLease(bytes) { self.tailLease = max(self.tailLease, duration) }
+            if let duration = LogCommand.configuredLease(bytes) {
+                self.voting.tail.longestLease = max(self.voting.tail.longestLease, duration)
+            }
             guard LogCommand.isSuspicion(bytes),
                 let command = try? LogCommand(decoding: bytes),
                 case .suspect(let node, let incarnation) = command.command
             else { continue }
-            self.tailSuspicions.append((node, incarnation, entry.mark))
+            self.voting.tail.suspicions.append(
+                .init(node: node, incarnation: incarnation, mark: entry.mark))
         }
     }
 
@@ -167,15 +143,17 @@ extension Supervisor {
             return
         }
         self.refreshTail()
-        guard let view = self.view(of: renewal.node) else { return }
+        guard let place = self.state.nodes.place(of: renewal.node) else { return }
+        let view = self.voting.tail.view(
+            ofNodeAt: place, in: self.state.nodes, membershipIndex: self.consensus.outline.membershipIndex)
         // Rule E2.5: who asks may not know this start yet, and this voter may have forgotten a suspicion.
-        guard self.isMarkAdmitted else {
-            self.voter.hear(renewal, view: view, at: now)
+        guard self.birth.isMarkAdmitted else {
+            self.voting.voter.hear(renewal, view: view, at: now)
             return
         }
-        if let reason = self.voter.receive(renewal, view: view, at: now) {
+        if let reason = self.voting.voter.receive(renewal, view: view, at: now) {
             // Rule L18: who is not answered is told so at once, each time, and why.
-            let words = self.voter.words(for: renewal, isRefusal: true, at: now)
+            let words = self.voting.voter.words(for: renewal, isRefusal: true, at: now)
             if renewal.node == self.identity.node {
                 self.notRenewed(renewal, reason, words, by: self.identity.node, at: now, into: &effects)
             } else {
@@ -183,8 +161,8 @@ extension Supervisor {
             }
             return
         }
-        let words = self.voter.words(for: renewal, isRefusal: false, at: now)
-        self.voter.note(renewal, at: now)
+        let words = self.voting.voter.words(for: renewal, isRefusal: false, at: now)
+        self.voting.voter.note(renewal, at: now)
         if renewal.node == self.identity.node {
             self.renewed(renewal, words, by: self.identity.node, at: now, into: &effects)
         } else {
@@ -198,10 +176,10 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         self.heard(words, of: renewal, by: voter, at: now, into: &effects)
-        guard self.holder.refused(renewal, reason) else { return }
+        guard self.lease.holder.refused(renewal, reason) else { return }
         // What an earlier daemon of this life wrote for the guard is withdrawn too. (Rule L18)
-        self.publishedEnd = .never
-        self.isUnsettled = true
+        self.lease.publishedEnd = .never
+        self.schedule.isUnsettled = true
         effects.append(
             .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))
     }
@@ -212,14 +190,14 @@ extension Supervisor {
     ) {
         guard !words.isEmpty, renewal.nonce == self.identity.nonce else { return }
         for word in words
-        where self.holder.heard(
+        where self.lease.holder.heard(
             word, partsPerMillion: self.state.policy.timing.clockRateErrorPartsPerMillion, at: now)
         {
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
             effects.append(
                 .note(
                     "more time has passed than this machine's clock says, by the word of \(self.state.name(of: voter)): "
-                        + "the lease ends at \(self.holder.end)"))
+                        + "the lease ends at \(self.lease.holder.end)"))
         }
     }
 
@@ -233,8 +211,10 @@ extension Supervisor {
         let detection = self.state.policy.timing.detection
         var lines: [VoterReport.Line] = []
         for place in self.state.nodes.indices {
-            let silence = self.voter.silence(of: self.state.nodes[place].id, at: now)
-            guard silence > detection || self.state.nodes[place].standing != .trusted || !self.tailSuspicions.isEmpty
+            let silence = self.voting.voter.silence(of: self.state.nodes[place].id, at: now)
+            guard
+                silence > detection || self.state.nodes[place].standing != .trusted
+                    || !self.voting.tail.suspicions.isEmpty
             else { continue }
             let record = self.state.nodes[place]
             // Of an earlier life of its own machine a voter knows what any other does: it may have answered it just before
@@ -243,13 +223,13 @@ extension Supervisor {
             guard !isMyLife, record.standing != .never, record.standing != .lost else { continue }
             // Rule L5.2: not before the suspicion is durable here. Rule E2.5: nor before the log has admitted this start
             // of its own.
-            let suspicion = self.suspicion(ofNodeAt: place).flatMap { mark in
+            let suspicion = self.voting.tail.suspicion(ofNodeAt: place, in: self.state.nodes).flatMap { mark in
                 mark.index <= self.consensus.durableIndex ? mark : nil
-            }.flatMap { self.isMarkAdmitted ? $0 : nil }
+            }.flatMap { self.birth.isMarkAdmitted ? $0 : nil }
             guard silence > detection || suspicion != nil else { continue }
             // Rule L5.1: a suspicion in this log has every configuration before it that a renewal can rest on.
-            let answer = self.voter.answerAge(
-                of: record.id, at: now, longest: max(record.longestLease, self.tailLease))
+            let answer = self.voting.voter.answerAge(
+                of: record.id, at: now, longest: max(record.longestLease, self.voting.tail.longestLease))
             lines.append(
                 VoterReport.Line(
                     node: record.id, incarnation: record.incarnation, silence: silence, suspectedAt: suspicion,
@@ -264,28 +244,18 @@ extension Supervisor {
             log: self.consensus.outline.logVersion, applied: self.state.appliedIndex,
             durable: self.consensus.durableIndex
         )
-        guard now >= self.nextReportAt || version != self.reportedVersion else { return }
-        self.reportedVersion = version
+        guard now >= self.voting.nextReportAt || version != self.voting.reportedVersion else { return }
+        self.voting.reportedVersion = version
         let lines = self.reportLines(at: now)
-        self.nextReportAt = lines.isEmpty ? self.nextSilence(after: now) : now + Self.reportInterval
-        guard !lines.isEmpty || self.hadReportLines else { return }
-        self.hadReportLines = !lines.isEmpty
+        self.voting.nextReportAt =
+            lines.isEmpty
+            ? self.voting.voter.nextSilence(
+                of: self.state.nodes, detection: self.state.policy.timing.detection, after: now)
+            : now + Self.reportInterval
+        guard !lines.isEmpty || self.voting.hadLines else { return }
+        self.voting.hadLines = !lines.isEmpty
         guard let leader = self.consensus.outline.leader, leader != self.identity.node else { return }
         self.send(.voterReport(VoterReport(lines: lines)), to: leader, at: now, into: &effects)
-    }
-
-    /// When the next node will have been silent for the detection time, if it stays silent from now on.
-    @inline(__always)  // A call would copy the whole supervisor.
-    private func nextSilence(after now: Tick) -> Tick {
-        let detection = self.state.policy.timing.detection
-        var next = now + .seconds(1)
-        for place in self.state.nodes.indices where self.state.nodes[place].standing == .trusted {
-            let silence = self.voter.silence(of: self.state.nodes[place].id, at: now)
-            if silence <= detection {
-                next = min(next, now + Span(nanoseconds: detection.nanoseconds - silence.nanoseconds + 1))
-            }
-        }
-        return next
     }
 
     // MARK: Birth
@@ -293,48 +263,50 @@ extension Supervisor {
     /// Gets this boot admitted, and the applied state up to date. (Rules L8, L10, E3, B3)
     mutating func settleBirth(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleCatchUp(at: now, into: &effects)
-        guard !self.isAdmitted, self.shutDownSince == nil, self.isCaughtUp, now >= self.nextAdmitAt, let me = self.me
+        guard !self.birth.isAdmitted, self.departure.since == nil, self.birth.isCaughtUp, now >= self.birth.nextAdmitAt,
+            let me = self.me
         else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
         let isAllOver =
-            self.adoptable == nil && self.ending.isEmpty && self.remaining.isEmpty
-            && self.runners.allSatisfy(\.isEmpty)
+            self.groups.adoptable == nil && self.groups.remains.ending.isEmpty && self.groups.remains.all.isEmpty
+            && self.groups.runners.allSatisfy(\.isEmpty)
         guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost) else {
             return
         }
         guard !self.isDoubtMarkDue else { return }
-        self.nextAdmitAt = now + .milliseconds(250)
-        if self.startMark.draw > 0, self.myIncarnation != .none {
+        self.birth.nextAdmitAt = now + .milliseconds(250)
+        if self.marks.admittable.draw > 0, self.birth.incarnation != .none {
             // What this node has applied may be old: the life that it knows may be over, and what runs here belongs to it.
             return self.request(
-                .remark(self.identity.node, self.myIncarnation, mark: self.startMark), at: now, into: &effects)
+                .remark(self.identity.node, self.birth.incarnation, mark: self.marks.admittable), at: now,
+                into: &effects)
         }
         // Rule E2.6: another log directory is let in only when the known life is over, and while it has no vote.
         let isOther = me.mark != .none && me.mark.directory != self.identity.memory.directory
         if isOther, me.standing != .lost || self.consensus.outline.membership.isVoter(self.identity.node) { return }
         self.request(
-            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.startMark),
+            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.marks.admittable),
             at: now, into: &effects)
     }
 
     /// Rule L10: nothing starts before the applied state covers an index that the leader confirmed after our start.
     private mutating func settleCatchUp(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard !self.isCaughtUp else { return }
-        if let readIndex = self.readIndex {
+        guard !self.birth.isCaughtUp else { return }
+        if let readIndex = self.birth.readIndex {
             if self.state.appliedIndex >= readIndex, self.state.clusterID != 0 {
-                self.isCaughtUp = true
+                self.birth.isCaughtUp = true
                 effects.append(.note("caught up with the cluster at entry \(self.state.appliedIndex)"))
             }
             return
         }
-        guard now >= self.nextReadAt, let leader = self.consensus.outline.leader else { return }
-        self.nextReadAt = now + .milliseconds(200)
-        self.readID += 1
+        guard now >= self.birth.nextReadAt, let leader = self.consensus.outline.leader else { return }
+        self.birth.nextReadAt = now + .milliseconds(200)
+        self.birth.readID += 1
         if leader == self.identity.node {
             self.consensusStep(
-                .readIndex(id: Self.readID(self.readID, of: self.identity.node)), at: now, into: &effects)
+                .readIndex(id: Self.readID(self.birth.readID, of: self.identity.node)), at: now, into: &effects)
         } else {
-            self.send(.readRequest(id: self.readID), to: leader, at: now, into: &effects)
+            self.send(.readRequest(id: self.birth.readID), to: leader, at: now, into: &effects)
         }
     }
 
@@ -346,7 +318,7 @@ extension Supervisor {
         let node = NodeID(UInt32(truncatingIfNeeded: id >> 40))
         let plain = id & 0xFF_FFFF_FFFF
         if node == self.identity.node {
-            if plain == self.readID { self.readIndex = index }
+            if plain == self.birth.readID { self.birth.readIndex = index }
         } else {
             self.send(.readAnswer(id: plain, index: index), to: node, at: now, into: &effects)
         }

@@ -5,45 +5,6 @@ import Raft
 ///
 /// In steady state that is one comparison. After a start of the sender it is a challenge, an echo, and one sync here.
 extension Supervisor {
-    /// What this node knows of the log of one that talks to it.
-    struct Acquaintance: Sendable {
-        struct Held: Sendable {
-            var message: NodeMessage
-            var mark: StartMark
-            var via: NodeID
-        }
-        struct Challenge: Sendable {
-            var mark: StartMark
-            var nonce: UInt64
-            var at: Tick
-        }
-        /// Evidence, seen in the echo of a fresh challenge: this log does not remember what was noted of the node.
-        struct Evidence: Sendable {
-            var mark: StartMark
-            var at: Tick
-            /// When the directory was let in that it does not remember.
-            var admittedAt: LogIndex
-        }
-        let node: NodeID
-        /// Noted durably: what comes under this mark counts.
-        var counted: StartMark
-        /// The mark of the latest message that was taken.
-        var seen = StartMark.none
-        /// When a learner was heard last under it.
-        var seenAt = Tick.zero
-        var challenge: Challenge?
-        var evidence: Evidence?
-        /// What came under a mark that does not count yet, or shows less than was known before, oldest first.
-        var held: [Held] = []
-        /// How far it was heard, and has heard. (Rule E4)
-        var hearing = Hearing()
-
-        init(node: NodeID, counted: StartMark) {
-            self.node = node
-            self.counted = counted
-        }
-    }
-
     private static let challengePause = Span.milliseconds(100)
     private static let evidenceAge = Span.seconds(2)
     private static let maximumHeld = 32
@@ -57,33 +18,33 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) -> Bool {
         let place = self.acquaintance(sender)
-        if self.acquaintances[place].counted == mark {
+        if self.peers.acquaintances[place].counted == mark {
             // Rule E4: who shows less than it showed before is asked whether it remembers.
             if isLate, !self.promisesNothing(message, from: sender), !self.isLearnersAnswer(message, from: sender) {
                 self.hold(message, mark, via, place)
                 self.challenge(place, mark, at: now, into: &effects)
                 return false
             }
-            if self.acquaintances[place].seen != mark { self.acquaintances[place].seen = mark }
+            if self.peers.acquaintances[place].seen != mark { self.peers.acquaintances[place].seen = mark }
             return true
         }
         if self.promisesNothing(message, from: sender) {
             // It is asked as soon as it speaks: until its mark counts here it takes no consensus message of this node.
-            if self.consensus.notedMark(of: sender)?.mark != mark || self.acquaintances[place].evidence != nil {
+            if self.consensus.notedMark(of: sender)?.mark != mark || self.peers.acquaintances[place].evidence != nil {
                 self.challenge(place, mark, at: now, into: &effects)
             }
             return true
         }
         if self.isLearnersAnswer(message, from: sender) {
             // A late message of an earlier start; one that goes on coming is a log that was rolled back.
-            if mark.isBefore(self.acquaintances[place].seen),
-                now.since(self.acquaintances[place].seenAt) < Self.evidenceAge
+            if mark.isBefore(self.peers.acquaintances[place].seen),
+                now.since(self.peers.acquaintances[place].seenAt) < Self.evidenceAge
             {
                 return false
             }
-            self.acquaintances[place].seenAt = now
-            if self.acquaintances[place].seen != mark {
-                self.acquaintances[place].seen = mark
+            self.peers.acquaintances[place].seenAt = now
+            if self.peers.acquaintances[place].seen != mark {
+                self.peers.acquaintances[place].seen = mark
                 self.consensusStep(.startedAnew(sender), at: now, into: &effects)
             }
             return true
@@ -104,36 +65,40 @@ extension Supervisor {
             return false
         }
         // What is noted already only waits for the disk, unless there is evidence against it.
-        if noted.mark == mark, self.acquaintances[place].evidence == nil { return false }
+        if noted.mark == mark, self.peers.acquaintances[place].evidence == nil { return false }
         self.challenge(place, mark, at: now, into: &effects)
         return false
     }
 
     private mutating func hold(_ message: NodeMessage, _ mark: StartMark, _ via: NodeID, _ place: Int) {
-        if self.acquaintances[place].held.count >= Self.maximumHeld { self.acquaintances[place].held.removeFirst() }
-        self.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
+        if self.peers.acquaintances[place].held.count >= Self.maximumHeld {
+            self.peers.acquaintances[place].held.removeFirst()
+        }
+        self.peers.acquaintances[place].held.append(.init(message: message, mark: mark, via: via))
     }
 
     /// Asks a node what it remembers, unless it was asked a moment ago.
     private mutating func challenge(
         _ place: Int, _ mark: StartMark, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        let node = self.acquaintances[place].node
+        let node = self.peers.acquaintances[place].node
         guard let noted = self.consensus.notedMark(of: node) else { return }
-        if let asked = self.acquaintances[place].challenge, asked.mark == mark,
+        if let asked = self.peers.acquaintances[place].challenge, asked.mark == mark,
             now.since(asked.at) < Self.challengePause
         {
             return
         }
-        self.nextChallenge &+= 1
-        self.acquaintances[place].challenge = .init(mark: mark, nonce: self.nextChallenge, at: now)
-        self.send(.challenge(noted, nonce: self.nextChallenge), to: node, at: now, into: &effects)
+        self.peers.nextChallenge &+= 1
+        self.peers.acquaintances[place].challenge = .init(mark: mark, nonce: self.peers.nextChallenge, at: now)
+        self.send(.challenge(noted, nonce: self.peers.nextChallenge), to: node, at: now, into: &effects)
     }
 
     mutating func acquaintance(_ node: NodeID) -> Int {
-        for place in self.acquaintances.indices where self.acquaintances[place].node == node { return place }
-        self.acquaintances.append(Acquaintance(node: node, counted: .none))
-        return self.acquaintances.count - 1
+        for place in self.peers.acquaintances.indices where self.peers.acquaintances[place].node == node {
+            return place
+        }
+        self.peers.acquaintances.append(Acquaintance(node: node, counted: .none))
+        return self.peers.acquaintances.count - 1
     }
 
     private func promisesNothing(_ message: NodeMessage, from sender: NodeID) -> Bool {
@@ -166,53 +131,53 @@ extension Supervisor {
         into effects: inout [SupervisorEffect]
     ) {
         let place = self.acquaintance(sender)
-        guard let asked = self.acquaintances[place].challenge, asked.nonce == nonce, asked.mark == mark,
+        guard let asked = self.peers.acquaintances[place].challenge, asked.nonce == nonce, asked.mark == mark,
             let noted = self.consensus.notedMark(of: sender)
         else { return }
-        self.acquaintances[place].challenge = nil
+        self.peers.acquaintances[place].challenge = nil
         // Another directory that the log let in later than the one noted here: this node is behind.
         let isLaterDirectory = mark.directory != noted.mark.directory && (admittedAt ?? .zero) > noted.admittedAt
         guard remembers || isLaterDirectory else {
-            if self.acquaintances[place].evidence == nil {
+            if self.peers.acquaintances[place].evidence == nil {
                 effects.append(
                     .note(
                         "\(self.state.name(of: sender)) does not remember \(noted.mark) of its log: nothing that it "
                             + "promises counts (E2)"))
             }
-            self.acquaintances[place].held = []
-            self.acquaintances[place].counted = .none
-            self.acquaintances[place].evidence = .init(mark: mark, at: now, admittedAt: noted.admittedAt)
-            self.isUnsettled = true
+            self.peers.acquaintances[place].held = []
+            self.peers.acquaintances[place].counted = .none
+            self.peers.acquaintances[place].evidence = .init(mark: mark, at: now, admittedAt: noted.admittedAt)
+            self.schedule.isUnsettled = true
             return
         }
-        self.acquaintances[place].evidence = nil
+        self.peers.acquaintances[place].evidence = nil
         let raised = NotedMark(node: sender, mark: mark, admittedAt: max(noted.admittedAt, admittedAt ?? .zero))
         if raised.raises(noted) {
             self.consensusStep(.note(raised), at: now, into: &effects)
         } else {
-            if self.acquaintances[place].counted == mark { self.takeHeld(place, mark, at: now, into: &effects) }
+            if self.peers.acquaintances[place].counted == mark { self.takeHeld(place, mark, at: now, into: &effects) }
             self.countMarks(at: now, into: &effects)
         }
     }
 
     /// What was noted is durable: promises under these marks count from here on.
     mutating func marksPersisted(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.countedVersion != self.consensus.notedVersion else { return }
+        guard self.peers.countedVersion != self.consensus.notedVersion else { return }
         self.countMarks(at: now, into: &effects)
     }
 
     private mutating func countMarks(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard self.consensus.areMarksDurable else { return }
-        self.countedVersion = self.consensus.notedVersion
+        self.peers.countedVersion = self.consensus.notedVersion
         self.useDrawnMark(into: &effects)
         for noted in self.consensus.notedMarks where noted.node != self.identity.node {
             let place = self.acquaintance(noted.node)
-            if let evidence = self.acquaintances[place].evidence {
+            if let evidence = self.peers.acquaintances[place].evidence {
                 guard noted.admittedAt > evidence.admittedAt else { continue }
-                self.acquaintances[place].evidence = nil
+                self.peers.acquaintances[place].evidence = nil
             }
-            guard self.acquaintances[place].counted != noted.mark else { continue }
-            self.acquaintances[place].counted = noted.mark
+            guard self.peers.acquaintances[place].counted != noted.mark else { continue }
+            self.peers.acquaintances[place].counted = noted.mark
             self.takeHeld(place, noted.mark, at: now, into: &effects)
         }
     }
@@ -221,9 +186,9 @@ extension Supervisor {
     private mutating func takeHeld(
         _ place: Int, _ mark: StartMark, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        let node = self.acquaintances[place].node
-        let held = self.acquaintances[place].held
-        self.acquaintances[place].held = []
+        let node = self.peers.acquaintances[place].node
+        let held = self.peers.acquaintances[place].held
+        self.peers.acquaintances[place].held = []
         for letter in held where letter.mark == mark {
             self.receive(letter.message, from: node, letter.mark, via: letter.via, at: now, into: &effects)
         }
@@ -231,24 +196,20 @@ extension Supervisor {
 
     // MARK: Evidence
 
-    /// Some node was seen not to remember what is noted of it.
-    @inline(__always)  // A call would copy the whole supervisor.
-    var isSomebodyForgetful: Bool { self.acquaintances.contains { $0.evidence != nil } }
-
     /// Whether there is evidence, new or old, against the log of a node that the applied log knows.
     func hasEvidence(against node: NodeID) -> Bool {
-        guard let evidence = self.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
+        guard let evidence = self.peers.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
         return (self.state.node(node)?.directoryAdmittedAt ?? .zero) <= evidence.admittedAt
     }
 
     /// Whether a node that is heard right now does not remember what is noted of it. (Rule E2.6)
     public func isForgetful(_ node: NodeID, at now: Tick) -> Bool {
-        guard let evidence = self.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
+        guard let evidence = self.peers.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
         return self.hasEvidence(against: node) && now.since(evidence.at) < Self.evidenceAge
     }
 
     /// The mark under which a node was heard last.
-    func seenMark(of node: NodeID) -> StartMark? { self.acquaintances.first { $0.node == node }?.seen }
+    func seenMark(of node: NodeID) -> StartMark? { self.peers.acquaintances.first { $0.node == node }?.seen }
 
     // MARK: The one who is asked
 
@@ -277,8 +238,8 @@ extension Supervisor {
         } else if let admittedAt {
             // The asker may lag behind; a directory that was let in later than this one takes its place.
             if admittedAt < noted.admittedAt { self.forget("\(asking); this is an older one", into: &effects) }
-        } else if !self.isStranger {
-            self.isStranger = true
+        } else if !self.marks.isStranger {
+            self.marks.isStranger = true
             effects.append(
                 .note(
                     "\(asking); this one, \(memory.directory), is new: it counts nowhere until the node's known life is "
@@ -288,7 +249,7 @@ extension Supervisor {
 
     /// Rule E2.2: this log is not what it was. It is kept aside, and the node comes back with a new one.
     mutating func forget(_ reason: String, into effects: inout [SupervisorEffect]) {
-        self.hasForgotten = true
+        self.marks.hasForgotten = true
         effects.append(.forget(reason: reason))
     }
 
@@ -298,28 +259,28 @@ extension Supervisor {
     /// then on each of them alone tells a copy from before. Nobody lags more than one mark behind, so that none is ever
     /// asked for that the list has lost. (Rule E2.3)
     mutating func settleDrawing(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let nonce = self.offeredNonce, self.drawnMark == nil, self.isMarkAdmitted,
+        guard let nonce = self.marks.offeredNonce, self.marks.drawn == nil, self.birth.isMarkAdmitted,
             self.consensus.areMarksDurable, !self.consensus.hasFailedDisk,
             self.state.nodes.allSatisfy({ node in
-                node.id == self.identity.node || self.reachability.isGood(node.id, at: now)
+                node.id == self.identity.node || self.links.reachability.isGood(node.id, at: now)
             })
         else { return }
-        self.offeredNonce = nil
+        self.marks.offeredNonce = nil
         let mark = self.identity.memory.next(nonce: nonce)
-        self.drawnMark = mark
+        self.marks.drawn = mark
         self.consensusStep(.draw(mark), at: now, into: &effects)
     }
 
     /// The mark is durable: from here on everything leaves under it.
     private mutating func useDrawnMark(into effects: inout [SupervisorEffect]) {
-        guard let mark = self.drawnMark else { return }
-        self.drawnMark = nil
+        guard let mark = self.marks.drawn else { return }
+        self.marks.drawn = nil
         self.identity.memory.draw(nonce: mark.nonce)
-        if self.isDoubtMarkDrawn {
-            self.isDoubtMarkDrawn = false
-            self.startMark = mark
+        if self.marks.isDrawnInDoubt {
+            self.marks.isDrawnInDoubt = false
+            self.marks.admittable = mark
             self.derive()
-            self.isUnsettled = true
+            self.schedule.isUnsettled = true
         }
         effects.append(.note("goes on under \(mark) of its log (E2.3, E4.3)"))
     }
@@ -328,8 +289,8 @@ extension Supervisor {
 
     /// Notes what the applied log knows of everybody's marks; it may only raise what is noted. (Rules E2.1, E2.7)
     mutating func settleMarks(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.notedAppliedIndex != self.state.appliedIndex, !self.consensus.hasFailedDisk else { return }
-        self.notedAppliedIndex = self.state.appliedIndex
+        guard self.marks.notedAppliedIndex != self.state.appliedIndex, !self.consensus.hasFailedDisk else { return }
+        self.marks.notedAppliedIndex = self.state.appliedIndex
         for place in self.state.nodes.indices where self.state.nodes[place].mark != .none {
             let record = NotedMark(
                 node: self.state.nodes[place].id, mark: self.state.nodes[place].mark,
@@ -344,7 +305,7 @@ extension Supervisor {
     private mutating func recognises(_ record: NotedMark, into effects: inout [SupervisorEffect]) -> Bool {
         let memory = self.identity.memory
         if record.mark.directory == memory.directory {
-            self.isStranger = false
+            self.marks.isStranger = false
             // A record that the list does not go back to is one of an old snapshot.
             if memory.reachesBack(to: record.mark), !memory.remembers(record.mark) {
                 self.forget("the log has admitted \(record.mark), which this copy does not remember", into: &effects)

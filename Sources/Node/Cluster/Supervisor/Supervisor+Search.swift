@@ -42,24 +42,24 @@ extension Supervisor {
                 continue
             }
             let place: Int
-            if let known = self.absentProbes.firstIndex(where: { $0.group == record.name }) {
+            if let known = self.groups.searches.firstIndex(where: { $0.group == record.name }) {
                 place = known
-                guard self.absentProbes[known].waiting.isEmpty else { continue }
-                guard let finding = self.absentProbes[known].finding else {
+                guard self.groups.searches[known].waiting.isEmpty else { continue }
+                guard let finding = self.groups.searches[known].finding else {
                     self.request(
                         .absent(record.name, me.id, me.incarnation, since: record.searchedSince), at: now,
                         into: &effects)
                     continue
                 }
                 self.tell(finding, of: record, known, at: now, into: &effects)
-                guard now >= self.absentProbes[known].againAt else { continue }
+                guard now >= self.groups.searches[known].againAt else { continue }
             } else {
                 // Rule B5.2: what is looked for may be another group's until that has stopped.
                 let held = index ?? self.state.claimIndex
                 index = held
                 guard self.state.holder(against: record, policy, held) == nil else { continue }
-                place = self.absentProbes.count
-                self.absentProbes.append(
+                place = self.groups.searches.count
+                self.groups.searches.append(
                     AbsentProbe(group: record.name, since: record.searchedSince, incarnation: me.incarnation))
             }
             self.search(policy, place, into: &effects)
@@ -70,8 +70,8 @@ extension Supervisor {
     private mutating func endOldSearches(
         _ me: ClusterState.NodeRecord, among names: [GroupName]?, into effects: inout [SupervisorEffect]
     ) {
-        for place in self.absentProbes.indices.reversed() {
-            let probe = self.absentProbes[place]
+        for place in self.groups.searches.indices.reversed() {
+            let probe = self.groups.searches[place]
             if let names, !names.contains(probe.group) { continue }
             if let record = self.state.group(probe.group), record.epoch == .none, probe.since == record.searchedSince,
                 probe.incarnation == me.incarnation
@@ -79,18 +79,18 @@ extension Supervisor {
                 continue
             }
             for question in probe.waiting { effects.append(.cancel(question.call)) }
-            self.absentProbes.remove(at: place)
+            self.groups.searches.remove(at: place)
         }
     }
 
     private mutating func search(_ policy: GroupPolicy, _ place: Int, into effects: inout [SupervisorEffect]) {
-        self.absentProbes[place].finding = nil
+        self.groups.searches[place].finding = nil
         for resource in policy.resources {
             let call = AgentCall(
-                id: self.nextCall, group: policy.name, epoch: .none, resource: resource, action: .probe,
+                id: self.groups.nextCall, group: policy.name, epoch: .none, resource: resource, action: .probe,
                 timeout: resource.monitorTimeout)
-            self.nextCall += 1
-            self.absentProbes[place].waiting.append(.init(call: call.id, resource: resource))
+            self.groups.nextCall += 1
+            self.groups.searches[place].waiting.append(.init(call: call.id, resource: resource))
             effects.append(.call(call))
         }
     }
@@ -99,18 +99,18 @@ extension Supervisor {
     mutating func searched(
         _ id: UInt64, _ outcome: AgentOutcome, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        for place in self.absentProbes.indices {
-            guard let order = self.absentProbes[place].waiting.firstIndex(where: { $0.call == id }) else { continue }
-            let resource = self.absentProbes[place].waiting.remove(at: order).resource
-            self.changedGroups.add(self.absentProbes[place].group)
+        for place in self.groups.searches.indices {
+            guard let order = self.groups.searches[place].waiting.firstIndex(where: { $0.call == id }) else { continue }
+            let resource = self.groups.searches[place].waiting.remove(at: order).resource
+            self.groups.changes.add(self.groups.searches[place].group)
             if let met = self.finding(resource, outcome) {
                 // What runs says more than what cannot be found out.
-                let before = self.absentProbes[place].finding
-                if before.map({ !$0.isRunning && met.isRunning }) ?? true { self.absentProbes[place].finding = met }
+                let before = self.groups.searches[place].finding
+                if before.map({ !$0.isRunning && met.isRunning }) ?? true { self.groups.searches[place].finding = met }
             }
-            if self.absentProbes[place].waiting.isEmpty, let finding = self.absentProbes[place].finding {
-                self.absentProbes[place].againAt = now + Self.searchPause
-                if let record = self.state.group(self.absentProbes[place].group), record.epoch == .none {
+            if self.groups.searches[place].waiting.isEmpty, let finding = self.groups.searches[place].finding {
+                self.groups.searches[place].againAt = now + Self.searchPause
+                if let record = self.state.group(self.groups.searches[place].group), record.epoch == .none {
                     self.tell(finding, of: record, place, at: now, into: &effects)
                 }
             }
@@ -142,11 +142,11 @@ extension Supervisor {
         if let known = record.findings.first(where: { $0.node == finding.node }) {
             if known == finding { return }
             let isSame = known.resource == finding.resource && known.isRunning == finding.isRunning
-            if isSame, let told = self.absentProbes[place].toldAt, now.since(told) < Self.wordsPause { return }
+            if isSame, let told = self.groups.searches[place].toldAt, now.since(told) < Self.wordsPause { return }
         }
-        self.absentProbes[place].toldAt = now
+        self.groups.searches[place].toldAt = now
         self.request(
-            .found(record.name, finding, self.absentProbes[place].incarnation, since: record.searchedSince), at: now,
+            .found(record.name, finding, self.groups.searches[place].incarnation, since: record.searchedSince), at: now,
             into: &effects)
     }
 }

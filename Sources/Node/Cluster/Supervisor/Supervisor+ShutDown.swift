@@ -16,25 +16,27 @@ extension Supervisor {
 
     private var localLeft: String? {
         let here = self.state.name(of: self.identity.node)
-        if let runner = self.runners.first(where: { !$0.isEmpty }) {
+        if let runner = self.groups.runners.first(where: { !$0.isEmpty }) {
             return "\(runner.name) is \(runner.phase) on \(here)"
         }
-        if let remaining = self.remaining.first { return "\(remaining.group): \(here) \(remaining.remains.reason)" }
-        return self.ending.first.map { "\($0) is being killed" }
+        if let remaining = self.groups.remains.all.first {
+            return "\(remaining.group): \(here) \(remaining.remains.reason)"
+        }
+        return self.groups.remains.ending.first.map { "\($0) is being killed" }
     }
 
     private var assignedLeft: String? {
         self.state.groups.first { record in
-            record.assignment.map { $0.node == self.identity.node && $0.incarnation == self.myIncarnation } ?? false
+            record.assignment.map { $0.node == self.identity.node && $0.incarnation == self.birth.incarnation } ?? false
         }.map { "the cluster has not heard yet that \($0.name) has stopped here" }
     }
 
     mutating func settleShutDown(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let me = self.me else { return }
-        let isMine = self.isAdmitted && me.standing != .lost
-        guard let since = self.shutDownSince else {
+        let isMine = self.birth.isAdmitted && me.standing != .lost
+        guard let since = self.departure.since else {
             // An earlier daemon of this life was to end here, and this one came instead.
-            if me.isDeparting, isMine, self.isCaughtUp {
+            if me.isDeparting, isMine, self.birth.isCaughtUp {
                 self.request(.depart(me.id, me.incarnation, isDeparting: false), at: now, into: &effects)
             }
             return
@@ -50,15 +52,15 @@ extension Supervisor {
         // Before the log knows of it, a group could still be assigned to a node that will never start it.
         let isKnown = (me.isDeparting || !isMine) && self.assignedLeft == nil
         guard isKnown || isAlone else { return }
-        self.resignedLife = self.myIncarnation
-        self.holder.resign(self.myIncarnation)
-        self.isUnsettled = true
+        self.departure.resignedLife = self.birth.incarnation
+        self.lease.holder.resign(self.birth.incarnation)
+        self.schedule.isUnsettled = true
         effects.append(.note("nothing runs here any more: the lease is given back"))
     }
 
     /// Rule L11.1: what was stopped here does not run again under its epoch, whatever the others hear of it and when.
     private mutating func stopAll(at now: Tick, into effects: inout [SupervisorEffect]) {
-        for runner in self.runners where runner.goal == .up {
+        for runner in self.groups.runners where runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
         }
     }

@@ -4,42 +4,35 @@ import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
-    /// What is news to the others when it differs from what they were told.
-    struct SummaryKey: Equatable, Sendable {
-        var applied = LogIndex.zero
-        var runnersVersion: UInt64 = .max
-        var volumesVersion: UInt64 = 0
-    }
-
     /// Nothing new is told this often.
     private static let summaryInterval = Span.milliseconds(1000)
     /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
     private static let newsInterval = Span.milliseconds(200)
 
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let key = SummaryKey(
-            applied: self.state.appliedIndex, runnersVersion: self.runnersVersion,
-            volumesVersion: self.volumesVersion)
-        let isNews = key != self.toldKey
-        if isNews { self.nextSummaryAt = min(self.nextSummaryAt, self.toldAt + Self.newsInterval) }
-        guard now + (isNews ? Self.timerSlack : Self.newsInterval) >= self.nextSummaryAt else { return }
-        self.nextSummaryAt = now + Self.summaryInterval
-        self.toldKey = key
-        self.toldAt = now
-        guard self.state.place(of: self.identity.node) != nil else { return }
+        let key = Telling.Key(
+            applied: self.state.appliedIndex, groupsVersion: self.groups.version,
+            volumesVersion: self.volumes.version)
+        let isNews = key != self.telling.toldKey
+        if isNews { self.telling.nextAt = min(self.telling.nextAt, self.telling.toldAt + Self.newsInterval) }
+        guard now + (isNews ? Self.timerSlack : Self.newsInterval) >= self.telling.nextAt else { return }
+        self.telling.nextAt = now + Self.summaryInterval
+        self.telling.toldKey = key
+        self.telling.toldAt = now
+        guard self.state.nodes.place(of: self.identity.node) != nil else { return }
         let message = NodeMessage.summary(self.summary(at: now))
-        for place in self.peerNodes.indices {
-            self.send(message, to: self.peerNodes[place], at: now, into: &effects)
+        for place in self.links.nodes.indices {
+            self.send(message, to: self.links.nodes[place], at: now, into: &effects)
         }
     }
 
     /// This node in its own words.
     public func summary(at now: Tick) -> NodeSummary {
         NodeSummary(
-            leaseRemaining: self.hasLease(at: now) ? self.holder.end.since(now) : .zero,
+            leaseRemaining: self.hasLease(at: now) ? self.lease.holder.end.since(now) : .zero,
             appliedIndex: self.state.appliedIndex, isGuarded: self.isGuarded(at: now),
             wallMilliseconds: self.wallMilliseconds,
-            groups: self.runners.map { runner in
+            groups: self.groups.runners.map { runner in
                 NodeSummary.Group(
                     name: runner.name, epoch: runner.epoch, phase: runner.phase,
                     resources: runner.resources.map { resource in
@@ -48,7 +41,7 @@ extension Supervisor {
                             checkedAge: now.since(resource.checkedAt))
                     })
             },
-            volumes: self.volumes.map { view in
+            volumes: self.volumes.views.map { view in
                 NodeSummary.Volume(
                     name: view.name,
                     role: view.isConnected ? (view.status?.role.rawValue ?? "starting") : "absent",
@@ -62,7 +55,8 @@ extension Supervisor {
                             resyncRemainingBytes: peer.resyncRemainingBytes,
                             resyncTotalBytes: peer.resyncTotalBytes)
                     })
-            }, remains: self.remaining.map { .init(group: $0.group, remains: $0.remains) },
-            guardKillsFor: self.guardKillsSince == .zero ? .zero : now.since(self.guardKillsSince))
+            }, remains: self.groups.remains.all.map { .init(group: $0.group, remains: $0.remains) },
+            guardKillsFor: self.groups.remains.guardKillsSince == .zero
+                ? .zero : now.since(self.groups.remains.guardKillsSince))
     }
 }

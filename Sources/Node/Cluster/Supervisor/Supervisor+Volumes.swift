@@ -8,9 +8,9 @@ extension Supervisor {
     /// lives as long as the volume's definition in force names this node, or something that runs here stands on it.
     /// (Rule V21)
     mutating func settleServers(into effects: inout [SupervisorEffect]) {
-        let key = ServersKey(applied: self.state.appliedIndex, runnersVersion: self.runnersVersion)
-        guard self.serversDerivedAt != key, self.isCaughtUp, let me = self.me else { return }
-        self.serversDerivedAt = key
+        let key = LocalVolumes.ServersKey(applied: self.state.appliedIndex, groupsVersion: self.groups.version)
+        guard self.volumes.serversDerivedAt != key, self.birth.isCaughtUp, let me = self.me else { return }
+        self.volumes.serversDerivedAt = key
         var specs: [VolumeServerSpec] = []
         for record in self.state.volumes {
             let definition = record.definition
@@ -22,23 +22,23 @@ extension Supervisor {
             specs.append(
                 VolumeServerSpec(identity: record.identity, policy: definition, replica: replica, peers: peers))
         }
-        for spec in self.lastServers where self.isUsed(spec.policy.name) {
+        for spec in self.volumes.servers where self.isUsed(spec.policy.name) {
             if !specs.contains(where: { $0.policy.name == spec.policy.name }) { specs.append(spec) }
         }
         specs.sort { $0.policy.name < $1.policy.name }
-        guard specs != self.lastServers else { return }
-        self.lastServers = specs
-        self.volumes.removeAll { view in !specs.contains { $0.policy.name == view.name } }
-        for spec in specs where !self.volumes.contains(where: { $0.name == spec.policy.name }) {
-            self.volumes.append(VolumeView(name: spec.policy.name))
+        guard specs != self.volumes.servers else { return }
+        self.volumes.servers = specs
+        self.volumes.views.removeAll { view in !specs.contains { $0.policy.name == view.name } }
+        for spec in specs where !self.volumes.views.contains(where: { $0.name == spec.policy.name }) {
+            self.volumes.views.append(LocalVolumes.View(name: spec.policy.name))
         }
-        self.volumes.sort { $0.name < $1.name }
+        self.volumes.views.sort { $0.name < $1.name }
         effects.append(.volumeServers(specs))
     }
 
     /// Something that runs here, or is not surely dead, stands on the volume.
     private func isUsed(_ volume: VolumeName) -> Bool {
-        self.runners.contains { runner in
+        self.groups.runners.contains { runner in
             guard let place = runner.place(of: volume) else { return false }
             return runner.resources[place].state != .stopped
         }
@@ -76,13 +76,13 @@ extension Supervisor {
     mutating func volumeConnection(
         _ name: VolumeName, isUp: Bool, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let place = self.volumes.firstIndex(where: { $0.name == name }) else { return }
-        self.volumesVersion += 1
-        self.volumes[place].isConnected = isUp
-        self.volumes[place].status = nil
-        self.volumes[place].report = nil
-        self.volumes[place].askedAgainst = nil
-        self.volumes[place].isAnswered = false
+        guard let place = self.volumes.views.firstIndex(where: { $0.name == name }) else { return }
+        self.volumes.version += 1
+        self.volumes.views[place].isConnected = isUp
+        self.volumes.views[place].status = nil
+        self.volumes.views[place].report = nil
+        self.volumes.views[place].askedAgainst = nil
+        self.volumes.views[place].isAnswered = false
         if isUp {
             effects.append(.volume(name, .report()))
             self.inSyncChanged(name, into: &effects)
@@ -100,10 +100,10 @@ extension Supervisor {
     mutating func volumeEvent(
         _ name: VolumeName, _ event: VolumeEvent, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard let place = self.volumes.firstIndex(where: { $0.name == name }) else { return }
+        guard let place = self.volumes.views.firstIndex(where: { $0.name == name }) else { return }
         switch event {
         case .opened(let epoch):
-            self.volumes[place].openedEpoch = max(self.volumes[place].openedEpoch, epoch)
+            self.volumes.views[place].openedEpoch = max(self.volumes.views[place].openedEpoch, epoch)
             self.volumeOpened(name, epoch, at: now, into: &effects)
         case .closed(let epoch):
             self.stepRunners(of: name, epoch, .volumeClosed(name), at: now, into: &effects)
@@ -121,12 +121,12 @@ extension Supervisor {
                     name, epoch, version: version, inSync: inSync.map(\.node), copies: inSync.map(\.identity)),
                 at: now, into: &effects)
         case .copy(let report):
-            if self.volumes[place].report != report { self.volumesVersion += 1 }
-            self.volumes[place].report = report
-            if case .ready(let mark) = report.finding, !self.takenBackCopies.isEmpty {
+            if self.volumes.views[place].report != report { self.volumes.version += 1 }
+            self.volumes.views[place].report = report
+            if case .ready(let mark) = report.finding, !self.volumes.takenBack.isEmpty {
                 self.repeatTakenBack(name, mark, into: &effects)
             }
-            if report.answers == self.volumes[place].question { self.volumes[place].isAnswered = true }
+            if report.answers == self.volumes.views[place].question { self.volumes.views[place].isAnswered = true }
         case .outdated(let epoch, let version, let reason):
             guard self.hasLease(at: now) else { return }
             effects.append(.note("volume \(name): \(reason)"))
@@ -137,19 +137,19 @@ extension Supervisor {
         case .note(let text):
             effects.append(.note("volume \(name): \(text)"))
         case .failed(let reason):
-            self.volumes[place].failure = reason
+            self.volumes.views[place].failure = reason
             effects.append(.note("volume \(name): \(reason)"))
             if let record = self.state.volume(name) {
                 self.stepRunners(of: name, record.epoch, .volumeFailed(name, reason: reason), at: now, into: &effects)
             }
         case .status(let status):
-            let before = self.volumes[place].status
-            if before?.role != status.role || before?.epoch != status.epoch { self.volumesVersion += 1 }
-            self.volumes[place].status = status
+            let before = self.volumes.views[place].status
+            if before?.role != status.role || before?.epoch != status.epoch { self.volumes.version += 1 }
+            self.volumes.views[place].status = status
             if status.role == .owner || status.role == .frozen {
-                self.volumes[place].openedEpoch = max(self.volumes[place].openedEpoch, status.epoch)
+                self.volumes.views[place].openedEpoch = max(self.volumes.views[place].openedEpoch, status.epoch)
             }
-            if status.role != .failed { self.volumes[place].failure = "" }
+            if status.role != .failed { self.volumes.views[place].failure = "" }
             self.noticeLostExport(name, status, at: now, into: &effects)
         }
     }
@@ -162,7 +162,7 @@ extension Supervisor {
     ) {
         guard let record = self.state.volume(name), record.epoch == epoch, record.owner == self.identity.node,
             !record.former.isEmpty,
-            self.runners.contains(where: { $0.epoch == epoch && $0.goal == .up && !$0.isKilling })
+            self.groups.runners.contains(where: { $0.epoch == epoch && $0.goal == .up && !$0.isKilling })
         else { return self.stepRunners(of: name, epoch, .volumeOpened(name), at: now, into: &effects) }
         guard self.hasLease(at: now) else { return }
         self.request(
@@ -176,7 +176,7 @@ extension Supervisor {
         _ name: VolumeName, _ status: VolumeStatus, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         guard status.role == .replica, let record = self.state.volume(name),
-            let runner = self.runners.first(where: { $0.epoch == record.epoch && $0.place(of: name) != nil }),
+            let runner = self.groups.runners.first(where: { $0.epoch == record.epoch && $0.place(of: name) != nil }),
             let place = runner.place(of: name), runner.resources[place].state == .running
         else { return }
         self.stepRunner(
@@ -188,7 +188,7 @@ extension Supervisor {
         of volume: VolumeName, _ epoch: Epoch, _ input: GroupRunner.Input, at now: Tick,
         into effects: inout [SupervisorEffect]
     ) {
-        for runner in self.runners where runner.epoch == epoch && runner.place(of: volume) != nil {
+        for runner in self.groups.runners where runner.epoch == epoch && runner.place(of: volume) != nil {
             self.stepRunner(runner.name, epoch, input, at: now, into: &effects)
         }
     }

@@ -184,7 +184,7 @@ final class DaemonLoop: @unchecked Sendable {
         self.step(.tick)
         let now = MachineClock.now
         self.actors.housekeeping(now)
-        self.nextTick = min(max(self.supervisor.deadline, now + .milliseconds(1)), now + Self.tickInterval)
+        self.nextTick = min(max(self.supervisor.schedule.deadline, now + .milliseconds(1)), now + Self.tickInterval)
         if now >= self.nextPublication {
             self.nextPublication = now + Self.publishInterval
             let view = self.view(at: now)
@@ -270,7 +270,7 @@ final class DaemonLoop: @unchecked Sendable {
         self.supervisor.step(input, at: now, into: &self.effects)
         self.performAll(at: now)
         self.noteLeader(at: now)
-        self.nextTick = min(self.nextTick, self.supervisor.deadline)
+        self.nextTick = min(self.nextTick, self.supervisor.schedule.deadline)
     }
 
     private func performAll(at now: Tick) {
