@@ -133,7 +133,7 @@ struct DriverFoundingTests {
         try first.add(kept, until: end, at: now)
         #expect(try first.claim(used, for: "osk-1", at: now))
         #expect(try !first.claim(used, for: "osk-1", at: now), "two machines at once")
-        try first.release(used)
+        try first.giveBack(used)
         #expect(try first.claim(used, for: "osk-1", at: now))
         try first.use(used)
 

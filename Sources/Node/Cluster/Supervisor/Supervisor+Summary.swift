@@ -4,9 +4,10 @@ import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
-    /// Nothing new is told this often.
+    /// A summary that did not change is sent this often.
     private static let summaryInterval = Span.milliseconds(1000)
-    /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
+    /// A summary that changed is sent at least this long after the last one. One that did not change may be sent this much
+    /// before it is due, when the node steps anyway.
     private static let newsInterval = Span.milliseconds(200)
 
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
