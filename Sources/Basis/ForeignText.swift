@@ -54,7 +54,6 @@ public enum ForeignText {
     }
 
     private static func escaped(_ prefix: String, _ value: UInt32, digits: Int) -> String.UnicodeScalarView {
-        let text = String(value, radix: 16)
-        return (prefix + String(repeating: "0", count: max(0, digits - text.count)) + text).unicodeScalars
+        (prefix + value.hexadecimal(digits: digits)).unicodeScalars
     }
 }

@@ -1,3 +1,4 @@
+import Basis
 import Glibc
 
 /// Small files, read and written whole.
@@ -92,8 +93,7 @@ package enum Files {
             if plain {
                 result.unicodeScalars.append(Unicode.Scalar(byte))
             } else {
-                let digits = Array("0123456789ABCDEF")
-                result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+                result += "%" + byte.hexadecimal(digits: 2, uppercase: true)
             }
         }
         return result

@@ -23,17 +23,11 @@ public enum Journal {
         _ stream: String? = getenv("JOURNAL_STREAM").map { String(cString: $0) }
     ) -> Bool {
         guard let inode = stream?.split(separator: ":").last else { return false }
-        return self.link("/proc/self/fd/\(STDERR_FILENO)") == "socket:[\(inode)]"
+        return Files.link("/proc/self/fd/\(STDERR_FILENO)") == "socket:[\(inode)]"
     }
 
     /// A text with the mark before each of its lines.
     public static func marked(_ priority: Priority, _ text: String) -> String {
         text.split(separator: "\n", omittingEmptySubsequences: true).map { "\(priority.mark)\($0)\n" }.joined()
-    }
-
-    private static func link(_ path: String) -> String {
-        var target = [CChar](repeating: 0, count: 64)
-        let count = readlink(path, &target, target.count)
-        return String(decoding: target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -38,21 +38,11 @@ package enum ServiceManager {
 
     /// Sends a message to a socket: a path, or `@NAME` in the abstract namespace. False when nobody takes it.
     package static func tell(_ message: String, at path: String) -> Bool {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        var bytes = Array(path.utf8)
-        guard bytes.count > 1, bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return false }
-        if bytes[0] == UInt8(ascii: "@") { bytes[0] = 0 }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        guard let address = try? UnixAddress(path) else { return false }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
-        let length = socklen_t(MemoryLayout.offset(of: \sockaddr_un.sun_path).map { $0 + bytes.count } ?? 0)
         let text = Array(message.utf8)
-        return withUnsafePointer(to: address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                sendto(descriptor, text, text.count, Int32(MSG_NOSIGNAL), $0, length) == text.count
-            }
-        }
+        return address.withAddress { sendto(descriptor, text, text.count, Int32(MSG_NOSIGNAL), $0, $1) } == text.count
     }
 }

@@ -1,3 +1,4 @@
+import Basis
 import CLinux
 import Glibc
 
@@ -44,6 +45,14 @@ package enum SystemThread {
     /// The same, where nothing can go on without it: the process stops when the system has no thread left.
     package static func demand(_ name: String, _ body: @escaping @Sendable () -> Void) {
         precondition(self.start(name, body), "no thread could be started; raise the limit of tasks")
+    }
+
+    /// Waits so long. For a thread that has nothing to wait for; one that has, waits in `Locked.wait`.
+    package static func sleep(_ time: Span) {
+        var asked = timespec(
+            tv_sec: Int(time.nanoseconds / 1_000_000_000), tv_nsec: Int(time.nanoseconds % 1_000_000_000))
+        var left = timespec()
+        while nanosleep(&asked, &left) != 0, errno == EINTR { asked = left }
     }
 
     /// From here on the calling thread goes before everything else, if that is allowed; 0, or the error.

@@ -16,30 +16,15 @@ package enum UnixConnection {
 
     /// A connected socket, to be closed by the caller.
     package static func open(_ path: String, timeoutSeconds: Double) throws -> Int32 {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw Failure.notConnected(ENAMETOOLONG)
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw Failure.notConnected(errno) }
-        var limit = timeval(
-            tv_sec: Int(timeoutSeconds), tv_usec: Int((timeoutSeconds - timeoutSeconds.rounded(.down)) * 1_000_000))
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        do throws(Errno) {
+            return try UnixAddress(path).connect {
+                let limit = Span(nanoseconds: UInt64(max(0, timeoutSeconds) * 1_000_000_000))
+                SystemSocket.limit($0, SO_RCVTIMEO, limit)
+                SystemSocket.limit($0, SO_SNDTIMEO, limit)
             }
+        } catch {
+            throw error.code == EAGAIN ? Failure.timedOut : Failure.notConnected(error.code)
         }
-        guard result == 0 else {
-            let reason = errno
-            close(descriptor)
-            throw reason == EAGAIN ? Failure.timedOut : Failure.notConnected(reason)
-        }
-        return descriptor
     }
 
     /// Sends a request and reads the whole answer.
@@ -56,16 +41,8 @@ package enum UnixConnection {
     }
 
     private static func send(_ data: Data, to descriptor: Int32) throws {
-        try data.withUnsafeBytes { bytes in
-            var sent = 0
-            while sent < bytes.count {
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[sent...])
-                let count = Glibc.send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
-                if count < 0, errno == EINTR { continue }
-                guard count > 0 else { throw self.failure() }
-                sent += count
-            }
-        }
+        let code = data.withUnsafeBytes { SystemSocket.send($0, to: descriptor) }
+        if code != 0 { throw self.failure(code) }
     }
 
     private static func receive(from descriptor: Int32) throws -> (status: Int, body: Data) {
@@ -79,7 +56,7 @@ package enum UnixConnection {
             }
             let count = recv(descriptor, &chunk, chunk.count, 0)
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw self.failure() }
+            guard count >= 0 else { throw self.failure(errno) }
             if count == 0 {
                 guard let head, head.length == nil else {
                     throw Failure.broken("the connection ended in the middle of the answer")
@@ -111,8 +88,7 @@ package enum UnixConnection {
         return (status, end + gap.count, length)
     }
 
-    private static func failure() -> Failure {
-        let reason = errno
+    private static func failure(_ reason: Int32) -> Failure {
         if reason == EAGAIN || reason == EWOULDBLOCK { return .timedOut }
         return .broken(SystemText.error(reason))
     }
@@ -122,8 +98,7 @@ extension UnixConnection {
     /// A connected socket without time limits, to be closed by the caller.
     package static func openBlocking(_ path: String) throws -> Int32 {
         let descriptor = try self.open(path, timeoutSeconds: 1)
-        var limit = timeval(tv_sec: 0, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        SystemSocket.limit(descriptor, SO_RCVTIMEO, .zero)
         return descriptor
     }
 }

@@ -39,7 +39,7 @@ public final class AddressProof: Sendable {
     /// Answers until `close`; blocks.
     public func serve() {
         while let socket = try? self.listener.acceptRaw() {
-            _ = self.secret.withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            _ = SystemSocket.send(self.secret, to: socket)
             Glibc.close(socket)
         }
     }
@@ -51,7 +51,7 @@ public final class AddressProof: Sendable {
     public static func holds(
         host: String, port: UInt16, secret: [UInt8], timeout: Span
     ) throws(SecureLinkError) -> Bool {
-        let deadline = Sockets.now() + timeout
+        let deadline = MachineClock.now + timeout
         var failure: Int32 = EADDRNOTAVAIL
         let connected = try Sockets.eachAddress(host: host, port: port, passive: false) { address in
             Sockets.connect(to: address, deadline: deadline, failure: &failure)

@@ -14,6 +14,7 @@ public final class NodeSigner: Sendable {
 
     /// This node's certificate (DER), which goes with each signature: who reads it may never have talked to this node.
     public let certificate: [UInt8]
+    // Unsafe to the compiler alone: neither pointer changes, and OpenSSL only reads what they lead to.
     nonisolated(unsafe) private let key: OpaquePointer
     nonisolated(unsafe) private let trusted: OpaquePointer
 

@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// Takes connections from a listener and shakes hands with them, so that nobody from outside can take every thread or
@@ -70,10 +71,12 @@ public final class Reception: Sendable {
             } catch {
                 if case .listenerClosed = error { return }
                 self.warn("no connection can be accepted: \(error)")
-                usleep(200_000)
+                SystemThread.sleep(.milliseconds(200))
             }
             // Who was shown out leaves within a moment: its socket is dead.
-            while self.state.withLock({ $0.threads >= self.budget.handshakes + Self.leavingMaximum }) { usleep(1000) }
+            while self.state.withLock({ $0.threads >= self.budget.handshakes + Self.leavingMaximum }) {
+                SystemThread.sleep(.milliseconds(1))
+            }
         }
     }
 
@@ -84,7 +87,7 @@ public final class Reception: Sendable {
             Glibc.close(socket)
             return self.refuse(host, "this process has few file descriptors left; raise LimitNOFILE if this goes on")
         }
-        let until = Sockets.now() + self.handshakeTimeout
+        let until = MachineClock.now + self.handshakeTimeout
         let (number, shownOut) = self.state.withLock { state -> (UInt64, Bool) in
             let (number, shownOut) = state.doorway.enter(
                 from: Sockets.sourceKey(host), isKnown: isKnown, until: until)
@@ -138,7 +141,7 @@ public final class Reception: Sendable {
 
     /// Says what became of connections: of each source once a minute, and of no more than a few sources.
     public func refuse(_ host: String, _ reason: String) {
-        let now = Sockets.now()
+        let now = MachineClock.now
         let text = self.state.withLock { state -> String? in
             state.refusals.removeAll { $0.untold == 0 && now.since($0.toldAt) > Self.refusalInterval }
             if let index = state.refusals.firstIndex(where: { $0.source == host }) {

@@ -1,6 +1,6 @@
 import Basis
-import CLinux
 import Glibc
+import Host
 
 /// Socket calls that both ends share.
 enum Sockets {
@@ -8,11 +8,9 @@ enum Sockets {
     /// peer may keep its receive window closed.
     static let unacknowledgedLimit = Span.seconds(5)
 
-    static func now() -> Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
-
     /// `host:port`, with brackets around IPv6 addresses.
     static func label(_ host: String, _ port: UInt16) -> String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        HostPort(host: host, port: port).text
     }
 
     /// Runs `body` for each address of the host until it returns a value.
@@ -82,7 +80,7 @@ enum Sockets {
         while true {
             var milliseconds: Int32 = -1
             if deadline != .never {
-                let left = deadline.since(self.now())
+                let left = deadline.since(MachineClock.now)
                 if left == .zero { return false }
                 milliseconds = Int32(min(left.milliseconds + 1, 1_000_000))
             }

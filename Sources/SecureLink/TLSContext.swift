@@ -20,6 +20,7 @@ public struct TLSIdentity: Sendable, Equatable {
 /// Settings and keys shared by streams: TLS 1.3 only, peers verified against the cluster's authority. One context
 /// serves both directions and any number of threads.
 public final class TLSContext: Sendable {
+    // Unsafe to the compiler alone: neither pointer changes, and OpenSSL guards what it keeps in a context itself.
     nonisolated(unsafe) let handle: OpaquePointer
     nonisolated(unsafe) private let fingerprint: UnsafeMutablePointer<UInt8>?
     /// Records that a stream writes before it changes its key.

@@ -4,7 +4,7 @@ import Glibc
 import Host
 
 /// An OpenSSL session, which is not thread safe: `TLSStream` keeps it behind a lock. No call waits.
-struct TLSSession: @unchecked Sendable {
+struct TLSSession {
     /// How a step ended.
     enum Outcome {
         case moved(Int)

@@ -8,7 +8,7 @@ import Synchronization
 /// One TLS 1.3 connection with blocking calls. One thread may read while another writes: a blocked read never blocks a
 /// write, because the session is locked only while OpenSSL works and never while waiting for the socket.
 public final class TLSStream: Sendable {
-    private let session: Mutex<TLSSession>
+    private let session: Locked<TLSSession>
     let descriptor: Int32
     private let context: TLSContext
     private let isShutDown = Atomic(false)
@@ -49,7 +49,7 @@ public final class TLSStream: Sendable {
         self.peerAddress = peerAddress
         self.descriptor = descriptor
         self.context = context
-        self.session = Mutex(session)
+        self.session = Locked(session)
     }
 
     deinit {
@@ -62,7 +62,7 @@ public final class TLSStream: Sendable {
     public static func connect(
         host: String, port: UInt16, context: TLSContext, timeout: Span
     ) throws(SecureLinkError) -> TLSStream {
-        let deadline = Sockets.now() + timeout
+        let deadline = MachineClock.now + timeout
         let label = Sockets.label(host, port)
         var failure: Int32 = EADDRNOTAVAIL
         let connected = try Sockets.eachAddress(host: host, port: port, passive: false) { address in
@@ -92,7 +92,7 @@ public final class TLSStream: Sendable {
     ) throws(SecureLinkError) -> TLSStream {
         try TLSStream(
             descriptor: accepted, peerAddress: Sockets.peerLabel(accepted), context: context, isServer: true,
-            deadline: Sockets.now() + timeout, giveUp: giveUp)
+            deadline: MachineClock.now + timeout, giveUp: giveUp)
     }
 
     /// Waits for data and returns how much was read: at least one byte, or 0 if the peer closed (or crashed: frames

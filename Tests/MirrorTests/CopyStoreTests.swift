@@ -1,6 +1,7 @@
 import Basis
 import Foundation
 import Glibc
+import ScenarioKit
 import Testing
 
 @testable import Mirror
@@ -11,15 +12,16 @@ struct CopyStoreTests {
     private static let size: UInt64 = 1 << 20
 
     private struct Disk {
-        let directory: String
+        let scratch: ScratchDirectory
+        var directory: String { self.scratch.path }
         var place: CopyStore.Place
 
         init() throws {
-            self.directory = NSTemporaryDirectory() + "hf-\(UUID().uuidString.prefix(8))"
-            try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)
+            let scratch = try ScratchDirectory()
+            self.scratch = scratch
             self.place = CopyStore.Place(
                 volume: 7, name: "data", node: NodeID(1), sizeBytes: CopyStoreTests.size,
-                backingPath: self.directory + "/data.img", metadataPath: self.directory + "/data.meta")
+                backingPath: scratch.path + "/data.img", metadataPath: scratch.path + "/data.meta")
         }
 
         /// Makes a copy with one block written, closes it, and says what its metadata is.

@@ -1,7 +1,7 @@
 import Basis
-import CLinux
 import Foundation
 import Glibc
+import Host
 import Mirror
 import ScenarioKit
 import SecureLink
@@ -76,10 +76,8 @@ final class ServerFixture: @unchecked Sendable {
     }
 
     func setLease(_ node: NodeID, end: UInt64) {
-        guard let page = holdfast_lease_map(self.path(node, "lease")) else { return }
-        holdfast_lease_store(page, HOLDFAST_LEASE_SLOT_INCARNATION, 1)
-        holdfast_lease_store(page, HOLDFAST_LEASE_SLOT_END, end)
-        munmap(page, 4096)
+        let page = try? LeasePage(path: self.path(node, "lease"))
+        page?.publish(end: Tick(nanoseconds: end), Incarnation(1), grace: .zero)
     }
 
     func kill(_ node: NodeID) {

@@ -1,6 +1,7 @@
 import Basis
 import Foundation
 import Glibc
+import ScenarioKit
 import Synchronization
 import Testing
 
@@ -8,16 +9,11 @@ import Testing
 @testable import VolumeServer
 
 struct StoreAndLinkTests {
-    private static func temporary() throws -> String {
-        let path = NSTemporaryDirectory() + "hf-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        return path
-    }
-
     private static let subject = MetadataFile.Subject(volume: "data", node: NodeID(1), sizeBytes: 1 << 20)
 
     @Test func `metadata survives a torn slot with the state before`() throws {
-        let path = try Self.temporary() + "/data.meta"
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/data.meta"
         var stored = VolumeMetadata(identity: 1, sizeBytes: 1 << 20)
         do {
             let file = try MetadataFile.create(path: path, subject: Self.subject, mount: "/", stored)
@@ -41,7 +37,8 @@ struct StoreAndLinkTests {
     }
 
     @Test func `metadata of another volume is refused`() throws {
-        let path = try Self.temporary() + "/data.meta"
+        let scratch = try ScratchDirectory()
+        let path = scratch.path + "/data.meta"
         let metadata = VolumeMetadata(identity: 1, sizeBytes: 1 << 20)
         _ = try MetadataFile.create(path: path, subject: Self.subject, mount: "/", metadata)
         var other = Self.subject

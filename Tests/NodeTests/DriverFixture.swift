@@ -1,3 +1,4 @@
+import Agents
 import Basis
 import Foundation
 import Host
@@ -10,18 +11,6 @@ import SecureLink
 @testable import Cluster
 @testable import Daemon
 @testable import Reports
-
-/// A directory that is removed with the value's last owner.
-final class ScratchDirectory {
-    let path: String
-
-    init() throws {
-        self.path = NSTemporaryDirectory() + "holdfast-driver-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: self.path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: self.path) }
-}
 
 /// A daemon without agents, guard and volume servers: loop, log, transport and join server are the real ones.
 final class SmallDaemon {
@@ -60,7 +49,7 @@ final class SmallDaemon {
         self.transport = transport
         let failures = self.failures
         let forgotten = self.forgotten
-        let lease = try LeasePage(path: paths.lease, hardwareClock: hardwareClock)
+        let lease = try LeasePage(path: paths.lease)
         self.lease = lease
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
@@ -71,7 +60,8 @@ final class SmallDaemon {
                 },
                 seal: { try store.seal() },
                 forget: { reason in forgotten.change { $0.append(reason) } },
-                send: { transport.send($0, to: $1) }, lease: lease, facts: { _ in },
+                send: { transport.send($0, to: $1) }, lease: lease,
+                witness: ClockWitness(page: lease, path: hardwareClock), facts: { _ in },
                 call: { _ in }, cancel: { _ in }, inspect: { _, _, _ in }, killGroup: { _ in },
                 forgetStarted: { _ in }, volume: { _, _ in }, cutVolume: { _ in },
                 volumeServers: { _ in },

@@ -3,6 +3,7 @@ import Host
 import Raft
 import RaftStorage
 import Resources
+import ScenarioKit
 import Testing
 
 @testable import Cluster

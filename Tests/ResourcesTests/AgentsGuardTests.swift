@@ -1,5 +1,4 @@
 import Basis
-import CLinux
 import Foundation
 import Host
 import Synchronization
@@ -19,7 +18,7 @@ private final class CountingWatchdog: Watchdog, Sendable {
 
 /// A guard that is stepped by hand, at times of the test's choice.
 private final class SteppedGuard {
-    let lease: UnsafeMutableRawPointer
+    let lease: LeasePage
     let watchdog = CountingWatchdog()
     let lines = Mutex<[String]>([])
     var loop: GuardLoop
@@ -29,7 +28,7 @@ private final class SteppedGuard {
         if let hardwareSeconds {
             try "\(hardwareSeconds)".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
         }
-        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
+        let lease = try LeasePage(path: bench.directory + "/lease")
         self.lease = lease
         let said = Said()
         self.said = said
@@ -37,8 +36,6 @@ private final class SteppedGuard {
             runDirectory: bench.directory, cgroupRoot: bench.environment.cgroupRoot, lease: lease,
             watchdog: self.watchdog, hardwareClock: bench.directory + "/clock", log: { said.add($1) })
     }
-
-    deinit { munmap(self.lease, 4096) }
 
     final class Said: Sendable {
         private let lines = Mutex<[String]>([])
@@ -48,8 +45,13 @@ private final class SteppedGuard {
     let said: Said
 
     func setLease(end: UInt64, grace: Span = .seconds(2)) {
-        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GRACE, grace.nanoseconds)
-        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_END, end)
+        self.lease.publish(end: Tick(nanoseconds: end), self.lease.incarnation, grace: grace)
+    }
+
+    /// A renewal was answered that was sent then; the lease ends when it did.
+    func renewed(sentAt: UInt64) {
+        self.lease.publish(
+            end: self.lease.end, self.lease.incarnation, grace: self.lease.grace, sentAt: Tick(nanoseconds: sentAt))
     }
 }
 
@@ -67,7 +69,7 @@ private final class SteppedGuard {
         guardian.setLease(end: 2_000_000_000)
         for time in stride(from: UInt64(1_000_000_000), to: 2_000_000_000, by: 100_000_000) {
             _ = guardian.loop.look(at: Tick(nanoseconds: time))
-            #expect(holdfast_lease_load(guardian.lease, HOLDFAST_LEASE_SLOT_GUARD) == time)
+            #expect(guardian.lease.guardSeen.nanoseconds == time)
         }
         #expect(guardian.loop.look(at: Tick(nanoseconds: 1_999_000_000)) == .milliseconds(1))
         #expect(guardian.loop.phase == .leased && guardian.watchdog.count == 11)
@@ -145,8 +147,7 @@ private final class SteppedGuard {
     @Test func `the last words before a reset are critical, so that the journal writes them down at once`() throws {
         let bench = try Workbench()
         try Files.replace(bench.directory + "/undying/groups/cgroup.events", "populated 1\n")
-        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
-        defer { munmap(lease, 4096) }
+        let lease = try LeasePage(path: bench.directory + "/lease")
         let said = SteppedGuard.Said()
         var loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
@@ -162,9 +163,8 @@ private final class SteppedGuard {
         // A cgroup whose processes no kill reaches.
         let events = bench.directory + "/undying/groups/cgroup.events"
         try Files.replace(events, "populated 1\n")
-        let lease = try #require(holdfast_lease_map(bench.directory + "/lease"))
-        defer { munmap(lease, 4096) }
-        func undead() -> UInt64 { holdfast_lease_load(lease, HOLDFAST_LEASE_SLOT_UNDEAD) }
+        let lease = try LeasePage(path: bench.directory + "/lease")
+        func undead() -> UInt64 { lease.undeadSince.nanoseconds }
         var loop = GuardLoop(
             runDirectory: bench.directory, cgroupRoot: bench.directory + "/undying", lease: lease, watchdog: nil,
             hardwareClock: bench.directory + "/clock", log: { _, _ in })
@@ -193,12 +193,12 @@ private final class SteppedGuard {
         try "1006".write(toFile: bench.directory + "/clock", atomically: false, encoding: .utf8)
         _ = guardian.loop.look(at: Tick(nanoseconds: 1_300_000_000))
         #expect(isFrozen() && guardian.loop.phase == .leased)
-        #expect(holdfast_lease_usable_end(guardian.lease) == 0)
+        #expect(guardian.lease.usableEnd == .zero)
         // A renewal that was sent before does not count.
-        holdfast_lease_store(guardian.lease, HOLDFAST_LEASE_SLOT_SENT, 1_200_000_000)
+        guardian.renewed(sentAt: 1_200_000_000)
         _ = guardian.loop.look(at: Tick(nanoseconds: 1_320_000_000))
         #expect(isFrozen())
-        holdfast_lease_store(guardian.lease, HOLDFAST_LEASE_SLOT_SENT, 1_340_000_000)
+        guardian.renewed(sentAt: 1_340_000_000)
         _ = guardian.loop.look(at: Tick(nanoseconds: 1_360_000_000))
         #expect(!isFrozen())
         #expect(await bench.call(.probe, service) == .success)

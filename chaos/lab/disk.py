@@ -57,12 +57,25 @@ class Disk:
         self.server = identity(self.process.pid)
         self.lab.remember("processes", self.server)
         wait_until(self.is_served, 10, f"the disk of {self.name} is served (see {self.directory}/server.log)")
+        self.drop_socket(self.process.pid)
         found = run([*self.beside(), "losetup", "--find", "--show", target])
         self.device = found.stdout.strip()
         self.lab.remember("loops", [self.device, target])
         # Small blocks: a full disk is noticed at the next small write, not four kilobytes later.
         now = "lazy_itable_init=0,lazy_journal_init=0"
         run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "1024", "-E", now, self.device])
+
+    @staticmethod
+    def drop_socket(server: int) -> None:
+        """Removes the directory in /tmp with the socket over which libnbd has met nbdkit: killed, it would leave it there."""
+        with open(f"/proc/{server}/net/unix") as table:
+            paths = {words[6]: words[7] for words in map(str.split, table) if len(words) > 7}
+        with open(f"/proc/{server}/task/{server}/children") as children:
+            for child in children.read().split():
+                for entry in os.scandir(f"/proc/{child}/fd"):
+                    path = paths.get(os.readlink(entry.path).removeprefix("socket:[").removesuffix("]"), "")
+                    if os.path.basename(os.path.dirname(path)).startswith("libnbd"):
+                        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
     def beside(self) -> list[str]:
         """The words that put a command beside the server, where its mount is seen."""

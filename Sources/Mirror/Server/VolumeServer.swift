@@ -1,15 +1,15 @@
 import Basis
-import CLinux
 import Glibc
+import Host
 import Mirror
 import SecureLink
 import Synchronization
 
 /// One volume's server: the pure `Volume` under one lock, with its disk, links, export and control socket around it.
 ///
-/// The lock is also the order of the volume: whoever holds it steps the core and carries out local writes and the
+/// The lock is also the order of the volume: whoever has the turn steps the core and carries out local writes and the
 /// queueing of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
-public final class VolumeServer: @unchecked Sendable {
+public final class VolumeServer: Sendable {
     let options: VolumeServerOptions
     let store: BackingStore
     let copy: CopyStore
@@ -17,45 +17,14 @@ public final class VolumeServer: @unchecked Sendable {
     let listener: Listener
     let reception: Reception
     let control: ControlSocket
-    let leasePage: UnsafeMutableRawPointer
+    let lease: LeasePage
     let log: @Sendable (String) -> Void
     /// Where owners reach this server.
     public var port: UInt16 { self.listener.port }
 
-    let lock = ConditionLock()
-    // Everything below is guarded by `lock`.
-    var volume: Volume
-    var effects = Volume.Effects()
-    var leaseEnd: UInt64 = 0
-    var leaseIncarnation: UInt64 = 0
-    var requests = RequestTable()
-    /// Payloads of received frames whose marks are not on disk yet, by sequence.
-    var receivedPayloads: [UInt64: [UInt8]] = [:]
-    var outbound: [NodeID: LinkConnection] = [:]
-    var inbound: [NodeID: LinkConnection] = [:]
-    var dialling: [NodeID: Int] = [:]
-    var diallers = 0
-    /// Diallers for which the system had no thread.
-    var undialled: [NodeID] = []
-    var toDeliver: [any BlockCompletionSink] = []
-    var isStopping = false
-    var exportGeneration = 0
-    /// Where the other replicas listen. Guarded by `lock`.
-    var peers: [VolumeServerPeer]
+    let state: Locked<State>
     /// Ends the process, after the copy was given a new identity; nil where the server is not alone in its process.
     let exitAfterRenewal: (@Sendable () -> Void)?
-    var readers = 0
-    var lastWritten: UInt64 = 0
-    var sentBytes: UInt64 = 0
-    var sentCompressedBytes: UInt64 = 0
-    /// The payload of the input of the present step.
-    var inputPayload = UnsafeRawBufferPointer(start: nil, count: 0)
-    var inputSequence: UInt64?
-    var inputRequest: UInt64?
-    /// The present step wrote its own request's payload.
-    var wroteRequest = false
-    /// Frames are being taken in: one acknowledgement at the end of the batch does for all.
-    var isBatch = false
 
     /// The incarnation whose lease lets clients read; 0 for none. Written with the lock, read without.
     let readable = Atomic<UInt64>(0)
@@ -109,7 +78,6 @@ public final class VolumeServer: @unchecked Sendable {
     ) throws(VolumeServerError) {
         guard options.sizeBytes > 0, options.sizeBytes % 4096 == 0 else { throw .badSize(options.sizeBytes) }
         self.options = options
-        self.peers = options.peers
         self.log = log
         self.copy = copy
         self.store = copy.backing
@@ -126,18 +94,18 @@ public final class VolumeServer: @unchecked Sendable {
         } catch {
             throw .link(error)
         }
-        guard let page = holdfast_lease_map(options.leaseFilePath) else {
-            throw .lease(path: options.leaseFilePath, errno: errno)
+        do throws(Errno) {
+            self.lease = try LeasePage(path: options.leaseFilePath)
+        } catch {
+            throw .lease(path: options.leaseFilePath, errno: error.code)
         }
-        self.leasePage = page
         var tuning = tuning
         tuning.resyncBytesPerSecond = options.resyncBytesPerSecond
         let configuration = Volume.Configuration(
             node: options.node, peers: options.peers.map(\.node), sizeBytes: options.sizeBytes, tuning: tuning)
-        self.volume = Volume(configuration: configuration, metadata: metadata)
+        let volume = Volume(configuration: configuration, metadata: metadata)
+        self.state = Locked(State(volume: volume, peers: options.peers), lendsPriority: false)
     }
-
-    deinit { munmap(self.leasePage, 4096) }
 
     /// Runs a server for the rest of the process's life.
     public static func run(
@@ -176,12 +144,11 @@ public final class VolumeServer: @unchecked Sendable {
     /// Ends the server as a kill would: nothing is flushed and nobody is told. For tests and orderly exits after
     /// `close`.
     public func stop() {
-        self.lock.lock()
-        self.isStopping = true
-        self.readable.store(0, ordering: .releasing)
-        let connections = Array(self.outbound.values) + Array(self.inbound.values)
-        self.lock.broadcast()
-        self.lock.unlock()
+        let connections = self.state.change { state in
+            state.isStopping = true
+            self.readable.store(0, ordering: .releasing)
+            return Array(state.outbound.values) + Array(state.inbound.values)
+        }
         for connection in connections { connection.close() }
         self.listener.close()
         self.control.close()
@@ -209,19 +176,22 @@ public final class VolumeServer: @unchecked Sendable {
     }
 
     private func reportCopy(answering question: UInt64) {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        var report = self.copy.report(self.volume.metadata)
-        report.answers = question
-        self.outbox.append(.event(.copy(report)))
+        self.state.withLock { state in
+            var report = self.copy.report(state.volume.metadata)
+            report.answers = question
+            self.outbox.append(.event(.copy(report)))
+        }
     }
 
     /// Rule V20: what this copy was is forgotten, unless it is in use; the next start finds a new one.
     private func renewCopy() {
-        self.lock.lock()
-        guard let exitAfterRenewal, !self.volume.isInUse, !self.isStopping else { return self.lock.unlock() }
-        self.isStopping = true
-        self.lock.unlock()
+        guard let exitAfterRenewal else { return }
+        let isOver = self.state.withLock { state in
+            if state.volume.isInUse || state.isStopping { return false }
+            state.isStopping = true
+            return true
+        }
+        guard isOver else { return }
         do throws(StoreError) {
             try self.copy.renew()
             self.log("this copy gets a new identity: the cluster does not know the one that was here")
@@ -233,21 +203,6 @@ public final class VolumeServer: @unchecked Sendable {
 
     /// How it stands now.
     public var status: VolumeStatus {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        return self.withCounters(self.volume.status(at: self.now()))
-    }
-
-    func now() -> Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
-
-    func withCounters(_ status: VolumeStatus) -> VolumeStatus {
-        var status = status
-        status.sentBytes = self.sentBytes
-        status.sentCompressedBytes = self.sentCompressedBytes
-        for connection in Array(self.outbound.values) + Array(self.inbound.values) {
-            status.sentBytes += connection.sentBytes.load(ordering: .relaxed)
-            status.sentCompressedBytes += connection.sentCompressedBytes.load(ordering: .relaxed)
-        }
-        return status
+        self.state.withLock { $0.withCounters($0.volume.status(at: MachineClock.now)) }
     }
 }

@@ -1,5 +1,4 @@
 import Basis
-import CLinux
 import Host
 import Mirror
 import Synchronization
@@ -24,22 +23,21 @@ extension VolumeServer: BlockDevice {
 
     private func mayRead() -> Bool {
         let incarnation = self.readable.load(ordering: .acquiring)
-        guard incarnation != 0, holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_INCARNATION) == incarnation
-        else { return false }
-        let end = holdfast_lease_usable_end(self.leasePage)
-        return holdfast_boot_clock_nanoseconds() < end
+        guard incarnation != 0, self.lease.incarnation.rawValue == incarnation else { return false }
+        // The clock after the lease: what is read later only shortens it. (Rule L12)
+        let end = self.lease.usableEnd
+        return MachineClock.now < end
     }
 
     /// False once the export that asks is over.
     private func waitUntilReadable() -> Bool {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        let generation = self.exportGeneration
-        self.readers += 1
-        defer { self.readers -= 1 }
-        while !self.isStopping, self.volume.isOwner, generation == self.exportGeneration {
+        var hold = self.state.hold()
+        let generation = hold.value.exportGeneration
+        hold.value.readers += 1
+        defer { hold.value.readers -= 1 }
+        while !hold.value.isStopping, hold.value.volume.isOwner, generation == hold.value.exportGeneration {
             if self.mayRead() { return true }
-            self.lock.wait()
+            hold.wait()
         }
         return false
     }
@@ -48,44 +46,43 @@ extension VolumeServer: BlockDevice {
     public func write(
         offset: UInt64, data: UnsafeRawBufferPointer, durable: Bool, cookie: UInt64, sink: any BlockCompletionSink
     ) {
-        self.lock.lock()
-        let id = self.requests.add(sink: sink, cookie: cookie)
-        self.inputRequest = id
-        self.inputPayload = data
         let extent = Extent(offset: offset, length: UInt64(data.count))
-        self.submit(id, .write(id: id, extent: extent, kind: .data, durable: durable), keep: data)
+        self.submit(cookie, sink, data) { .write(id: $0, extent: extent, kind: .data, durable: durable) }
     }
 
     /// Zeroes here and on the waiting set.
     public func zero(
         offset: UInt64, length: UInt64, mayTrim: Bool, durable: Bool, cookie: UInt64, sink: any BlockCompletionSink
     ) {
-        self.lock.lock()
-        let id = self.requests.add(sink: sink, cookie: cookie)
         let kind = Volume.WriteKind.zero(mayTrim ? .trim : .keep)
         let extent = Extent(offset: offset, length: length)
-        self.submit(id, .write(id: id, extent: extent, kind: kind, durable: durable), keep: nil)
+        self.submit(cookie, sink) { .write(id: $0, extent: extent, kind: kind, durable: durable) }
     }
 
     /// Makes every answered write stable here and on the waiting set.
     public func flush(cookie: UInt64, sink: any BlockCompletionSink) {
-        self.lock.lock()
-        let id = self.requests.add(sink: sink, cookie: cookie)
-        self.submit(id, .flush(id: id), keep: nil)
+        self.submit(cookie, sink) { .flush(id: $0) }
     }
 
-    /// Called with the lock, which it leaves. A payload is copied only if its write has to wait.
-    private func submit(_ id: UInt64, _ input: Volume.Input, keep data: UnsafeRawBufferPointer?) {
-        if self.isStopping {
-            let request = self.requests.remove(id)
-            self.finishStep()
-            request?.sink.complete(cookie: request?.cookie ?? 0, error: BlockError.shutdown)
-            return
+    /// A turn with a client's request. Its payload is copied only if its write has to wait.
+    private func submit(
+        _ cookie: UInt64, _ sink: any BlockCompletionSink, _ data: UnsafeRawBufferPointer? = nil,
+        _ input: (UInt64) -> Volume.Input
+    ) {
+        var isRefused = false
+        self.turn { (turn: consuming Turn) in
+            isRefused = turn.state.isStopping
+            if isRefused { return turn.finish() }
+            let id = turn.state.requests.add(sink: sink, cookie: cookie)
+            var carried = Carried()
+            if let data { (carried.bytes, carried.request) = (data, id) }
+            turn.step(input(id), &carried)
+            if let data, !carried.isRequestWritten, turn.state.requests.contains(id) {
+                turn.state.requests.keep(data, for: id)
+            }
+            return turn.finish()
         }
-        self.wroteRequest = false
-        self.stepLocked(input)
-        if let data, !self.wroteRequest, self.requests.contains(id) { self.requests.keep(data, for: id) }
-        self.finishStep()
+        if isRefused { sink.complete(cookie: cookie, error: BlockError.shutdown) }
     }
 
     /// Data and holes of the local copy.

@@ -1,19 +1,21 @@
 import Basis
-import Glibc
 import Host
 import Mirror
 
 /// The control socket before there is a server behind it: says what was found where the copy should be, and makes a copy
 /// when the daemon says that the cluster knows none here. (Rule V20)
-final class VolumeServerDoor: @unchecked Sendable {
+final class VolumeServerDoor: Sendable {
     let control: ControlSocket
     private let options: VolumeServerOptions
     private let log: @Sendable (String) -> Void
-    private let lock = ConditionLock()
-    // Guarded by `lock`.
-    private var server: VolumeServer?
-    private var report: CopyReport?
-    private var isAsked = false
+    private struct State {
+        var server: VolumeServer?
+        var report: CopyReport?
+        var isAsked = false
+    }
+    private let state = Locked(State())
+    /// How long until it looks again, if nobody asks.
+    private static let lookInterval = Span.seconds(2)
 
     init(_ options: VolumeServerOptions, _ control: ControlSocket, _ log: @escaping @Sendable (String) -> Void) {
         self.options = options
@@ -47,12 +49,12 @@ final class VolumeServerDoor: @unchecked Sendable {
 
     private func look() throws(StoreError) -> CopyStore.Found {
         let found = try CopyStore.open(self.options.place)
-        self.lock.lock()
-        let before = self.report
-        self.report = nil
-        if case .none(let report) = found { self.report = report }
-        let now = self.report
-        self.lock.unlock()
+        var now: CopyReport?
+        if case .none(let report) = found { now = report }
+        let before = self.state.withLock { state in
+            defer { state.report = now }
+            return state.report
+        }
         if let now, now != before, case .none(let reason, _) = now.finding {
             self.log(reason)
             if before != nil { self.perform(.report()) }
@@ -62,15 +64,10 @@ final class VolumeServerDoor: @unchecked Sendable {
 
     /// Until the daemon asks for a copy, or it is time to look again; whether it asked.
     private func await() -> Bool {
-        for _ in 0..<20 {
-            usleep(100_000)
-            self.lock.lock()
-            let isAsked = self.isAsked
-            self.isAsked = false
-            self.lock.unlock()
-            if isAsked { return true }
-        }
-        return false
+        self.state.wait(atMost: Self.lookInterval) { state -> Bool? in
+            defer { state.isAsked = false }
+            return state.isAsked ? true : nil
+        } ?? false
     }
 
     private func run() {
@@ -80,17 +77,13 @@ final class VolumeServerDoor: @unchecked Sendable {
 
     /// From here on the server answers.
     func admit(_ server: VolumeServer) {
-        self.lock.lock()
-        self.server = server
-        self.lock.unlock()
+        self.state.withLock { $0.server = server }
         // The daemon that is connected already asked before there was anything to say.
         server.perform(.report())
     }
 
     private func perform(_ command: VolumeCommand) {
-        self.lock.lock()
-        let (server, report) = (self.server, self.report)
-        self.lock.unlock()
+        let (server, report) = self.state.withLock { ($0.server, $0.report) }
         if let server { return server.perform(command) }
         guard let report, case .none(let reason, _) = report.finding else { return }
         switch command {
@@ -102,10 +95,7 @@ final class VolumeServerDoor: @unchecked Sendable {
             self.control.send(.status(VolumeStatus(role: .failed, epoch: .none, dirtyBytes: 0)))
         case .open: self.control.send(.failed(reason: reason))
         case .close(let epoch): self.control.send(.closed(epoch: epoch))
-        case .makeCopy:
-            self.lock.lock()
-            self.isAsked = true
-            self.lock.unlock()
+        case .makeCopy: self.state.change { $0.isAsked = true }
         case .inSyncChanged, .freeze, .thaw, .detach, .takenBack, .resyncAll, .noted, .peers: break
         }
     }

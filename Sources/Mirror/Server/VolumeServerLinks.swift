@@ -1,55 +1,68 @@
 import Basis
-import Glibc
+import Host
 import Mirror
 import SecureLink
 import Synchronization
 
+extension VolumeServer.Turn {
+    /// Keeps a connection to a replica until `stopDialling`.
+    mutating func dial(_ node: NodeID) {
+        guard let peer = self.state.peers.first(where: { $0.node == node }) else { return }
+        self.state.diallers += 1
+        let number = self.state.diallers
+        self.state.dialling[node] = number
+        let server = self.server
+        if !server.spawn({ server.runDialler(peer, number) }) { self.state.undialled.append(node) }
+    }
+
+    /// Every moment: dials what had to wait for a thread, unless it is no longer wanted.
+    mutating func dialAgain() {
+        let waiting = self.state.undialled
+        self.state.undialled = []
+        for node in waiting where self.state.dialling[node] != nil && !self.state.isStopping { self.dial(node) }
+    }
+
+    /// A connection that an owner made takes the place of its older one.
+    fileprivate mutating func take(_ connection: LinkConnection, from peer: NodeID) {
+        if let older = self.state.inbound[peer] {
+            older.close()
+            self.state.count(older)
+            self.state.inbound[peer] = nil
+            self.step(.linkDown(peer: peer, direction: .inbound))
+        }
+        self.state.inbound[peer] = connection
+        self.step(.linkUp(peer: peer, direction: .inbound))
+    }
+}
+
 extension VolumeServer {
     // MARK: Outbound
 
-    /// Called with the lock: keeps a connection to a replica until `stopDialling`.
-    func dial(_ node: NodeID) {
-        guard let peer = self.peers.first(where: { $0.node == node }) else { return }
-        self.diallers += 1
-        let number = self.diallers
-        self.dialling[node] = number
-        if !self.spawn({ self.runDialler(peer, number) }) { self.undialled.append(node) }
-    }
-
-    /// Called with the lock, every moment: dials what had to wait for a thread, unless it is no longer wanted.
-    func dialAgain() {
-        let waiting = self.undialled
-        self.undialled = []
-        for node in waiting where self.dialling[node] != nil && !self.isStopping { self.dial(node) }
-    }
-
     /// The configuration names other replicas, or other addresses: a link to a replica that moved is made anew.
     func takePeers(_ places: [PeerPlace]) {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        let before = self.peers
-        self.peers = places.compactMap { VolumeServerPeer($0) }
-        self.reception.know(self.peers.map(\.host))
-        for peer in self.peers where before.contains(where: { $0.node == peer.node && $0 != peer }) {
-            guard self.dialling[peer.node] != nil else { continue }
-            self.outbound[peer.node]?.close()
-            self.dial(peer.node)
+        let peers = places.compactMap { VolumeServerPeer($0) }
+        self.turn { (turn: consuming Turn) in
+            let before = turn.state.peers
+            turn.state.peers = peers
+            self.reception.know(peers.map(\.host))
+            for peer in peers where before.contains(where: { $0.node == peer.node && $0 != peer }) {
+                guard turn.state.dialling[peer.node] != nil else { continue }
+                turn.state.outbound[peer.node]?.close()
+                turn.dial(peer.node)
+            }
+            return turn.finish()
         }
     }
 
     private func isPeer(_ node: NodeID) -> Bool {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        return self.peers.contains { $0.node == node }
+        self.state.withLock { $0.peers.contains { $0.node == node } }
     }
 
     private func isWanted(_ node: NodeID, _ number: Int) -> Bool {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        return !self.isStopping && self.dialling[node] == number
+        self.state.withLock { !$0.isStopping && $0.dialling[node] == number }
     }
 
-    private func runDialler(_ peer: VolumeServerPeer, _ number: Int) {
+    fileprivate func runDialler(_ peer: VolumeServerPeer, _ number: Int) {
         var lastReason = ""
         while self.isWanted(peer.node, number) {
             do throws(SecureLinkError) {
@@ -67,7 +80,7 @@ extension VolumeServer {
             } catch {
                 self.report("\(error)", &lastReason)
             }
-            usleep(100_000)
+            SystemThread.sleep(.milliseconds(100))
         }
     }
 
@@ -80,26 +93,30 @@ extension VolumeServer {
 
     private func runOutbound(_ connection: LinkConnection, _ number: Int) {
         let peer = connection.peer
-        self.lock.lock()
-        // An earlier dialler of this peer may still be on its way out.
-        guard !self.isStopping, self.dialling[peer] == number, self.outbound[peer] == nil else {
-            self.lock.unlock()
-            return connection.stream.shutdown()
+        var isWanted = false
+        self.turn { (turn: consuming Turn) in
+            // An earlier dialler of this peer may still be on its way out.
+            isWanted =
+                !turn.state.isStopping && turn.state.dialling[peer] == number && turn.state.outbound[peer] == nil
+            if isWanted {
+                turn.state.outbound[peer] = connection
+                turn.step(.linkUp(peer: peer, direction: .outbound))
+            }
+            return turn.finish()
         }
-        self.outbound[peer] = connection
-        self.stepLocked(.linkUp(peer: peer, direction: .outbound))
-        self.finishStep()
-        self.run(connection) { frame, payload in
-            self.inputPayload = payload
-            self.stepLocked(.frame(from: peer, frame))
+        guard isWanted else { return connection.stream.shutdown() }
+        self.run(connection) { turn, frame, payload in
+            var carried = Carried(bytes: payload)
+            turn.step(.frame(from: peer, frame), &carried)
         }
-        self.lock.lock()
-        if self.outbound[peer] === connection {
-            self.outbound[peer] = nil
-            self.count(connection)
-            self.stepLocked(.linkDown(peer: peer, direction: .outbound))
+        self.turn { (turn: consuming Turn) in
+            if turn.state.outbound[peer] === connection {
+                turn.state.outbound[peer] = nil
+                turn.state.count(connection)
+                turn.step(.linkDown(peer: peer, direction: .outbound))
+            }
+            return turn.finish()
         }
-        self.finishStep()
     }
 
     // MARK: Inbound
@@ -117,26 +134,17 @@ extension VolumeServer {
 
     private func runInbound(_ connection: LinkConnection) {
         let peer = connection.peer
-        self.lock.lock()
-        if self.isStopping {
-            self.lock.unlock()
-            return connection.stream.shutdown()
+        var isWanted = false
+        self.turn { (turn: consuming Turn) in
+            isWanted = !turn.state.isStopping
+            if isWanted { turn.take(connection, from: peer) }
+            return turn.finish()
         }
-        if let older = self.inbound[peer] {
-            older.close()
-            self.count(older)
-            self.inbound[peer] = nil
-            self.stepLocked(.linkDown(peer: peer, direction: .inbound))
-        }
-        self.inbound[peer] = connection
-        self.stepLocked(.linkUp(peer: peer, direction: .inbound))
-        self.finishStep()
+        guard isWanted else { return connection.stream.shutdown() }
         var lastSequence: UInt64 = 0
-        self.run(connection) { frame, payload in
+        self.run(connection) { turn, frame, payload in
             // A connection that was replaced has nothing to say any more.
-            guard self.inbound[peer] === connection else { return }
-            self.inputPayload = payload
-            self.isBatch = true
+            guard turn.state.inbound[peer] === connection else { return }
             switch frame.body {
             case .write(let sequence, _), .zero(let sequence, _, _), .blocks(let sequence, _, _):
                 guard sequence > lastSequence else {
@@ -145,17 +153,18 @@ extension VolumeServer {
                 lastSequence = sequence
             default: break
             }
-            guard Self.hasPayload(frame) else { return self.stepLocked(.frame(from: peer, frame)) }
-            self.inputSequence = lastSequence
-            self.stepLocked(.frame(from: peer, frame))
+            var carried = Carried(
+                bytes: payload, sequence: Self.hasPayload(frame) ? lastSequence : nil, hasMoreBehind: true)
+            turn.step(.frame(from: peer, frame), &carried)
         }
-        self.lock.lock()
-        if self.inbound[peer] === connection {
-            self.inbound[peer] = nil
-            self.count(connection)
-            self.stepLocked(.linkDown(peer: peer, direction: .inbound))
+        self.turn { (turn: consuming Turn) in
+            if turn.state.inbound[peer] === connection {
+                turn.state.inbound[peer] = nil
+                turn.state.count(connection)
+                turn.step(.linkDown(peer: peer, direction: .inbound))
+            }
+            return turn.finish()
         }
-        self.finishStep()
     }
 
     private static func hasPayload(_ frame: Frame) -> Bool {
@@ -167,9 +176,9 @@ extension VolumeServer {
 
     // MARK: Both
 
-    /// Receives until the connection ends; `handle` is called with the lock.
+    /// Receives until the connection ends; `handle` has a turn for each frame.
     private func run(
-        _ connection: LinkConnection, _ handle: (Frame, UnsafeRawBufferPointer) throws -> Void
+        _ connection: LinkConnection, _ handle: (inout Turn, Frame, UnsafeRawBufferPointer) throws -> Void
     ) {
         guard self.spawn({ connection.runWriter() }) else {
             self.log("link to \(connection.peer): the system has no thread left")
@@ -178,27 +187,22 @@ extension VolumeServer {
         do {
             try connection.runReader { frame, payload in
                 try Self.check(frame, payload)
-                self.lock.lock()
-                do {
-                    try handle(frame, payload)
-                    self.finishStep()
-                } catch {
-                    self.finishStep()
-                    throw error
+                var refusal: (any Error)?
+                self.turn { (turn: consuming Turn) in
+                    do { try handle(&turn, frame, payload) } catch { refusal = error }
+                    return turn.finish()
                 }
+                if let refusal { throw refusal }
             } pause: {
-                self.lock.lock()
-                if self.lastWritten > 0 {
-                    let sequence = self.lastWritten
-                    self.lastWritten = 0
-                    self.stepLocked(.localWritten(sequence: sequence))
+                self.turn { (turn: consuming Turn) in
+                    let sequence = turn.state.lastWritten
+                    turn.state.lastWritten = 0
+                    if sequence > 0 { turn.step(.localWritten(sequence: sequence)) }
+                    return turn.finish()
                 }
-                self.finishStep()
             }
         } catch {
-            self.lock.lock()
-            let isStopping = self.isStopping
-            self.lock.unlock()
+            let isStopping = self.state.withLock { $0.isStopping }
             if !isStopping { self.log("link to \(connection.peer): \(error)") }
         }
         connection.close()
@@ -224,11 +228,5 @@ extension VolumeServer {
         guard UInt64(payload.count) == wanted else {
             throw .unexpected("\(payload.count) bytes where \(wanted) belong")
         }
-    }
-
-    /// Called with the lock: keeps the totals of a connection that ended.
-    private func count(_ connection: LinkConnection) {
-        self.sentBytes += connection.sentBytes.load(ordering: .relaxed)
-        self.sentCompressedBytes += connection.sentCompressedBytes.load(ordering: .relaxed)
     }
 }

@@ -22,17 +22,8 @@ public struct VolumeServerPeer: Sendable, Equatable {
 extension VolumeServerPeer {
     /// From `HOST:PORT` or `[HOST]:PORT`; nil when it is neither.
     init?(_ place: PeerPlace) {
-        guard let colon = place.address.lastIndex(of: ":"),
-            let port = UInt16(place.address[place.address.index(after: colon)...])
-        else { return nil }
-        let host = place.address[..<colon].trimmingBrackets
-        self.init(node: place.node, host: host, port: port)
-    }
-}
-
-extension Substring {
-    fileprivate var trimmingBrackets: String {
-        self.hasPrefix("[") && self.hasSuffix("]") ? String(self.dropFirst().dropLast()) : String(self)
+        guard let address = HostPort(place.address) else { return nil }
+        self.init(node: place.node, host: address.host, port: address.port)
     }
 }
 

@@ -1,141 +1,165 @@
 import Basis
-import CLinux
-import Glibc
 import Host
 import Mirror
 import Synchronization
 
-extension VolumeServer {
-    /// Steps the core with one input and carries out what follows.
-    func step(_ input: Volume.Input, payload: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)) {
-        self.lock.lock()
-        self.inputPayload = payload
-        self.stepLocked(input)
-        self.finishStep()
+extension VolumeServer.Turn {
+    typealias Carried = VolumeServer.Carried
+
+    /// A step whose input brings nothing along.
+    mutating func step(_ input: Volume.Input) {
+        var carried = Carried()
+        self.step(input, &carried)
     }
 
-    /// Leaves the lock, then lets clients see their answers.
-    func finishStep() {
-        self.inputPayload = UnsafeRawBufferPointer(start: nil, count: 0)
-        self.inputSequence = nil
-        self.inputRequest = nil
-        self.isBatch = false
-        let answering = self.isStopping ? 0 : self.volume.answeringIncarnation?.rawValue ?? 0
-        if self.readable.load(ordering: .relaxed) != answering {
-            self.readable.store(answering, ordering: .releasing)
-            self.lock.broadcast()
-        } else if self.readers > 0 {
-            // A doubt may have come and gone between two steps. (Rule L20)
-            self.lock.broadcast()
+    /// Steps the core with one input and carries out what follows. The lease is read first and the clock after it: an answer
+    /// leaves only if the lease that was there holds at a later instant. (Rule L12)
+    mutating func step(_ input: Volume.Input, _ carried: inout Carried) {
+        if self.state.isStopping { return }
+        let end = self.server.lease.usableEnd
+        let incarnation = self.server.lease.incarnation
+        let now = MachineClock.now
+        if end != self.state.leaseEnd || incarnation != self.state.leaseIncarnation {
+            self.state.leaseEnd = end
+            self.state.leaseIncarnation = incarnation
+            self.state.step(.lease(end: end, incarnation: incarnation), at: now)
         }
-        if self.toDeliver.isEmpty { return self.lock.unlock() }
-        let sinks = self.toDeliver
-        self.toDeliver.removeAll(keepingCapacity: true)
-        self.lock.unlock()
-        for sink in sinks { sink.deliver() }
+        self.state.step(input, at: now)
+        self.carryOut(at: now, &carried)
     }
 
-    /// Called with the lock. The lease is read first and the clock after it: an answer leaves only if the lease that
-    /// was there holds at a later instant. (Rule L12)
-    func stepLocked(_ input: Volume.Input) {
-        if self.isStopping { return }
-        let end = holdfast_lease_usable_end(self.leasePage)
-        let incarnation = holdfast_lease_load(self.leasePage, HOLDFAST_LEASE_SLOT_INCARNATION)
-        let now = self.now()
-        if end != self.leaseEnd || incarnation != self.leaseIncarnation {
-            self.leaseEnd = end
-            self.leaseIncarnation = incarnation
-            self.volume.step(
-                .lease(end: Tick(nanoseconds: end), incarnation: Incarnation(incarnation)), at: now,
-                into: &self.effects)
-        }
-        self.volume.step(input, at: now, into: &self.effects)
-        self.carryOut(at: now)
-    }
-
-    private func carryOut(at now: Tick) {
+    private mutating func carryOut(at now: Tick, _ carried: inout Carried) {
         var index = 0
         while true {
-            while index < self.effects.list.count {
-                self.carryOut(self.effects.list[index], at: now)
+            while index < self.state.effects.list.count {
+                self.carryOut(self.state.effects.list[index], at: now, &carried)
                 index += 1
             }
-            guard self.lastWritten > 0, !self.isBatch else { break }
-            let sequence = self.lastWritten
-            self.lastWritten = 0
-            self.volume.step(.localWritten(sequence: sequence), at: now, into: &self.effects)
+            guard self.state.lastWritten > 0, !carried.hasMoreBehind else { break }
+            let sequence = self.state.lastWritten
+            self.state.lastWritten = 0
+            self.state.step(.localWritten(sequence: sequence), at: now)
         }
-        self.effects.removeAll()
+        self.state.effects.removeAll()
     }
 
-    private func carryOut(_ effect: Volume.Effect, at now: Tick) {
+    private mutating func carryOut(_ effect: Volume.Effect, at now: Tick, _ carried: inout Carried) {
         switch effect {
         case .writeLocal(let id, let sequence, let extent, let kind):
-            self.writeLocal(id, sequence, extent, kind, at: now)
+            self.writeLocal(id, sequence, extent, kind, at: now, &carried)
         case .applyReceived(let sequence, let extent, let kind, let mask):
-            self.applyReceived(sequence, extent, kind, mask, at: now)
-        case .holdReceived(let sequence): self.receivedPayloads[sequence] = Array(self.inputPayload)
+            self.applyReceived(sequence, extent, kind, mask, at: now, &carried)
+        case .holdReceived(let sequence): self.state.receivedPayloads[sequence] = Array(carried.bytes)
         case .dropReceived:
-            self.receivedPayloads.removeAll()
-        case .syncLocal(let token): self.syncs.append(token)
-        case .persist(let metadata, let token): self.persists.append((metadata, token))
-        case .send(let peer, let frame, let payload): self.send(frame, to: peer, payload)
+            self.state.receivedPayloads.removeAll()
+        case .syncLocal(let token): self.server.syncs.append(token)
+        case .persist(let metadata, let token): self.server.persists.append((metadata, token))
+        case .send(let peer, let frame, let payload): self.send(frame, to: peer, payload, carried)
         case .digest(let chunk, let peer, let session):
-            self.chunks.append(.digest(chunk: chunk, peer: peer, session: session))
+            self.server.chunks.append(.digest(chunk: chunk, peer: peer, session: session))
         case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
-            let sums = self.inputPayload.isEmpty ? nil : Self.sums(self.inputPayload)
-            self.chunks.append(
+            let sums = carried.bytes.isEmpty ? nil : Self.sums(carried.bytes)
+            self.server.chunks.append(
                 .compare(
                     peer: peer, session: session, chunk: chunk, ticket: ticket, sums: exclusive ? nil : sums,
                     exclusive: exclusive))
         case .reply(let id, let reply): self.reply(id, reply)
-        case .event(.status(let status)): self.outbox.append(.event(.status(self.withCounters(status))))
-        case .event(let event): self.outbox.append(.event(event))
-        case .startExport(let epoch): self.outbox.append(.startExport(epoch))
+        case .event(.status(let status)): self.server.outbox.append(.event(.status(self.state.withCounters(status))))
+        case .event(let event): self.server.outbox.append(.event(event))
+        case .startExport(let epoch): self.server.outbox.append(.startExport(epoch))
         case .stopExport:
-            self.exportGeneration += 1
-            self.lock.broadcast()
-            self.outbox.append(.stopExport)
+            self.state.exportGeneration += 1
+            self.wakeReaders()
+            self.server.outbox.append(.stopExport)
         case .dial(let peer): self.dial(peer)
         case .stopDialling(let peer):
-            self.dialling[peer] = nil
-            self.outbound[peer]?.close()
-        case .hangUp(let peer, .outbound): self.outbound[peer]?.close()
-        case .hangUp(let peer, .inbound): self.inbound[peer]?.close()
+            self.state.dialling[peer] = nil
+            self.state.outbound[peer]?.close()
+        case .hangUp(let peer, .outbound): self.state.outbound[peer]?.close()
+        case .hangUp(let peer, .inbound): self.state.inbound[peer]?.close()
         }
     }
 
-    private func writeLocal(
-        _ id: UInt64, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, at now: Tick
+    private mutating func writeLocal(
+        _ id: UInt64, _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, at now: Tick,
+        _ carried: inout Carried
     ) {
         let code: Int32
-        if self.inputRequest == id { self.wroteRequest = true }
+        if carried.request == id { carried.isRequestWritten = true }
         switch kind {
-        case .zero(let zeroing): code = self.store.zero(extent, trim: zeroing == .trim)
+        case .zero(let zeroing): code = self.server.store.zero(extent, trim: zeroing == .trim)
         case .data:
-            code = self.withRequestPayload(id) { self.store.write(offset: extent.offset, $0) }
+            let store = self.server.store
+            code = self.withRequestPayload(id, carried) { store.write(offset: extent.offset, $0) }
         }
         self.wrote(sequence, code, at: now)
     }
 
-    private func applyReceived(
-        _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64, at now: Tick
+    private mutating func applyReceived(
+        _ sequence: UInt64, _ extent: Extent, _ kind: Volume.WriteKind, _ mask: UInt64, at now: Tick,
+        _ carried: inout Carried
     ) {
         if case .zero(let zeroing) = kind {
-            return self.wrote(sequence, self.store.zero(extent, trim: zeroing == .trim), at: now)
+            return self.wrote(sequence, self.server.store.zero(extent, trim: zeroing == .trim), at: now)
         }
-        if self.inputSequence == sequence {
-            self.inputSequence = nil
-            self.wrote(sequence, self.write(self.inputPayload, extent, mask), at: now)
-        } else if let kept = self.receivedPayloads.removeValue(forKey: sequence) {
-            self.wrote(sequence, kept.withUnsafeBytes { self.write($0, extent, mask) }, at: now)
+        if carried.sequence == sequence {
+            carried.sequence = nil
+            self.wrote(sequence, self.server.write(carried.bytes, extent, mask), at: now)
+        } else if let kept = self.state.receivedPayloads.removeValue(forKey: sequence) {
+            let server = self.server
+            self.wrote(sequence, kept.withUnsafeBytes { server.write($0, extent, mask) }, at: now)
         } else {
             preconditionFailure("no payload for received write \(sequence)")
         }
     }
 
+    private mutating func wrote(_ sequence: UInt64, _ code: Int32, at now: Tick) {
+        guard code == 0 else { return self.failed("write", code, at: now) }
+        self.state.lastWritten = max(self.state.lastWritten, sequence)
+    }
+
+    /// The copy is not to be trusted any more.
+    private mutating func failed(_ doing: String, _ code: Int32, at now: Tick) {
+        self.state.lastWritten = 0
+        self.state.step(.localFailed(reason: self.server.failure(doing, code)), at: now)
+    }
+
+    private func send(_ frame: Frame, to peer: NodeID, _ payload: Volume.Payload, _ carried: Carried) {
+        let connection: LinkConnection? =
+            switch frame.body {
+            case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping: self.state.outbound[peer]
+            case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: self.state.inbound[peer]
+            }
+        guard let connection else { return }
+        switch payload {
+        case .none: connection.send(frame, UnsafeRawBufferPointer(start: nil, count: 0))
+        case .input: connection.send(frame, carried.bytes)
+        case .request(let id): self.withRequestPayload(id, carried) { connection.send(frame, $0) }
+        }
+    }
+
+    private func withRequestPayload<Result>(
+        _ id: UInt64, _ carried: Carried, _ body: (UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        if carried.request == id { return body(carried.bytes) }
+        guard let kept = self.state.requests.payload(id) else { preconditionFailure("no payload for request \(id)") }
+        return kept.withUnsafeBytes(body)
+    }
+
+    private mutating func reply(_ id: UInt64, _ reply: Volume.Reply) {
+        guard let request = self.state.requests.remove(id) else { return }
+        request.sink.gather(cookie: request.cookie, error: reply == .done ? BlockError.none : BlockError.inputOutput)
+        if !self.state.toDeliver.contains(where: { $0 === request.sink }) { self.state.toDeliver.append(request.sink) }
+    }
+
+    private static func sums(_ bytes: UnsafeRawBufferPointer) -> [UInt64] {
+        (0..<bytes.count / 8).map { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
+    }
+}
+
+extension VolumeServer {
     /// Writes a payload that holds the whole extent, or its blocks in `mask`.
-    private func write(_ payload: UnsafeRawBufferPointer, _ extent: Extent, _ mask: UInt64) -> Int32 {
+    fileprivate func write(_ payload: UnsafeRawBufferPointer, _ extent: Extent, _ mask: UInt64) -> Int32 {
         if mask == 0 { return self.store.write(offset: extent.offset, payload) }
         var position = 0
         for piece in Self.blocks(of: extent, mask) {
@@ -163,48 +187,9 @@ extension VolumeServer {
         return runs
     }
 
-    private func wrote(_ sequence: UInt64, _ code: Int32, at now: Tick) {
-        guard code == 0 else { return self.failed("write", code, at: now) }
-        self.lastWritten = max(self.lastWritten, sequence)
-    }
-
-    /// Called with the lock.
-    func failed(_ doing: String, _ code: Int32, at now: Tick) {
-        self.lastWritten = 0
-        self.volume.step(
-            .localFailed(
-                reason: "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"),
-            at: now, into: &self.effects)
-    }
-
-    private func send(_ frame: Frame, to peer: NodeID, _ payload: Volume.Payload) {
-        let connection: LinkConnection? =
-            switch frame.body {
-            case .hello, .write, .zero, .flush, .compare, .blocks, .clear, .note, .ping: self.outbound[peer]
-            case .welcome, .received, .stable, .sums, .fenced, .pong, .wantsResync, .noted: self.inbound[peer]
-            }
-        guard let connection else { return }
-        switch payload {
-        case .none: connection.send(frame, UnsafeRawBufferPointer(start: nil, count: 0))
-        case .input: connection.send(frame, self.inputPayload)
-        case .request(let id): self.withRequestPayload(id) { connection.send(frame, $0) }
-        }
-    }
-
-    private func withRequestPayload<Result>(_ id: UInt64, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        if self.inputRequest == id { return body(self.inputPayload) }
-        guard let kept = self.requests.payload(id) else { preconditionFailure("no payload for request \(id)") }
-        return kept.withUnsafeBytes(body)
-    }
-
-    private func reply(_ id: UInt64, _ reply: Volume.Reply) {
-        guard let request = self.requests.remove(id) else { return }
-        request.sink.gather(cookie: request.cookie, error: reply == .done ? BlockError.none : BlockError.inputOutput)
-        if !self.toDeliver.contains(where: { $0 === request.sink }) { self.toDeliver.append(request.sink) }
-    }
-
-    static func sums(_ bytes: UnsafeRawBufferPointer) -> [UInt64] {
-        (0..<bytes.count / 8).map { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
+    /// What is said of a copy after an error.
+    func failure(_ doing: String, _ code: Int32) -> String {
+        "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"
     }
 }
 

@@ -8,20 +8,17 @@ extension VolumeServer {
     func runSyncs() {
         while let tokens = self.syncs.takeAll() {
             let code = self.store.sync()
-            self.lock.lock()
-            if code == 0 {
-                for token in tokens { self.stepLocked(.localSynced(token: token)) }
-            } else {
-                self.stepLocked(.localFailed(reason: self.failure("sync", code)))
+            self.turn { (turn: consuming Turn) in
+                if code == 0 {
+                    for token in tokens { turn.step(.localSynced(token: token)) }
+                } else {
+                    turn.step(.localFailed(reason: self.failure("sync", code)))
+                }
+                return turn.finish()
             }
-            self.finishStep()
             // What a failed sync left on the disk is unknown: a later success would prove nothing. (fsync(2))
             if code != 0 { return }
         }
-    }
-
-    private func failure(_ doing: String, _ code: Int32) -> String {
-        "cannot \(doing) \(self.options.backingPath): \(SystemText.error(code)); replace the disk"
     }
 
     /// Only the newest metadata is stored: it holds every earlier mark that still counts.
@@ -30,9 +27,10 @@ extension VolumeServer {
             guard let newest = batch.last else { continue }
             do throws(StoreError) {
                 try self.copy.store(newest.0)
-                self.lock.lock()
-                for (_, token) in batch { self.stepLocked(.metadataSynced(token: token)) }
-                self.finishStep()
+                self.turn { (turn: consuming Turn) in
+                    for (_, token) in batch { turn.step(.metadataSynced(token: token)) }
+                    return turn.finish()
+                }
             } catch {
                 self.log("\(error)")
                 // What follows says that the copy is not to be trusted, and may yet reach the disk of the metadata.
@@ -49,39 +47,66 @@ extension VolumeServer {
             for work in batch {
                 switch work {
                 case .digest(let chunk, let peer, let session):
-                    guard self.read(chunk, into: &buffer) else { return }
+                    let code = self.read(chunk, into: &buffer)
+                    guard code == 0 else { return self.step(.localFailed(reason: self.failure("read", code))) }
                     let sums = buffer.withUnsafeBytes {
                         BlockDigest.ofEach(UnsafeRawBufferPointer(rebasing: $0[..<Int(chunk.length)]))
                     }
                     sums.map(\.littleEndian).withUnsafeBytes {
-                        self.step(.digested(chunk: chunk, peer: peer, session: session), payload: $0)
+                        self.step(.digested(chunk: chunk, peer: peer, session: session), carrying: $0)
                     }
                 case .compare(let peer, let session, let chunk, let ticket, let sums, let exclusive):
-                    if exclusive { self.lock.lock() }
-                    guard self.read(chunk, into: &buffer, isLocked: exclusive) else { return }
-                    let mask = Self.differing(buffer, chunk, sums)
-                    self.gather(&buffer, chunk, mask) { payload in
-                        if !exclusive { self.lock.lock() }
-                        self.inputPayload = payload
-                        self.stepLocked(
-                            .chunkRead(peer: peer, session: session, chunk: chunk, ticket: ticket, differing: mask))
-                        self.finishStep()
+                    func told(_ mask: UInt64) -> Volume.Input {
+                        .chunkRead(peer: peer, session: session, chunk: chunk, ticket: ticket, differing: mask)
                     }
+                    let isRead =
+                        exclusive
+                        ? self.compareAlone(chunk, &buffer, told) : self.compare(chunk, sums, &buffer, told)
+                    guard isRead else { return }
                 }
             }
         }
     }
 
-    /// False after an I/O error, which ends the volume.
-    private func read(_ chunk: Extent, into buffer: inout [UInt8], isLocked: Bool = false) -> Bool {
-        let code = buffer.withUnsafeMutableBytes {
+    /// Tells the volume which blocks of a chunk differ from a peer's. False after an I/O error, which ends the volume.
+    private func compare(
+        _ chunk: Extent, _ sums: [UInt64]?, _ buffer: inout [UInt8], _ told: (UInt64) -> Volume.Input
+    ) -> Bool {
+        let code = self.read(chunk, into: &buffer)
+        guard code == 0 else {
+            self.step(.localFailed(reason: self.failure("read", code)))
+            return false
+        }
+        let mask = Self.differing(buffer, chunk, sums)
+        Self.gather(&buffer, chunk, mask) { self.step(told(mask), carrying: $0) }
+        return true
+    }
+
+    /// Sends a whole chunk, which no write changes meanwhile: it is read in the turn.
+    private func compareAlone(_ chunk: Extent, _ buffer: inout [UInt8], _ told: (UInt64) -> Volume.Input) -> Bool {
+        var code: Int32 = 0
+        self.turn { (turn: consuming Turn) in
+            code = self.read(chunk, into: &buffer)
+            if code == 0 {
+                let mask = Self.differing(buffer, chunk, nil)
+                buffer.withUnsafeBytes { bytes in
+                    var carried = Carried(bytes: UnsafeRawBufferPointer(rebasing: bytes[..<Int(chunk.length)]))
+                    turn.step(told(mask), &carried)
+                }
+            } else {
+                turn.step(.localFailed(reason: self.failure("read", code)))
+            }
+            return turn.finish()
+        }
+        return code == 0
+    }
+
+    /// 0, or the error.
+    private func read(_ chunk: Extent, into buffer: inout [UInt8]) -> Int32 {
+        buffer.withUnsafeMutableBytes {
             self.store.read(
                 offset: chunk.offset, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<Int(chunk.length)]))
         }
-        guard code != 0 else { return true }
-        if isLocked { self.finishStep() }
-        self.step(.localFailed(reason: self.failure("read", code)))
-        return false
     }
 
     private static func differing(_ buffer: [UInt8], _ chunk: Extent, _ sums: [UInt64]?) -> UInt64 {
@@ -97,7 +122,7 @@ extension VolumeServer {
     }
 
     /// Moves the blocks in `mask` to the front of the buffer, and calls `body` with them.
-    private func gather(
+    private static func gather(
         _ buffer: inout [UInt8], _ chunk: Extent, _ mask: UInt64, _ body: (UnsafeRawBufferPointer) -> Void
     ) {
         buffer.withUnsafeMutableBytes { bytes in
@@ -116,14 +141,18 @@ extension VolumeServer {
 
     func runTicks() {
         while true {
-            usleep(100_000)
-            self.lock.lock()
-            if self.isStopping { return self.lock.unlock() }
-            self.stepLocked(.tick)
-            self.dialAgain()
-            // Readers that were held at the end of a lease look at it again.
-            if self.readers > 0 { self.lock.broadcast() }
-            self.finishStep()
+            SystemThread.sleep(.milliseconds(100))
+            var isStopping = false
+            self.turn { (turn: consuming Turn) in
+                isStopping = turn.state.isStopping
+                if isStopping { return turn.finish() }
+                turn.step(.tick)
+                turn.dialAgain()
+                // Readers that were held at the end of a lease look at it again.
+                if turn.state.readers > 0 { turn.wakeReaders() }
+                return turn.finish()
+            }
+            if isStopping { return }
         }
     }
 

@@ -1,48 +1,36 @@
 import Host
 
 /// Work handed to one thread.
-final class WorkQueue<Element: Sendable>: @unchecked Sendable {
-    private let lock = ConditionLock()
-    private var items: [Element] = []
-    private var isClosed = false
-
-    func append(_ element: Element) {
-        self.lock.lock()
-        self.items.append(element)
-        self.lock.broadcast()
-        self.lock.unlock()
+final class WorkQueue<Element: Sendable>: Sendable {
+    private struct State {
+        var items: [Element] = []
+        var isClosed = false
     }
+    private let state = Locked(State(), lendsPriority: false)
+
+    func append(_ element: Element) { self.state.change { $0.items.append(element) } }
 
     /// Waits for work and takes all of it; nil once closed and empty.
     func takeAll() -> [Element]? {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        while self.items.isEmpty {
-            if self.isClosed { return nil }
-            self.lock.wait()
+        let items = self.state.wait { state -> [Element]? in
+            guard !state.items.isEmpty || state.isClosed else { return nil }
+            defer { state.items = [] }
+            return state.items
         }
-        defer { self.items = [] }
-        return self.items
+        guard let items, !items.isEmpty else { return nil }
+        return items
     }
 
-    func close() {
-        self.lock.lock()
-        self.isClosed = true
-        self.lock.broadcast()
-        self.lock.unlock()
-    }
+    func close() { self.state.change { $0.isClosed = true } }
 }
 
 /// Threads that a `join` waits for.
-final class ThreadGroup: @unchecked Sendable {
-    private let lock = ConditionLock()
-    private var count = 0
+final class ThreadGroup: Sendable {
+    private let count = Locked(0)
 
     /// False, and nothing is started, when the system has no thread left.
     func start(_ body: @escaping @Sendable () -> Void) -> Bool {
-        self.lock.lock()
-        self.count += 1
-        self.lock.unlock()
+        self.count.withLock { $0 += 1 }
         let isStarted = SystemThread.start("volume") {
             body()
             self.leave()
@@ -51,16 +39,7 @@ final class ThreadGroup: @unchecked Sendable {
         return isStarted
     }
 
-    private func leave() {
-        self.lock.lock()
-        self.count -= 1
-        self.lock.broadcast()
-        self.lock.unlock()
-    }
+    private func leave() { self.count.change { $0 -= 1 } }
 
-    func join() {
-        self.lock.lock()
-        while self.count > 0 { self.lock.wait() }
-        self.lock.unlock()
-    }
+    func join() { _ = self.count.wait { $0 == 0 ? true : nil } }
 }

@@ -121,8 +121,7 @@ public enum ConfigurationWriter {
             case "\n": result += "\\n"
             case "\t": result += "\\t"
             case _ where scalar.value < 32 || (127...160).contains(scalar.value) || scalar.value == 0xFEFF:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                result += "\\u" + scalar.value.hexadecimal(digits: 4)
             case "\u{2028}": result += "\\L"
             case "\u{2029}": result += "\\P"
             default: result.unicodeScalars.append(scalar)

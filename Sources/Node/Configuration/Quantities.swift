@@ -79,14 +79,9 @@ public enum Quantities {
 
     /// Host and port of `10.0.0.1:7400`, `[fd00::1]:7400` or `name.example:7400`. Nil if it is something else.
     public static func hostAndPort(_ text: String) -> (host: String, port: UInt16)? {
-        guard let colon = text.lastIndex(of: ":") else { return nil }
-        let portText = text[text.index(after: colon)...]
-        guard let port = UInt16(portText), port > 0, portText.allSatisfy(\.isNumber) else { return nil }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = String(host.dropFirst().dropLast())
-            return self.addressBytes(host)?.count == 16 ? (host, port) : nil
-        }
+        guard let place = HostPort(text) else { return nil }
+        let (host, port) = (place.host, place.port)
+        if text.hasPrefix("[") { return self.addressBytes(host)?.count == 16 ? (host, port) : nil }
         let digitsOnly = host.allSatisfy { $0.isNumber || $0 == "." }
         if digitsOnly { return self.addressBytes(host) == nil ? nil : (host, port) }
         let allowed = host.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == ".") }

@@ -18,10 +18,7 @@ public struct DirectoryID: Hashable, Comparable, Sendable, CustomStringConvertib
         (left.high, left.low) < (right.high, right.low)
     }
     /// The first 32 bits, which tell two directories apart for people.
-    public var description: String {
-        let digits = String(self.high >> 32, radix: 16)
-        return String(repeating: "0", count: 8 - digits.count) + digits
-    }
+    public var description: String { (self.high >> 32).hexadecimal(digits: 8) }
 }
 
 /// One start of one log directory. Who holds a promise of it asks later whether it is still remembered. (Rule E2)

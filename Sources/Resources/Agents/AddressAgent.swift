@@ -46,7 +46,7 @@ struct AddressAgent: ResourceAgent {
         SystemThread.demand("agent") {
             setup()
             for milliseconds in Self.repetitions {
-                usleep(UInt32(milliseconds) * 1000)
+                SystemThread.sleep(.milliseconds(UInt64(milliseconds)))
                 // Never announce what is no longer here: another node may have it.
                 guard address.interfaces.contains(interface) else { return }
                 _ = holdfast_address_announce(interface, address.family, address.bytes)
@@ -105,7 +105,7 @@ struct AddressAgent: ResourceAgent {
         let found = holdfast_address_conflict(
             interface, address.family, address.bytes, Int32(clamping: Self.listening.milliseconds), &other)
         guard found == 1 else { return nil }
-        return other.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
+        return other.map { $0.hexadecimal(digits: 2) }.joined(separator: ":")
     }
 
     func probe(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {

@@ -1,5 +1,5 @@
 import Basis
-import CLinux
+import Host
 
 /// What agents know about the node that they run on.
 public struct AgentEnvironment: Sendable {
@@ -31,7 +31,7 @@ public struct AgentEnvironment: Sendable {
     public init(
         runDirectory: String, cgroupRoot: String, nodeName: String, clusterName: String,
         ocfRoot: String = "/usr/lib/ocf", program: String = "/proc/self/exe",
-        clock: @escaping @Sendable () -> Tick = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) },
+        clock: @escaping @Sendable () -> Tick = { MachineClock.now },
         log: @escaping @Sendable (String) -> Void = { _ in }, threadSetup: @escaping @Sendable () -> Void = {},
         mayHoldAddresses: @escaping @Sendable () -> Bool = { true }
     ) {

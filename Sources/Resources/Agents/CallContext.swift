@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Resources
 
 /// Why an agent stopped in the middle of a call.
@@ -222,7 +223,7 @@ struct RunningCommand {
             _ = poll(&requests, nfds_t(requests.count), left == .zero ? 0 : Int32(clamping: left.milliseconds + 1))
             let ended = requests[0].revents != 0
             self.drain()
-            if ended, let end = Spawn.reap(self.process.descriptor) {
+            if ended, let end = ProcessEnd.of(self.process.descriptor) {
                 self.end = end
                 return .finished
             }
@@ -244,7 +245,7 @@ struct RunningCommand {
             while self.end == nil, clock() < until {
                 var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
                 _ = poll(&request, 1, 100)
-                self.end = Spawn.reap(descriptor)
+                self.end = ProcessEnd.of(descriptor)
             }
         }
         guard self.end != nil else { return descriptor }

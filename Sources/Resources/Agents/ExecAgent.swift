@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Host
 import Resources
 
 /// Runs a command in the foreground, in its own cgroup, and is told at once when it ends.
@@ -111,7 +112,7 @@ struct ExecAgent: ResourceAgent {
     }
 
     private func early(_ process: SpawnedProcess, _ context: CallContext) -> CallInterruption {
-        let end = Spawn.reap(process.descriptor) ?? .unknown
+        let end = ProcessEnd.of(process.descriptor) ?? .unknown
         let last = context.ownLog.lastLine.map { ": \($0)" } ?? ""
         let hint = end == .exited(0) ? "; the command must stay in the foreground" : ""
         let space = context.environment.spaceHint

@@ -96,7 +96,7 @@ final class ExitWatcher: Sendable {
     }
 
     private func finish(_ descriptor: Int32) {
-        guard let end = Spawn.reap(descriptor) else { return }
+        guard let end = ProcessEnd.of(descriptor) else { return }
         let found = self.state.withLock { state -> (Key, Watched)? in
             state.orphans.removeAll { $0 == descriptor }
             guard let found = state.services.first(where: { $0.value.descriptor == descriptor }) else { return nil }

@@ -7,8 +7,8 @@ import Synchronization
 /// Looks at the services' logs again and again and cuts those that grew too large. The services write into them without
 /// anybody in between, so that they survive the daemon; a log that grows fast is looked at often.
 final class ServiceLogKeeper: Sendable {
-    private static let usualPauseMicroseconds: UInt32 = 250_000
-    private static let hurriedPauseMicroseconds: UInt32 = 10_000
+    private static let usualPause = Span.milliseconds(250)
+    private static let hurriedPause = Span.milliseconds(10)
 
     private let directory: String
     private let isRunning = Mutex(false)
@@ -28,7 +28,7 @@ final class ServiceLogKeeper: Sendable {
             var sizes: [String: off_t] = [:]
             while true {
                 let isHurried = Self.look(directory, &sizes)
-                usleep(isHurried ? Self.hurriedPauseMicroseconds : Self.usualPauseMicroseconds)
+                SystemThread.sleep(isHurried ? Self.hurriedPause : Self.usualPause)
             }
         }
     }

@@ -51,96 +51,23 @@ struct SpawnedProcess: Sendable {
     let descriptor: Int32
 }
 
-/// How a process ended.
-enum ProcessEnd: Equatable, CustomStringConvertible {
-    case exited(Int32)
-    case killed(Int32)
-    /// It was the child of an earlier daemon, so its code went elsewhere.
-    case unknown
-
-    var description: String {
-        switch self {
-        case .exited(let code): "ended with exit code \(code)"
-        case .killed(let signal): "was killed by \(SystemText.signal(signal))"
-        case .unknown: "ended (with what code is unknown: it was started before the daemon was)"
-        }
-    }
-}
-
 enum Spawn {
     /// Starts a process.
     static func start(_ request: SpawnRequest) throws(AgentError) -> SpawnedProcess {
-        guard let path = request.arguments.first else { preconditionFailure("a spawn needs a path") }
-        let cgroup: Int32 = try request.cgroup?.openDirectory() ?? -1
-        defer { if cgroup >= 0 { close(cgroup) } }
-        let arguments = CStrings(request.arguments)
-        let environment = CStrings(request.environment.map { "\($0.key)=\($0.value)" }.sorted())
-        let texts = CStrings([path, request.directory ?? "/"])
-        let groups = request.user?.groups ?? []
-        var pid: pid_t = -1
-        var descriptor: Int32 = -1
-        var stage: Int32 = 0
-        let code = groups.withUnsafeBufferPointer { groups in
-            var raw = holdfast_spawn_request()
-            raw.path = UnsafePointer(texts.pointers[0])
-            raw.arguments = UnsafePointer(arguments.pointers)
-            raw.environment = UnsafePointer(environment.pointers)
-            raw.directory = UnsafePointer(texts.pointers[1])
-            if let user = request.user {
-                raw.change_user = 1
-                raw.user = user.user
-                raw.group = user.group
-                raw.groups = groups.baseAddress
-                raw.group_count = groups.count
-            }
-            raw.input = request.input ?? -1
-            raw.output = request.output ?? -1
-            raw.error = request.error ?? -1
-            raw.cgroup = cgroup
-            return holdfast_spawn(&raw, &pid, &descriptor, &stage)
+        let cgroup = try request.cgroup?.openDirectory()
+        defer { if let cgroup { close(cgroup) } }
+        var start = ProcessStart(request.arguments)
+        start.environment = request.environment.map { "\($0.key)=\($0.value)" }.sorted()
+        start.directory = request.directory ?? "/"
+        start.user = request.user.map { ProcessStart.User(user: $0.user, group: $0.group, groups: $0.groups) }
+        start.cgroup = cgroup
+        (start.input, start.output, start.error) = (request.input, request.output, request.error)
+        do throws(ProcessStart.Failure) {
+            let (pid, descriptor) = try start.start()
+            return SpawnedProcess(pid: pid, descriptor: descriptor)
+        } catch {
+            throw .spawn(path: request.arguments.first ?? "", stage: error.stage, code: error.code)
         }
-        guard code == 0 else { throw .spawn(path: path, stage: self.name(stage), code: code) }
-        return SpawnedProcess(pid: pid, descriptor: descriptor)
-    }
-
-    /// The end of a child, or of somebody else's process whose descriptor is readable; nil while it runs.
-    static func reap(_ descriptor: Int32) -> ProcessEnd? {
-        var ended: Int32 = 0
-        var killed: Int32 = 0
-        var code: Int32 = 0
-        let result = holdfast_pidfd_reap(descriptor, &ended, &killed, &code)
-        if result == 0 { return ended == 0 ? nil : (killed == 1 ? .killed(code) : .exited(code)) }
-        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&request, 1, 0) > 0 ? .unknown : nil
-    }
-
-    private static func name(_ stage: Int32) -> String {
-        switch stage {
-        case HOLDFAST_SPAWN_CGROUP: "joining its cgroup"
-        case HOLDFAST_SPAWN_FILES: "opening its standard files"
-        case HOLDFAST_SPAWN_USER: "becoming its user"
-        case HOLDFAST_SPAWN_DIRECTORY: "entering its directory"
-        case HOLDFAST_SPAWN_EXECUTE: "executing it"
-        default: "creating the process"
-        }
-    }
-}
-
-/// A null-terminated array of C strings.
-private final class CStrings {
-    let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
-    private let count: Int
-
-    init(_ strings: [String]) {
-        self.count = strings.count
-        self.pointers = .allocate(capacity: strings.count + 1)
-        for (position, string) in strings.enumerated() { self.pointers[position] = strdup(string) }
-        self.pointers[strings.count] = nil
-    }
-
-    deinit {
-        for position in 0..<self.count { free(self.pointers[position]) }
-        self.pointers.deallocate()
     }
 }
 

@@ -44,8 +44,9 @@ struct VolumeAgent: ResourceAgent {
     private func link(_ device: String, _ paths: VolumePaths) throws(CallInterruption) {
         let temporary = paths.device + ".new"
         unlink(temporary)
-        guard symlink(device, temporary) == 0, rename(temporary, paths.device) == 0 else {
-            throw .soft("could not link \(paths.device) to \(device): \(SystemText.error(errno))")
+        let code = symlink(device, temporary) == 0 ? Files.move(temporary, to: paths.device) : errno
+        guard code == 0 else {
+            throw .soft("could not link \(paths.device) to \(device): \(SystemText.error(code))")
         }
     }
 
@@ -170,7 +171,7 @@ struct VolumeAgent: ResourceAgent {
         _ = self.holders(context).killAll(until: until, clock: clock)
         for attachment in attachments { attachment.detach() }
         let used = { attachments.contains { $0.kind == .loop && $0.isOurs } }
-        while used(), clock() < until { usleep(5000) }
+        while used(), clock() < until { SystemThread.sleep(.milliseconds(5)) }
         if used() {
             context.log(
                 "the block device of \(paths.directory) is still in use and is cut off; it goes at its last close")

@@ -121,7 +121,7 @@ struct VolumeAttachment: Equatable {
         case .nbd:
             for attachment in Self.found(in: self.directory) + [self] { attachment.cut(waitingAtMost: .seconds(1)) }
             // Its process goes by itself once the kernel has let it go.
-            for _ in 0..<40 where self.isAttached { usleep(5000) }
+            for _ in 0..<40 where self.isAttached { SystemThread.sleep(.milliseconds(5)) }
         }
         return !self.isAttached
     }

@@ -41,21 +41,11 @@ final class NBDClientLink {
     /// Connects; an errno value when nobody listens.
     init(_ id: VolumeDevice.ConnectionID, path: String) throws(NBDDrop) {
         self.id = id
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw NBDDrop(reason: "the socket path \(path) is too long")
+        do throws(Errno) {
+            self.descriptor = try UnixAddress(path).connect(isNonBlocking: true)
+        } catch {
+            throw NBDDrop(reason: "nobody listens on \(path): \(SystemText.error(error.code))")
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-        self.descriptor = socket(AF_UNIX, Int32(type), 0)
-        let result = withUnsafePointer(to: address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(self.descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard result == 0 else { throw NBDDrop(reason: "nobody listens on \(path): \(SystemText.error(errno))") }
         var room: Int32 = 1 << 20
         setsockopt(self.descriptor, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(MemoryLayout<Int32>.size))
     }

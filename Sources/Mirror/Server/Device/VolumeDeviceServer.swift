@@ -57,10 +57,8 @@ public final class VolumeDeviceServer {
         self.log = log
         var tuning = VolumeDevice.Tuning()
         tuning.deadTime = options.deadTime
-        self.device = VolumeDevice(tuning, at: Self.now())
+        self.device = VolumeDevice(tuning, at: MachineClock.now)
     }
-
-    private static func now() -> Tick { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
 
     /// Waits for whatever comes first and deals with all that has come.
     private func turn() throws(VolumeDeviceError) {
@@ -74,7 +72,7 @@ public final class VolumeDeviceServer {
             if link.wantsToSend { waits[2].events |= Int16(POLLOUT) }
         }
         let wake = self.device.wakeAt
-        let left = wake.since(Self.now())
+        let left = wake.since(MachineClock.now)
         let milliseconds = wake == .never ? -1 : Int32(min(left.milliseconds + 1, 60_000))
         let hasMore = self.channel?.hasMore == true
         let count = poll(&waits, nfds_t(waits.count), hasMore || (left == .zero && wake != .never) ? 0 : milliseconds)
@@ -83,7 +81,7 @@ public final class VolumeDeviceServer {
             if waits[2].revents != 0 { try self.hear() }
         }
         if hasMore || (count > 0 && waits[1].revents != 0) { try self.serveKernel() }
-        if Self.now() >= self.device.wakeAt { try self.step(.tick) }
+        if MachineClock.now >= self.device.wakeAt { try self.step(.tick) }
         try self.sendQueued()
     }
 
@@ -150,7 +148,7 @@ public final class VolumeDeviceServer {
     /// Steps the core and does what it asks for, and what comes of that.
     private func step(_ input: VolumeDevice.Input) throws(VolumeDeviceError) {
         self.effects.removeAll(keepingCapacity: true)
-        self.device.step(input, at: Self.now(), into: &self.effects)
+        self.device.step(input, at: MachineClock.now, into: &self.effects)
         let effects = self.effects
         for effect in effects { try self.perform(effect) }
     }
@@ -235,15 +233,11 @@ extension VolumeDeviceServer {
     /// The kernel has been told, and the first connection stands.
     private func becomeReady() throws(VolumeDeviceError) {
         self.isReady = true
-        let temporary = self.options.ready + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        let text = Array("\(getpid()) \(self.channel?.path ?? "-")\n".utf8)
-        let written = descriptor < 0 ? -1 : text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        let isWritten = written == text.count
-        let code = errno
-        if descriptor >= 0 { close(descriptor) }
-        guard isWritten, rename(temporary, self.options.ready) == 0 else {
-            throw .ready(path: self.options.ready, errno: isWritten ? errno : code)
+        let text = "\(getpid()) \(self.channel?.path ?? "-")\n"
+        do throws(Files.ReplacementFailure) {
+            try Files.replace(self.options.ready, with: Array(text.utf8), mode: 0o644, isDurable: false)
+        } catch {
+            throw .ready(path: self.options.ready, errno: error.code)
         }
     }
 }

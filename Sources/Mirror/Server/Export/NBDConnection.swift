@@ -1,17 +1,14 @@
 import Basis
-import CLinux
 import Glibc
+import Host
 
-/// One client: a thread that reads requests, hands them to the device and sends replies.
-final class NBDConnection: @unchecked Sendable {
+/// One client: a thread that shakes hands with it and then serves an `NBDSession`.
+final class NBDConnection: Sendable {
     private let device: any BlockDevice
     private let limits: NBDLimits
     private let descriptor: Int32
     private let output: NBDOutput
     private let sizeBytes: UInt64
-    private var agreement = NBDHandshake.Agreement()
-    /// Read data on its way to the client; grows to the largest read. Own thread only.
-    private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     /// Takes over the socket.
     init(device: any BlockDevice, descriptor: Int32, limits: NBDLimits) {
@@ -22,8 +19,6 @@ final class NBDConnection: @unchecked Sendable {
         self.output = NBDOutput(descriptor: descriptor, maximumInFlight: limits.maximumInFlight)
     }
 
-    deinit { self.scratch.deallocate() }
-
     /// Ends the connection from any thread; `run` then returns.
     func close() { self.output.close() }
 
@@ -33,27 +28,47 @@ final class NBDConnection: @unchecked Sendable {
         defer { self.output.release() }
         do throws(NBDDrop) {
             let input = NBDInput(descriptor: self.descriptor, maximumPayload: Int(self.limits.maximumPayload))
-            self.setSendTimeout(seconds: 10)
+            SystemSocket.limit(self.descriptor, SO_SNDTIMEO, .seconds(10))
             var handshake = NBDHandshake(
                 input: input, descriptor: self.descriptor, exportName: exportName, sizeBytes: self.sizeBytes,
                 maximumPayload: self.limits.maximumPayload,
-                deadline: Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) + self.limits.handshakeTimeout)
+                deadline: MachineClock.now + self.limits.handshakeTimeout)
             guard let agreement = try handshake.run() else { return nil }
-            self.setSendTimeout(seconds: 0)
-            self.agreement = agreement
-            try self.serve(input)
+            SystemSocket.limit(self.descriptor, SO_SNDTIMEO, .zero)
+            let session = NBDSession(
+                device: self.device, limits: self.limits, output: self.output, sizeBytes: self.sizeBytes, agreement)
+            try session.serve(input)
             return nil
         } catch {
             return error
         }
     }
+}
 
-    private func setSendTimeout(seconds: Int) {
-        var time = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(self.descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+/// What one client asks after the handshake: reads requests, hands them to the device and sends replies. For one thread.
+private final class NBDSession {
+    private let device: any BlockDevice
+    private let limits: NBDLimits
+    private let output: NBDOutput
+    private let sizeBytes: UInt64
+    private let agreement: NBDHandshake.Agreement
+    /// Read data on its way to the client; grows to the largest read.
+    private var scratch = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+
+    init(
+        device: any BlockDevice, limits: NBDLimits, output: NBDOutput, sizeBytes: UInt64,
+        _ agreement: NBDHandshake.Agreement
+    ) {
+        self.device = device
+        self.limits = limits
+        self.output = output
+        self.sizeBytes = sizeBytes
+        self.agreement = agreement
     }
 
-    private func serve(_ input: NBDInput) throws(NBDDrop) {
+    deinit { self.scratch.deallocate() }
+
+    func serve(_ input: NBDInput) throws(NBDDrop) {
         while try self.need(NBD.requestBytes, input) {
             let request = NBDRequest(input.bytes(NBD.requestBytes))
             guard request.magic == NBD.requestMagic else {
@@ -180,7 +195,7 @@ final class NBDConnection: @unchecked Sendable {
     }
 }
 
-extension NBDConnection {
+extension NBDSession {
     /// Reads shorter than this are sent whole: looking for holes would cost more than it saves.
     private static let holeSearchBytes: UInt32 = 64 * 1024
 

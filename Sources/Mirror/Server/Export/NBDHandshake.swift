@@ -1,5 +1,5 @@
 import Basis
-import Glibc
+import Host
 
 /// The fixed newstyle handshake of one connection. (doc/proto.md, "Fixed newstyle negotiation")
 struct NBDHandshake {
@@ -242,18 +242,8 @@ struct NBDHandshake {
     }
 
     private func send(_ message: NBDMessage) throws(NBDDrop) {
-        var done = 0
-        while done < message.bytes.count {
-            let count = message.bytes.withUnsafeBytes { bytes in
-                Glibc.send(
-                    self.descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, Int32(MSG_NOSIGNAL))
-            }
-            if count >= 0 {
-                done += count
-            } else if errno != EINTR {
-                throw NBDDrop(reason: "sending failed during the handshake (errno \(errno))")
-            }
-        }
+        let code = SystemSocket.send(message.bytes, to: self.descriptor)
+        guard code == 0 else { throw NBDDrop(reason: "sending failed during the handshake (errno \(code))") }
     }
 }
 

@@ -1,6 +1,6 @@
 import Basis
-import CLinux
 import Glibc
+import Host
 
 /// One connection's receive buffer: one `recv` may bring many requests, and a payload is handed on where it lies.
 ///
@@ -91,7 +91,7 @@ final class NBDInput {
 
     private func wait(until deadline: Tick) -> Bool {
         while true {
-            let left = deadline.since(Tick(nanoseconds: holdfast_boot_clock_nanoseconds()))
+            let left = deadline.since(MachineClock.now)
             if left == .zero { return false }
             var item = pollfd(fd: self.descriptor, events: Int16(POLLIN), revents: 0)
             let count = poll(&item, 1, Int32(min(left.milliseconds + 1, 1_000_000)))

@@ -6,48 +6,48 @@ import Host
 /// The connection's own thread may block in a send, which slows its client down. Other threads, which complete requests
 /// of many clients, never do: what the socket does not take at once is left to a helper thread that lives until it is
 /// drained.
-final class NBDOutput: BlockCompletionSink, @unchecked Sendable {
-    /// Growing raw memory.
-    private struct Buffer {
-        private(set) var base: UnsafeMutableRawPointer
-        private var capacity: Int
-        var count = 0
-
-        init(capacity: Int) {
-            self.base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
-            self.capacity = capacity
-        }
-
-        /// Room for `size` more bytes at the end.
-        mutating func extend(_ size: Int) -> UnsafeMutableRawPointer {
-            if self.count + size > self.capacity {
-                self.capacity = max(self.capacity * 2, self.count + size)
-                let larger = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 64)
-                larger.copyMemory(from: self.base, byteCount: self.count)
-                self.base.deallocate()
-                self.base = larger
-            }
-            defer { self.count += size }
-            return self.base + self.count
-        }
-
-        func free() { self.base.deallocate() }
-    }
-
+final class NBDOutput: BlockCompletionSink, Sendable {
     /// Unsent bytes beyond which the connection's thread stops to take requests.
     private static let highWater = 1 << 20
 
-    private let lock = ConditionLock()
+    /// What one thread has taken to send it.
+    private struct Batch: ~Copyable {
+        var buffer: RawBuffer
+        var sent = 0
+    }
+
+    private struct State: ~Copyable {
+        /// Replies that nobody has taken yet.
+        var pending = RawBuffer(capacity: 64 * 1024)
+        /// The buffer of whoever sends next; none while somebody does.
+        var spare: RawBuffer? = RawBuffer(capacity: 64 * 1024)
+        var isClosed = false
+        var isReleased = false
+        var inFlight = 0
+        var owner: pthread_t?
+
+        var isSending: Bool { self.spare == nil }
+
+        /// The sender's role, with all that is pending; nil while another thread has it.
+        mutating func takeBatch() -> Batch? {
+            guard var buffer = self.spare.take() else { return nil }
+            swap(&buffer, &self.pending)
+            return Batch(buffer: buffer)
+        }
+
+        /// The end of the sender's role.
+        mutating func giveBack(_ batch: consuming Batch) {
+            var buffer = batch.buffer
+            buffer.removeAll()
+            self.spare = consume buffer
+        }
+    }
+
+    private typealias Hold = Locked<State>.Hold
+
+    private let state = Locked(State(), lendsPriority: false)
+    private let descriptor: Int32
     private let maximumInFlight: Int
-    // Guarded by `lock`, except that `outgoing` and `sent` belong to the thread that set `isSending`.
-    private var descriptor: Int32
-    private var pending = Buffer(capacity: 64 * 1024)
-    private var outgoing = Buffer(capacity: 64 * 1024)
-    private var sent = 0
-    private var isSending = false
-    private var isClosed = false
-    private var inFlight = 0
-    private var owner: pthread_t?
 
     /// Takes over the socket.
     init(descriptor: Int32, maximumInFlight: Int) {
@@ -56,197 +56,174 @@ final class NBDOutput: BlockCompletionSink, @unchecked Sendable {
     }
 
     deinit {
-        self.pending.free()
-        self.outgoing.free()
-        if self.descriptor >= 0 { Glibc.close(self.descriptor) }
+        if !self.state.withLock({ $0.isReleased }) { Glibc.close(self.descriptor) }
     }
 
     /// Names the calling thread the connection's own: it must call `flush` before it waits for the client.
-    func adopt() {
-        self.lock.lock()
-        self.owner = pthread_self()
-        self.lock.unlock()
-    }
+    func adopt() { self.state.withLock { $0.owner = pthread_self() } }
 
     /// Counts a request that the device will complete; waits while too many are under way. False once closed.
     func begin() -> Bool {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        while self.inFlight >= self.maximumInFlight, !self.isClosed {
-            self.sendPending(mayBlock: true)
-            if self.inFlight >= self.maximumInFlight, !self.isClosed { self.lock.wait() }
+        var hold = self.state.hold()
+        while hold.value.inFlight >= self.maximumInFlight, !hold.value.isClosed {
+            self.sendPending(&hold, mayBlock: true)
+            if hold.value.inFlight >= self.maximumInFlight, !hold.value.isClosed { hold.wait() }
         }
-        self.inFlight += 1
-        return !self.isClosed
+        hold.value.inFlight += 1
+        return !hold.value.isClosed
     }
 
     func complete(cookie: UInt64, error: UInt32) {
-        self.lock.lock()
-        self.finish(cookie: cookie, error: error)
-        if !self.isOwner { self.sendPending(mayBlock: false) }
-        self.lock.unlock()
+        var hold = self.state.hold()
+        self.finish(&hold, cookie: cookie, error: error)
+        if !Self.isOwner(hold.value) { self.sendPending(&hold, mayBlock: false) }
     }
 
     func gather(cookie: UInt64, error: UInt32) {
-        self.lock.lock()
-        self.finish(cookie: cookie, error: error)
-        self.lock.unlock()
+        var hold = self.state.hold()
+        self.finish(&hold, cookie: cookie, error: error)
     }
 
     func deliver() {
-        self.lock.lock()
-        if !self.isOwner { self.sendPending(mayBlock: false) }
-        self.lock.unlock()
+        var hold = self.state.hold()
+        if !Self.isOwner(hold.value) { self.sendPending(&hold, mayBlock: false) }
     }
 
     /// A reply to a request that was not counted by `begin`.
     func reply(cookie: UInt64, error: UInt32) {
-        self.lock.lock()
-        self.appendSimpleReply(cookie: cookie, error: error)
-        self.lock.unlock()
+        var hold = self.state.hold()
+        Self.appendSimpleReply(&hold, cookie: cookie, error: error)
     }
 
     /// Appends a reply made of a header and a payload; a large payload is sent from where it lies. Own thread only.
     func append(_ header: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        if self.isClosed { return }
+        var hold = self.state.hold()
+        if hold.value.isClosed { return }
         if payload.count <= 32 * 1024 {
-            let target = self.pending.extend(header.count + payload.count)
-            if let source = header.baseAddress { target.copyMemory(from: source, byteCount: header.count) }
-            if let source = payload.baseAddress {
-                (target + header.count).copyMemory(from: source, byteCount: payload.count)
-            }
-            if self.pending.count >= 256 * 1024 { self.sendPending(mayBlock: true) }
+            hold.value.pending.append(header)
+            hold.value.pending.append(payload)
+            if hold.value.pending.count >= 256 * 1024 { self.sendPending(&hold, mayBlock: true) }
             return
         }
-        while self.isSending, !self.isClosed { self.lock.wait() }
-        if self.isClosed { return }
-        let target = self.pending.extend(header.count)
-        if let source = header.baseAddress { target.copyMemory(from: source, byteCount: header.count) }
-        self.takePending()
-        self.lock.unlock()
-        let status = self.sendOutgoing(then: payload)
-        self.lock.lock()
-        self.isSending = false
-        if status != 0 { self.closeLocked() }
-        self.lock.broadcast()
-        self.sendPending(mayBlock: true)
+        while hold.value.isSending, !hold.value.isClosed { hold.wait() }
+        if hold.value.isClosed { return }
+        hold.value.pending.append(header)
+        guard var batch = hold.value.takeBatch() else { preconditionFailure("two threads send at once") }
+        let status = hold.whileLeft { self.sendBatch(&batch, then: payload) }
+        self.endSending(&hold, batch, status)
+        self.sendPending(&hold, mayBlock: true)
     }
 
     /// Sends what is left. Own thread only; returns while another thread sends, unless very much is waiting.
     func flush() {
-        self.lock.lock()
-        self.sendPending(mayBlock: true)
-        while self.isSending, self.pending.count > Self.highWater, !self.isClosed { self.lock.wait() }
-        self.lock.unlock()
+        var hold = self.state.hold()
+        self.sendPending(&hold, mayBlock: true)
+        while hold.value.isSending, hold.value.pending.count > Self.highWater, !hold.value.isClosed { hold.wait() }
     }
 
     /// Waits until every counted request is complete and all is sent, or the connection is closed.
     func drain() {
-        self.lock.lock()
-        while !self.isClosed {
-            self.sendPending(mayBlock: true)
-            if self.inFlight == 0, !self.isSending, self.pending.count == 0 { break }
-            if !self.isClosed { self.lock.wait() }
+        var hold = self.state.hold()
+        while !hold.value.isClosed {
+            self.sendPending(&hold, mayBlock: true)
+            if hold.value.inFlight == 0, !hold.value.isSending, hold.value.pending.count == 0 { break }
+            if !hold.value.isClosed { hold.wait() }
         }
-        self.lock.unlock()
     }
 
     /// Ends the connection and wakes every thread that waits for it; later completions are dropped.
     func close() {
-        self.lock.lock()
-        self.closeLocked()
-        self.lock.unlock()
+        var hold = self.state.hold()
+        self.close(&hold)
     }
 
     /// The connection thread's last call: gives the socket back.
     func release() {
-        self.lock.lock()
-        self.closeLocked()
-        while self.isSending { self.lock.wait() }
-        if self.descriptor >= 0 { Glibc.close(self.descriptor) }
-        self.descriptor = -1
-        self.lock.unlock()
+        var hold = self.state.hold()
+        self.close(&hold)
+        while hold.value.isSending { hold.wait() }
+        if !hold.value.isReleased { Glibc.close(self.descriptor) }
+        hold.value.isReleased = true
     }
 
-    private var isOwner: Bool {
-        guard let owner = self.owner else { return false }
+    private static func isOwner(_ state: borrowing State) -> Bool {
+        guard let owner = state.owner else { return false }
         return pthread_equal(owner, pthread_self()) != 0
     }
 
-    private func finish(cookie: UInt64, error: UInt32) {
-        precondition(self.inFlight > 0, "a request was completed twice")
-        self.inFlight -= 1
-        self.appendSimpleReply(cookie: cookie, error: error)
-        if self.inFlight == 0 || self.inFlight == self.maximumInFlight - 1 { self.lock.broadcast() }
+    private func finish(_ hold: inout Hold, cookie: UInt64, error: UInt32) {
+        precondition(hold.value.inFlight > 0, "a request was completed twice")
+        hold.value.inFlight -= 1
+        Self.appendSimpleReply(&hold, cookie: cookie, error: error)
+        if hold.value.inFlight == 0 || hold.value.inFlight == self.maximumInFlight - 1 { hold.wakeAll() }
     }
 
-    private func appendSimpleReply(cookie: UInt64, error: UInt32) {
-        if self.isClosed { return }
-        let target = self.pending.extend(NBD.simpleReplyBytes)
+    private static func appendSimpleReply(_ hold: inout Hold, cookie: UInt64, error: UInt32) {
+        if hold.value.isClosed { return }
+        let target = hold.value.pending.extend(by: NBD.simpleReplyBytes)
         target.storeBytes(of: NBD.simpleReplyMagic.bigEndian, as: UInt32.self)
         target.storeBytes(of: error.bigEndian, toByteOffset: 4, as: UInt32.self)
         target.storeBytes(of: cookie.bigEndian, toByteOffset: 8, as: UInt64.self)
     }
 
-    private func closeLocked() {
-        if self.isClosed { return }
-        self.isClosed = true
-        if self.descriptor >= 0 { Glibc.shutdown(self.descriptor, Int32(SHUT_RDWR)) }
-        self.lock.broadcast()
+    private func close(_ hold: inout Hold) {
+        if hold.value.isClosed { return }
+        hold.value.isClosed = true
+        if !hold.value.isReleased { Glibc.shutdown(self.descriptor, Int32(SHUT_RDWR)) }
+        hold.wakeAll()
     }
 
-    private func takePending() {
-        self.isSending = true
-        self.sent = 0
-        swap(&self.pending, &self.outgoing)
-        self.pending.count = 0
-    }
-
-    /// Called with the lock, which it releases while sending.
-    private func sendPending(mayBlock: Bool) {
-        if self.isSending { return }
-        while self.pending.count > 0, !self.isClosed {
-            self.takePending()
-            self.lock.unlock()
-            let status =
-                mayBlock ? self.sendOutgoing(then: UnsafeRawBufferPointer(start: nil, count: 0)) : self.trySend()
-            self.lock.lock()
-            if status == EAGAIN, self.startDrainer() { return }
-            self.isSending = false
-            if status != 0 { self.closeLocked() }
-            self.lock.broadcast()
+    /// Leaves the lock while it sends.
+    private func sendPending(_ hold: inout Hold, mayBlock: Bool) {
+        while hold.value.pending.count > 0, !hold.value.isClosed, var batch = hold.value.takeBatch() {
+            let status = hold.whileLeft {
+                mayBlock
+                    ? self.sendBatch(&batch, then: UnsafeRawBufferPointer(start: nil, count: 0)) : self.trySend(&batch)
+            }
+            if status == EAGAIN {
+                guard let left = self.drain(batch) else { return }
+                batch = left
+            }
+            self.endSending(&hold, batch, status)
         }
     }
 
-    /// Leaves the sender's role to a helper thread, so that the caller need not wait for a slow client.
-    private func startDrainer() -> Bool {
-        SystemThread.start("volume") {
-            let status = self.sendOutgoing(then: UnsafeRawBufferPointer(start: nil, count: 0))
-            self.lock.lock()
-            self.isSending = false
-            if status != 0 { self.closeLocked() }
-            self.lock.broadcast()
-            self.sendPending(mayBlock: true)
-            self.lock.unlock()
-        }
+    private func endSending(_ hold: inout Hold, _ batch: consuming Batch, _ status: Int32) {
+        hold.value.giveBack(batch)
+        if status != 0 { self.close(&hold) }
+        hold.wakeAll()
     }
 
-    private func trySend() -> Int32 {
-        while self.sent < self.outgoing.count {
-            let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-            let count = send(self.descriptor, self.outgoing.base + self.sent, self.outgoing.count - self.sent, flags)
-            if count >= 0 { self.sent += count } else if errno != EINTR { return errno }
+    /// Leaves the sender's role to a helper thread, so that the caller need not wait for a slow client. Gives the batch back
+    /// when the system has no thread left.
+    private func drain(_ batch: consuming Batch) -> Batch? {
+        let handed = Locked<Batch?>(batch)
+        let isStarted = SystemThread.start("volume") {
+            guard var batch = handed.withLock({ $0.take() }) else { return }
+            let status = self.sendBatch(&batch, then: UnsafeRawBufferPointer(start: nil, count: 0))
+            var hold = self.state.hold()
+            self.endSending(&hold, batch, status)
+            self.sendPending(&hold, mayBlock: true)
+        }
+        return isStarted ? nil : handed.withLock { $0.take() }
+    }
+
+    private func trySend(_ batch: inout Batch) -> Int32 {
+        while batch.sent < batch.buffer.count {
+            let rest = UnsafeRawBufferPointer(rebasing: batch.buffer.bytes[batch.sent...])
+            let count = send(self.descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+            if count >= 0 { batch.sent += count } else if errno != EINTR { return errno }
         }
         return 0
     }
 
-    /// Sends the rest of `outgoing`, then the payload; blocks. Returns 0 or an errno.
-    private func sendOutgoing(then payload: UnsafeRawBufferPointer) -> Int32 {
+    /// Sends the rest of the batch, then the payload; blocks. Returns 0 or an errno.
+    private func sendBatch(_ batch: inout Batch, then payload: UnsafeRawBufferPointer) -> Int32 {
         var done = 0
-        while self.sent < self.outgoing.count || done < payload.count {
-            let head = iovec(iov_base: self.outgoing.base + self.sent, iov_len: self.outgoing.count - self.sent)
+        while batch.sent < batch.buffer.count || done < payload.count {
+            let rest = UnsafeRawBufferPointer(rebasing: batch.buffer.bytes[batch.sent...])
+            let head = iovec(
+                iov_base: rest.baseAddress.map { UnsafeMutableRawPointer(mutating: $0) }, iov_len: rest.count)
             let tail = iovec(
                 iov_base: payload.baseAddress.map { UnsafeMutableRawPointer(mutating: $0) + done },
                 iov_len: payload.count - done)
@@ -263,7 +240,7 @@ final class NBDOutput: BlockCompletionSink, @unchecked Sendable {
                 return errno == EAGAIN ? ETIMEDOUT : errno
             }
             let fromHead = min(count, head.iov_len)
-            self.sent += fromHead
+            batch.sent += fromHead
             done += count - fromHead
         }
         return 0

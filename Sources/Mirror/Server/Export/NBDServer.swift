@@ -1,5 +1,4 @@
 import Basis
-import CLinux
 import Glibc
 import Host
 
@@ -44,7 +43,7 @@ public enum NBDServerError: Error, Equatable, CustomStringConvertible {
 
 /// Serves one block device to NBD clients over a Unix socket of mode 0600: fixed newstyle, structured replies,
 /// base:allocation, any number of requests in flight, one thread per connection.
-public final class NBDServer: @unchecked Sendable {
+public final class NBDServer: Sendable {
     private let device: any BlockDevice
     private let exportName: String
     private let socketPath: String
@@ -52,13 +51,14 @@ public final class NBDServer: @unchecked Sendable {
     private let log: @Sendable (String) -> Void
     private let listener: Int32
 
-    private let lock = ConditionLock()
-    // Guarded by `lock`.
-    private var connections: [Int: NBDConnection] = [:]
-    private var nextConnection = 0
-    private var threads = 0
-    private var isStarted = false
-    private var isStopped = false
+    private struct State {
+        var connections: [Int: NBDConnection] = [:]
+        var nextConnection = 0
+        var isStarted = false
+        var isStopped = false
+    }
+    private let state = Locked(State(), lendsPriority: false)
+    private let threads = ThreadGroup()
 
     /// Makes the socket, so that clients can already connect; they are served after `start`. `log` receives a sentence
     /// for each client that is dropped, from any thread.
@@ -78,95 +78,73 @@ public final class NBDServer: @unchecked Sendable {
 
     /// Begins to serve. Later calls do nothing.
     public func start() {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        if self.isStarted || self.isStopped { return }
-        self.isStarted = true
-        self.spawn { self.acceptLoop() }
+        let isFirst = self.state.withLock { state in
+            if state.isStarted || state.isStopped { return false }
+            state.isStarted = true
+            return true
+        }
+        if isFirst { _ = self.spawn { self.acceptLoop() } }
     }
 
     /// Closes the socket and every connection, and waits until no thread of the server is inside the device any more.
     /// Requests that the device still holds are not answered; their completions are dropped. Harmless when repeated;
     /// must not be called from inside the device.
     public func stop() {
-        self.lock.lock()
-        if !self.isStopped {
-            self.isStopped = true
+        self.state.withLock { state in
+            if state.isStopped { return }
+            state.isStopped = true
             unlink(self.socketPath)
             Glibc.shutdown(self.listener, Int32(SHUT_RDWR))
-            for connection in self.connections.values { connection.close() }
+            for connection in state.connections.values { connection.close() }
         }
-        while self.threads > 0 { self.lock.wait() }
-        self.lock.unlock()
+        self.threads.join()
     }
 
     /// How many clients are connected.
-    public var connectionCount: Int {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        return self.connections.count
-    }
+    public var connectionCount: Int { self.state.withLock { $0.connections.count } }
 
-    /// Called with the lock.
-    @discardableResult
     private func spawn(_ body: @escaping @Sendable () -> Void) -> Bool {
-        self.threads += 1
-        let isStarted = SystemThread.start("volume") {
-            body()
-            self.lock.lock()
-            self.threads -= 1
-            self.lock.broadcast()
-            self.lock.unlock()
-        }
-        if !isStarted {
-            self.threads -= 1
-            self.log("export \(self.exportName): the system has no thread left")
-        }
+        let isStarted = self.threads.start(body)
+        if !isStarted { self.log("export \(self.exportName): the system has no thread left") }
         return isStarted
     }
 
     private func acceptLoop() {
-        while true {
-            let descriptor = holdfast_accept(self.listener, 0)
-            let code = errno
-            self.lock.lock()
-            let isStopped = self.isStopped
-            if !isStopped, descriptor >= 0 { self.admit(descriptor) }
-            self.lock.unlock()
+        SystemSocket.acceptEach(self.listener) { descriptor, code in
+            // Whoever stops the server sees the client among the connections, or the client sees that it is stopped.
+            let isStopped = self.state.withLock { state in
+                if !state.isStopped, code == 0 { self.admit(descriptor, &state) }
+                return state.isStopped
+            }
             if isStopped {
-                if descriptor >= 0 { Glibc.close(descriptor) }
-                return
-            }
-            if descriptor < 0, code != EINTR, code != ECONNABORTED {
+                if code == 0 { Glibc.close(descriptor) }
+            } else if code != 0, code != EINTR, code != ECONNABORTED {
                 self.log("export \(self.exportName): cannot accept a client: \(SystemText.error(code))")
-                // Out of descriptors or memory: the condition lasts, and must not eat a core.
-                usleep(100_000)
             }
+            return isStopped
         }
     }
 
-    /// Called with the lock.
-    private func admit(_ descriptor: Int32) {
-        guard self.connections.count < self.limits.maximumConnections else {
-            self.log("export \(self.exportName): a client was turned away: \(self.connections.count) are connected")
+    private func admit(_ descriptor: Int32, _ state: inout State) {
+        guard state.connections.count < self.limits.maximumConnections else {
+            self.log("export \(self.exportName): a client was turned away: \(state.connections.count) are connected")
             Glibc.close(descriptor)
             return
         }
         var bytes: Int32 = 1 << 20
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
         let connection = NBDConnection(device: self.device, descriptor: descriptor, limits: self.limits)
-        let number = self.nextConnection
-        self.nextConnection += 1
-        self.connections[number] = connection
+        let number = state.nextConnection
+        state.nextConnection += 1
         let isServed = self.spawn {
             let drop = connection.run(exportName: self.exportName)
-            self.lock.lock()
-            self.connections[number] = nil
-            let isStopped = self.isStopped
-            self.lock.unlock()
+            let isStopped = self.state.withLock { state in
+                state.connections[number] = nil
+                return state.isStopped
+            }
             if let drop, !isStopped { self.log("export \(self.exportName): dropped a client: \(drop.reason)") }
         }
-        if !isServed { self.connections[number] = nil }
+        if isServed { state.connections[number] = connection }
     }
 }
 
@@ -175,44 +153,26 @@ private enum UnixListener {
     static func open(_ path: String) throws(NBDServerError) -> Int32 {
         // Made under another name and renamed when it listens with the right mode: the path never shows half of it.
         let temporary = path + ".new"
-        guard let address = self.address(temporary), let final = self.address(path) else {
-            throw .pathTooLong(path: path, maximum: MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 5)
+        let (address, final): (UnixAddress, UnixAddress)
+        do throws(Errno) {
+            (address, final) = (try UnixAddress(temporary), try UnixAddress(path))
+        } catch {
+            throw .pathTooLong(path: path, maximum: UnixAddress.pathBytesMax - 4)
         }
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
-        let probe = socket(AF_UNIX, type, 0)
-        let isAnswered = probe >= 0 && self.with(final) { connect(probe, $0, $1) } == 0
-        if probe >= 0 { close(probe) }
-        if isAnswered { throw .inUse(path: path) }
-        let descriptor = socket(AF_UNIX, type, 0)
-        guard descriptor >= 0 else { throw .notListening(path: path, errno: errno) }
+        if let probe = try? final.connect() {
+            close(probe)
+            throw .inUse(path: path)
+        }
         unlink(temporary)
-        guard self.with(address, { bind(descriptor, $0, $1) }) == 0, chmod(temporary, 0o600) == 0,
-            listen(descriptor, 64) == 0, rename(temporary, path) == 0
-        else {
-            let code = errno
+        do throws(Errno) {
+            let descriptor = try address.listen(backlog: 64)
+            let code = Files.move(temporary, to: path)
+            if code == 0 { return descriptor }
             close(descriptor)
+            throw Errno(code)
+        } catch {
             unlink(temporary)
-            throw .notListening(path: path, errno: code)
-        }
-        return descriptor
-    }
-
-    private static func address(_ path: String) -> sockaddr_un? {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else { return nil }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        return address
-    }
-
-    private static func with(
-        _ address: sockaddr_un, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
-    ) -> Int32 {
-        withUnsafePointer(to: address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
+            throw .notListening(path: path, errno: error.code)
         }
     }
 }

@@ -1,11 +1,11 @@
 import Basis
-import CLinux
 import Glibc
+import Host
 import Mirror
 import Synchronization
 
 /// One connection between two replicas: frames are queued by any thread, sent by its writer, received by its reader.
-final class LinkConnection: @unchecked Sendable {
+final class LinkConnection: Sendable {
     /// Bytes that may wait to be sent; a peer that slow is cut off, and the dirty map takes over.
     private static let maximumBacklog = 256 << 20
     /// How often the link's rate is looked at.
@@ -13,11 +13,13 @@ final class LinkConnection: @unchecked Sendable {
 
     let stream: any ByteStream
     let peer: NodeID
-    private let lock = ConditionLock()
-    // Guarded by `lock`: frames as they travel, without sums and with plain payloads.
-    private var filling = RawBuffer()
-    private var isClosed = false
-    private var isIdle = false
+    private struct State: ~Copyable {
+        /// Frames as they travel, without sums and with plain payloads.
+        var filling = RawBuffer()
+        var isClosed = false
+        var isIdle = false
+    }
+    private let state = Locked(State(), lendsPriority: false)
     /// Payload handed to the link, and what of it reached the wire.
     let sentBytes = Atomic<UInt64>(0)
     let sentCompressedBytes = Atomic<UInt64>(0)
@@ -30,29 +32,24 @@ final class LinkConnection: @unchecked Sendable {
     /// Queues a frame and copies its payload. Frames leave in the order of the calls.
     func send(_ frame: Frame, _ payload: UnsafeRawBufferPointer) {
         let (header, fields) = FrameCodec.split(frame)
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        guard !self.isClosed else { return }
-        if self.filling.count > Self.maximumBacklog {
-            self.isClosed = true
+        var hold = self.state.hold()
+        guard !hold.value.isClosed else { return }
+        if hold.value.filling.count > Self.maximumBacklog {
+            hold.value.isClosed = true
             self.stream.shutdown()
-            self.lock.broadcast()
-            return
+            return hold.wakeAll()
         }
         if fields.isEmpty {
-            FrameCodec.queue(header, payload, into: &self.filling)
+            FrameCodec.queue(header, payload, into: &hold.value.filling)
         } else {
-            fields.withUnsafeBytes { FrameCodec.queue(header, $0, into: &self.filling) }
+            fields.withUnsafeBytes { FrameCodec.queue(header, $0, into: &hold.value.filling) }
         }
-        if self.isIdle { self.lock.broadcast() }
+        if hold.value.isIdle { hold.wakeAll() }
     }
 
     /// Ends the connection and wakes its threads.
     func close() {
-        self.lock.lock()
-        self.isClosed = true
-        self.lock.broadcast()
-        self.lock.unlock()
+        self.state.change { $0.isClosed = true }
         self.stream.shutdown()
     }
 
@@ -62,16 +59,7 @@ final class LinkConnection: @unchecked Sendable {
         var wire = RawBuffer()
         var choice = CompressionChoice()
         var unlooked = 0
-        while true {
-            self.lock.lock()
-            while self.filling.count == 0, !self.isClosed {
-                self.isIdle = true
-                self.lock.wait()
-            }
-            self.isIdle = false
-            if self.isClosed { return self.lock.unlock() }
-            swap(&batch, &self.filling)
-            self.lock.unlock()
+        while self.takeFrames(into: &batch) {
             let decision = choice.decide(batchBytes: batch.count)
             var compresses = decision == .compress
             if decision == .sample {
@@ -99,6 +87,19 @@ final class LinkConnection: @unchecked Sendable {
         }
     }
 
+    /// Waits for frames and takes all of them; false once the connection is closed. `batch` is empty before.
+    private func takeFrames(into batch: inout RawBuffer) -> Bool {
+        var hold = self.state.hold()
+        while hold.value.filling.count == 0, !hold.value.isClosed {
+            hold.value.isIdle = true
+            hold.wait()
+        }
+        hold.value.isIdle = false
+        if hold.value.isClosed { return false }
+        swap(&batch, &hold.value.filling)
+        return true
+    }
+
     /// Sums in place: plain frames are sent from where they were queued.
     private func seal(_ batch: inout RawBuffer) {
         var position = 0
@@ -115,7 +116,7 @@ final class LinkConnection: @unchecked Sendable {
     private func compress(
         _ batch: UnsafeRawBufferPointer, into wire: inout RawBuffer, _ choice: inout CompressionChoice
     ) {
-        let began = holdfast_boot_clock_nanoseconds()
+        let began = MachineClock.now
         var total = (tried: 0, compressed: 0)
         var position = 0
         while position < batch.count {
@@ -129,7 +130,7 @@ final class LinkConnection: @unchecked Sendable {
             position = end
         }
         choice.tried(
-            bytes: total.tried, compressed: total.compressed, nanoseconds: holdfast_boot_clock_nanoseconds() - began)
+            bytes: total.tried, compressed: total.compressed, nanoseconds: MachineClock.now.since(began).nanoseconds)
     }
 
     /// Compresses a little of the batch, to see how that would go.
@@ -138,7 +139,7 @@ final class LinkConnection: @unchecked Sendable {
     ) {
         var position = 0
         var total = (tried: 0, compressed: 0)
-        let began = holdfast_boot_clock_nanoseconds()
+        let began = MachineClock.now
         while position < batch.count, total.tried < CompressionChoice.sampleBytes {
             let end = FrameCodec.end(ofQueued: batch, at: position)
             let start = position + FrameCodec.headerBytes
@@ -152,7 +153,7 @@ final class LinkConnection: @unchecked Sendable {
         }
         scratch.removeAll()
         choice.tried(
-            bytes: total.tried, compressed: total.compressed, nanoseconds: holdfast_boot_clock_nanoseconds() - began)
+            bytes: total.tried, compressed: total.compressed, nanoseconds: MachineClock.now.since(began).nanoseconds)
     }
 
     /// Receives until the connection ends. `frame` gets each frame, its payload valid during the call; `pause` is

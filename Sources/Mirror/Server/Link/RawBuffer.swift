@@ -1,5 +1,7 @@
 /// A growing run of raw bytes that keeps its memory. One owner at a time.
-struct RawBuffer: ~Copyable {
+///
+/// Unchecked: the memory belongs to the value alone, which cannot be copied.
+struct RawBuffer: ~Copyable, @unchecked Sendable {
     private var base: UnsafeMutableRawPointer
     private var capacity: Int
     private(set) var count = 0

@@ -1,10 +1,11 @@
 import Basis
 import Glibc
+import Host
 import Mirror
 import SecureLink
 
 /// One copy: the backing with its label, and the metadata beside it, which are used only together. (Rules V17 to V20)
-final class CopyStore: @unchecked Sendable {
+final class CopyStore: Sendable {
     /// Where a copy is, and of what.
     struct Place: Sendable {
         var volume: UInt64
@@ -22,17 +23,17 @@ final class CopyStore: @unchecked Sendable {
 
     let place: Place
     let backing: BackingStore
-    private let file: MetadataFile
-    private let lock = ConditionLock()
-    // Guarded by `lock`.
-    private var count: UInt64
-    private var isOver = false
+    private struct State {
+        let file: MetadataFile
+        var count: UInt64
+        var isOver = false
+    }
+    private let state: Locked<State>
 
     private init(_ place: Place, _ backing: BackingStore, _ file: MetadataFile, count: UInt64) {
         self.place = place
         self.backing = backing
-        self.file = file
-        self.count = count
+        self.state = Locked(State(file: file, count: count), lendsPriority: false)
     }
 
     /// Opens the copy, if data and metadata belong together; its start is noted in both before anybody hears of it.
@@ -98,22 +99,22 @@ final class CopyStore: @unchecked Sendable {
 
     /// Forgets what this copy was: it has a new identity from the next start on, and nothing is stored any more.
     func renew() throws(StoreError) {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        self.isOver = true
-        _ = try Self.make(self.place, in: self.backing)
+        try self.state.withLock { (state) throws(StoreError) in
+            state.isOver = true
+            _ = try Self.make(self.place, in: self.backing)
+        }
     }
 
     /// Makes the metadata durable, and first the label when it counts further.
     func store(_ metadata: VolumeMetadata) throws(StoreError) {
-        self.lock.lock()
-        defer { self.lock.unlock() }
-        guard !self.isOver else { return }
-        if metadata.count != self.count {
-            try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
-            self.count = metadata.count
+        try self.state.withLock { (state) throws(StoreError) in
+            guard !state.isOver else { return }
+            if metadata.count != state.count {
+                try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
+                state.count = metadata.count
+            }
+            try state.file.store(metadata)
         }
-        try self.file.store(metadata)
     }
 
     /// What there is, for the daemon.

@@ -1,17 +1,19 @@
 import Basis
 import Glibc
 import Mirror
+import Synchronization
 
 /// The file `NAME.meta`: a header, then two slots that are written in turn, each with its checksum, so that a torn
-/// write leaves the other whole. One thread uses it.
-final class MetadataFile: @unchecked Sendable {
+/// write leaves the other whole. `store` is called by one thread at a time.
+final class MetadataFile: Sendable {
     private static let page = 4096
     private static let magic: UInt32 = 0x484D_4631
 
     private let path: String
     private let descriptor: Int32
     private let slotBytes: Int
-    private var generation: UInt64
+    /// Of the newest slot.
+    private let generation: Atomic<UInt64>
 
     /// What the header says: metadata never serves another volume.
     struct Subject: Equatable, CustomStringConvertible {
@@ -25,7 +27,7 @@ final class MetadataFile: @unchecked Sendable {
         self.path = path
         self.descriptor = descriptor
         self.slotBytes = slotBytes
-        self.generation = generation
+        self.generation = Atomic(generation)
     }
 
     deinit { close(self.descriptor) }
@@ -145,15 +147,15 @@ final class MetadataFile: @unchecked Sendable {
 
     /// Returns once the metadata is on stable storage.
     func store(_ metadata: VolumeMetadata) throws(StoreError) {
-        self.generation += 1
+        let generation = self.generation.add(1, ordering: .relaxed).newValue
         var content = ByteWriter()
         metadata.encode(into: &content)
         var slot = ByteWriter(reserving: content.bytes.count + 16)
-        slot.uint32(Self.sum(self.generation, content.bytes))
-        slot.uint64(self.generation)
+        slot.uint32(Self.sum(generation, content.bytes))
+        slot.uint64(generation)
         slot.data(content.bytes)
         precondition(slot.bytes.count <= self.slotBytes, "metadata larger than its slot")
-        try self.put(slot.bytes, at: Self.page + Int(self.generation % 2) * self.slotBytes)
+        try self.put(slot.bytes, at: Self.page + Int(generation % 2) * self.slotBytes)
         guard fdatasync(self.descriptor) == 0 else { throw .failed(doing: "sync", path: self.path, errno: errno) }
     }
 

@@ -42,18 +42,17 @@ enum FactsFile {
     }
 
     private static func replace(_ path: String, with text: String) throws {
-        let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw self.failure(temporary, "it cannot be made", errno) }
-        let bytes = Array(text.utf8)
-        let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        let code = count == bytes.count ? 0 : (count < 0 ? errno : ENOSPC)
-        close(descriptor)
-        guard code == 0 else {
-            unlink(temporary)
-            throw self.failure(temporary, "it cannot be written", code)
+        do throws(Files.ReplacementFailure) {
+            try Files.replace(path, with: Array(text.utf8), mode: 0o600, isDurable: false)
+        } catch {
+            let what =
+                switch error.step {
+                case .create: "it cannot be made"
+                case .write: "it cannot be written"
+                case .replace: "it cannot be replaced"
+                }
+            throw self.failure(error.path, what, error.code)
         }
-        guard rename(temporary, path) == 0 else { throw self.failure(path, "it cannot be replaced", errno) }
     }
 
     /// `Form` as JSON, put together by hand: the loop writes it at every start and stop of a group, with all groups in it.
@@ -80,8 +79,7 @@ enum FactsFile {
             switch character {
             case "\"", "\\": quoted += "\\\(character)"
             case "\u{0}"..."\u{1F}":
-                let digits = String(character.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                quoted += "\\u" + character.value.hexadecimal(digits: 4)
             default: quoted.unicodeScalars.append(character)
             }
         }

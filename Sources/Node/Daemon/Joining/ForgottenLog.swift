@@ -54,14 +54,15 @@ enum ForgottenLog {
 /// What the run directory knows of the log: a copy that was brought back while the machine runs lacks some of it.
 /// (Rule E2.4)
 ///
-/// It lies on a file system that a reboot empties and is not synced. Written by the loop's thread alone.
-final class ProgressPage: @unchecked Sendable {
+/// It lies on a file system that a reboot empties and is not synced.
+final class ProgressPage: Sendable {
     private let path: String
-    private var descriptor: Int32 = -1
+    /// Of the file, once it was written; -1 before.
+    private let descriptor = Locked(Int32(-1))
 
     init(path: String) { self.path = path }
 
-    deinit { if self.descriptor >= 0 { close(self.descriptor) } }
+    deinit { self.descriptor.withLock { Self.close(&$0) } }
 
     /// What an earlier daemon of this boot wrote; nil when none did.
     func read(bootID: String) -> LogProgress? {
@@ -79,7 +80,6 @@ final class ProgressPage: @unchecked Sendable {
 
     /// Replaces what is there, by one write.
     func write(_ progress: LogProgress, bootID: String) {
-        if self.descriptor < 0 { self.descriptor = Glibc.open(self.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
         var body = ByteWriter(reserving: 128)
         body.string(bootID)
         progress.mark.encode(into: &body)
@@ -90,13 +90,20 @@ final class ProgressPage: @unchecked Sendable {
         page.uint32(Checksum.crc32c(body.bytes))
         page.raw(body.bytes)
         // A page that cannot be written stays behind the log, which only makes it notice less.
-        _ = page.bytes.withUnsafeBytes { pwrite(self.descriptor, $0.baseAddress, $0.count, 0) }
+        self.descriptor.withLock { descriptor in
+            if descriptor < 0 { descriptor = Glibc.open(self.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+            _ = page.bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        }
     }
 
     /// Forgets everything: the log it speaks of is kept aside.
     func remove() {
         unlink(self.path)
-        if self.descriptor >= 0 { close(self.descriptor) }
-        self.descriptor = -1
+        self.descriptor.withLock { Self.close(&$0) }
+    }
+
+    private static func close(_ descriptor: inout Int32) {
+        if descriptor >= 0 { Glibc.close(descriptor) }
+        descriptor = -1
     }
 }

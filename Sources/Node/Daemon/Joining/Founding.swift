@@ -24,7 +24,7 @@ package enum Founding {
         proof.close()
         try paths.create()
         let clusterNumber = try self.randomNumber()
-        let clusterID = self.hexadecimal(clusterNumber)
+        let clusterID = clusterNumber.hexadecimal(digits: 16)
         let node = NodeID(1)
         let authority = try CertificateAuthority.create(clusterName: options.cluster)
         let key = try NodeKey.create()
@@ -166,10 +166,5 @@ package enum Founding {
         StartDraw(
             directory: DirectoryID(high: try self.randomNumber(), low: try self.randomNumber()),
             nonce: try self.randomNumber())
-    }
-
-    static func hexadecimal(_ number: UInt64) -> String {
-        let digits = String(number, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }

@@ -105,9 +105,6 @@ final class JoinTokens: Sendable {
     }
 
     private static func hash(_ secret: [UInt8]) throws -> String {
-        try SecureRandom.digest(secret).map { byte in
-            let digits = String(byte, radix: 16)
-            return digits.count == 1 ? "0" + digits : digits
-        }.joined()
+        try SecureRandom.digest(secret).map { $0.hexadecimal(digits: 2) }.joined()
     }
 }

@@ -160,36 +160,13 @@ struct NodeFile: Codable, Equatable, Sendable {
     }
 }
 
-/// `HOST:PORT`, with brackets around an IPv6 address.
-struct HostPort: Equatable, Sendable {
-    var host: String
-    var port: UInt16
-
-    /// Takes the text apart; nil when it is something else.
-    init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
-            return nil
-        }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = String(host.dropFirst().dropLast())
-        } else if host.contains(":") {
-            return nil
-        }
-        guard !host.isEmpty, !host.contains(where: \.isWhitespace) else { return nil }
-        self.host = host
-        self.port = port
-    }
-
+extension HostPort {
     /// The same place with a numeric address in its usual form, or a name in lower case.
     var canonical: HostPort {
         var place = self
         place.host = NodeAddress.canonical(host: self.host)
         return place
     }
-
-    /// As it is written.
-    var text: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }
 
     /// Takes an argument apart, or says what is wrong with it.
     static func argument(_ name: String, _ text: String) throws(DriverError) -> HostPort {

@@ -119,7 +119,7 @@ package struct Daemon {
         defer { SystemThread.goAlong() }
         let bootID = try self.bootID()
         let cgroupRoot = try self.cgroupRoot()
-        let lease = try LeasePage(path: self.paths.lease, hardwareClock: Self.variable("HOLDFAST_RTC"))
+        let lease = try self.leasePage()
         // The lock of the log keeps a second daemon away before anything is touched.
         let page = ProgressPage(path: self.paths.progress)
         let (store, restored) = try ForgottenLog.open(self.paths, self.file, page, bootID: bootID, log: self.log)
@@ -179,7 +179,7 @@ package struct Daemon {
     private func actors(
         _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
         _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
-    ) -> DaemonLoop.Actors {
+    ) -> sending DaemonLoop.Actors {
         let queue = self.queue
         let factsPath = self.paths.facts
         let stopped = self.stopped
@@ -210,7 +210,7 @@ package struct Daemon {
                 } catch { stopped.give(error) }
             },
             send: { transport.send($0, to: $1) },
-            lease: lease,
+            lease: lease, witness: ClockWitness(page: lease, path: Self.variable("HOLDFAST_RTC")),
             facts: { try FactsFile.write($0, to: factsPath) },
             call: { agents.call($0, queue) }, cancel: { agents.cancel($0) },
             inspect: { agents.inspect($0, for: $1, $2, queue) },
@@ -245,6 +245,16 @@ package struct Daemon {
                 volumes.askAll()
             },
             logFailed: { stopped.give(DiskFailure(cause: $0)) })
+    }
+
+    private func leasePage() throws(DriverError) -> LeasePage {
+        do throws(Errno) {
+            return try LeasePage(path: self.paths.lease)
+        } catch {
+            throw .file(
+                path: self.paths.lease, reason: "it cannot be mapped (\(SystemText.error(error.code)))",
+                remedy: "check the run directory and that the daemon runs as root")
+        }
     }
 
     private func environment(_ cgroupRoot: String, _ lease: LeasePage) -> AgentEnvironment {

@@ -1,3 +1,4 @@
+import Agents
 import Basis
 import Cluster
 import Host
@@ -9,7 +10,7 @@ import Resources
 ///
 /// It goes before everything else on the machine, takes what concerns leases before everything else that waits for it,
 /// and never waits for a disk, but for one that has been silent for long. (docs/decisions/0005-leases-first.md)
-final class DaemonLoop: @unchecked Sendable {
+final class DaemonLoop: Sendable {
     /// What the loop can be handed.
     enum Item: Sendable {
         /// For the supervisor.
@@ -43,13 +44,15 @@ final class DaemonLoop: @unchecked Sendable {
     /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
     struct Actors {
         /// Called on a thread of its own, one request after the other.
-        var persist: (PersistRequest) throws -> Void
+        var persist: @Sendable (PersistRequest) throws -> Void
         /// Says in a second place what the log holds, once it rests; on the same thread.
-        var seal: () throws -> Void
+        var seal: @Sendable () throws -> Void
         /// Puts the log aside and ends the daemon. (Rule E2.2)
         var forget: (String) -> Void
         var send: (Envelope, NodeID) -> Void
         var lease: LeasePage
+        /// Compares the clocks on that page. (Rule L20)
+        var witness: ClockWitness
         var facts: (Facts) throws -> Void
         var call: (AgentCall) -> Void
         var cancel: (UInt64) -> Void
@@ -66,6 +69,44 @@ final class DaemonLoop: @unchecked Sendable {
         var logFailed: (any Error) -> Void
     }
 
+    private let published = Locked<View?>(nil)
+    /// What the loop's thread has for itself: it holds it as long as it runs.
+    private let course: Locked<LoopCourse>
+
+    init(
+        _ supervisor: Supervisor, queue: LoopQueue, actors: sending Actors, log: DriverLog,
+        logPatience: Span = .seconds(1),
+        markInterval: Span = .seconds(3600)
+    ) {
+        self.course = Locked(
+            LoopCourse(
+                supervisor, queue: queue, published: self.published, actors: actors, log: log, logPatience: logPatience,
+                markInterval: markInterval))
+    }
+
+    /// Runs until somebody asks for the end.
+    func run() { self.course.withLock { $0.run() } }
+
+    /// The last view that was published: what is known while a disk holds the loop up.
+    var latest: View? { self.published.withLock { $0 } }
+
+    /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
+    static func view(
+        _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
+    ) async -> View? {
+        let once = OneAnswer<View?>()
+        queue.change { $0.append(.inspect { once.give($0) }) }
+        let deadline = Task {
+            try? await Task.sleep(nanoseconds: limit.nanoseconds)
+            once.give(loop.latest)
+        }
+        defer { deadline.cancel() }
+        return await once.value()
+    }
+}
+
+/// The supervisor and what belongs to it, on the loop's thread.
+private final class LoopCourse {
     private static let tickInterval = Span.milliseconds(50)
     private static let publishInterval = Span.milliseconds(500)
 
@@ -75,13 +116,12 @@ final class DaemonLoop: @unchecked Sendable {
     private let markInterval: Span
 
     private let queue: LoopQueue
-    private let published: Locked<View?>
+    private let published: Locked<DaemonLoop.View?>
     private let log: DriverLog
     private let worker: LogWorker
 
-    // Owned by the loop's thread from `run` on.
     private var supervisor: Supervisor
-    private var actors: Actors
+    private var actors: DaemonLoop.Actors
     private var effects: [SupervisorEffect] = []
     private var outbox = Outbox()
     private var waiting: [UInt64: @Sendable (ClientReply) -> Void] = [:]
@@ -103,12 +143,12 @@ final class DaemonLoop: @unchecked Sendable {
     private var unwrittenFacts: Facts?
 
     init(
-        _ supervisor: Supervisor, queue: LoopQueue, actors: Actors, log: DriverLog, logPatience: Span = .seconds(1),
-        markInterval: Span = .seconds(3600)
+        _ supervisor: Supervisor, queue: LoopQueue, published: Locked<DaemonLoop.View?>, actors: DaemonLoop.Actors,
+        log: DriverLog, logPatience: Span, markInterval: Span
     ) {
         self.supervisor = supervisor
         self.queue = queue
-        self.published = Locked(nil)
+        self.published = published
         self.actors = actors
         self.log = log
         self.logPatience = logPatience
@@ -120,7 +160,7 @@ final class DaemonLoop: @unchecked Sendable {
     func run() {
         self.worker.start()
         defer { self.worker.close() }
-        var items: [Item] = []
+        var items: [DaemonLoop.Item] = []
         while true {
             let pause = self.nextTick.since(MachineClock.now)
             _ = self.queue.wait(atMost: pause) { $0.isEmpty ? nil : true }
@@ -134,7 +174,7 @@ final class DaemonLoop: @unchecked Sendable {
     /// A disk that hangs silences the node as a whole, as a dead one should; but not before it was given a moment.
     /// False when the end was asked for meanwhile.
     private func awaitLog() -> Bool {
-        var items: [Item] = []
+        var items: [DaemonLoop.Item] = []
         while let since = self.outbox.waitingSince, MachineClock.now.since(since) >= self.logPatience, !self.isPoisoned
         {
             _ = self.queue.wait(atMost: Self.tickInterval) { $0.hasWordOfLog ? true : nil }
@@ -145,7 +185,7 @@ final class DaemonLoop: @unchecked Sendable {
         return true
     }
 
-    private func take(_ item: Item) -> Bool {
+    private func take(_ item: DaemonLoop.Item) -> Bool {
         switch item {
         case .input(let input):
             self.step(input)
@@ -204,7 +244,7 @@ final class DaemonLoop: @unchecked Sendable {
 
     /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.
     private func lookForDoubt() {
-        let isInDoubt = self.actors.lease.doubt(at: MachineClock.now) != nil
+        let isInDoubt = self.actors.witness.isInDoubt(at: MachineClock.now)
         let parted = self.actors.lease.partedAt
         if parted != self.doubtSeen {
             self.doubtSeen = parted
@@ -236,7 +276,7 @@ final class DaemonLoop: @unchecked Sendable {
         case .volume(_, .open), .volume(_, .thaw): break
         default: return false
         }
-        return self.actors.lease.doubt(at: MachineClock.now, atOnce: true) != nil
+        return self.actors.witness.isInDoubt(at: MachineClock.now, atOnce: true)
     }
 
     /// Drops what waits and is no longer wanted.
@@ -251,14 +291,11 @@ final class DaemonLoop: @unchecked Sendable {
         }
     }
 
-    private func view(at now: Tick) -> View {
-        View(
+    private func view(at now: Tick) -> DaemonLoop.View {
+        DaemonLoop.View(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
             leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
     }
-
-    /// The last view that was published: what is known while a disk holds the loop up.
-    var latest: View? { self.published.withLock { $0 } }
 
     // MARK: Steps and effects
 
@@ -344,42 +381,6 @@ final class DaemonLoop: @unchecked Sendable {
         if held > 0 { self.log.warning("\(held) messages were held back: the log is not durable") }
         self.step(.diskFailed)
         self.actors.logFailed(error)
-    }
-
-    /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
-    static func view(
-        _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
-    ) async -> View? {
-        let once = OneAnswer<View?>()
-        queue.change { $0.append(.inspect { once.give($0) }) }
-        let deadline = Task {
-            try? await Task.sleep(nanoseconds: limit.nanoseconds)
-            once.give(loop.latest)
-        }
-        defer { deadline.cancel() }
-        return await once.value()
-    }
-}
-
-/// Keeps a note that repeats itself from filling the log: the same text at most once in ten seconds.
-struct NoteFilter {
-    private static let pause = Span.seconds(10)
-    private var recent: [(text: String, at: Tick, repeats: Int)] = []
-
-    /// The line to write; nil when it was written a moment ago.
-    mutating func admit(_ text: String, at now: Tick) -> String? {
-        if let index = self.recent.firstIndex(where: { $0.text == text }) {
-            if now.since(self.recent[index].at) < Self.pause {
-                self.recent[index].repeats += 1
-                return nil
-            }
-            let repeats = self.recent[index].repeats
-            self.recent[index] = (text, now, 0)
-            return repeats == 0 ? text : "\(text) (\(repeats) times more since the last line)"
-        }
-        if self.recent.count >= 64 { self.recent.removeFirst() }
-        self.recent.append((text, now, 0))
-        return text
     }
 }
 

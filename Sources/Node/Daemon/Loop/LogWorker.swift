@@ -4,7 +4,7 @@ import Raft
 
 /// Makes requests durable on a thread of its own, in order; what gathers while the disk is busy goes to it as one.
 /// (docs/decisions/0005-leases-first.md)
-final class LogWorker: @unchecked Sendable {
+final class LogWorker: Sendable {
     private struct State {
         var waiting: [PersistRequest] = []
         var isClosed = false
@@ -12,14 +12,15 @@ final class LogWorker: @unchecked Sendable {
 
     private static let restBeforeSeal = Span.seconds(1)
 
-    private let persist: (PersistRequest) throws -> Void
-    private let seal: () throws -> Void
+    private let persist: @Sendable (PersistRequest) throws -> Void
+    private let seal: @Sendable () throws -> Void
     private let queue: LoopQueue
     private let state = Locked(State())
 
     /// Answers each request, or several together, with `persisted`, and the first failure with `logFailed`.
     init(
-        queue: LoopQueue, persist: @escaping (PersistRequest) throws -> Void, seal: @escaping () throws -> Void
+        queue: LoopQueue, persist: @escaping @Sendable (PersistRequest) throws -> Void,
+        seal: @escaping @Sendable () throws -> Void
     ) {
         self.persist = persist
         self.seal = seal

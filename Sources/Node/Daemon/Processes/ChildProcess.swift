@@ -1,5 +1,4 @@
 import Agents
-import CLinux
 import Glibc
 import Host
 
@@ -18,39 +17,24 @@ enum ChildProcess {
         defer { if directory >= 0 { close(directory) } }
         let log = open(output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
         defer { if log >= 0 { close(log) } }
-        let path = self.program
-        var pid: pid_t = -1
-        var pidfd: Int32 = -1
-        var stage: Int32 = 0
-        let code = self.withStrings([path] + arguments) { words in
-            self.withStrings(self.environment) { environment in
-                path.withCString { path in
-                    var request = holdfast_spawn_request()
-                    request.path = path
-                    request.arguments = UnsafePointer(words)
-                    request.environment = UnsafePointer(environment)
-                    request.input = -1
-                    request.output = log
-                    request.error = error ?? log
-                    request.cgroup = directory
-                    return holdfast_spawn(&request, &pid, &pidfd, &stage)
-                }
-            }
-        }
-        guard code == 0 else {
+        var start = ProcessStart([self.program] + arguments)
+        start.environment = self.environment
+        (start.output, start.error) = (log >= 0 ? log : nil, error ?? (log >= 0 ? log : nil))
+        start.cgroup = directory >= 0 ? directory : nil
+        do throws(ProcessStart.Failure) {
+            let (pid, pidfd) = try start.start()
+            return (pid, pidfd)
+        } catch {
             throw DriverError.file(
-                path: path, reason: "it cannot be started (\(SystemText.error(code)))",
+                path: self.program,
+                reason: "it cannot be started (\(SystemText.error(error.code)) while \(error.stage))",
                 remedy: "check the limits of this machine")
         }
-        return (pid, pidfd)
     }
 
     /// The file that this process runs; `/proc/self/exe` itself when its name is gone, as after an upgrade.
     static var program: String {
-        var target = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &target, target.count)
-        guard count > 0 else { return "/proc/self/exe" }
-        let path = String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard let path = Files.link("/proc/self/exe"), !path.isEmpty else { return "/proc/self/exe" }
         let replaced = " (deleted)"
         return path.hasSuffix(replaced) ? String(path.dropLast(replaced.count)) : path
     }
@@ -62,56 +46,5 @@ enum ChildProcess {
             "HOLDFAST_WATCHDOG", "HOLDFAST_RTC", "JOURNAL_STREAM",
         ]
         return kept.compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
-    }
-
-    private static func withStrings<Result>(
-        _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
-    ) -> Result {
-        let pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: strings.count + 1)
-        for (place, string) in strings.enumerated() { pointers[place] = strdup(string) }
-        pointers[strings.count] = nil
-        defer {
-            for place in strings.indices { free(pointers[place]) }
-            pointers.deallocate()
-        }
-        return body(pointers)
-    }
-
-    /// How a process ended.
-    enum End: CustomStringConvertible {
-        case exited(Int32)
-        case killed(Int32)
-        case unknown
-
-        /// A clause after its name.
-        var description: String {
-            switch self {
-            case .exited(let code): "ended with exit code \(code)"
-            case .killed(let signal): "was killed by signal \(signal)"
-            case .unknown: "ended"
-            }
-        }
-    }
-
-    /// How the process behind a descriptor ended; nil while it runs.
-    static func end(_ pidfd: Int32) -> End? {
-        var ended: Int32 = 0
-        var killed: Int32 = 0
-        var code: Int32 = 0
-        if holdfast_pidfd_reap(pidfd, &ended, &killed, &code) == 0 {
-            guard ended != 0 else { return nil }
-            return killed != 0 ? .killed(code) : .exited(code)
-        }
-        return self.hasEnded(pidfd) ? .unknown : nil
-    }
-
-    /// Whether the process behind a descriptor has ended; takes its exit code from the kernel if it is a child.
-    static func hasEnded(_ pidfd: Int32) -> Bool {
-        var ended: Int32 = 0
-        var killed: Int32 = 0
-        var code: Int32 = 0
-        if holdfast_pidfd_reap(pidfd, &ended, &killed, &code) == 0 { return ended != 0 }
-        var request = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
-        return poll(&request, 1, 0) > 0
     }
 }

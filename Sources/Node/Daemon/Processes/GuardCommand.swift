@@ -6,17 +6,9 @@ extension Driver {
     /// Runs the guard and does not return, unless the words after `guard` make no sense. Call it before any thread was
     /// started: its signals must reach it. (Rule L12)
     public static func runGuard(_ words: [String]) throws {
-        var options: [String: String] = [:]
-        var rest = words[...]
-        while let name = rest.popFirst() {
-            guard ["--run", "--cgroup", "--watchdog", "--watchdog-seconds"].contains(name), let value = rest.popFirst()
-            else {
-                throw DriverError.argument(
-                    name: "guard", value: name, reason: "this is not an option with a value",
-                    remedy: "give --run DIRECTORY, --cgroup DIRECTORY, --watchdog DEVICE or --watchdog-seconds COUNT")
-            }
-            options[name] = value
-        }
+        let options = try HelperOptions(
+            words, of: "guard", startedBy: "the daemon",
+            known: ["--run", "--cgroup", "--watchdog", "--watchdog-seconds"])
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }

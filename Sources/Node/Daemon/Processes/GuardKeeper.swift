@@ -41,7 +41,7 @@ struct GuardKeeper {
         let latest = self.children.last
         // Each is asked, and so reaped: one that was not needed must not stay as a zombie.
         self.children.removeAll { child in
-            guard ChildProcess.hasEnded(child) else { return false }
+            guard ProcessEnd.of(child) != nil else { return false }
             close(child)
             if child == latest { self.endedAt = now }
             return true

@@ -226,7 +226,7 @@ final class VolumeServerHandle: Sendable {
                 if MachineClock.now.since(began) > Self.longLife { pause = Self.restartPause }
                 continue
             }
-            if pidfd >= 0, let end = ChildProcess.end(pidfd) {
+            if pidfd >= 0, let end = ProcessEnd.of(pidfd) {
                 close(pidfd)
                 pidfd = -1
                 self.tellEnd(launch, end, isWanted: isWanted)
@@ -257,7 +257,7 @@ final class VolumeServerHandle: Sendable {
 
     /// Says that the server ended, how, and with its last words if they are fresh, to the log and to the group that uses
     /// the volume.
-    private func tellEnd(_ launch: VolumeServerLaunch, _ end: ChildProcess.End, isWanted: Bool) {
+    private func tellEnd(_ launch: VolumeServerLaunch, _ end: ProcessEnd, isWanted: Bool) {
         if isWanted {
             self.log.info("the server of volume \(launch.name) starts anew, with \(launch.sizeBytes) bytes")
             return self.queue.change {
@@ -307,8 +307,7 @@ final class VolumeServerHandle: Sendable {
         }
         self.log.info("connected to the server of volume \(launch.name)")
         self.queue.change { $0.append(.input(.volumeConnected(launch.name))) }
-        var reader = ControlReader(socket, limit: Self.eventBytesMaximum)
-        while let bytes = reader.next() {
+        while let bytes = SystemSocket.receiveFrame(from: socket, limit: Self.eventBytesMaximum) {
             var fields = ByteReader(bytes)
             guard let event = try? VolumeEvent.decode(from: &fields) else {
                 self.log.error("the server of volume \(launch.name) sent something unreadable; is it another release?")
@@ -347,54 +346,12 @@ final class VolumeServerHandle: Sendable {
                 return .some((fcntl(state.socket, F_DUPFD_CLOEXEC, 0), state.outgoing))
             }
             guard let work, let (socket, bytes) = work else { return }
-            bytes.withUnsafeBytes { buffer in
-                var done = 0
-                while done < buffer.count {
-                    let count = Glibc.send(
-                        socket, buffer.baseAddress.map { $0 + done }, buffer.count - done, Int32(MSG_NOSIGNAL))
-                    if count < 0, errno == EINTR { continue }
-                    if count <= 0 { break }
-                    done += count
-                }
-                if done < buffer.count { shutdown(socket, Int32(SHUT_RDWR)) }
-            }
+            if SystemSocket.send(bytes, to: socket) != 0 { shutdown(socket, Int32(SHUT_RDWR)) }
             close(socket)
         }
     }
 
     private static func connect(_ path: String) -> Int32 {
         (try? UnixConnection.openBlocking(path)) ?? -1
-    }
-}
-
-/// Frames from a Unix socket: a 32-bit count, then that many bytes.
-struct ControlReader {
-    private let socket: Int32
-    private let limit: Int
-
-    init(_ socket: Int32, limit: Int) {
-        self.socket = socket
-        self.limit = limit
-    }
-
-    /// The next frame; nil at the end, after an error, or when a frame is too long.
-    mutating func next() -> [UInt8]? {
-        guard let head = self.take(4) else { return nil }
-        let count = (0..<4).reduce(0) { $0 | Int(head[$1]) << (8 * $1) }
-        return count <= self.limit ? self.take(count) : nil
-    }
-
-    private func take(_ count: Int) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var done = 0
-        while done < count {
-            let taken = bytes.withUnsafeMutableBytes {
-                recv(self.socket, $0.baseAddress.map { $0 + done }, count - done, 0)
-            }
-            if taken < 0, errno == EINTR { continue }
-            if taken <= 0 { return nil }
-            done += taken
-        }
-        return bytes
     }
 }

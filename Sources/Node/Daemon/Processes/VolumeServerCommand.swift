@@ -12,43 +12,25 @@ public enum Driver {
 
     /// Runs one volume server and does not return: the daemon starts it with the words that `VolumeServerLaunch` makes.
     public static func runVolumeServer(_ words: [String]) throws {
-        var options: [String: String] = [:]
-        var peers: [VolumeServerPeer] = []
-        var rest = words[...]
-        while let name = rest.popFirst() {
-            guard self.volumeServerOptions.contains(name), let value = rest.popFirst() else {
-                throw DriverError.argument(
-                    name: "volume-server", value: name, reason: "this is not an option with a value",
-                    remedy: "let the daemon start it, or give \(self.volumeServerOptions.joined(separator: ", "))")
-            }
-            if name == "--peer" { peers.append(try self.volumePeer(value)) } else { options[name] = value }
-        }
-        func text(_ name: String) throws -> String {
-            if let value = options[name] { return value }
-            throw DriverError.argument(
-                name: name, value: "", reason: "it is missing", remedy: "let the daemon start the volume server")
-        }
-        func number<Number: FixedWidthInteger>(_ name: String) throws -> Number {
-            let value = try text(name)
-            if let number = Number(value) { return number }
-            throw DriverError.argument(
-                name: name, value: value, reason: "it is no number", remedy: "give a whole number")
-        }
-        let paths = NodePaths(directory: try text("--directory"), run: try text("--run"))
-        let volume = try text("--volume")
+        let options = try HelperOptions(
+            words, of: "volume-server", startedBy: "the daemon", known: self.volumeServerOptions)
+        let paths = NodePaths(directory: try options.text("--directory"), run: try options.text("--run"))
+        let volume = try options.text("--volume")
         try NodePaths.makeDirectory("\(paths.directory)/volumes", mode: 0o700)
-        let listen = try self.place(try text("--listen"), of: "--listen")
+        let listen = try self.place(try options.text("--listen"), of: "--listen")
+        let peers = try options.all("--peer").map { try self.volumePeer($0) }
         let log = DriverLog()
         // Services write through it: when memory runs out, one of them is to go before it.
         try? "-900".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8)
         try VolumeServer.run(
             VolumeServerOptions(
-                volume: VolumeName(volume), volumeIdentity: try number("--identity"), sizeBytes: try number("--size"),
-                node: NodeID(try number("--node")), backingPath: try text("--backing"),
+                volume: VolumeName(volume), volumeIdentity: try options.number("--identity"),
+                sizeBytes: try options.number("--size"),
+                node: NodeID(try options.number("--node")), backingPath: try options.text("--backing"),
                 metadataPath: "\(paths.directory)/volumes/\(volume).meta",
                 runDirectory: "\(paths.run)/volumes/\(volume)", leaseFilePath: paths.lease, listenHost: listen.host,
                 listenPort: listen.port, peers: peers, tls: paths.identity,
-                resyncBytesPerSecond: options["--resync-rate"] == nil ? 0 : try number("--resync-rate")),
+                resyncBytesPerSecond: options["--resync-rate"] == nil ? 0 : try options.number("--resync-rate")),
             log: { log.info("volume \(volume): \($0)") })
     }
 

@@ -36,7 +36,7 @@ public enum Guard {
     /// watchdog: another guard with other options takes its place. A second guard for the same run directory leaves with 4,
     /// one that cannot work with 1; the reason is on standard error.
     public static func run(_ options: Options) -> Never {
-        let clock = { Tick(nanoseconds: holdfast_boot_clock_nanoseconds()) }
+        let clock = { MachineClock.now }
         do { try Files.makeDirectory(options.runDirectory) } catch { self.leave("\(error)", code: 1) }
         let log = GuardLog(path: options.runDirectory + "/guard.log")
         setsid()
@@ -48,8 +48,11 @@ public enum Guard {
             self.leave("another guard runs for \(options.runDirectory); this one is not needed", code: 4)
         }
         let signals = holdfast_termination_signals()
-        guard let lease = holdfast_lease_map(options.runDirectory + "/lease") else {
-            self.leave("could not map \(options.runDirectory)/lease: \(SystemText.error(errno))", code: 1)
+        let lease: LeasePage
+        do throws(Errno) {
+            lease = try LeasePage(path: options.runDirectory + "/lease")
+        } catch {
+            self.leave("could not map \(options.runDirectory)/lease: \(SystemText.error(error.code))", code: 1)
         }
         options.note.write(runDirectory: options.runDirectory)
         self.becomeHardToKill(log)
@@ -87,7 +90,7 @@ public enum Guard {
     }
 
     private static func watchdog(_ options: Options, _ log: GuardLog) -> WatchdogDevice? {
-        let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
+        let now = MachineClock.now
         func tell(_ isArmed: Bool, _ text: String) {
             WatchdogNote(isArmed: isArmed, text: text).write(runDirectory: options.runDirectory)
         }
@@ -110,7 +113,7 @@ public enum Guard {
     }
 
     private static func becomeHardToKill(_ log: GuardLog) {
-        let now = Tick(nanoseconds: holdfast_boot_clock_nanoseconds())
+        let now = MachineClock.now
         let adjusted = Files.poke("/proc/self/oom_score_adj", "-1000")
         if adjusted != 0 {
             log.write(.warning, "may be killed when memory runs out: \(SystemText.error(adjusted))", at: now)

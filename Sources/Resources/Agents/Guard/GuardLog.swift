@@ -10,7 +10,7 @@ struct GuardLog {
 
     init(path: String) {
         var info = stat()
-        if stat(path, &info) == 0, info.st_size > 1 << 20 { rename(path, path + ".1") }
+        if stat(path, &info) == 0, info.st_size > 1 << 20 { _ = Files.move(path, to: path + ".1") }
         self.descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
     }
 

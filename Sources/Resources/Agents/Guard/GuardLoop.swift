@@ -1,5 +1,4 @@
 import Basis
-import CLinux
 import Glibc
 import Host
 
@@ -20,7 +19,7 @@ struct GuardLoop {
 
     private let records: RunRecords
     private let groups: ControlGroup
-    private let lease: UnsafeMutableRawPointer
+    private let lease: LeasePage
     private let watchdog: (any Watchdog)?
     private let log: (Journal.Priority, String) -> Void
     private(set) var phase = Phase.idle
@@ -32,7 +31,7 @@ struct GuardLoop {
     private var complained: Tick?
 
     init(
-        runDirectory: String, cgroupRoot: String, lease: UnsafeMutableRawPointer, watchdog: (any Watchdog)?,
+        runDirectory: String, cgroupRoot: String, lease: LeasePage, watchdog: (any Watchdog)?,
         hardwareClock: String? = nil, log: @escaping (Journal.Priority, String) -> Void
     ) {
         self.records = RunRecords(directory: runDirectory)
@@ -42,12 +41,12 @@ struct GuardLoop {
         self.witness = ClockWitness(page: lease, path: hardwareClock)
         self.log = log
         // What a guard before this one left there.
-        holdfast_lease_store(lease, HOLDFAST_LEASE_SLOT_UNDEAD, 0)
+        lease.undeadSince = .zero
     }
 
     /// One look. Returns how long the next one may be put off, at most 20 ms.
     mutating func look(at now: Tick) -> Span {
-        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_GUARD, now.nanoseconds)
+        self.lease.guardSeen = now
         let end = self.end(at: now)
         if now < end {
             if let began = self.began {
@@ -90,7 +89,7 @@ struct GuardLoop {
             self.complained = now
             self.cutDevices()
             // The daemon, if it lives, tells the other nodes. (Rule L12.3)
-            holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, self.began?.nanoseconds ?? 0)
+            self.lease.undeadSince = self.began ?? .zero
             self.log(.critical, "still not dead; the watchdog is not patted: \(settled.joined(separator: ", "))")
         }
         return Self.pause(killingFor: now.since(self.began ?? now))
@@ -98,13 +97,11 @@ struct GuardLoop {
 
     /// The end of the lease. In doubt everything of ours stands still, and it ends at the grace, or earlier. (Rules L12, L20)
     private mutating func end(at now: Tick) -> Tick {
-        let end = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END))
+        let end = self.lease.end
         guard self.witness.isInDoubt(at: now) else {
             if self.isHolding { self.letGo(at: now) }
             return end
         }
-        let doubt = Tick(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_DOUBT))
-        let grace = Span(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_GRACE))
         if !self.isHolding, now < end {
             self.isHolding = true
             self.log(
@@ -114,7 +111,7 @@ struct GuardLoop {
             try? self.groups.freeze()
             for (address, interface, _) in self.addresses() { _ = address.drop(from: interface) }
         }
-        return min(end, doubt + grace)
+        return min(end, self.lease.partedAt + self.lease.grace)
     }
 
     private mutating func letGo(at now: Tick) {
@@ -133,7 +130,7 @@ struct GuardLoop {
     private mutating func settled() {
         guard self.began != nil else { return }
         self.began = nil
-        holdfast_lease_store(self.lease, HOLDFAST_LEASE_SLOT_UNDEAD, 0)
+        self.lease.undeadSince = .zero
     }
 
     /// Rule L12: w + ε ≤ G. Where the watchdog's timeout is longer than the grace, as most devices count whole seconds, the
@@ -141,14 +138,14 @@ struct GuardLoop {
     /// is being renewed is never so near its end.
     private func patWhileLeased(until end: Tick, at now: Tick) {
         guard let watchdog = self.watchdog else { return }
-        let grace = Span(nanoseconds: holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_GRACE))
+        let grace = self.lease.grace
         let needed = watchdog.timeout + Self.resetTime
         if needed <= grace || now + Span(nanoseconds: needed.nanoseconds - grace.nanoseconds) < end { watchdog.pat() }
     }
 
     /// The guard may go: no lease is held and nothing of ours runs.
     func mayLeave(at now: Tick) -> Bool {
-        now.nanoseconds >= holdfast_lease_load(self.lease, HOLDFAST_LEASE_SLOT_END) && self.remains().isEmpty
+        now >= self.lease.end && self.remains().isEmpty
     }
 
     /// Lets the watchdog go; the guard leaves.
