@@ -108,6 +108,7 @@ let package = Package(
             dependencies: [
                 "Basis", "Host", "SecureLink", "Raft", "RaftStorage", "Resources", "Agents", "Mirror", "VolumeServer",
                 "Cluster", "Reports", "ClusterConfiguration", "API", "Daemon", "CommandLine", "CLinux", "ScenarioKit",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),

@@ -145,10 +145,10 @@ struct Ledger: Sendable {
 
     /// The log noted a start: older ones need not be remembered. False if it was not one of this copy's. (Rule V18)
     mutating func noted(mark: UInt64) -> Bool {
-        guard let place = self.metadata.starts.firstIndex(of: mark), place > 0 || !self.metadata.isNoted else {
+        guard let index = self.metadata.starts.firstIndex(of: mark), index > 0 || !self.metadata.isNoted else {
             return false
         }
-        self.metadata.starts.removeFirst(place)
+        self.metadata.starts.removeFirst(index)
         self.metadata.isNoted = true
         return true
     }
@@ -180,12 +180,12 @@ struct Ledger: Sendable {
             return .takenBack
         }
         if !self.hearings.contains(where: { $0.node == node }) { self.hearings.append((node, Hearing(), .none)) }
-        for place in self.hearings.indices where self.hearings[place].node == node {
-            let latest = self.hearings[place].latest
+        for index in self.hearings.indices where self.hearings[index].node == node {
+            let latest = self.hearings[index].latest
             if latest.identity != word.own.identity || latest.instance < word.own.instance {
-                self.hearings[place].latest = word.own
+                self.hearings[index].latest = word.own
             }
-            return self.hearings[place].hearing.take(
+            return self.hearings[index].hearing.take(
                 word.word, from: word.run, own: self.run, records: self.writes, at: self.clock)
         }
         return .good

@@ -109,7 +109,7 @@ extension Volume {
             guard !self.isClosing else { return effects.append(.reply(id: id, .failed)) }
             self.flushes.append(Waiting(id: id, sequence: self.lastSequence))
             self.makeStable(at: now, &ledger, &effects)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func issueHeld(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
@@ -189,7 +189,7 @@ extension Volume {
             _ sequence: UInt64, at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects
         ) {
             self.written = max(self.written, sequence)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func localSynced(_ token: UInt64, at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
@@ -197,11 +197,11 @@ extension Volume {
             self.syncing = nil
             self.stable = max(self.stable, syncing.covers)
             self.syncLocal(&ledger, &effects)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         /// Answers what the waiting set has: a write that all received, a flush that is stable on all. (Rule V3)
-        mutating func release(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
+        mutating func answerComplete(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
             guard self.mayAnswer(at: now, ledger) else { return }
             var received = self.written
             var stable = self.stable
@@ -337,7 +337,7 @@ extension Volume {
                 }
                 self.clearing.sequenceAtPass = self.lastSequence
             }
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func nextSession() -> UInt32 {

@@ -22,7 +22,7 @@ extension Volume.Owner {
         guard !gone.isEmpty else { return }
         self.peers.removeAll { peer in gone.contains { $0.node == peer.node } }
         for peer in gone { effects.append(.stopDialling(peer.node)) }
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     /// Rule V19: the replica has cleared marks of a turn that this copy never noted, so this copy was put back. Nothing is

@@ -30,7 +30,7 @@ extension Volume.Owner {
     ) {
         guard !self.peers[index].inSet, self.peers[index].joinAsked == nil else { return }
         self.peers[index].isLetGo()
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     /// The log's word. Waiting stops only here, or where no `joins` can be under way: one that names an earlier version
@@ -64,7 +64,7 @@ extension Volume.Owner {
                 }
             }
         }
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
         self.letGo(at: now, &ledger, &effects)
     }
 
@@ -141,7 +141,7 @@ extension Volume.Owner {
         }
         guard self.peers[index].phase == .current else { return }
         self.peers[index].received = max(self.peers[index].received, sequence)
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     private mutating func stable(
@@ -170,10 +170,10 @@ extension Volume.Owner {
             if self.peers[index].link.flushSent < self.lastSequence, self.isBusy {
                 self.sendFlush(to: index, at: now, &effects)
             }
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .current:
             self.accept(stable: sequence, index)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .down, .greeting, .copying, .settling, .confirming: break
         }
     }

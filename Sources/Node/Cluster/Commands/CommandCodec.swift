@@ -201,6 +201,10 @@ extension Command {
             writer.string(group.rawValue)
             writer.node(node)
             writer.string(statement)
+        case .note(let text, let node):
+            writer.uint8(92)
+            writer.string(text)
+            writer.optional(node) { $0.node($1) }
         default:
             preconditionFailure("a command without an encoding: \(self)")
         }
@@ -285,6 +289,9 @@ extension Command {
             return .remains(
                 try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
                 try reader.optional { (reader) throws(CodecError) in try GroupRemains.decode(from: &reader) })
+        case 92:
+            return .note(
+                try reader.string(), about: try reader.optional { (reader) throws(CodecError) in try reader.node() })
         case 91: return .confirmStopped(try reader.group(), try reader.node(), statement: try reader.string())
         default: return try self.decodePlanning(type, from: &reader)
         }

@@ -154,16 +154,16 @@ public struct LeaseHolder: Equatable, Sendable {
         // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
         guard renewal.nonce == self.nonce, renewal.node == self.node, renewal.bootID == self.bootID,
             renewal.incarnation == self.incarnation, renewal.membershipIndex == membershipIndex,
-            let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
+            let index = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
-        if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
-        guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
+        if !self.sent[index].answeredBy.contains(voter) { self.sent[index].answeredBy.append(voter) }
+        guard membership.hasMajority(where: { self.sent[index].answeredBy.contains($0) }) else { return false }
         // Rule L1: send time + D, never receipt time + D; less what the clock did not count. (Rule L19)
-        let length = renewal.duration.less(self.sent[place].hidden)
+        let length = renewal.duration.less(self.sent[index].hidden)
         let end = renewal.sentAt + length
-        swap(&self.spare, &self.sent[place].answeredBy)
+        swap(&self.spare, &self.sent[index].answeredBy)
         self.spare.drop()
-        if place + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(place + 1) }
+        if index + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(index + 1) }
         guard end > self.end else { return false }
         self.end = end
         self.sentAt = renewal.sentAt
@@ -194,8 +194,8 @@ public struct LeaseHolder: Equatable, Sendable {
             nanoseconds: word.elapsed.nanoseconds / 1_000_000 * (1_000_000 - min(1_000_000, 3 * partsPerMillion)))
         let hidden = slower.less(now.since(word.sentAt))
         guard hidden > .zero, word.sentAt <= now else { return false }
-        for place in self.sent.indices where self.sent[place].at <= word.sentAt {
-            self.sent[place].hidden = max(self.sent[place].hidden, hidden)
+        for index in self.sent.indices where self.sent[index].at <= word.sentAt {
+            self.sent[index].hidden = max(self.sent[index].hidden, hidden)
         }
         guard self.sentAt <= word.sentAt, self.end != .zero else { return false }
         let end = Tick(nanoseconds: self.ageless.nanoseconds - min(self.ageless.nanoseconds, hidden.nanoseconds))
@@ -298,8 +298,8 @@ public struct LeaseVoter: Equatable, Sendable {
     /// Notes that a node is heard; false when it is another life of it. (Rule E2.5: a voter that does not answer yet hears)
     @discardableResult public mutating func hear(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
         guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID else { return false }
-        if let place = self.heard.firstIndex(where: { $0.node == renewal.node }) {
-            self.heard[place].at = now
+        if let index = self.heard.firstIndex(where: { $0.node == renewal.node }) {
+            self.heard[index].at = now
         } else {
             self.heard.append(Heard(node: renewal.node, at: now))
         }
@@ -317,10 +317,10 @@ public struct LeaseVoter: Equatable, Sendable {
         if view.isSuspected { return .suspected }
         guard renewal.membershipIndex >= view.membershipIndex else { return .olderMembership }
         // The promise that lasts longest counts, whatever D later renewals carry. (Rule L9)
-        if let place = self.promises.firstIndex(where: { $0.node == renewal.node }) {
-            let old = self.promises[place]
+        if let index = self.promises.firstIndex(where: { $0.node == renewal.node }) {
+            let old = self.promises[index]
             if now + renewal.duration >= old.at + old.duration {
-                self.promises[place] = Promise(node: renewal.node, at: now, duration: renewal.duration)
+                self.promises[index] = Promise(node: renewal.node, at: now, duration: renewal.duration)
             }
         } else {
             self.promises.append(Promise(node: renewal.node, at: now, duration: renewal.duration))
@@ -330,22 +330,22 @@ public struct LeaseVoter: Equatable, Sendable {
 
     /// Remembers that a renewal is answered, for what is said later about elapsed time. (Rule L19)
     public mutating func note(_ renewal: Renewal, at now: Tick) {
-        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
+        guard let index = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
             self.answered.append(Answered(node: renewal.node, recent: [.init(sentAt: renewal.sentAt, at: now)]))
             return
         }
-        if self.answered[place].recent.count >= Self.answersKept { self.answered[place].recent.removeFirst() }
-        self.answered[place].recent.append(.init(sentAt: renewal.sentAt, at: now))
+        if self.answered[index].recent.count >= Self.answersKept { self.answered[index].recent.removeFirst() }
+        self.answered[index].recent.append(.init(sentAt: renewal.sentAt, at: now))
     }
 
     /// What this voter can say of the time since its last answers to the node that sends this: only what the node's own clock
     /// may have missed. A refusal always names the last one. (Rules L18, L19)
     public func words(for renewal: Renewal, isRefusal: Bool, at now: Tick) -> [ElapsedWord] {
-        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else { return [] }
+        guard let index = self.answered.firstIndex(where: { $0.node == renewal.node }) else { return [] }
         var words: [ElapsedWord] = []
-        for (number, answer) in self.answered[place].recent.enumerated() {
+        for (number, answer) in self.answered[index].recent.enumerated() {
             let elapsed = now.since(answer.at)
-            let isLast = isRefusal && number + 1 == self.answered[place].recent.count
+            let isLast = isRefusal && number + 1 == self.answered[index].recent.count
             guard isLast || elapsed.less(renewal.sentAt.since(answer.sentAt)) >= Self.hiddenMinimum else { continue }
             words.append(ElapsedWord(sentAt: answer.sentAt, elapsed: elapsed))
         }

@@ -35,8 +35,10 @@ extension ClusterState {
             return self.applyConfigure(policy, text, expectedIndex, at: index)
         case .absent, .found, .assign, .release, .stopped, .started, .restarted, .dropped, .declareAbsent:
             return self.applyOwnership(entry.command, at: index)
-        case .want, .move, .park, .forgive:
-            return self.applyWish(entry.command, at: index)
+        case .want, .move, .note:
+            return self.applyOperator(entry.command, at: index)
+        case .park, .forgive:
+            return self.applyPlanner(entry.command, at: index)
         case .remains, .confirmStopped:
             return self.applyRemains(entry.command, at: index)
         case .leaves, .joins, .opens, .acceptLoss, .copy, .lacks, .yields, .compare, .allowRepair:

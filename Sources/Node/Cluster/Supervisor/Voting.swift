@@ -47,8 +47,8 @@ struct Voting: Sendable {
     /// Answers renewals.
     var voter: LeaseVoter
     var tail = Tail()
-    /// When the leader is told again what this voter hears, what the log was when it was told last, and whether that was
-    /// anything.
+    /// When the next report to the leader is due, the state of the log that the last one was made of, and whether it said
+    /// anything about any node.
     var nextReportAt = Tick.zero
     var reportedVersion: (log: UInt64, applied: LogIndex, durable: LogIndex) = (.max, .zero, .zero)
     var hadLines = false
