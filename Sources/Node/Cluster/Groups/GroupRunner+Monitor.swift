@@ -58,7 +58,7 @@ extension GroupRunner {
         if recovery != .soft || self.restarts.failures.count > self.restarts.attempts {
             let count = self.restarts.failures.count
             let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restarts.window.words))" : ""
-            requests.append(.note("\(self.name)/\(name) \(reason): giving the group up"))
+            requests.append(.note(.givesUp(name, reason: reason)))
             self.goal = .down(
                 GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))
             self.isReported = false
@@ -69,8 +69,8 @@ extension GroupRunner {
         }
         requests.append(
             .note(
-                "\(self.name)/\(name) \(reason): restarting it (\(self.restarts.failures.count) of \(self.restarts.attempts))"
-            ))
+                .restarts(
+                    name, reason: reason, count: self.restarts.failures.count, limit: self.restarts.attempts)))
         self.restarts.latest = Restarts.Latest(count: self.restarts.latest.count + 1, resource: name, reason: reason)
         self.restartFrom = min(place, self.restartFrom ?? place)
         // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it

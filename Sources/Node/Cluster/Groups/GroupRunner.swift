@@ -19,7 +19,7 @@ public struct GroupRunner: Equatable, Sendable {
     }
 
     /// What one resource does.
-    public enum ResourceState: String, CaseIterable, Sendable {
+    public enum ResourceState: String, Equatable, Sendable, CaseIterable {
         /// Not running.
         case stopped
         /// Its volume is being opened.
@@ -62,9 +62,7 @@ public struct GroupRunner: Equatable, Sendable {
             self.nextMonitor = nextMonitor
         }
 
-        var volume: VolumeName? {
-            self.policy.agent == "volume" ? self.policy.parameter("volume").map(VolumeName.init) : nil
-        }
+        var volume: VolumeName? { self.policy.kind.openedVolume }
     }
 
     /// The server of an attached volume ended: whoever uses the device waits, and notices nothing when it is back in time.
@@ -119,8 +117,8 @@ public struct GroupRunner: Equatable, Sendable {
         case reportStarted
         /// Every resource is stopped and every volume closed. (Rule L11)
         case reportStopped(GroupFailure?)
-        /// A line for the log.
-        case note(String)
+        /// What people should know.
+        case note(GroupNote)
     }
 
     /// The group.
@@ -165,15 +163,6 @@ public struct GroupRunner: Equatable, Sendable {
         }
         self.isReported = true
         self.deadline = now
-    }
-
-    /// Where the group stands, in one word.
-    public var phase: String {
-        switch self.goal {
-        case .suspended: self.isKilling ? "killing" : "suspended"
-        case .down: self.isFinished ? "stopped" : "stopping"
-        case .up: self.isUp ? "running" : (self.restarts.failures.isEmpty ? "starting" : "restarting")
-        }
     }
 
     /// Every resource runs.

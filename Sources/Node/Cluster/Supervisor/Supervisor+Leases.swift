@@ -40,10 +40,7 @@ extension Supervisor {
     private mutating func settleDoubt(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let isInDoubt = self.lease.settleDoubt() else { return }
         effects.append(
-            .note(
-                isInDoubt
-                    ? "boot clock and hardware clock have parted: nothing starts before a majority answers"
-                    : "a majority answered: the lease holds, whatever the clocks did"))
+            .note(isInDoubt ? .clocksParted : .doubtEnded))
         guard !isInDoubt, self.hasLease(at: now) else { return }
         for runner in self.groups.runners {
             self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
@@ -97,7 +94,7 @@ extension Supervisor {
                     sentAt: self.lease.holder.sentAt))
         }
         guard isChanged else { return }
-        effects.append(.note(isValid ? "lease held until \(self.lease.holder.end)" : "the lease ended"))
+        effects.append(.note(isValid ? .leaseHeld(until: self.lease.holder.end) : .leaseEnded))
         if !isValid { self.leaseEnded(at: now, into: &effects) }
     }
 
@@ -167,7 +164,7 @@ extension Supervisor {
         self.lease.publishedEnd = .never
         self.schedule.isUnsettled = true
         effects.append(
-            .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))
+            .note(.lifeIsOver(says: voter)))
     }
 
     private mutating func heard(
@@ -180,10 +177,7 @@ extension Supervisor {
             word, partsPerMillion: self.state.policy.timing.clockRateErrorPartsPerMillion, at: now)
         {
             self.schedule.isUnsettled = true
-            effects.append(
-                .note(
-                    "more time has passed than this machine's clock says, by the word of \(self.state.name(of: voter)): "
-                        + "the lease ends at \(self.lease.holder.end)"))
+            effects.append(.note(.moreTimePassed(says: voter, end: self.lease.holder.end)))
         }
     }
 
@@ -265,7 +259,7 @@ extension Supervisor {
             applied: applied, isFounded: self.state.clusterID != 0, leader: self.consensus.outline.leader, at: now)
         {
         case nil: return
-        case .caughtUp: effects.append(.note("caught up with the cluster at entry \(applied)"))
+        case .caughtUp: effects.append(.note(.caughtUp(applied)))
         case .ask(let id, let leader):
             if leader == self.identity.node {
                 self.consensusStep(.readIndex(id: Self.readID(id, of: leader)), at: now, into: &effects)
