@@ -48,6 +48,7 @@ import Testing
 ///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
+///     show status|explain NODE     what people are told there
 ///     show groups|runners|starts|searches|volume|findings|remains|plan|set|forgotten|owed [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
