@@ -9,7 +9,9 @@ private let watched: [String: String] = [
 ]
 
 /// What the language or a library uses by its name.
-private let known: Set<String> = ["main", "configuration", "description", "errorDescription", "hash", "body"]
+private let known: Set<String> = [
+    "main", "configuration", "description", "errorDescription", "hash", "body", "validate",
+]
 
 @Suite struct DeadTests {
     /// A name that is declared but used by nothing, wherever that would be.

@@ -51,7 +51,7 @@ extension ClusterState {
             }
         case .note(let text, let node):
             let line = ForeignText.line(text, limit: Self.noteMaximum)
-            guard !line.isEmpty else { return .refused("a note says something") }
+            guard !line.isEmpty else { return .refused(.unfit("a note says something")) }
             if let node, self.node(node) == nil { return .refused(.unknown(.node(node))) }
             let about = node.map { " about \(self.name(of: $0))" } ?? ""
             self.note("an operator notes\(about): \(line)", rule: "operator", at: index, node: node)
