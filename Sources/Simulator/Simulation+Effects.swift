@@ -67,7 +67,8 @@ extension Simulation {
                 }
             case .peers: continue
             case .reply(let id, let reply): self.answer(id, reply, from: node)
-            case .note(let text): self.note("\(node.name): \(text)")
+            case .note(let note):
+                self.note("\(node.name): \(node.daemon.map { note.sentence($0.supervisor.state) } ?? note.identifier)")
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }
@@ -243,9 +244,11 @@ extension Simulation {
         case .start:
             self.reached(.starts, on: node)
             self.note("\(node.name) starts \(call.group)/\(call.resource.name) under \(call.epoch)")
-            if call.resource.agent == "volume", self.volume(of: call, on: node)?.exportEpoch == nil {
+            if call.resource.kind.openedVolume != nil, self.volume(of: call, on: node)?.exportEpoch == nil {
                 outcome = .failed(reason: "no export", recovery: .soft)
-            } else if call.resource.agent == "volume", let volume = self.volume(of: call, on: node), volume.isUnjudged {
+            } else if call.resource.kind.openedVolume != nil, let volume = self.volume(of: call, on: node),
+                volume.isUnjudged
+            {
                 self.promoted(volume, on: node)
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
