@@ -49,7 +49,9 @@ extension Simulation {
     func moment(of node: SimulatedNode) -> MachineMoment? {
         guard node.isOn, self.now >= node.scheduledFrom, node.hiding(at: self.now) == nil, node.calls.isEmpty,
             let daemon = node.daemon, let log = node.log, daemon.supervisor.isAdmitted,
-            node.volumes.allSatisfy({ $0.core != nil }), !self.queue.contains(where: { self.concerns($0, node) })
+            daemon.supervisor.consensus.membership.voters.count > 1,
+            node.volumes.allSatisfy({ $0.core != nil || !$0.isWanted }),
+            !self.queue.contains(where: { self.concerns($0, node) })
         else { return nil }
         let links = node.volumes.flatMap { volume in
             self.links.all(of: node.id, volume.name).map { (owner: $0.owner, replica: $0.replica, volume: $0.volume) }
@@ -85,7 +87,8 @@ extension Simulation {
     func bringBack(_ node: SimulatedNode, to moment: MachineMoment) {
         self.note("\(node.name) is taken back by \(Span(nanoseconds: self.now - moment.takenAt)), with its memory")
         self.count("machines taken back with their memory")
-        self.workload.exportEnded(node.id)
+        self.wishes.takenBack(node.id)
+        for number in self.workloads.indices { self.workloads[number].exportEnded(node.id) }
         for volume in node.volumes { self.dropLinks(of: node.id, volume.name) }
         node.boot += 1
         node.bootedAs = moment.bootedAs
@@ -102,6 +105,13 @@ extension Simulation {
         self.bringBackRunDirectory(node, moment)
         self.bringBackDaemon(node, moment)
         for (volume, then) in zip(node.volumes, moment.volumes) { self.bringBack(volume, then, on: node) }
+        // What came since was not there then.
+        for volume in node.volumes.dropFirst(moment.volumes.count) {
+            volume.stop()
+            volume.copy = SimulatedCopy()
+            volume.absence = nil
+            volume.isWanted = false
+        }
         for link in moment.links { self.breakLater(link, of: node) }
         self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + self.revertRandom.below(250_000_000))
     }
@@ -120,6 +130,7 @@ extension Simulation {
         node.processes = moment.processes
         node.calls = [:]
         node.mayLoseLog = moment.mayLoseLog
+        node.guardDeadUntil = 0
     }
 
     private func bringBackDaemon(_ node: SimulatedNode, _ moment: MachineMoment) {
