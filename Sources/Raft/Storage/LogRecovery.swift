@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// What a log directory holds, read and checked but not changed.

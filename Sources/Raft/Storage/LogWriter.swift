@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// The writing half of a `LogStore`.
