@@ -1,6 +1,6 @@
 import Basis
-import Host
 import Cluster
+import Host
 import Raft
 import RaftStorage
 
