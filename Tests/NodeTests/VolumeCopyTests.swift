@@ -98,6 +98,22 @@ struct VolumeCopyTests {
         #expect(world.assign(Self.osk))
     }
 
+    @Test func `who joins before the volume was opened counts once (rule V7.1)`() {
+        let world = VolumeCopyWorld.settled()
+        let life = world.state.node(Self.tok)?.incarnation ?? .none
+        world.run(.suspect(Self.tok, life))
+        world.run(.lost(Self.tok, life, suspectedAt: world.state.appliedIndex))
+        world.run(.admit(Self.tok, bootID: "boot-9", mark: start(2)))
+        world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch)
+        #expect(world.assign(Self.tok))
+        #expect(world.record.former == [Self.osk])
+        let copy = world.record.copy(of: Self.osk)?.identity ?? 0
+        #expect(world.run(.joins(Self.data, world.epoch, version: world.record.version, Self.osk, copy: copy)))
+        #expect(world.record.inSync == [Self.tok, Self.osk])
+        #expect(world.record.holders == [Self.tok, Self.osk])
+        #expect(throws: Never.self) { try world.state.checkInvariants() }
+    }
+
     @Test func `an owner that found its copy behind after a clean handover yields too, before it served (rule V19)`() {
         let world = VolumeCopyWorld.settled()
         #expect(!world.run(.yields(Self.data, world.epoch, version: world.record.version)))

@@ -261,8 +261,11 @@ public struct ClusterState: Equatable, Sendable {
         }
 
         /// Every replica that holds all acknowledged writes, sorted: the set, and until the volume was opened the one
-        /// before. (Rule V7.1)
-        public var holders: [NodeID] { self.former.isEmpty ? self.inSync : (self.inSync + self.former).sorted() }
+        /// before. Who joins before it was opened is in both. (Rule V7.1)
+        public var holders: [NodeID] {
+            if self.former.isEmpty { return self.inSync }
+            return (self.inSync + self.former.filter { !self.inSync.contains($0) }).sorted()
+        }
 
         /// Whether it can be made larger while it is in use: files are at once, and the zeros at the end of a device may
         /// take longer to write than its users can wait. (Rule V21)
