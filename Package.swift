@@ -115,11 +115,13 @@ let package = Package(
             dependencies: [
                 "Basis", "Host", "SecureLink", "Raft", "RaftStorage", "Resources", "Agents", "Mirror", "VolumeServer",
                 "Cluster", "Reports", "ClusterConfiguration", "API", "Daemon", "CommandLine", "CLinux", "ScenarioKit",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Basis", "Host", "Mirror", "CopyStorage", "Simulator"],
+            name: "SimulationTests",
+            dependencies: ["Basis", "Host", "Cluster", "CopyStorage", "Mirror", "Raft", "Resources", "Simulator"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

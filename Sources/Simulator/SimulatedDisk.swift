@@ -66,6 +66,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     private var nextFile: Int32 = 1
     private var faults: [Fault] = []
     private var hasPower = true
+    /// It has power; without, everything fails.
+    var isPowered: Bool { self.hasPower }
     /// What copies of volumes lie in, by path.
     var blocks: [String: SimulatedBlocks] = [:]
 
@@ -324,7 +326,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         if fits < bytes.count { throw DiskError(.write, file.path, .noSpace) }
     }
 
-    private var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
+    /// Bytes that all files have.
+    var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
 
     /// See `Disk.synchronize`.
     public func synchronize(_ file: DiskFile) throws(DiskError) {

@@ -2,6 +2,7 @@ import Basis
 import CopyStorage
 import Host
 import Mirror
+import Resources
 
 /// One volume server: the production core, and its production store over simulated disks. What decides whether a copy is
 /// this node's, whole, and how old, is `CopyStore`.
@@ -11,8 +12,16 @@ final class SimulatedVolume {
     static var blocks: Int { Int(self.sizeBytes / self.blockBytes) }
 
     let name: VolumeName
+    /// Numbers the volumes of a run.
+    let number: Int
+    /// The group that it belongs to, and what of that its clients wait for.
+    let group: GroupName
+    let service: ResourceName
     let node: NodeID
-    let peers: [NodeID]
+    /// The nodes of its other replicas.
+    var peers: [NodeID]
+    /// Its server is to run.
+    var isWanted = true
     /// The volume's identity, as the daemon said when it started the server.
     var identity: UInt64 = 0
     /// Nil while the server does not run, or found no copy.
@@ -24,22 +33,6 @@ final class SimulatedVolume {
     var exportEpoch: Epoch?
     /// It exports, and what it shows was not judged yet.
     var isUnjudged = false
-    /// Under which epoch it is to open, and the versions of the set then and now.
-    private var opening = (epoch: Epoch.none, first: UInt64(0), latest: UInt64(0))
-    /// The log has changed the set under this epoch: it knows that the volume was opened.
-    var isOpened: Bool { self.opening.latest > self.opening.first }
-
-    /// Follows what the server is told of the set.
-    func note(_ command: VolumeCommand) {
-        switch command {
-        case .open(let epoch, _, _, let version, _, _) where epoch != self.opening.epoch:
-            self.opening = (epoch, version, version)
-        case .open(let epoch, _, _, let version, _, _), .inSyncChanged(let epoch, _, let version):
-            if epoch == self.opening.epoch { self.opening.latest = max(self.opening.latest, version) }
-        default: return
-        }
-    }
-
     /// Where the metadata is, and where the blocks are.
     let disk = SimulatedDisk()
     let copy = SimulatedBlocks(path: SimulatedVolume.backingPath, blocks: SimulatedVolume.blocks)
@@ -64,8 +57,11 @@ final class SimulatedVolume {
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 
-    init(name: VolumeName, node: NodeID, peers: [NodeID]) {
+    init(name: VolumeName, number: Int, node: NodeID, peers: [NodeID]) {
         self.name = name
+        self.number = number
+        self.group = number == 0 ? Simulation.group : GroupName("store-\(number)")
+        self.service = ResourceName(number == 0 ? "db" : "db-\(number)")
         self.node = node
         self.peers = peers
         self.disk.blocks[Self.backingPath] = self.copy
@@ -201,7 +197,6 @@ final class SimulatedVolume {
         fileprivate var core: Volume?
         fileprivate var exportEpoch: Epoch?
         fileprivate var isUnjudged: Bool
-        fileprivate var opening: (epoch: Epoch, first: UInt64, latest: UInt64)
         fileprivate var disks: DiskMoment
         fileprivate var store: CopyStore<SimulatedDisk>.Moment?
         fileprivate var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)]
@@ -209,14 +204,16 @@ final class SimulatedVolume {
         fileprivate var completions: Line<(Volume.Input, [UInt64])>
         fileprivate var received: Numbered<[UInt64]>
         fileprivate var dialling: Set<NodeID>
+        fileprivate var peers: [NodeID]
+        fileprivate var isWanted: Bool
     }
 
     var moment: Moment {
         Moment(
             identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
-            opening: self.opening, disks: self.diskMoment, store: self.store?.moment,
-            pendingMetadata: self.pendingMetadata, requests: self.requests, completions: self.completions,
-            received: self.received, dialling: self.dialling)
+            disks: self.diskMoment, store: self.store?.moment, pendingMetadata: self.pendingMetadata,
+            requests: self.requests, completions: self.completions, received: self.received, dialling: self.dialling,
+            peers: self.peers, isWanted: self.isWanted)
     }
 
     func bringBack(_ moment: Moment) {
@@ -225,7 +222,6 @@ final class SimulatedVolume {
         self.absence = nil
         self.exportEpoch = moment.exportEpoch
         self.isUnjudged = moment.isUnjudged
-        self.opening = moment.opening
         // The store closes its files when it goes: before the disk is what it was.
         self.store = nil
         self.disk.bringBack(moment.disks.metadata)
@@ -237,6 +233,8 @@ final class SimulatedVolume {
         self.received = moment.received
         self.inputSequence = nil
         self.dialling = moment.dialling
+        self.peers = moment.peers
+        self.isWanted = moment.isWanted
     }
 
     static func range(of extent: Extent) -> Range<Int> {
