@@ -36,6 +36,8 @@ import Testing
             let (disk, blocks) = self.newDisk()
             var (store, metadata): (CopyStore<SimulatedDisk>, VolumeMetadata) =
                 try CopyStore.make(self.place, on: disk, draw: { 5 })
+            // So much that it lies in two sectors, of which either may be written alone.
+            metadata.starts = Array(1...64)
             metadata.version = 1
             try store.store(metadata)
             metadata.version = 2
