@@ -80,6 +80,23 @@ import Testing
         #expect(try self.found(disk).metadata?.trusted != true)
     }
 
+    @Test func `a new copy in what a disk that failed holds is trusted no more than the old one`() throws {
+        let (disk, blocks) = self.newDisk()
+        var (store, metadata): (CopyStore<SimulatedDisk>, VolumeMetadata) =
+            try CopyStore.make(self.place, on: disk, draw: { 5 })
+        metadata.trusted = false
+        try store.store(metadata)
+        // It is renewed, or it lost its label and is made anew.
+        try store.renew(draw: { 6 })
+        #expect(try self.found(disk).metadata?.identity == 6)
+        #expect(try self.found(disk).metadata?.trusted == false)
+        let again = try CopyStore.make(self.place, on: disk, draw: { 7 })
+        #expect(again.1.identity == 7 && !again.1.trusted)
+        // In a file that is a new one nothing is left of that.
+        blocks.remove()
+        #expect(try CopyStore.make(self.place, on: disk, draw: { 8 }).1.trusted)
+    }
+
     @Test func `metadata that cannot be read is not metadata that is gone`() throws {
         let (disk, _) = self.newDisk()
         _ = try CopyStore.make(self.place, on: disk, draw: { 5 })

@@ -96,9 +96,13 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
     private static func make(
         _ place: CopyPlace, _ disk: Storage, in backing: Storage.Blocks, _ draw: () -> UInt64?
     ) throws(StoreError) -> (CopyStore, VolumeMetadata) {
+        let isNewFile = backing.isFile && backing.endBytes == 0
+        let known = try MetadataFile.open(path: place.metadataPath, on: disk, subject: place.subject)?.metadata
         try backing.makeRoom(for: place.sizeBytes)
-        let fresh = VolumeMetadata(
+        var fresh = VolumeMetadata(
             identity: try self.number(draw, place), volume: place.volume, sizeBytes: place.sizeBytes)
+        // After a sync that failed, what is read may never have reached the disk: a new name for it mends nothing.
+        if !isNewFile, let known, known.volume == place.volume { fresh.trusted = known.trusted }
         let metadata = fresh.started(mark: try self.number(draw, place))
         try backing.put(CopyLabel(metadata, node: place.node), at: place.sizeBytes)
         let file = try MetadataFile.create(
