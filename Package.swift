@@ -112,7 +112,8 @@ let package = Package(
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Basis", "Mirror", "Simulator"], swiftSettings: strict),
+            name: "SimulationTests",
+            dependencies: ["Basis", "Raft", "Resources", "Mirror", "Cluster", "Simulator"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

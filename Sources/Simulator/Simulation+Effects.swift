@@ -59,6 +59,7 @@ extension Simulation {
                     volume.identity = spec.identity
                     self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
                 }
+            case .reply(let id, .applied(.accepted, let index)): self.checkers.history.answered(id, at: index)
             case .peers, .reply: continue
             case .note(let text): self.note("\(node.name): \(text)")
             }
@@ -75,7 +76,9 @@ extension Simulation {
     /// Steps the supervisor once more, and performs what it asks for after what is left of `effects`.
     private func follow(_ effects: inout [SupervisorEffect], _ input: SupervisorInput, of node: SimulatedNode) {
         var more: [SupervisorEffect] = []
-        node.daemon?.supervisor.step(input, at: node.tick(at: self.now), into: &more)
+        guard let daemon = node.daemon else { return }
+        daemon.supervisor.step(input, at: node.tick(at: self.now), into: &more)
+        self.checkers.checkModel(node.id, daemon, in: self)
         effects.insert(contentsOf: more.reversed(), at: 0)
     }
 
@@ -114,6 +117,8 @@ extension Simulation {
         guard let log = node.log else { return false }
         do {
             try log.persist(request)
+            self.checkers.model.persisted(node.id, request)
+            if let violation = self.checkers.model.violation { self.fail(violation) }
             node.progress = log.progress
             node.sealAt = self.now + 1_000_000_000
             if let snapshot = request.snapshot {
@@ -129,6 +134,10 @@ extension Simulation {
     }
 
     private func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
+        if case .raft(let message) = envelope.message, envelope.from == node.id {
+            self.checkers.model.sent(node.id, message, to: envelope.to)
+            if let violation = self.checkers.model.violation { self.fail(violation) }
+        }
         let place = Int(to.rawValue) - 1
         guard self.open.indices.contains(place) else { return }
         if self.openMask >> UInt64(place) & 1 == 0 {
@@ -199,6 +208,7 @@ extension Simulation {
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
                 outcome = .failed(reason: "simulated", recovery: .soft)
+                self.disturb()
             }
             node.calls[call.id] = call
             self.checkers.look(at: node, in: self)
@@ -207,6 +217,7 @@ extension Simulation {
             if self.options.hasFaults, self.random.chance(perMille: 10) {
                 delay = call.timeout.nanoseconds
                 outcome = .timedOut
+                self.disturb()
             }
         case .monitor:
             node.calls[call.id] = call

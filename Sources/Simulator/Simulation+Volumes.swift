@@ -189,7 +189,7 @@ extension Simulation {
             volume.requests.take(id)
             // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
             let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
-            self.workload.replied(id, reply == .done && !isWorthless, at: self.now)
+            self.checkFlushed(self.workload.replied(id, reply == .done && !isWorthless, at: self.now))
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
