@@ -12,6 +12,25 @@ package enum Amounts {
         }
     }
 
+    /// The shortest exact form of a length of time, as the configuration takes it: `10m`, `1.75s`, `250ms`.
+    package static func exact(_ span: Span) -> String {
+        let value = span.nanoseconds
+        if value == 0 { return "0s" }
+        let units: [(unit: String, nanoseconds: UInt64)] = [
+            ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000),
+            ("ns", 1),
+        ]
+        for (unit, factor) in units where value % factor == 0 && value / factor > 0 {
+            // Above a second a fraction reads better than a large number of a small unit.
+            if factor < 1_000_000_000, value > 1_000_000_000 { break }
+            return "\(value / factor)\(unit)"
+        }
+        var fraction = String(value % 1_000_000_000)
+        fraction = String(repeating: "0", count: 9 - fraction.count) + fraction
+        while fraction.hasSuffix("0") { fraction.removeLast() }
+        return "\(value / 1_000_000_000).\(fraction)s"
+    }
+
     /// `0 B`, `999 B`, `1.2 MB`, `40 GB`.
     package static func bytes(_ count: UInt64) -> String {
         var value = Double(count)

@@ -6,6 +6,8 @@ public enum CodecError: Error, Equatable, CustomStringConvertible {
     case invalid(field: String, offset: Int)
     /// Bytes were left over after the last field.
     case trailing(count: Int)
+    /// Another release wrote it, in a version that this one does not read.
+    case foreignVersion(Format, found: UInt32)
 
     /// One sentence for the log.
     public var description: String {
@@ -13,6 +15,7 @@ public enum CodecError: Error, Equatable, CustomStringConvertible {
         case .truncated(let offset): "the message ends too early, at byte \(offset)"
         case .invalid(let field, let offset): "the field \(field) before byte \(offset) holds an impossible value"
         case .trailing(let count): "\(count) bytes follow the end of the message"
+        case .foreignVersion(let format, let found): "it is \(format.flaw(found))"
         }
     }
 }

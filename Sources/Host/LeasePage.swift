@@ -9,13 +9,21 @@ import Glibc
 package final class LeasePage: @unchecked Sendable {
     private let page: UnsafeMutableRawPointer
 
-    /// Maps the file, creating it at mode 0600 when it is missing.
+    /// Maps the file, creating it at mode 0600 when it is missing. Refuses, with EPROTONOSUPPORT, a page whose layout it does not
+    /// know.
     package init(path: String) throws(Errno) {
         guard let page = holdfast_lease_map(path) else { throw Errno(errno) }
         self.page = page
     }
 
     deinit { munmap(self.page, 4096) }
+
+    /// Why a page cannot be mapped, and for another release's what to do. (docs/formats.md)
+    package static func reason(_ error: Errno) -> String {
+        error.code == EPROTONOSUPPORT
+            ? "another release made it, in a version that this one does not know: install that release, or stop what runs "
+                + "here, or reboot" : SystemText.error(error.code)
+    }
 
     private subscript(slot: Int32) -> UInt64 {
         get { holdfast_lease_load(self.page, slot) }

@@ -6,7 +6,7 @@ import Basis
 /// Printed as `hf1` and lower-case base32 (RFC 4648 §6) without padding: a double click selects it, case does not
 /// matter.
 public struct JoinToken: Equatable, Sendable, CustomStringConvertible {
-    private static let prefix = "hf1"
+    private static let prefix = "hf\(Format.joinToken.version)"
     private static let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
 
     /// Where the issuing node listens.

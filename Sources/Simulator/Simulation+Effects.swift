@@ -61,7 +61,8 @@ extension Simulation {
                 }
             case .reply(let id, .applied(.accepted, let index)): self.checkers.history.answered(id, at: index)
             case .peers, .reply: continue
-            case .note(let text): self.note("\(node.name): \(text)")
+            case .note(let note):
+                self.note("\(node.name): \(node.daemon.map { note.sentence($0.supervisor.state) } ?? note.identifier)")
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }
@@ -201,9 +202,9 @@ extension Simulation {
         switch call.action {
         case .start:
             self.note("\(node.name) starts \(call.group)/\(call.resource.name) under \(call.epoch)")
-            if call.resource.agent == "volume", node.volume(Self.volume)?.exportEpoch == nil {
+            if call.resource.kind.openedVolume != nil, node.volume(Self.volume)?.exportEpoch == nil {
                 outcome = .failed(reason: "no export", recovery: .soft)
-            } else if call.resource.agent == "volume", let volume = node.volume(Self.volume), volume.isUnjudged {
+            } else if call.resource.kind.openedVolume != nil, let volume = node.volume(Self.volume), volume.isUnjudged {
                 self.promoted(volume, on: node)
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {

@@ -52,6 +52,39 @@ struct CopyStoreTests {
         }
     }
 
+    @Test func `metadata of a newer release is refused by name, and the copy is left as it is`() throws {
+        let disk = try Disk()
+        _ = try disk.make()
+        let path = disk.place.metadataPath
+        var bytes = try Data(contentsOf: URL(filePath: path))
+        bytes.replaceSubrange(4..<8, with: [3, 0, 0, 0])
+        try bytes.write(to: URL(filePath: path))
+        let backing = try Data(contentsOf: URL(filePath: disk.place.backingPath))
+        let error = #expect(throws: StoreError.self) { _ = try disk.open() }
+        #expect(error == .foreignVersion(path: path, found: 3))
+        let text = error?.description ?? ""
+        for words in [
+            path, "version 3 of the copy metadata", "this release reads 2", "install the release that wrote it",
+        ] {
+            #expect(text.contains(words), "\(text)")
+        }
+        #expect(try Data(contentsOf: URL(filePath: path)) == bytes)
+        #expect(try Data(contentsOf: URL(filePath: disk.place.backingPath)) == backing)
+    }
+
+    @Test func `a label of a newer release counts as none, so nobody is served from the copy`() throws {
+        let disk = try Disk()
+        _ = try disk.make()
+        var bytes = try Data(contentsOf: URL(filePath: disk.place.backingPath))
+        let label = Int(Self.size)
+        bytes[label + 4] = 2
+        let sum = Checksum.crc32c(Array(bytes[label..<label + 40]))
+        bytes.replaceSubrange(label + 40..<label + 44, with: (0..<4).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) })
+        try bytes.write(to: URL(filePath: disk.place.backingPath))
+        let found = try disk.open()
+        #expect(found.metadata == nil && !found.reason.isEmpty)
+    }
+
     @Test func `a copy is found again, once more started`() throws {
         let disk = try Disk()
         let made = try disk.make()

@@ -93,7 +93,7 @@ final class SmallDaemon {
     }
 
     /// Asks until the view is as wanted.
-    func view(where isWanted: (DaemonLoop.View) -> Bool) async throws -> DaemonLoop.View {
+    func view(where isWanted: (SupervisorView) -> Bool) async throws -> SupervisorView {
         while true {
             // Nil while the loop has not come round once: a slow disk.
             if let view = await DaemonLoop.view(self.loop, queue: self.queue), isWanted(view) { return view }

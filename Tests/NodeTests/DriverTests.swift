@@ -50,7 +50,7 @@ struct DriverTests {
     @Test func `facts survive a restart of the daemon, damaged ones count as none`() throws {
         let scratch = try ScratchDirectory()
         let path = scratch.path + "/facts.json"
-        #expect(FactsFile.read(path) == nil)
+        #expect(try FactsFile.read(path) == nil)
         let facts = Facts(
             bootID: "boot", incarnation: Incarnation(4),
             groups: [
@@ -60,13 +60,13 @@ struct DriverTests {
                 .init(name: GroupName("web"), epoch: Epoch(generation: 1, index: 16), isUp: true, resources: 7),
             ])
         try FactsFile.write(facts, to: path)
-        #expect(FactsFile.read(path) == facts)
+        #expect(try FactsFile.read(path) == facts)
         var others = facts
         others.takenBack = [.init(volume: VolumeName("pg \"data\""), mark: .max)]
         try FactsFile.write(others, to: path)
-        #expect(FactsFile.read(path) == others)
+        #expect(try FactsFile.read(path) == others)
         try Data("{\"bootID\":\"bo".utf8).write(to: URL(fileURLWithPath: path))
-        #expect(FactsFile.read(path) == nil)
+        #expect(try FactsFile.read(path) == nil)
     }
 
     @Test func `a lease is published with its end last and read back`() throws {

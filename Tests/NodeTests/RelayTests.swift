@@ -2,6 +2,7 @@ import Basis
 import Foundation
 import Host
 import Raft
+import Reports
 import ScenarioKit
 import SecureLink
 import Testing
@@ -31,7 +32,7 @@ private final class Relayed {
         let port = QuietPort.take()
         let file = NodeFile(
             cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
-            role: "member", peers: [])
+            role: .member, peers: [])
         self.transport = try Transport(file, identity: try identity(2), log: DriverLog())
         self.sender = try RelaySeals(node: NodeID(1), cluster: "c1", identity: try identity(1))
         let received = self.received

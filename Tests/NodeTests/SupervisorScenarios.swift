@@ -48,6 +48,7 @@ import Testing
 ///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
+///     show status|explain NODE     what people are told there
 ///     show groups|runners|starts|searches|volume|findings|remains|plan|set|forgotten|owed [NODE]
 @Suite struct `A cluster in words` {
     static let files = ScenarioFile.files(
@@ -351,9 +352,7 @@ private final class TrioWorld {
                     LogCommand(
                         origin: origin, nonce: 66, sequence: self.trio.now, clusterMilliseconds: 0, wallMilliseconds: 0,
                         command: command)))
-            return self.trio.step(leader, .receive(forged, via: node)).compactMap { effect in
-                if case .note(let text) = effect, text.hasPrefix("refused") { text } else { nil }
-            }
+            return self.refusals(of: self.trio.step(leader, .receive(forged, via: node)), by: leader)
         default:
             to = self.trio.leader ?? node
             (from, via) = (node, node)
@@ -371,6 +370,17 @@ private final class TrioWorld {
             message: message)
         let effects = self.deliver(envelope, via: via, to: to)
         return directive.command == "ask" ? [effects.contains("renewed to a") ? "answered" : "not answered"] : []
+    }
+
+    /// What a leader says of commands that it does not take.
+    private func refusals(of effects: [SupervisorEffect], by leader: NodeID) -> [String] {
+        effects.compactMap { effect -> String? in
+            guard case .note(let note) = effect, let state = self.trio.supervisors[leader]?.state else { return nil }
+            switch note {
+            case .refusedCommand, .refusedRelay, .twoLives: return note.sentence(state)
+            default: return nil
+            }
+        }
     }
 
     /// What a message between them would say of those before it.
@@ -443,6 +453,8 @@ private final class TrioWorld {
             guard let state = (supervisor ?? self.trio.supervisors[self.trio.leader ?? node])?.state else { return [] }
             let actions = Planner.plan(policy: state.policy, observation: state.observation).actions
             return actions.isEmpty ? ["nothing to do"] : actions.map(\.sentence)
+        case "status": return self.trio.status(of: node)
+        case "explain": return self.trio.explanation(on: node)
         case "groups":
             return ["\(supervisor?.state.groups.map(\.name.rawValue) ?? [])"]
         case "runners":

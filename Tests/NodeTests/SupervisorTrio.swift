@@ -250,7 +250,8 @@ final class Trio {
             for event in self.answer(name, command, of: id) {
                 self.supervisors[id]?.step(.volume(name, event), at: self.tick(of: id), into: &effects)
             }
-        case .note(let text): self.notes.append("\(id): \(text)")
+        case .note(let note):
+            if let state = self.supervisors[id]?.state { self.notes.append("\(id): \(note.sentence(state))") }
         case .forget(let reason):
             self.notes.append("\(id): has forgotten: \(reason)")
             self.forgetful.insert(id)

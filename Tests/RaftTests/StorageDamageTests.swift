@@ -58,6 +58,30 @@ import Testing
         }
     }
 
+    @Test func `a file of a newer release is refused by name, and nothing is set aside or changed`() throws {
+        let log = try self.smallLog()
+        for name in try SmallLog.files(log.disk).keys.sorted() where name != "lock" {
+            let disk = log.disk.fork()
+            var bytes = try disk.read("/log/\(name)")
+            bytes.replaceSubrange(8..<12, with: [2, 0, 0, 0])
+            let length = bytes[12..<20].reversed().reduce(0) { $0 << 8 | Int($1) }
+            let sum = Checksum.crc32c(Array(bytes[24..<24 + length]), seed: Checksum.crc32c(Array(bytes[..<20])))
+            bytes.replaceSubrange(20..<24, with: (0..<4).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) })
+            let file = try disk.create("/log/\(name)")
+            try disk.write(bytes, to: file, at: 0)
+            try disk.synchronize(file)
+            let before = try SmallLog.files(disk)
+            let error = #expect(throws: StorageError.self) { _ = try SmallLog.open(disk) }
+            guard case .newerFormat("/log/\(name)", 2, 1) = error else {
+                Issue.record("\(name): \(String(describing: error))")
+                continue
+            }
+            #expect(error?.description.contains("/log/\(name) has format 2, this release reads up to 1") == true)
+            #expect(error?.description.contains("install the release that wrote it") == true)
+            #expect(try SmallLog.files(disk) == before)
+        }
+    }
+
     @Test func `a damaged last frame is refused once the log was at rest (rule C8)`() throws {
         let log = try self.smallLog()
         let (store, restored) = try SmallLog.open(log.disk)

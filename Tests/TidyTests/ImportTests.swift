@@ -85,6 +85,8 @@ private func breaches(in files: [Repository.File]) -> [Finding] {
     @Test(arguments: [
         ("Sources/Node/Cluster/Supervisor/Supervisor.swift", "import Glibc"),
         ("Sources/Node/Cluster/State/ClusterState.swift", "@preconcurrency import Foundation"),
+        ("Sources/Node/Cluster/Status/StatusBuilder.swift", "import Daemon"),
+        ("Sources/Node/Cluster/Forecast/Forecast.swift", "import ClusterConfiguration"),
         ("Sources/Raft/Core/Consensus.swift", "import CLinux"),
         ("Sources/Mirror/Volume/Volume.swift", "import VolumeServer"),
         ("Sources/Resources/Planning/Planner.swift", "internal import struct Foundation.Date"),

@@ -10,23 +10,34 @@
  *   offset 48  doubt: the moment at which boot clock and hardware clock were found to have parted; 0 means never. While no
  *              renewal sent after it was answered, the lease counts as none, and is over at the grace after it (rule L20)
  *   offset 56  by how many nanoseconds the hardware clock is ahead of the boot clock, as last agreed; 0 means unknown
+ *   offset 64  version of this layout, less one: 0 is version 1. In every version; who does not know it stays away
  */
 #ifndef HOLDFAST_CLINUX_LEASE_FILE_H
 #define HOLDFAST_CLINUX_LEASE_FILE_H
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Opens (creating it at mode 0600 when missing) and maps the file. NULL with errno on failure. */
+#define HOLDFAST_LEASE_VERSION 1
+#define HOLDFAST_LEASE_SLOT_VERSION 8
+/* Opens (creating it at mode 0600 when missing) and maps the file. NULL with errno on failure; EPROTONOSUPPORT when another
+ * release made it in a version that this one does not know: stop what runs here, or reboot, or install that release. */
 static inline void *holdfast_lease_map(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return 0;
     if (ftruncate(fd, 4096) != 0) { close(fd); return 0; }
     void *page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    return page == MAP_FAILED ? 0 : page;
+    if (page == MAP_FAILED) return 0;
+    if (atomic_load((_Atomic uint64_t *)page + HOLDFAST_LEASE_SLOT_VERSION) != HOLDFAST_LEASE_VERSION - 1) {
+        munmap(page, 4096);
+        errno = EPROTONOSUPPORT;
+        return 0;
+    }
+    return page;
 }
 static inline uint64_t holdfast_lease_load(void *page, int slot) {
     return atomic_load_explicit((_Atomic uint64_t *)page + slot, memory_order_acquire);

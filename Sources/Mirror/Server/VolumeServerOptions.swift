@@ -109,7 +109,7 @@ public enum VolumeServerError: Error, CustomStringConvertible {
         case .control(let path, let code):
             "cannot listen on \(path) (\(SystemText.error(code))): check that the directory exists and the path is short"
         case .lease(let path, let code):
-            "cannot map the lease file \(path) (\(SystemText.error(code))): check that the run directory exists"
+            "cannot map the lease file \(path) (\(LeasePage.reason(Errno(code)))): check that the run directory exists"
         }
     }
 }

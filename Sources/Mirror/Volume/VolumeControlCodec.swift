@@ -75,8 +75,19 @@ extension VolumeCommand {
                 try reader.list { (reader) throws(CodecError) in
                     PeerPlace(node: NodeID(try reader.uint32()), address: try reader.string())
                 })
+        case VolumeControlVersion.kind: throw try VolumeControlVersion.refusal(&reader)
         default: throw .invalid(field: "volume command", offset: reader.offset)
         }
+    }
+}
+
+/// The kind that a later version of both directions begins a connection with, and nothing but the number behind it. Version 1
+/// begins without.
+enum VolumeControlVersion {
+    static let kind: UInt8 = 255
+
+    static func refusal(_ reader: inout ByteReader) throws(CodecError) -> CodecError {
+        .foreignVersion(.volumeControl, found: try reader.uint32())
     }
 }
 
@@ -151,6 +162,7 @@ extension VolumeEvent {
         case 11: return .takenBack(reason: try reader.string())
         case 10:
             return .outdated(epoch: try reader.epoch(), version: try reader.uint64(), reason: try reader.string())
+        case VolumeControlVersion.kind: throw try VolumeControlVersion.refusal(&reader)
         default: throw .invalid(field: "volume event", offset: reader.offset)
         }
     }

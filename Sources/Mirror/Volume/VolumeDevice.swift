@@ -95,7 +95,7 @@ public struct VolumeDevice: Sendable {
         /// There was no connection for the whole dead time, and never one before: end.
         case giveUp
         /// Something that an operator may want to know.
-        case note(String)
+        case note(VolumeDeviceNote)
     }
 
     /// Times and sizes.
@@ -224,7 +224,7 @@ extension VolumeDevice {
         self.pause = self.tuning.retryFirst
         self.hasFailed = false
         if self.hasServed, sizeBytes > self.sizeBytes {
-            effects.append(.note("the volume has grown from \(self.sizeBytes) to \(sizeBytes) bytes"))
+            effects.append(.note(.grown(from: self.sizeBytes, to: sizeBytes)))
         }
         self.sizeBytes = sizeBytes
         if !self.hasServed { effects.append(.serve) }
@@ -295,7 +295,7 @@ extension VolumeDevice {
         guard now >= self.deadAt, !self.hasFailed else { return }
         self.hasFailed = true
         guard self.hasServed else { return effects.append(.giveUp) }
-        effects.append(.note("no volume server for \(self.tuning.deadTime): \(self.waiting.count) requests fail"))
+        effects.append(.note(.requestsFail(self.waiting.count, after: self.tuning.deadTime)))
         for (id, _) in self.inOrder { effects.append(.answer(id, .failed(.inputOutput))) }
         self.waiting.removeAll()
     }

@@ -1,3 +1,4 @@
+import Basis
 import FoundationEssentials
 import Glibc
 import Host
@@ -34,6 +35,11 @@ public struct APIClient: Sendable {
             answer = try await self.exchange(method, target, body: body, waitSeconds: waitSeconds)
         } catch let failure as UnixConnection.Failure {
             throw self.explained(failure)
+        }
+        do throws(CodecError) { try Format.api.check(APICoding.version(of: answer.body)) } catch {
+            throw APIFailure(
+                .error, "the answer of the daemon on \(self.socketPath) cannot be understood: \(error)",
+                remedy: "use a command line and a daemon of the same version")
         }
         guard answer.status == 200 else {
             if let report = try? APICoding.decode(ErrorReport.self, from: answer.body) { throw APIFailure(report) }

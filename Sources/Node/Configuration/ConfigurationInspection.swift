@@ -57,12 +57,12 @@ public struct ConfigurationInspection {
 
     private static func questions(about resource: ResourcePolicy) -> [InspectionQuestion] {
         var found: [InspectionQuestion] = []
-        switch resource.agent {
-        case "exec": if let user = resource.parameter("user") { found.append(.user(user)) }
-        case "address": if let name = resource.parameter("interface") { found.append(.interface(name)) }
-        case "filesystem": if let type = resource.parameter("type") { found.append(.filesystem(type)) }
-        case "volume": break
-        default: found.append(.agent(resource.agent))
+        switch resource.kind {
+        case .exec: if let user = resource.parameter("user") { found.append(.user(user)) }
+        case .address: if let name = resource.parameter("interface") { found.append(.interface(name)) }
+        case .filesystem: if let type = resource.parameter("type") { found.append(.filesystem(type)) }
+        case .volume: break
+        case .ocf, .unknown: found.append(.agent(resource.agent))
         }
         return found + resource.parameters.filter(\.isFile).map { .file($0.value) }
     }
@@ -73,20 +73,20 @@ public struct ConfigurationInspection {
     public func findings(_ answers: [String: [InspectionQuestion: InspectionAnswer]]) -> [Finding] {
         self.subjects.flatMap { subject -> [Finding] in
             let resource = subject.resource
-            switch resource.agent {
-            case "exec":
+            switch resource.kind {
+            case .exec:
                 return self.missing(
                     resource.parameter("user").map { .user($0) }, "user", "create it there", subject, answers)
-            case "address":
+            case .address:
                 return self.missing(
                     resource.parameter("interface").map { .interface($0) }, "interface",
                     "correct the name, or leave `interface` out to let the node choose", subject, answers)
-            case "filesystem":
+            case .filesystem:
                 return self.missing(
                     resource.parameter("type").map { .filesystem($0) }, "type",
                     "install its tools and modules there, or correct the type", subject, answers)
-            case "volume": return []
-            default: return self.agent(subject, answers)
+            case .volume: return []
+            case .ocf, .unknown: return self.agent(subject, answers)
             }
         } + self.subjects.flatMap { self.files($0, answers) }
     }
@@ -105,7 +105,7 @@ public struct ConfigurationInspection {
         let comesLater =
             key == "interface"
             && subject.group.resources.prefix { $0.name != subject.resource.name }
-                .contains { $0.agent.hasPrefix("ocf:") }
+                .contains { $0.kind.isOCF }
         let word = key == "type" ? "file system" : key
         return [
             Finding(
@@ -192,7 +192,7 @@ public struct ConfigurationInspection {
         for group in policy.groups.indices {
             for place in policy.groups[group].resources.indices {
                 let resource = policy.groups[group].resources[place]
-                guard resource.agent.hasPrefix("ocf:") else { continue }
+                guard resource.kind.isOCF else { continue }
                 let path = "groups.\(policy.groups[group].name).resources[\(resource.name)]"
                 let said = self.metadata(of: resource.agent, policy.groups[group].nodes, answers)?.1
                 let before = old.group(policy.groups[group].name)?.resources.first {

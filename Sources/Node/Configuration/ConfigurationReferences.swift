@@ -38,7 +38,7 @@ struct ConfigurationReferences {
             }
         }
         for group in self.policy.groups {
-            for resource in group.resources where resource.agent == "address" {
+            for resource in group.resources where resource.kind == .address {
                 guard let text = resource.parameter("address"), let bytes = Quantities.network(text)?.address,
                     let node = hosts[bytes]
                 else { continue }
@@ -102,22 +102,21 @@ struct ConfigurationReferences {
                 at: "\(path).nodes", "the group has a single node and can never move", "add another node",
                 severity: .warning)
         }
-        var promoted: Set<String> = []
-        let offered = Set(group.resources.filter { $0.agent == "volume" }.compactMap { $0.parameter("volume") })
+        var promoted: Set<VolumeName> = []
+        let offered = Set(group.resources.compactMap(\.kind.openedVolume))
         for resource in group.resources {
-            guard let volume = resource.parameter("volume"), ["volume", "filesystem"].contains(resource.agent)
-            else { continue }
+            guard let volume = resource.kind.volume else { continue }
             let place = "\(path).resources[\(resource.name)].volume"
-            guard let definition = self.policy.volumes.first(where: { $0.name.rawValue == volume }) else {
+            guard let definition = self.policy.volumes.first(where: { $0.name == volume }) else {
                 self.reading.problem(
                     at: place, "there is no volume `\(volume)`",
                     Suggestion.remedy(
-                        for: volume, among: self.policy.volumes.map(\.name.rawValue),
+                        for: volume.rawValue, among: self.policy.volumes.map(\.name.rawValue),
                         otherwise: "describe it under `volumes`"))
                 promoted.insert(volume)
                 continue
             }
-            if resource.agent == "volume" {
+            if resource.kind.openedVolume != nil {
                 self.checkPromotion(of: definition, by: group, at: place, again: !promoted.insert(volume).inserted)
             } else if !promoted.contains(volume) {
                 let comesLater = offered.contains(volume)
@@ -179,10 +178,10 @@ struct ConfigurationReferences {
     }
 
     private mutating func checkSharedVolumes() {
-        var users: [String: GroupName] = [:]
+        var users: [VolumeName: GroupName] = [:]
         for group in self.policy.groups {
-            for resource in group.resources where resource.agent == "volume" {
-                guard let volume = resource.parameter("volume") else { continue }
+            for resource in group.resources {
+                guard let volume = resource.kind.openedVolume else { continue }
                 if let other = users[volume], other != group.name {
                     self.reading.problem(
                         at: "groups.\(group.name).resources[\(resource.name)].volume",
@@ -202,7 +201,7 @@ struct ConfigurationReferences {
         for group in self.policy.groups {
             for resource in group.resources {
                 let path = "groups.\(group.name).resources[\(resource.name)]"
-                if resource.agent == "filesystem", let mount = resource.parameter("mount") {
+                if case .filesystem = resource.kind, let mount = resource.parameter("mount") {
                     if let other = mounts[Self.normalized(mount)] {
                         self.reading.problem(
                             at: "\(path).mount", "`\(mount)` is already the mount point of \(other)",
@@ -211,7 +210,7 @@ struct ConfigurationReferences {
                         mounts[Self.normalized(mount)] = path
                     }
                 }
-                if resource.agent == "address", let text = resource.parameter("address"),
+                if resource.kind == .address, let text = resource.parameter("address"),
                     let address = Quantities.network(text)?.address
                 {
                     if let other = addresses[address] {

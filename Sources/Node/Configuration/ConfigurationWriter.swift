@@ -62,7 +62,7 @@ public enum ConfigurationWriter {
     private static func resource(_ resource: ResourcePolicy) -> [String] {
         let prefix = "environment."
         var lines = ["      - name: \(resource.name)", "        agent: \(self.scalar(resource.agent))"]
-        let isEnvironment = { (key: String) in resource.agent == "exec" && key.hasPrefix(prefix) }
+        let isEnvironment = { (key: String) in resource.kind == .exec && key.hasPrefix(prefix) }
         // Beside `agent` these words mean something else.
         let isHidden = { (key: String) in (ConfigurationKeys.resource + ["parameters"]).contains(key) }
         for parameter in resource.parameters where !isEnvironment(parameter.key) && !isHidden(parameter.key) {

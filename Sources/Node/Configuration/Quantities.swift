@@ -37,19 +37,7 @@ public enum Quantities {
     }
 
     /// The shortest exact form: `10m`, `1.75s`, `250ms`.
-    public static func text(_ span: Span) -> String {
-        let value = span.nanoseconds
-        if value == 0 { return "0s" }
-        for (unit, factor) in self.timeUnits where unit != "d" && value % factor == 0 && value / factor > 0 {
-            // Above a second a fraction reads better than a large number of a small unit.
-            if factor < 1_000_000_000, value > 1_000_000_000 { break }
-            return "\(value / factor)\(unit)"
-        }
-        var fraction = String(value % 1_000_000_000)
-        fraction = String(repeating: "0", count: 9 - fraction.count) + fraction
-        while fraction.hasSuffix("0") { fraction.removeLast() }
-        return "\(value / 1_000_000_000).\(fraction)s"
-    }
+    public static func text(_ span: Span) -> String { Amounts.exact(span) }
 
     /// A size such as `1GiB`, `500MB`, `4096B`, in bytes. Nil if it is something else or beyond 2^60.
     public static func size(_ text: String) -> UInt64? {

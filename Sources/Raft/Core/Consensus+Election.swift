@@ -56,14 +56,14 @@ extension Consensus {
             self.votedFor = nil
         }
         if case .leader = self.state {
-            effects.notes.append("no longer leads; term \(term)")
+            effects.notes.append(.stepsDown(term))
             for read in self.leading.reads { self.refuseRead(read.id, from: read.from, into: &effects) }
             for read in self.leading.earlyReads { self.refuseRead(read.id, from: read.from, into: &effects) }
             self.leading = .none
             self.resetElectionDeadline(at: self.latest)
         }
         if let leader {
-            effects.notes.append("follows \(leader) in term \(term)")
+            effects.notes.append(.follows(leader, term))
             self.resetElectionDeadline(at: self.latest)
         }
         self.state = .follower(Follower(leader: leader))
@@ -97,7 +97,7 @@ extension Consensus {
             return
         }
         self.state = .preCandidate(Campaign(term: self.term.next, transfer: false, granted: [self.id]))
-        effects.notes.append("asks for pre-votes for term \(self.term.next)")
+        effects.notes.append(.asksForPreVotes(self.term.next))
         for voter in self.log.membership.allVoters where voter != self.id {
             self.send(.preVoteRequest(requested: self.term.next, last: self.log.last), to: voter, into: &effects)
         }
@@ -109,7 +109,7 @@ extension Consensus {
         self.votedFor = self.id
         self.silentUntil = .zero
         self.resetElectionDeadline(at: self.latest)
-        effects.notes.append("campaigns for term \(self.term)\(transfer ? " after a transfer" : "")")
+        effects.notes.append(.campaigns(self.term, afterTransfer: transfer))
         var campaign = Campaign(term: self.term, transfer: transfer)
         campaign.ownVote = self.durability.issued + 1
         self.state = .candidate(campaign)
@@ -175,7 +175,7 @@ extension Consensus {
             if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
                 self.lead(into: &effects)
             } else if !Quorum.holds(membership, where: { !campaign.refused.contains($0) }) {
-                effects.notes.append("lost the election of term \(self.term)")
+                effects.notes.append(.lostElection(self.term))
                 self.follow(nil, in: self.term, into: &effects)
             }
         case .follower, .leader: break
@@ -183,7 +183,7 @@ extension Consensus {
     }
 
     private mutating func lead(into effects: inout Effects) {
-        effects.notes.append("leads term \(self.term)")
+        effects.notes.append(.leads(self.term))
         let peers = self.log.membership.all.filter { $0 != self.id }.map {
             Progress(
                 node: $0, isVoter: self.log.membership.isVoter($0), next: self.log.last.index.next,

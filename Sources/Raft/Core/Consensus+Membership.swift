@@ -15,7 +15,7 @@ extension Consensus {
                 voters: target.voters, outgoing: current.voters, learners: target.learners,
                 witnesses: target.witnesses + leaving)
         }
-        effects.notes.append("changes the voters to \(target.voters)")
+        effects.notes.append(.changesVoters(target.voters))
         self.appendEntry(.membership(change))
         self.broadcast(into: &effects)
     }
@@ -55,7 +55,7 @@ extension Consensus {
         guard case .leader = self.state, !self.isVoter, self.log.membershipIndex <= self.commitIndex else { return }
         self.sendHeartbeats(into: &effects)
         self.hint(self.successor(holding: self.commitIndex), into: &effects)
-        effects.notes.append("steps down: no longer a voter")
+        effects.notes.append(.leavesVoters)
         self.follow(nil, in: self.term, into: &effects)
     }
 

@@ -202,7 +202,7 @@ extension Consensus {
                 || self.leading.position(of: node).map { now < self.leading.peers[$0].contact + timeout } ?? false
         }
         guard heard else {
-            effects.notes.append("heard no majority for \(timeout)")
+            effects.notes.append(.heardNoMajority(timeout))
             self.follow(nil, in: self.term, into: &effects)
             return
         }
@@ -271,7 +271,7 @@ extension Consensus {
         for (position, entry) in entries.enumerated() {
             if let term = self.log.term(at: entry.mark.index) {
                 if term == entry.mark.term { continue }
-                effects.notes.append("cuts its log from \(LogMark(term: term, index: entry.mark.index)) on")
+                effects.notes.append(.cutsLog(LogMark(term: term, index: entry.mark.index)))
                 self.log.truncate(from: entry.mark.index)
                 self.durability.cut(from: entry.mark.index)
             }

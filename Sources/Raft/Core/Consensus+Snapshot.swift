@@ -26,7 +26,7 @@ extension Consensus {
         self.leading.peers[position].inflight.removeAll()
         self.leading.peers[position].state = .snapshot(
             Progress.Sending(snapshot: snapshot, offset: 0, sentEnd: 0, sentAt: self.latest))
-        effects.notes.append("sends snapshot \(snapshot.mark) to \(self.leading.peers[position].node)")
+        effects.notes.append(.sendsSnapshot(snapshot.mark, to: self.leading.peers[position].node))
         self.sendChunk(to: position, into: &effects)
     }
 
@@ -97,7 +97,7 @@ extension Consensus {
 
     /// Follower: the snapshot takes the place of the whole log, whose end is not part of the leader's.
     private mutating func install(_ snapshot: Snapshot, into effects: inout Effects) {
-        effects.notes.append("installs snapshot \(snapshot.mark)")
+        effects.notes.append(.installsSnapshot(snapshot.mark))
         self.log.replace(by: snapshot)
         self.durability.replaced(by: snapshot)
         self.snapshot = snapshot

@@ -27,7 +27,7 @@ extension Consensus {
     }
 
     private mutating func startTransfer(to target: NodeID, into effects: inout Effects) {
-        effects.notes.append("hands leadership to \(target)")
+        effects.notes.append(.handsOver(to: target))
         self.leading.transfer = Leader.Transfer(target: target, deadline: self.latest + self.settings.electionTimeout)
         if let position = self.leading.position(of: target) { self.ship(to: position, into: &effects) }
         self.continueTransfer(into: &effects)
@@ -57,7 +57,7 @@ extension Consensus {
     /// Leader: a target that did not take over in time is given up, and proposals flow again. (Pitfall T3)
     mutating func expireTransfer(into effects: inout Effects) {
         guard let transfer = self.leading.transfer, self.latest >= transfer.deadline else { return }
-        effects.notes.append("\(transfer.target) did not take over; goes on leading")
+        effects.notes.append(.goesOnLeading(insteadOf: transfer.target))
         self.leading.transfer = nil
         self.leading.restUntil = self.latest + self.settings.electionTimeout
     }
@@ -88,7 +88,7 @@ extension Consensus {
     mutating func timeoutNow(last: LogMark, from sender: NodeID, into effects: inout Effects) {
         guard case .follower = self.state, self.leader == nil || self.leader == sender else { return }
         guard self.isVoter, !self.isWitness, self.log.last >= last else {
-            effects.notes.append("does not take over from \(sender): not a voter that holds \(last)")
+            effects.notes.append(.declinesToLead(from: sender, needed: last))
             return
         }
         self.campaign(transfer: true, into: &effects)
@@ -96,7 +96,7 @@ extension Consensus {
 
     /// Hands over if it leads, and takes no part from here on: it can promise nothing any more. (Pitfalls L6, L7)
     mutating func failDisk(into effects: inout Effects) {
-        effects.notes.append("its disk failed; takes no part until it is restarted")
+        effects.notes.append(.diskFailed)
         if case .leader = self.state {
             self.hint(self.successor(holding: self.commitIndex), into: &effects)
         }

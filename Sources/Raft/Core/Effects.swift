@@ -73,7 +73,7 @@ public struct Effects: Sendable {
     /// What peers said that they cannot say; those messages were dropped. (`Violation`)
     public var violations: [Accusation] = []
     /// What happened, for the log.
-    public var notes: [String] = []
+    public var notes: [ConsensusNote] = []
 
     /// Nothing.
     public init() {}

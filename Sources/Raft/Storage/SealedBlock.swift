@@ -36,7 +36,7 @@ public struct LogIdentity: Equatable, Sendable {
 /// body (4), body. These 24 bytes are the same in every format version.
 struct SealedBlock {
     static let prefixLength = 24
-    static let version: UInt32 = 1
+    static let version = Format.logFiles.version
 
     enum Kind: String, CaseIterable {
         case state = "hf-state"

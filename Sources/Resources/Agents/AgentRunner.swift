@@ -214,7 +214,7 @@ public final class AgentRunner: Sendable {
             addresses: self.addresses, spawner: self.spawner, logs: self.logs, cancel: cancel,
             deadline: self.environment.clock() + call.timeout,
             isAfterKill: isAfterKill)
-        return self.agent(call.resource.agent).run(context).asOneLine
+        return self.agent(call.resource).run(context).asOneLine
     }
 
     private func gate(for action: AgentAction) -> CallGate? {
@@ -231,14 +231,14 @@ public final class AgentRunner: Sendable {
         self.checks.wakeAll()
     }
 
-    private func agent(_ name: String) -> any ResourceAgent {
-        switch name {
-        case "exec": ExecAgent()
-        case "address": AddressAgent()
-        case "filesystem": FilesystemAgent()
-        case "volume": VolumeAgent()
-        default:
-            if let agent = OCFAgent(name) { agent } else { UnknownAgent(name: name) }
+    private func agent(_ resource: ResourcePolicy) -> any ResourceAgent {
+        switch resource.kind {
+        case .exec: ExecAgent()
+        case .address: AddressAgent()
+        case .filesystem: FilesystemAgent()
+        case .volume: VolumeAgent()
+        case .ocf(let provider, let type): OCFAgent(provider: provider, type: type)
+        case .unknown: UnknownAgent(name: resource.agent)
         }
     }
 }

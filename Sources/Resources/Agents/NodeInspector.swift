@@ -61,7 +61,8 @@ public final class NodeInspector: Sendable {
     }
 
     private func agent(_ name: String, until deadline: Tick) -> InspectionAnswer {
-        guard let agent = OCFAgent(name) else { return .no("it is no OCF agent") }
+        guard case .ocf(let provider, let type) = ResourceKind(agent: name) else { return .no("it is no OCF agent") }
+        let agent = OCFAgent(provider: provider, type: type)
         let path = "\(self.environment.ocfRoot)/resource.d/\(agent.provider)/\(agent.type)"
         var info = stat()
         guard stat(path, &info) == 0, access(path, X_OK) == 0 else { return .no("there is no \(path)") }

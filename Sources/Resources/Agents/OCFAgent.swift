@@ -9,17 +9,6 @@ struct OCFAgent: ResourceAgent {
     let provider: String
     let type: String
 
-    /// Parses the agent's name; nil when it is not an OCF one.
-    init?(_ name: String) {
-        let parts = name.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "ocf" else { return nil }
-        for part in parts[1...] {
-            guard !part.isEmpty, !part.hasPrefix("."), !part.contains("/") else { return nil }
-        }
-        self.provider = String(parts[1])
-        self.type = String(parts[2])
-    }
-
     func start(_ context: CallContext) throws(CallInterruption) -> AgentOutcome {
         try self.noteHoldings(context)
         let outcome = try self.outcome(of: "start", interval: nil, place: .callKeepingChildren, context)

@@ -77,20 +77,17 @@ extension Claim {
         func claim(_ kind: Kind, _ key: String, _ spelling: (String) -> String = { $0 }) -> Claim? {
             resource.parameter(key).map { Claim(kind, spelling($0)) }
         }
-        switch resource.agent {
-        case "volume": return [claim(.volume, "volume")].compactMap { $0 }
-        case "address": return [claim(.address, "address", self.address)].compactMap { $0 }
-        case "filesystem":
+        switch resource.kind {
+        case .volume(let name): return [Claim(.volume, name.rawValue)]
+        case .address: return [claim(.address, "address", self.address)].compactMap { $0 }
+        case .filesystem:
             return [claim(.mount, "mount", self.path), claim(.device, "device", self.path)].compactMap { $0 }
-        case "exec": return [claim(.service, "command", self.words)].compactMap { $0 }
-        default: break
-        }
-        switch resource.agent.split(separator: ":").last {
-        case "IPaddr2", "IPaddr", "IPv6addr":
+        case .exec: return [claim(.service, "command", self.words)].compactMap { $0 }
+        case .ocf(_, "IPaddr2"), .ocf(_, "IPaddr"), .ocf(_, "IPv6addr"):
             return [claim(.address, "ip", self.address) ?? claim(.address, "ipv6addr", self.address)].compactMap { $0 }
-        case "Filesystem":
+        case .ocf(_, "Filesystem"):
             return [claim(.mount, "directory", self.path), claim(.device, "device", self.path)].compactMap { $0 }
-        default:
+        case .ocf, .unknown:
             let told = resource.parameters.map { "\($0.key)=\(self.words($0.value))" }.joined(separator: " ")
             return [Claim(.service, told.isEmpty ? resource.agent : "\(resource.agent) \(told)")]
         }

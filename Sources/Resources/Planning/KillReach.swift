@@ -16,26 +16,25 @@ public enum KillReach: Equatable, Sendable {
         "proftpd", "redis", "rsyncd", "slapd", "syslog-ng", "tomcat", "varnish",
     ]
 
-    /// How far a kill reaches for an agent, by its name in the configuration.
-    public init(agent: String) {
-        let parts = agent.split(separator: ":", omittingEmptySubsequences: false)
-        switch agent {
-        case "exec": self = .everything("its processes are killed with their cgroup")
-        case "address": self = .everything("its address is dropped")
-        case "filesystem": self = .everything("it is unmounted")
-        case "volume": self = .everything("it is frozen, and its device is cut off")
-        case _ where parts.count == 3 && parts[1] == "heartbeat" && Self.addresses.contains(String(parts[2])):
+    /// How far a kill reaches for what is run so.
+    public init(_ kind: ResourceKind) {
+        switch kind {
+        case .exec: self = .everything("its processes are killed with their cgroup")
+        case .address: self = .everything("its address is dropped")
+        case .filesystem: self = .everything("it is unmounted")
+        case .volume: self = .everything("it is frozen, and its device is cut off")
+        case .ocf("heartbeat", let type) where Self.addresses.contains(type):
             self = .everything("its address is dropped")
-        case "ocf:heartbeat:Filesystem": self = .everything("it is unmounted")
-        case _ where parts.count == 3 && parts[1] == "heartbeat" && Self.services.contains(String(parts[2])):
+        case .ocf("heartbeat", "Filesystem"): self = .everything("it is unmounted")
+        case .ocf("heartbeat", let type) where Self.services.contains(type):
             self = .everything("its processes are killed with their cgroup")
-        case _ where parts.first == "ocf": self = .processesAlone
-        default: self = .everything("nothing runs it")
+        case .ocf: self = .processesAlone
+        case .unknown: self = .everything("nothing runs it")
         }
     }
 }
 
 extension ResourcePolicy {
     /// Whether a kill surely ends it, by its agent's nature or by the operator's word (`killable: true`).
-    public var isKillable: Bool { self.isDeclaredKillable || KillReach(agent: self.agent) != .processesAlone }
+    public var isKillable: Bool { self.isDeclaredKillable || KillReach(self.kind) != .processesAlone }
 }

@@ -192,8 +192,7 @@ public struct GroupPolicy: Equatable, Sendable {
 
     /// The volumes that its `volume` resources promote, sorted.
     public var volumes: [VolumeName] {
-        self.resources.filter { $0.agent == "volume" }.compactMap { $0.parameter("volume").map(VolumeName.init) }
-            .sorted()
+        self.resources.compactMap(\.kind.openedVolume).sorted()
     }
 }
 
@@ -202,9 +201,11 @@ public struct ResourcePolicy: Equatable, Sendable {
     /// Its name, unique within the group.
     public var name: ResourceName
     /// `exec`, `address`, `filesystem`, `volume`, or `ocf:PROVIDER:TYPE`.
-    public var agent: String
+    public var agent: String { didSet { self.decideKind() } }
     /// What the agent is told, sorted by key.
-    public var parameters: [Parameter]
+    public var parameters: [Parameter] { didSet { self.decideKind() } }
+    /// What agent and parameters mean.
+    public private(set) var kind: ResourceKind
     /// The time a start may take.
     public var startTimeout: Span
     /// The time a stop may take before everything of the group is killed.
@@ -241,11 +242,14 @@ public struct ResourcePolicy: Equatable, Sendable {
         self.name = name
         self.agent = agent
         self.parameters = parameters.sorted { $0.key < $1.key }
+        self.kind = ResourceKind(agent: agent, parameters: parameters)
         self.startTimeout = startTimeout
         self.stopTimeout = stopTimeout
         self.monitorInterval = monitorInterval
         self.monitorTimeout = monitorTimeout
     }
+
+    private mutating func decideKind() { self.kind = ResourceKind(agent: self.agent, parameters: self.parameters) }
 
     /// The value of a parameter.
     public func parameter(_ key: String) -> String? { self.parameters.first { $0.key == key }?.value }

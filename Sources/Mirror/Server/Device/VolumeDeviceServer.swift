@@ -170,7 +170,7 @@ public final class VolumeDeviceServer {
         case .serve: try self.show()
         case .giveUp:
             throw .noServer(socket: self.options.socket, self.options.deadTime, last: self.lastDrop)
-        case .note(let text): self.log(text)
+        case .note(let note): self.log(note.description)
         }
     }
 

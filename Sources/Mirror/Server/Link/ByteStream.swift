@@ -1,3 +1,4 @@
+import Basis
 import SecureLink
 
 /// A connection with blocking calls. One thread may read while another writes.
@@ -18,6 +19,8 @@ extension TLSStream: ByteStream {}
 enum LinkError: Error, Equatable, CustomStringConvertible {
     /// Bytes that are no frame.
     case notAFrame
+    /// A frame of a version that this release does not read.
+    case foreignVersion(UInt32)
     /// A checksum that does not fit.
     case damaged
     /// A frame that the protocol does not allow here.
@@ -26,7 +29,9 @@ enum LinkError: Error, Equatable, CustomStringConvertible {
     var description: String {
         switch self {
         case .notAFrame:
-            "the peer sent something that is not a frame of this version; run the same release on both nodes"
+            "the peer sent something that is not a frame; run the same release on both nodes"
+        case .foreignVersion(let found):
+            "the peer speaks \(Format.mirrorFrame.flaw(found)); run the same release on both nodes"
         case .damaged: "a frame arrived damaged; if this repeats, check memory and network hardware of both nodes"
         case .unexpected(let what): "the peer sent \(what)"
         }

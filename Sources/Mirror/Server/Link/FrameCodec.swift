@@ -11,6 +11,7 @@ enum FrameCodec {
     static let headerBytes = 72
     /// Larger frames are refused: NBD writes have at most 32 MiB.
     static let maximumPayload = 40 << 20
+    /// "HMF" and the digit of the version, as text.
     private static let magic: UInt32 = 0x3246_4D48
     private static let compressed: UInt8 = 1
     /// Payloads below are not worth a try.
@@ -115,7 +116,11 @@ enum FrameCodec {
         func long(_ offset: Int) -> UInt64 {
             UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         }
-        guard word(0) == self.magic else { throw .notAFrame }
+        guard word(0) == self.magic else {
+            let digit = word(0) >> 24
+            guard word(0) & 0xFF_FFFF == self.magic & 0xFF_FFFF, (0x30...0x39).contains(digit) else { throw .notAFrame }
+            throw .foreignVersion(digit - 0x30)
+        }
         guard word(68) == LinkChecksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<68])) else { throw .damaged }
         let header = Header(
             kind: bytes[4], flags: bytes[5], generation: word(8), session: word(12), index: long(16),

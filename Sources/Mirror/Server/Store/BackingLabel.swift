@@ -17,8 +17,9 @@ extension BackingStore {
         var bytes = [UInt8](repeating: 0, count: 44)
         guard bytes.withUnsafeMutableBytes({ self.read(offset: offset, into: $0) }) == 0 else { return nil }
         var reader = ByteReader(bytes)
-        guard (try? reader.uint32()) == Self.magic, (try? reader.uint32()) == 1, let volume = try? reader.uint64(),
-            let node = try? reader.uint32(), (try? reader.uint32()) != nil, let identity = try? reader.uint64(),
+        guard (try? reader.uint32()) == Self.magic, (try? reader.uint32()) == Format.copyLabel.version,
+            let volume = try? reader.uint64(), let node = try? reader.uint32(), (try? reader.uint32()) != nil,
+            let identity = try? reader.uint64(),
             let count = try? reader.uint64(), (try? reader.uint32()) == Checksum.crc32c(Array(bytes[..<40]))
         else { return nil }
         return CopyLabel(volume: volume, node: NodeID(node), identity: identity, count: count)
@@ -28,7 +29,7 @@ extension BackingStore {
     func put(_ label: CopyLabel, at offset: UInt64) throws(StoreError) {
         var writer = ByteWriter(reserving: 4096)
         writer.uint32(Self.magic)
-        writer.uint32(1)
+        writer.uint32(Format.copyLabel.version)
         writer.uint64(label.volume)
         writer.uint32(label.node.rawValue)
         writer.uint32(0)

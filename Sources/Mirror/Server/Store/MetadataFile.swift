@@ -76,7 +76,7 @@ final class MetadataFile: Sendable {
             path: path, descriptor: descriptor, slotBytes: self.slotBytes(for: metadata), generation: 0)
         var header = ByteWriter()
         header.uint32(self.magic)
-        header.uint32(2)
+        header.uint32(Format.copyMetadata.version)
         header.string(subject.volume)
         header.uint32(subject.node.rawValue)
         header.uint64(subject.sizeBytes)
@@ -94,9 +94,8 @@ final class MetadataFile: Sendable {
         var reader = ByteReader(self.get(descriptor, count: self.page, at: 0))
         let header: (subject: Subject, slotBytes: Int, mount: String)
         do throws(CodecError) {
-            guard try reader.uint32() == self.magic, try reader.uint32() == 2 else {
-                throw .invalid(field: "metadata header", offset: 0)
-            }
+            guard try reader.uint32() == self.magic else { throw .invalid(field: "metadata header", offset: 0) }
+            try Format.copyMetadata.check(try reader.uint32())
             let found = Subject(
                 volume: try reader.string(), node: NodeID(try reader.uint32()), sizeBytes: try reader.uint64())
             header = (found, Int(try reader.uint32()), try reader.string())
@@ -105,6 +104,7 @@ final class MetadataFile: Sendable {
                 throw .invalid(field: "metadata header", offset: 0)
             }
         } catch {
+            if case .foreignVersion(_, let found) = error { throw .foreignVersion(path: path, found: found) }
             throw .corrupt(path: path)
         }
         guard header.subject.volume == subject.volume, header.subject.node == subject.node else {

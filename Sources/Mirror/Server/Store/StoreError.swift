@@ -1,3 +1,4 @@
+import Basis
 import Glibc
 import Host
 
@@ -13,6 +14,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
     case foreign(path: String, found: String, wanted: String)
     /// No slot of the metadata file is whole.
     case corrupt(path: String)
+    /// The metadata has a version that this release does not read.
+    case foreignVersion(path: String, found: UInt32)
     /// There is no copy that may be used.
     case noCopy(reason: String)
 
@@ -28,6 +31,8 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
             "\(path) is in use by another volume server: stop it first"
         case .foreign(let path, let found, let wanted):
             "\(path) describes \(found), not \(wanted): remove the file to have this copy rebuilt"
+        case .foreignVersion(let path, let found):
+            "\(path) is \(Format.copyMetadata.flaw(found)): install the release that wrote it; the copy is left as it is"
         case .noCopy(let reason): reason
         case .corrupt(let path):
             "\(path) is damaged: remove it, and this copy is compared as a whole and rebuilt from another replica"

@@ -45,27 +45,31 @@ extension ClusterState {
     /// Why this node may not give the command; nil if it may, or if the command no longer fits anyway.
     ///
     /// What only a leader may say cannot be told from an entry: it never takes such a command from another node.
-    func objection(to command: Command, from origin: NodeID) -> String? {
+    func objection(to command: Command, from origin: NodeID) -> Refusal? {
         switch command.authority {
         case .leader: return nil
         case .member:
             // Before there is a cluster the founder is no node yet.
             guard self.clusterID != 0 else { return nil }
-            guard let node = self.node(origin) else { return "there is no node \(origin)" }
+            guard let node = self.node(origin) else { return .unknown(.node(origin)) }
             guard node.about.isWitness else { return nil }
-            return "\(node.about.name) is a witness, which votes and gives no orders; do this on a member"
+            return .unauthorised(
+                "\(node.about.name) is a witness, which votes and gives no orders; do this on a member")
         case .node(let node):
-            return node == origin ? nil : "only \(self.name(of: node)) may say so, not \(self.name(of: origin))"
+            return node == origin
+                ? nil : .unauthorised("only \(self.name(of: node)) may say so, not \(self.name(of: origin))")
         case .owner(let group, let epoch):
             // An owner that was taken over from still speaks for what it may hold. (Rule B5.1)
             guard let owner = self.holdings.first(where: { $0.group == group && $0.epoch == epoch })?.node,
                 owner != origin
             else { return nil }
-            return "only \(self.name(of: owner)), which owns \(group), may say so, not \(self.name(of: origin))"
+            return .unauthorised(
+                "only \(self.name(of: owner)), which owns \(group), may say so, not \(self.name(of: origin))")
         case .writer(let volume, let epoch):
             guard let record = self.volume(volume), record.epoch == epoch, let owner = record.owner, owner != origin
             else { return nil }
-            return "only \(self.name(of: owner)), which writes to \(volume), may say so, not \(self.name(of: origin))"
+            return .unauthorised(
+                "only \(self.name(of: owner)), which writes to \(volume), may say so, not \(self.name(of: origin))")
         }
     }
 }

@@ -6,7 +6,7 @@ extension LogCommand {
     /// The bytes of a log entry.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        writer.node(self.origin)
+        writer.node(self.origin, .logEntry)
         writer.uint64(self.nonce)
         writer.uint64(self.sequence)
         writer.uint64(self.clusterMilliseconds)
@@ -18,7 +18,7 @@ extension LogCommand {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        self.origin = try reader.node()
+        self.origin = try reader.node(.logEntry)
         self.nonce = try reader.uint64()
         self.sequence = try reader.uint64()
         self.clusterMilliseconds = try reader.uint64()
@@ -27,7 +27,8 @@ extension LogCommand {
         try reader.finish()
     }
 
-    /// Where the type of the command stands in the bytes of an entry.
+    /// Where the type of the command stands in the bytes of an entry, in every version: who has a `suspect` in the log has made its
+    /// promise, whatever else of the entry it can read. (Rule L4)
     private static let typeOffset = 4 + 4 * 8
 
     /// Whether these bytes of an entry hold a `suspect`, without reading the rest of them.
@@ -365,6 +366,11 @@ extension GroupFailure {
 
 extension ByteWriter {
     mutating func node(_ node: NodeID) { self.uint32(node.rawValue) }
+    /// A node, and above it in the same word the version of the format that begins with it; 0 stands for version 1.
+    mutating func node(_ node: NodeID, _ format: Format) {
+        precondition(node.rawValue <= ClusterState.nodesMaximum, "\(node) leaves no room for a version")
+        self.uint32(node.rawValue | (format.version - 1) << 24)
+    }
     mutating func epoch(_ epoch: Epoch) {
         self.uint32(epoch.generation)
         self.uint64(epoch.index)
@@ -382,6 +388,11 @@ extension ByteWriter {
 
 extension ByteReader {
     mutating func node() throws(CodecError) -> NodeID { NodeID(try self.uint32()) }
+    mutating func node(_ format: Format) throws(CodecError) -> NodeID {
+        let word = try self.uint32()
+        try format.check((word >> 24) + 1)
+        return NodeID(word & ClusterState.nodesMaximum)
+    }
     mutating func group() throws(CodecError) -> GroupName { GroupName(try self.string()) }
     mutating func epoch() throws(CodecError) -> Epoch {
         Epoch(generation: try self.uint32(), index: try self.uint64())

@@ -53,6 +53,7 @@ extension ClusterState {
     public func objection(toJoining node: JoiningNode) -> String? {
         if let problem = node.problem { return problem }
         guard self.clusterID != 0 else { return "there is no cluster yet" }
+        guard self.nodesEver < Self.nodesMaximum else { return "this cluster has given away every node id there is" }
         if let twin = self.node(named: node.name), twin.standing != .never || twin.id == Self.founder {
             return "a node named \(node.name) exists already, and was up; choose another name"
         }
@@ -63,7 +64,7 @@ extension ClusterState {
     }
 
     mutating func join(_ node: JoiningNode, at index: LogIndex) -> Outcome {
-        if let objection = self.objection(toJoining: node) { return .refused(reason: objection) }
+        if let objection = self.objection(toJoining: node) { return .refused(.unfit(objection)) }
         if let place = self.nodes.firstIndex(where: { $0.about.name == node.name }) {
             if self.nodes[place].about == node { return .accepted }
             // Another id: what was signed for the old one belongs to nobody then.

@@ -84,8 +84,8 @@ public struct NodeSummary: Equatable, Sendable {
         public var name: GroupName
         /// The epoch it runs under.
         public var epoch: Epoch
-        /// `starting`, `running`, `stopping`, ….
-        public var phase: String
+        /// Where it stands there.
+        public var phase: Told<GroupPhase>
         /// Each resource with its state and, when there is one, a reason.
         public var resources: [Resource]
     }
@@ -93,8 +93,8 @@ public struct NodeSummary: Equatable, Sendable {
     public struct Resource: Equatable, Sendable {
         /// The resource.
         public var name: ResourceName
-        /// `running`, `starting`, ….
-        public var state: String
+        /// What it does.
+        public var state: Told<GroupRunner.ResourceState>
         /// Why, if there is something to say.
         public var reason: String
         /// How long ago it was last checked.
@@ -104,8 +104,8 @@ public struct NodeSummary: Equatable, Sendable {
     public struct Volume: Equatable, Sendable {
         /// The volume.
         public var name: VolumeName
-        /// `replica`, `owner`, `frozen`, `failed`, or `absent` when its server does not run.
-        public var role: String
+        /// What its server is doing.
+        public var role: Told<CopyRole>
         /// Its durable epoch.
         public var epoch: Epoch
         /// Bytes that its dirty map marks.

@@ -19,7 +19,7 @@ extension Envelope {
     }
 
     private func encodeContent(into writer: inout ByteWriter) {
-        writer.node(self.from)
+        writer.node(self.from, .envelope)
         writer.node(self.to)
         writer.bool(self.isRelayed)
         self.mark.encode(into: &writer)
@@ -30,7 +30,7 @@ extension Envelope {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        self.from = try reader.node()
+        self.from = try reader.node(.envelope)
         self.to = try reader.node()
         self.isRelayed = try reader.bool()
         self.mark = try StartMark.decode(from: &reader)
@@ -189,17 +189,17 @@ extension NodeSummary {
         writer.list(self.groups) { writer, group in
             writer.string(group.name.rawValue)
             writer.epoch(group.epoch)
-            writer.string(group.phase)
+            group.phase.encode(into: &writer)
             writer.list(group.resources) { writer, resource in
                 writer.string(resource.name.rawValue)
-                writer.string(resource.state)
+                resource.state.encode(into: &writer)
                 writer.string(resource.reason)
                 writer.span(resource.checkedAge)
             }
         }
         writer.list(self.volumes) { writer, volume in
             writer.string(volume.name.rawValue)
-            writer.string(volume.role)
+            volume.role.encode(into: &writer)
             writer.epoch(volume.epoch)
             writer.uint64(volume.dirtyBytes)
             writer.uint64(volume.writtenBytes)
@@ -226,16 +226,16 @@ extension NodeSummary {
             isGuarded: try reader.bool(), wallMilliseconds: try reader.uint64(),
             groups: try reader.list { (reader) throws(CodecError) in
                 Group(
-                    name: try reader.group(), epoch: try reader.epoch(), phase: ForeignText.line(try reader.string()),
+                    name: try reader.group(), epoch: try reader.epoch(), phase: try Told.decode(from: &reader),
                     resources: try reader.list { (reader) throws(CodecError) in
                         Resource(
-                            name: ResourceName(try reader.string()), state: ForeignText.line(try reader.string()),
+                            name: ResourceName(try reader.string()), state: try Told.decode(from: &reader),
                             reason: ForeignText.line(try reader.string(), limit: 600), checkedAge: try reader.span())
                     })
             },
             volumes: try reader.list { (reader) throws(CodecError) in
                 Volume(
-                    name: VolumeName(try reader.string()), role: ForeignText.line(try reader.string()),
+                    name: VolumeName(try reader.string()), role: try Told.decode(from: &reader),
                     epoch: try reader.epoch(),
                     dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
                     sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),

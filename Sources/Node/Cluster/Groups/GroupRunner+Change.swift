@@ -28,9 +28,7 @@ extension GroupRunner {
         }
         self.replacement = wanted
         self.failures.removeAll()
-        let names = wanted[kept...].map(\.name.rawValue).joined(separator: ", ")
-        requests.append(
-            .note("\(self.name) has a new configuration: \(names.isEmpty ? "its end goes" : "starting \(names)")"))
+        requests.append(.note(.newConfiguration(starting: wanted[kept...].map(\.name))))
         guard kept < self.resources.count, self.goal == .up else { return }
         self.restartFrom = min(kept, self.restartFrom ?? kept)
         if let call = self.call, call.resource >= kept, self.resources[call.resource].state == .starting {

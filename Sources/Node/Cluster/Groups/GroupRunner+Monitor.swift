@@ -58,7 +58,7 @@ extension GroupRunner {
         if recovery != .soft || self.failures.count > self.restartAttempts {
             let count = self.failures.count
             let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restartWindow.words))" : ""
-            requests.append(.note("\(self.name)/\(name) \(reason): giving the group up"))
+            requests.append(.note(.givesUp(name, reason: reason)))
             self.goal = .down(
                 GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))
             self.isReported = false
@@ -68,7 +68,7 @@ extension GroupRunner {
             return
         }
         requests.append(
-            .note("\(self.name)/\(name) \(reason): restarting it (\(self.failures.count) of \(self.restartAttempts))"))
+            .note(.restarts(name, reason: reason, count: self.failures.count, limit: self.restartAttempts)))
         self.restart = Restart(count: self.restart.count + 1, resource: name, reason: reason)
         self.restartFrom = min(place, self.restartFrom ?? place)
         // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it

@@ -78,7 +78,7 @@ extension GroupRunner {
             // A start of what is there already puts it back; nothing that stands on it is touched. Whether it was taken down at
             // all nobody says here: a guard may have been late. So it is not stopped, and keeps its claim. (Rule B5)
             for place in self.resources.indices
-            where self.resources[place].policy.agent == "address" && self.resources[place].state == .running {
+            where self.resources[place].policy.kind == .address && self.resources[place].state == .running {
                 self.resources[place].state = .withdrawn
             }
         case .tick:
@@ -292,8 +292,7 @@ extension GroupRunner {
             // A stop that fails is escalated, never ignored.
             self.resources[place].reason = "failed to stop: \(reason)"
             requests.append(
-                .note("\(self.name)/\(self.resources[place].policy.name) failed to stop (\(reason)): killing the group")
-            )
+                .note(.stopFailed(self.resources[place].policy.name, reason: reason)))
             self.beginKill(into: &requests)
         }
     }

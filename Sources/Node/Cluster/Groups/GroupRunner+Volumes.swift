@@ -38,7 +38,7 @@ extension GroupRunner {
                     at: now,
                     into: &requests)
             }
-            requests.append(.note("\(self.name)/\(self.resources[place].policy.name) waits for its volume: \(reason)"))
+            requests.append(.note(.waitsForVolume(self.resources[place].policy.name, reason: reason)))
             self.resources[place].reopening = Reopening(
                 until: now + Self.reopenPatience, next: now + Self.reopenInterval, reason: reason)
         }

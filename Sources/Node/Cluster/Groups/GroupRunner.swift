@@ -19,7 +19,7 @@ public struct GroupRunner: Equatable, Sendable {
     }
 
     /// What one resource does.
-    public enum ResourceState: String, Sendable {
+    public enum ResourceState: String, Equatable, Sendable, CaseIterable {
         /// Not running.
         case stopped
         /// Its volume is being opened.
@@ -54,9 +54,7 @@ public struct GroupRunner: Equatable, Sendable {
         var monitorCall: UInt64?
         var reopening: Reopening?
 
-        var volume: VolumeName? {
-            self.policy.agent == "volume" ? self.policy.parameter("volume").map(VolumeName.init) : nil
-        }
+        var volume: VolumeName? { self.policy.kind.openedVolume }
     }
 
     /// The server of an attached volume ended: whoever uses the device waits, and notices nothing when it is back in time.
@@ -85,8 +83,8 @@ public struct GroupRunner: Equatable, Sendable {
         case reportStarted
         /// Every resource is stopped and every volume closed. (Rule L11)
         case reportStopped(GroupFailure?)
-        /// A line for the log.
-        case note(String)
+        /// What people should know.
+        case note(GroupNote)
     }
 
     /// The group.
@@ -154,15 +152,6 @@ public struct GroupRunner: Equatable, Sendable {
         }
         self.isReported = true
         self.deadline = now
-    }
-
-    /// Where the group stands, in one word.
-    public var phase: String {
-        switch self.goal {
-        case .suspended: self.isKilling ? "killing" : "suspended"
-        case .down: self.isFinished ? "stopped" : "stopping"
-        case .up: self.isUp ? "running" : (self.failures.isEmpty ? "starting" : "restarting")
-        }
     }
 
     /// Every resource runs.

@@ -20,9 +20,9 @@ extension ClusterState {
         if entry.sequence != 0,
             !self.requests.insert(node: entry.origin, nonce: entry.nonce, sequence: entry.sequence)
         {
-            return .refused(reason: "this request was applied already")
+            return .refused(.repeated)
         }
-        if let objection = self.objection(to: entry.command, from: entry.origin) { return .refused(reason: objection) }
+        if let objection = self.objection(to: entry.command, from: entry.origin) { return .refused(objection) }
         self.asker = entry.origin
         defer { self.asker = nil }
         switch entry.command {

@@ -194,10 +194,10 @@ extension ClusterState {
     /// be the same. (Rule B5)
     mutating func applyDropped(_ group: GroupName, _ epoch: Epoch, _ version: UInt64) -> Outcome {
         guard let place = self.holdings.firstIndex(where: { $0.group == group && $0.epoch == epoch }) else {
-            return .refused(reason: "\(group): the epoch is over")
+            return .refused(.over("\(group): the epoch is over"))
         }
         guard self.holdings[place].version == version else {
-            return .refused(reason: "\(group): what it is to have changed meanwhile")
+            return .refused(.over("\(group): what it is to have changed meanwhile"))
         }
         let surplus = self.holdings[place].surplus
         self.holdings[place].claims.removeAll { surplus.contains($0) }

@@ -69,7 +69,7 @@ extension ClusterState {
             case .another(let reason):
                 // The copy may have accepted more since it was looked at.
                 guard record.copy(of: node)?.knowledge == against else {
-                    return "what the cluster knows of that copy has changed since it was asked"
+                    return .over("what the cluster knows of that copy has changed since it was asked")
                 }
                 return state.letGo(of: node, in: &record, why: "the copy there \(reason)", at: index)
             }
@@ -98,8 +98,8 @@ extension ClusterState {
 
     private mutating func letGo(
         of node: NodeID, in record: inout VolumeRecord, why: String, at index: LogIndex
-    ) -> String? {
-        if let objection = self.objectionToLettingGo(of: node, in: record) { return objection }
+    ) -> Refusal? {
+        if let objection = self.objectionToLettingGo(of: node, in: record) { return .unfit(objection) }
         let wasInSync = record.inSync.contains(node)
         record.forget(node)
         self.note(
@@ -111,17 +111,17 @@ extension ClusterState {
 
     private mutating func updateRecord(
         _ volume: VolumeName, _ identity: UInt64, _ node: NodeID,
-        _ change: (inout ClusterState, inout VolumeRecord) -> String?
+        _ change: (inout ClusterState, inout VolumeRecord) -> Refusal?
     ) -> Outcome {
         guard let place = self.volumes.firstIndex(where: { $0.name == volume && $0.identity == identity }) else {
-            return .refused(reason: "there is no such volume \(volume)")
+            return .refused("there is no such volume \(volume)")
         }
         let name = self.name(of: node)
         guard self.volumes[place].definition.replicas.contains(where: { $0.node == name }) else {
-            return .refused(reason: "\(volume) has no replica on \(name)")
+            return .refused("\(volume) has no replica on \(name)")
         }
         var record = self.volumes[place]
-        if let objection = change(&self, &record) { return .refused(reason: "\(volume): \(objection)") }
+        if let objection = change(&self, &record) { return .refused(objection.about("\(volume)")) }
         self.volumes[place] = record
         return .accepted
     }
@@ -135,22 +135,22 @@ extension ClusterState {
         at index: LogIndex
     ) -> Outcome {
         guard let place = self.volumes.place(of: volume, by: \.name) else {
-            return .refused(reason: "there is no volume \(volume)")
+            return .refused(.unknown(.volume(volume)))
         }
         var record = self.volumes[place]
         guard record.owner == nil else {
             return .refused(
-                reason: "\(volume) is in use on \(self.name(of: record.owner ?? node)); nothing is given up")
+                "\(volume) is in use on \(self.name(of: record.owner ?? node)); nothing is given up")
         }
         guard record.epoch == epoch, record.version == version else {
-            return .refused(reason: "\(volume) has changed since you looked; look again")
+            return .refused(.over("\(volume) has changed since you looked; look again"))
         }
-        guard record.epoch != .none else { return .refused(reason: "\(volume) was never used; nothing can be lost") }
+        guard record.epoch != .none else { return .refused("\(volume) was never used; nothing can be lost") }
         guard self.hasReplica(node, of: volume), record.copy(of: node) != nil else {
-            return .refused(reason: "\(self.name(of: node)) has no copy of \(volume) that the cluster knows")
+            return .refused("\(self.name(of: node)) has no copy of \(volume) that the cluster knows")
         }
         guard record.inSync != [node] else {
-            return .refused(reason: "\(self.name(of: node)) is the complete copy of \(volume); nothing is lost")
+            return .refused("\(self.name(of: node)) is the complete copy of \(volume); nothing is lost")
         }
         record.inSync = [node]
         record.former = []
@@ -164,10 +164,10 @@ extension ClusterState {
         _ volume: VolumeName, _ epoch: Epoch, _ statement: String, at index: LogIndex
     ) -> Outcome {
         guard let place = self.volumes.place(of: volume, by: \.name) else {
-            return .refused(reason: "there is no volume \(volume)")
+            return .refused(.unknown(.volume(volume)))
         }
         guard self.volumes[place].epoch == epoch else {
-            return .refused(reason: "\(volume) has changed since you looked; look again")
+            return .refused(.over("\(volume) has changed since you looked; look again"))
         }
         self.volumes[place].mayRepair = true
         self.note("an operator allowed a repair of \(volume): \(statement)", rule: "V22", at: index)

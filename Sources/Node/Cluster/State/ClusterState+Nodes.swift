@@ -8,7 +8,7 @@ extension ClusterState {
         switch command {
         case .bootstrap(let clusterID, let clusterName, let node):
             // Rule B1: only one entry can ever found the cluster.
-            guard self.clusterID == 0 else { return .refused(reason: "the cluster exists already") }
+            guard self.clusterID == 0 else { return .refused("the cluster exists already") }
             self.clusterID = clusterID
             self.clusterName = clusterName
             self.policy.name = clusterName
@@ -32,7 +32,7 @@ extension ClusterState {
             }
         case .trust(let node, let incarnation, let suspectedAt):
             return self.update(node, incarnation, "trust") { state, record in
-                guard record.standing == .suspected(at: suspectedAt) else { return "that suspicion is closed" }
+                guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
                 record.standing = .trusted
                 record.since = state.clusterMilliseconds
                 state.note("\(record.about.name) is heard again", rule: "L4", at: index, node: node)
@@ -44,16 +44,16 @@ extension ClusterState {
         case .fenced(let node, let incarnation, let suspectedAt, let fencingBeganAfter):
             // Rule L14.
             guard fencingBeganAfter >= suspectedAt else {
-                return .refused(reason: "the fencing began before the suspicion that it should confirm")
+                return .refused("the fencing began before the suspicion that it should confirm")
             }
             return self.lose(node, incarnation, suspectedAt, rule: "L14", how: "a fence device confirmed it", at: index)
         case .drain(let node, let isDrained):
             guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
-                return .refused(reason: "there is no node \(node)")
+                return .refused(.unknown(.node(node)))
             }
             if isDrained, self.nodes[place].about.isWitness {
                 return .refused(
-                    reason: "\(self.name(of: node)) is a witness: it runs no group, so there is nothing to drain")
+                    "\(self.name(of: node)) is a witness: it runs no group, so there is nothing to drain")
             }
             self.nodes[place].isDrained = isDrained
             self.note(
@@ -84,7 +84,7 @@ extension ClusterState {
     /// A life that is over does not go on; another one begins only when nothing of it is left. (Rule E4.3)
     private mutating func remark(_ node: NodeID, _ incarnation: Incarnation, _ mark: StartMark) -> Outcome {
         self.update(node, incarnation, "note a mark of") { _, record in
-            guard record.standing != .lost, record.standing != .never else { return "its life is over" }
+            guard record.standing != .lost, record.standing != .never else { return .over("its life is over") }
             guard record.mark.isBefore(mark) else { return "it is not a later mark of the log that is known" }
             record.mark = mark
             return nil
@@ -105,7 +105,7 @@ extension ClusterState {
         _ node: NodeID, bootID: String, mark: StartMark, at index: LogIndex
     ) -> Outcome {
         guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
-            return .refused(reason: "there is no node \(node)")
+            return .refused(.unknown(.node(node)))
         }
         var record = self.nodes[place]
         let isOver = record.standing == .never || record.standing == .lost
@@ -113,9 +113,9 @@ extension ClusterState {
         // Rule E2.7: what is known of a log is never lowered, by a late request or by a copy that was brought back.
         if record.standing != .never, !isOther, mark != record.mark, !record.mark.isBefore(mark) {
             return .refused(
-                reason:
+                .unfit(
                     "\(record.about.name) shows \(mark) of its log, but \(record.mark) is known: its log was rolled "
-                    + "back, or the request came late")
+                        + "back, or the request came late"))
         }
         if record.bootID == bootID, !isOver, !isOther {
             // The same life: only its daemon was restarted.
@@ -132,15 +132,16 @@ extension ClusterState {
                 return .accepted
             }
             return .refused(
-                reason:
+                .unfit(
                     "\(record.about.name) has started anew, and its former life may still hold a lease: it is let in "
-                    + "once that has certainly ended")
+                        + "once that has certainly ended"))
         }
         // Rule E2.6: another log directory does not prove that the life that is known has ended. Once it is lost, it has.
         if isOther, !isOver {
             return .refused(
-                reason: "\(record.about.name) has another log (\(mark.directory)) than the one that is known "
-                    + "(\(record.mark.directory)): it may come back once its present life is lost")
+                .unfit(
+                    "\(record.about.name) has another log (\(mark.directory)) than the one that is known "
+                        + "(\(record.mark.directory)): it may come back once its present life is lost"))
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
@@ -168,7 +169,7 @@ extension ClusterState {
         at index: LogIndex
     ) -> Outcome {
         self.update(node, incarnation, "lose") { state, record in
-            guard record.standing == .suspected(at: suspectedAt) else { return "that suspicion is closed" }
+            guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
             record.standing = .lost
             record.since = state.clusterMilliseconds
             state.note("\(record.about.name) is lost: \(how)", rule: rule, at: index, node: node)
@@ -206,17 +207,17 @@ extension ClusterState {
 
     private mutating func update(
         _ node: NodeID, _ incarnation: Incarnation, _ verb: String,
-        _ change: (inout ClusterState, inout NodeRecord) -> String?
+        _ change: (inout ClusterState, inout NodeRecord) -> Refusal?
     ) -> Outcome {
         guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
-            return .refused(reason: "there is no node \(node)")
+            return .refused(.unknown(.node(node)))
         }
         var record = self.nodes[place]
         guard record.incarnation == incarnation else {
-            return .refused(reason: "cannot \(verb) \(record.about.name): that was another life of it")
+            return .refused(.over("cannot \(verb) \(record.about.name): that was another life of it"))
         }
         if let objection = change(&self, &record) {
-            return .refused(reason: "cannot \(verb) \(record.about.name): \(objection)")
+            return .refused(objection.about("cannot \(verb) \(record.about.name)"))
         }
         self.nodes[place] = record
         return .accepted

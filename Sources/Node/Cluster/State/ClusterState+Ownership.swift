@@ -11,7 +11,9 @@ extension ClusterState {
             return self.assign(group, node, incarnation, replacing, isTakeover, reason, at: index)
         case .release(let group, let epoch, let target, let reason):
             return self.updateGroup(group) { state, record in
-                guard record.epoch == epoch, var assignment = record.assignment else { return "the epoch is over" }
+                guard record.epoch == epoch, var assignment = record.assignment else {
+                    return .over("the epoch is over")
+                }
                 guard assignment.releasing == nil else { return "its owner was told already" }
                 assignment.releasing = reason
                 record.assignment = assignment
@@ -24,7 +26,9 @@ extension ClusterState {
             }
         case .started(let group, let epoch):
             return self.updateGroup(group) { state, record in
-                guard record.epoch == epoch, var assignment = record.assignment else { return "the epoch is over" }
+                guard record.epoch == epoch, var assignment = record.assignment else {
+                    return .over("the epoch is over")
+                }
                 guard !assignment.isStarted else { return "it was reported already" }
                 assignment.isStarted = true
                 state.noteWritten(epoch)
@@ -37,7 +41,9 @@ extension ClusterState {
             }
         case .restarted(let group, let epoch, let resource, let reason):
             return self.updateGroup(group) { state, record in
-                guard record.epoch == epoch, let owner = record.assignment?.node else { return "the epoch is over" }
+                guard record.epoch == epoch, let owner = record.assignment?.node else {
+                    return .over("the epoch is over")
+                }
                 let what = resource.map { "\(group)/\($0) \(reason) and" } ?? "\(group) stopped because \(reason), and"
                 state.note(
                     "\(what) is started again on \(state.name(of: owner))", rule: "restart", at: index, group: group,
@@ -65,7 +71,7 @@ extension ClusterState {
         }
         return self.updateGroup(group) { state, record in
             // Rule L11: refused unless the group still has that epoch.
-            guard record.epoch == epoch, let assignment = record.assignment else { return "the epoch is over" }
+            guard record.epoch == epoch, let assignment = record.assignment else { return .over("the epoch is over") }
             let name = state.name(of: assignment.node)
             record.assignment = nil
             record.awaited = []
@@ -98,7 +104,7 @@ extension ClusterState {
     ) -> Outcome {
         self.updateGroup(group) { state, record in
             guard let policy = state.policy.group(group) else { return "it is not in the configuration" }
-            guard record.epoch == replacing else { return "the epoch is over" }
+            guard record.epoch == replacing else { return .over("the epoch is over") }
             guard let owner = state.node(node), owner.standing == .trusted, owner.incarnation == incarnation,
                 !owner.about.isWitness
             else { return "\(state.name(of: node)) may not own it now" }
@@ -112,10 +118,10 @@ extension ClusterState {
             if !isTakeover, let left = state.blockingRemains(of: record, at: state.clusterMilliseconds) {
                 return "\(state.name(of: left.node)) \(left.remains.reason)"
             }
-            if let objection = state.birthObjection(record, policy) { return objection }
-            if let objection = state.claimObjection(record, policy, on: node) { return objection }
+            if let objection = state.birthObjection(record, policy) { return .unfit(objection) }
+            if let objection = state.claimObjection(record, policy, on: node) { return .unfit(objection) }
             for volume in policy.volumes {
-                if let objection = state.dataObjection(volume, on: node) { return objection }
+                if let objection = state.dataObjection(volume, on: node) { return .unfit(objection) }
             }
             let epoch = Epoch(generation: state.generation, index: index.rawValue)
             precondition(epoch > record.epoch, "EpochMonotone: \(epoch) after \(record.epoch)")
@@ -145,14 +151,14 @@ extension ClusterState {
     }
 
     mutating func updateGroup(
-        _ group: GroupName, _ change: (inout ClusterState, inout GroupRecord) -> String?
+        _ group: GroupName, _ change: (inout ClusterState, inout GroupRecord) -> Refusal?
     ) -> Outcome {
         guard let place = self.groups.place(of: group, by: \.name) else {
-            return .refused(reason: "there is no group \(group)")
+            return .refused(.unknown(.group(group)))
         }
         self.touched.names.append(group)
         var record = self.groups[place]
-        if let objection = change(&self, &record) { return .refused(reason: "\(group): \(objection)") }
+        if let objection = change(&self, &record) { return .refused(objection.about("\(group)")) }
         self.groups[place] = record
         if record.assignment == nil, self.policy.group(group) == nil { self.groups.remove(at: place) }
         return .accepted

@@ -22,7 +22,9 @@ extension ClusterState {
         switch command {
         case .remains(let group, let node, let incarnation, let remains):
             return self.updateGroup(group) { state, record in
-                guard state.node(node)?.incarnation == incarnation else { return "that was another life of the node" }
+                guard state.node(node)?.incarnation == incarnation else {
+                    return .over("that was another life of the node")
+                }
                 state.note(remains, of: &record, on: node, at: index)
                 return nil
             }

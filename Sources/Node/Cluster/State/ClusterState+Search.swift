@@ -28,7 +28,7 @@ extension ClusterState {
             return self.updateGroup(group) { state, record in
                 guard record.epoch == .none else { return "it was born already; nothing needs to be signed" }
                 guard since == record.searchedSince else {
-                    return "the configuration was changed meanwhile, and it is searched for anew"
+                    return .over("the configuration was changed meanwhile, and it is searched for anew")
                 }
                 for node in nodes where !record.absentOn.contains(node) { record.absentOn.append(node) }
                 record.absentOn.sort()
@@ -46,11 +46,14 @@ extension ClusterState {
 
     private func searchObjection(
         _ record: GroupRecord, _ node: NodeID, _ incarnation: Incarnation, _ since: LogIndex
-    ) -> String? {
-        guard self.node(node)?.incarnation == incarnation else { return "that was another life of the node" }
+    ) -> Refusal? {
+        guard self.node(node)?.incarnation == incarnation else { return .over("that was another life of the node") }
         guard record.epoch == .none else { return "it was born already" }
-        guard since == record.searchedSince else { return "that was another search" }
-        return record.absentOn.contains(node) ? "\(self.name(of: node)) has reported already, or was signed for" : nil
+        guard since == record.searchedSince else { return .over("that was another search") }
+        guard !record.absentOn.contains(node) else {
+            return "\(self.name(of: node)) has reported already, or was signed for"
+        }
+        return nil
     }
 
     /// A new group, or one that never ran and is something else now, is searched for from here on.

@@ -28,7 +28,7 @@ extension ClusterState {
                 guard !record.inSync.contains(node) else { return "it is in the set already" }
                 guard state.hasReplica(node, of: volume) else { return "its replica is in the configuration no more" }
                 // Rule V18: the copy that was made equal is the one that the log knows.
-                if let objection = record.objection(to: copy, of: node) { return objection }
+                if let objection = record.objection(to: copy, of: node) { return .unfit(objection) }
                 record.inSync.append(node)
                 record.inSync.sort()
                 record.note(epoch, of: [node])
@@ -70,7 +70,7 @@ extension ClusterState {
             }
             for (place, node) in inSync.enumerated() where added.contains(node) {
                 let copy = place < copies.count ? copies[place] : 0
-                if let objection = record.objection(to: copy, of: node) { return objection }
+                if let objection = record.objection(to: copy, of: node) { return .unfit(objection) }
             }
             record.inSync = inSync.sorted()
             record.note(epoch, of: inSync)
@@ -108,10 +108,10 @@ extension ClusterState {
 
     private mutating func compare(_ volume: VolumeName) -> Outcome {
         guard let place = self.volumes.place(of: volume, by: \.name) else {
-            return .refused(reason: "there is no volume \(volume)")
+            return .refused(.unknown(.volume(volume)))
         }
         guard self.volumes[place].owner != nil else {
-            return .refused(reason: "\(volume) has no owner now; start its group first")
+            return .refused("\(volume) has no owner now; start its group first")
         }
         self.volumes[place].comparisons += 1
         return .accepted
@@ -161,20 +161,20 @@ extension ClusterState {
 
     private mutating func updateVolume(
         _ volume: VolumeName, _ epoch: Epoch, _ version: UInt64,
-        _ change: (inout ClusterState, inout VolumeRecord) -> String?
+        _ change: (inout ClusterState, inout VolumeRecord) -> Refusal?
     ) -> Outcome {
         guard let place = self.volumes.place(of: volume, by: \.name) else {
-            return .refused(reason: "there is no volume \(volume)")
+            return .refused(.unknown(.volume(volume)))
         }
         var record = self.volumes[place]
         // Rule V4: refused when either the epoch or the set moved meanwhile.
         guard record.epoch == epoch, record.owner != nil else {
-            return .refused(reason: "\(volume): epoch \(epoch) is over, it is \(record.epoch) now")
+            return .refused(.over("\(volume): epoch \(epoch) is over, it is \(record.epoch) now"))
         }
         guard record.version == version else {
-            return .refused(reason: "\(volume): the set changed meanwhile (\(record.version), not \(version))")
+            return .refused(.over("\(volume): the set changed meanwhile (\(record.version), not \(version))"))
         }
-        if let objection = change(&self, &record) { return .refused(reason: "\(volume): \(objection)") }
+        if let objection = change(&self, &record) { return .refused(objection.about("\(volume)")) }
         self.volumes[place] = record
         return .accepted
     }

@@ -48,7 +48,7 @@ extension ClusterState {
             }
         case .park(let group, let epoch, let seenAt, let reason):
             return self.updateGroup(group) { state, record in
-                guard record.epoch == epoch else { return "the epoch is over" }
+                guard record.epoch == epoch else { return .over("the epoch is over") }
                 // A plan that is older than what an operator asked for, or than the configuration, takes nothing back.
                 guard record.wishedAt <= seenAt, state.policyIndex <= seenAt else { return "it is wanted anew" }
                 guard record.assignment == nil, record.parked == nil else { return "it is not waiting" }

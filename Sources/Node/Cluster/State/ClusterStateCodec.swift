@@ -3,12 +3,10 @@ import Raft
 import Resources
 
 extension ClusterState {
-    private static let formatVersion: UInt16 = 1
-
     /// The bytes of a snapshot.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 4096)
-        writer.uint16(Self.formatVersion)
+        writer.uint16(UInt16(Format.clusterState.version))
         writer.uint64(self.clusterID)
         writer.string(self.clusterName)
         writer.uint32(self.generation)
@@ -31,9 +29,7 @@ extension ClusterState {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        guard try reader.uint16() == Self.formatVersion else {
-            throw .invalid(field: "snapshot format version", offset: reader.offset)
-        }
+        try Format.clusterState.check(UInt32(try reader.uint16()))
         self.init()
         self.clusterID = try reader.uint64()
         self.clusterName = try reader.string()

@@ -13,7 +13,7 @@ extension Supervisor {
         case .propose(let command):
             // The leader would not take it; whoever asks is to know why.
             if let objection = self.state.objection(to: command, from: self.identity.node) {
-                effects.append(.reply(id: id, .applied(.refused(reason: objection), at: self.state.appliedIndex)))
+                effects.append(.reply(id: id, .applied(.refused(objection), at: self.state.appliedIndex)))
                 return
             }
             self.enqueue(command, client: id, at: now, into: &effects)

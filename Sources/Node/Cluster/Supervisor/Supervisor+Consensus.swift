@@ -45,7 +45,7 @@ extension Supervisor {
     private mutating func perform(
         _ raft: inout Raft.Effects, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        for note in raft.notes { effects.append(.note(note)) }
+        for note in raft.notes { effects.append(.note(.consensus(note))) }
         if !raft.violations.isEmpty { self.accuse(raft.violations, at: now, into: &effects) }
         for outbound in raft.messagesNow {
             self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
@@ -91,7 +91,7 @@ extension Supervisor {
             self.derive()
             // What was refused before this daemon began was told then.
             if case .refused(let refusal) = outcome, self.birth.isCaughtUp {
-                effects.append(.note("entry \(entry.mark.index) was refused: \(refusal)"))
+                effects.append(.note(.refused(entry.mark.index, refusal)))
             }
             self.applied(command, outcome, at: entry.mark.index, now, into: &effects)
         }
@@ -198,10 +198,7 @@ extension Supervisor {
             self.links.reachability.heard(via, at: now)
         } else if self.links.reachability.isGood(sender, at: now) {
             // Rule L16: a relay speaks only for who is cut off from here; who is not speaks for itself.
-            effects.append(
-                .note(
-                    "refused: \(self.state.name(of: via)) speaks for \(self.state.name(of: sender)), which is heard directly"
-                ))
+            effects.append(.note(.refusedRelay(via: via, for: sender)))
             return
         }
         guard self.counts(message, from: sender, mark, via: via, isLate: isLate, at: now, into: &effects) else {

@@ -132,7 +132,7 @@ extension Supervisor {
             self.volumes.views[place].problem += "; \(objection)"
             if self.volumes.views[place].problem != self.volumes.views[place].notedProblem {
                 self.volumes.views[place].notedProblem = self.volumes.views[place].problem
-                effects.append(.note("volume \(record.name): \(self.volumes.views[place].problem)"))
+                effects.append(.note(.noCopy(record.name, reason: self.volumes.views[place].problem)))
             }
         } else {
             self.request(command, at: now, into: &effects)

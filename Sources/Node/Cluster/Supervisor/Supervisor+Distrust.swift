@@ -21,10 +21,7 @@ extension Supervisor {
     ) {
         for accusation in accusations {
             self.peers.accuse(accusation, at: now)
-            effects.append(
-                .note(
-                    "ALARM: \(self.state.name(of: accusation.node)) is not believed any more: "
-                        + "\(accusation.violation); compare the logs of both nodes before restarting either"))
+            effects.append(.note(.distrusts(accusation.node, accusation.violation)))
         }
     }
 
@@ -36,7 +33,7 @@ extension Supervisor {
         guard self.applied.unreadable == nil else { return }
         self.applied.unreadable =
             "\(what) cannot be read (\(error)): install the release that the other nodes run, then restart this daemon"
-        effects.append(.note("ALARM: \(self.applied.unreadable ?? what)"))
+        effects.append(.note(.unreadable(self.applied.unreadable ?? what)))
         if self.consensus.outline.isLeader {
             self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects)
         }

@@ -205,7 +205,7 @@ extension Supervisor {
         guard let runner = self.runner(for: record) else { return }
         self.add(runner)
         self.writeFacts(into: &effects)
-        effects.append(.note("starting \(record.name) under epoch \(record.epoch)"))
+        effects.append(.note(.starts(record.name, record.epoch)))
         self.stepRunner(record.name, record.epoch, .resume, at: now, into: &effects)
     }
 
@@ -218,7 +218,7 @@ extension Supervisor {
         guard var runner = self.runner(for: record) else { return }
         runner.adopt(at: now)
         self.add(runner)
-        effects.append(.note("stopping what an earlier daemon left of \(record.name)"))
+        effects.append(.note(.stopsLeftovers(record.name)))
         self.stepRunner(record.name, record.epoch, .stop(nil), at: now, into: &effects)
     }
 
@@ -299,18 +299,18 @@ extension Supervisor {
             // Rule L11.2: what is written down no longer says that the group is up, before anybody is told.
             self.writeFacts(into: &effects)
             self.request(.stopped(runner.name, runner.epoch, failure: failure), at: now, into: &effects)
-        case .note(let text): effects.append(.note(text))
+        case .note(let note): effects.append(.note(.group(runner.name, note)))
         }
     }
 
     /// Rule V22: a volume that was in use is neither formatted nor repaired, whatever its device looks like.
     private func permitted(_ call: AgentCall) -> AgentCall {
         var call = call
-        guard let name = call.resource.parameter("volume") else {
+        guard let name = call.resource.kind.volume else {
             (call.mayFormat, call.mayRepair) = (true, true)
             return call
         }
-        guard let record = self.state.volume(VolumeName(name)) else { return call }
+        guard let record = self.state.volume(name) else { return call }
         call.mayFormat = !record.isWritten
         call.mayRepair = !record.isWritten || record.mayRepair
         return call
@@ -361,7 +361,7 @@ extension Supervisor {
                 outdated.append(group.name)
                 continue
             }
-            effects.append(.note("adopted \(group.name), which runs under epoch \(group.epoch)"))
+            effects.append(.note(.adopts(group.name, group.epoch)))
         }
         self.groups.runners.sort { $0.name < $1.name }
         self.groups.runnersDeadline = now

@@ -145,7 +145,7 @@ extension Supervisor {
         let witnesses = membership.witnesses.filter { $0 != found }
         guard witnesses.count < voters.count else { return false }
         effects.append(
-            .note("\(self.state.name(of: found)) has lost its log: it learns the log anew, without a vote (E2.6)"))
+            .note(.lostItsLog(found)))
         self.consensusStep(
             .changeMembership(
                 Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
@@ -225,7 +225,7 @@ extension Supervisor {
             return
         }
         if let objection = self.objection(to: command, from: node) {
-            effects.append(.note("refused: a command from \(self.state.name(of: node)): \(objection)"))
+            effects.append(.note(.refusedCommand(from: node, objection)))
             return
         }
         if case .admit(let subject, let bootID, let mark) = command.command,
@@ -243,10 +243,12 @@ extension Supervisor {
     }
 
     /// Why the leader does not propose a command that this node handed over. The link says who that is.
-    private func objection(to command: LogCommand, from node: NodeID) -> String? {
-        guard command.origin == node else { return "it speaks for \(self.state.name(of: command.origin))" }
+    private func objection(to command: LogCommand, from node: NodeID) -> Refusal? {
+        guard command.origin == node else {
+            return .unauthorised("it speaks for \(self.state.name(of: command.origin))")
+        }
         if command.command.authority == .leader, node != self.identity.node {
-            return "only the leader decides that"
+            return .unauthorised("only the leader decides that")
         }
         return self.state.objection(to: command.command, from: node)
     }
@@ -264,12 +266,7 @@ extension Supervisor {
             && self.voting.voter.silence(of: node, at: now) < self.state.policy.timing.renewalInterval * 2
         // The later start of the same log is let in without a new life. (Rule E2.5)
         if !isHeard, record.mark.isBefore(mark) { return false }
-        effects.append(
-            .note(
-                isHeard
-                    ? "refused: \(record.about.name) asks to start a new life while its old one is still heard; "
-                        + "if this goes on, two machines use one identity"
-                    : "\(record.about.name) has started anew; it is let in once its former lease has certainly ended"))
+        effects.append(.note(isHeard ? .twoLives(node) : .awaitsEndOfLife(node)))
         return true
     }
 }

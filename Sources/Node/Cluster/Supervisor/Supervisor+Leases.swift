@@ -51,10 +51,7 @@ extension Supervisor {
         guard self.isInDoubt != self.lease.wasInDoubt else { return }
         self.lease.wasInDoubt = self.isInDoubt
         effects.append(
-            .note(
-                self.lease.wasInDoubt
-                    ? "boot clock and hardware clock have parted: nothing starts before a majority answers"
-                    : "a majority answered: the lease holds, whatever the clocks did"))
+            .note(self.lease.wasInDoubt ? .clocksParted : .doubtEnded))
         guard !self.lease.wasInDoubt, self.hasLease(at: now) else { return }
         for runner in self.groups.runners {
             self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
@@ -111,7 +108,7 @@ extension Supervisor {
         }
         guard isValid != self.lease.wasValid else { return }
         self.lease.wasValid = isValid
-        effects.append(.note(isValid ? "lease held until \(self.lease.holder.end)" : "the lease ended"))
+        effects.append(.note(isValid ? .leaseHeld(until: self.lease.holder.end) : .leaseEnded))
         if !isValid { self.leaseEnded(at: now, into: &effects) }
     }
 
@@ -181,7 +178,7 @@ extension Supervisor {
         self.lease.publishedEnd = .never
         self.schedule.isUnsettled = true
         effects.append(
-            .note("\(self.state.name(of: voter)) says that this life is over: there is no lease from here on"))
+            .note(.lifeIsOver(says: voter)))
     }
 
     private mutating func heard(
@@ -194,10 +191,7 @@ extension Supervisor {
             word, partsPerMillion: self.state.policy.timing.clockRateErrorPartsPerMillion, at: now)
         {
             self.schedule.isUnsettled = true
-            effects.append(
-                .note(
-                    "more time has passed than this machine's clock says, by the word of \(self.state.name(of: voter)): "
-                        + "the lease ends at \(self.lease.holder.end)"))
+            effects.append(.note(.moreTimePassed(says: voter, end: self.lease.holder.end)))
         }
     }
 
@@ -295,7 +289,7 @@ extension Supervisor {
         if let readIndex = self.birth.readIndex {
             if self.state.appliedIndex >= readIndex, self.state.clusterID != 0 {
                 self.birth.isCaughtUp = true
-                effects.append(.note("caught up with the cluster at entry \(self.state.appliedIndex)"))
+                effects.append(.note(.caughtUp(self.state.appliedIndex)))
             }
             return
         }

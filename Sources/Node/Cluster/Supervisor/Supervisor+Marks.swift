@@ -139,10 +139,7 @@ extension Supervisor {
         let isLaterDirectory = mark.directory != noted.mark.directory && (admittedAt ?? .zero) > noted.admittedAt
         guard remembers || isLaterDirectory else {
             if self.peers.acquaintances[place].evidence == nil {
-                effects.append(
-                    .note(
-                        "\(self.state.name(of: sender)) does not remember \(noted.mark) of its log: nothing that it "
-                            + "promises counts (E2)"))
+                effects.append(.note(.doesNotRemember(sender, noted.mark)))
             }
             self.peers.acquaintances[place].held = []
             self.peers.acquaintances[place].counted = .none
@@ -220,10 +217,7 @@ extension Supervisor {
         guard noted.node == self.identity.node else { return }
         let memory = self.identity.memory
         guard memory.reachesBack(to: noted.mark) else {
-            effects.append(
-                .note(
-                    "\(self.state.name(of: asker)) asks for \(noted.mark), older than the \(LogMemory.capacity) marks that "
-                        + "this log keeps: no answer can be given (E2.3)"))
+            effects.append(.note(.askedTooFarBack(by: asker, noted.mark)))
             return
         }
         let own = self.consensus.notedMark(of: self.identity.node)
@@ -240,10 +234,7 @@ extension Supervisor {
             if admittedAt < noted.admittedAt { self.forget("\(asking); this is an older one", into: &effects) }
         } else if !self.marks.isStranger {
             self.marks.isStranger = true
-            effects.append(
-                .note(
-                    "\(asking); this one, \(memory.directory), is new: it counts nowhere until the node's known life is "
-                        + "over and the log was learned anew (E2)"))
+            effects.append(.note(.isStranger(askedBy: asker, noted.mark, own: memory.directory)))
         }
     }
 
@@ -282,7 +273,7 @@ extension Supervisor {
             self.derive()
             self.schedule.isUnsettled = true
         }
-        effects.append(.note("goes on under \(mark) of its log (E2.3, E4.3)"))
+        effects.append(.note(.newMark(mark)))
     }
 
     // MARK: The log's own record

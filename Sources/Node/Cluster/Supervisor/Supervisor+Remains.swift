@@ -83,7 +83,7 @@ extension Supervisor {
             let place = self.groups.remains.all.firstIndex(where: { $0.group == group }),
             self.groups.remains.all[place].remains.kind == .unstopped
         else { return }
-        effects.append(.note("an operator signed that nothing of \(group) is left here"))
+        effects.append(.note(.confirmedStopped(group)))
         effects.append(.forgetStarted(group))
         effects.append(.killGroup(group))
     }

@@ -55,7 +55,7 @@ extension Supervisor {
         self.departure.resignedLife = self.birth.incarnation
         self.lease.holder.resign(self.birth.incarnation)
         self.schedule.isUnsettled = true
-        effects.append(.note("nothing runs here any more: the lease is given back"))
+        effects.append(.note(.leaseGivenBack))
     }
 
     /// Rule L11.1: what was stopped here does not run again under its epoch, whatever the others hear of it and when.

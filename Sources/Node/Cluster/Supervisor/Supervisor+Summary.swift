@@ -34,17 +34,17 @@ extension Supervisor {
             wallMilliseconds: self.wallMilliseconds,
             groups: self.groups.runners.map { runner in
                 NodeSummary.Group(
-                    name: runner.name, epoch: runner.epoch, phase: runner.phase,
+                    name: runner.name, epoch: runner.epoch, phase: .known(runner.phase),
                     resources: runner.resources.map { resource in
                         NodeSummary.Resource(
-                            name: resource.policy.name, state: resource.state.rawValue, reason: resource.reason,
+                            name: resource.policy.name, state: .known(resource.state), reason: resource.reason,
                             checkedAge: now.since(resource.checkedAt))
                     })
             },
             volumes: self.volumes.views.map { view in
                 NodeSummary.Volume(
                     name: view.name,
-                    role: view.isConnected ? (view.status?.role.rawValue ?? "starting") : "absent",
+                    role: .known(view.isConnected ? (view.status.map { CopyRole($0.role) } ?? .starting) : .absent),
                     epoch: view.status?.epoch ?? .none, dirtyBytes: view.status?.dirtyBytes ?? 0,
                     writtenBytes: view.status?.writtenBytes ?? 0, sentBytes: view.status?.sentBytes ?? 0,
                     sentCompressedBytes: view.status?.sentCompressedBytes ?? 0,

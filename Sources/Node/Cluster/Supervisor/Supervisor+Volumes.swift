@@ -129,16 +129,16 @@ extension Supervisor {
             if report.answers == self.volumes.views[place].question { self.volumes.views[place].isAnswered = true }
         case .outdated(let epoch, let version, let reason):
             guard self.hasLease(at: now) else { return }
-            effects.append(.note("volume \(name): \(reason)"))
+            effects.append(.note(.copyOutdated(name, reason: reason)))
             self.request(.yields(name, epoch, version: version), at: now, into: &effects)
         case .takenBack(let reason):
-            effects.append(.note("volume \(name): \(reason)"))
+            effects.append(.note(.copyTakenBack(name, reason: reason)))
             effects.append(.volume(name, .report()))
         case .note(let text):
-            effects.append(.note("volume \(name): \(text)"))
+            effects.append(.note(.serverSays(name, text)))
         case .failed(let reason):
             self.volumes.views[place].failure = reason
-            effects.append(.note("volume \(name): \(reason)"))
+            effects.append(.note(.serverFailed(name, reason: reason)))
             if let record = self.state.volume(name) {
                 self.stepRunners(of: name, record.epoch, .volumeFailed(name, reason: reason), at: now, into: &effects)
             }

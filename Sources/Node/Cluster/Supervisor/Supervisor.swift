@@ -120,7 +120,7 @@ public struct Supervisor: Sendable {
                 return
             }
         case .diskFailed:
-            effects.append(.note("the log's disk failed: this node gives up leadership and its lease"))
+            effects.append(.note(.diskFailed))
             self.consensusStep(.diskFailed, at: now, into: &effects)
         case .agentFinished(let id, let outcome): self.agentFinished(id, outcome, at: now, into: &effects)
         case .serviceExited(let group, let resource, let epoch, let reason):

@@ -111,8 +111,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     case peers([PeerSpec])
     /// Answer a client.
     case reply(id: UInt64, ClientReply)
-    /// A line for the log.
-    case note(String)
+    /// Tell whoever looks after the node; nothing waits for it.
+    indirect case note(Note)
     /// Look at this machine for a node; answered by `inspected` with the same id and node.
     indirect case inspect(id: UInt64, for: NodeID, [InspectionQuestion])
 }

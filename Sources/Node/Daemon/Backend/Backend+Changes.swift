@@ -171,20 +171,12 @@ extension Backend {
     private func change(
         _ command: Command, _ request: MutationRequest, _ state: ClusterState, _ sentence: String
     ) async throws -> MutationResult {
-        var fork = state
-        let outcome = fork.apply(
-            LogCommand(
-                origin: self.file.id, nonce: 0, sequence: 0, clusterMilliseconds: state.clusterMilliseconds,
-                wallMilliseconds: state.wallMilliseconds, command: command),
-            at: state.appliedIndex.next)
-        let actions = Planner.plan(policy: fork.policy, observation: fork.observation).actions.map {
-            PlanReport.Action(sentence: $0.briefSentence, reason: $0.reason)
-        }
+        let forecast = Forecast(of: command, from: self.file.id, in: state)
         if request.dryRun {
-            if case .refused(let refusal) = outcome { throw Self.failure(refusal) }
-            return MutationResult(accepted: false, sentence: sentence, actions: actions)
+            if case .refused(let refusal) = forecast.outcome { throw Self.failure(refusal) }
+            return MutationResult(accepted: false, sentence: sentence, actions: forecast.actions)
         }
         let index = try await self.propose(command)
-        return MutationResult(accepted: true, index: index.rawValue, sentence: sentence, actions: actions)
+        return MutationResult(accepted: true, index: index.rawValue, sentence: sentence, actions: forecast.actions)
     }
 }

@@ -9,9 +9,7 @@ extension Backend {
     func plan(_ request: PlanRequest) async throws -> PlanReport {
         let state = try await self.view().supervisor.state
         guard let text = request.text else {
-            return PlanReport(
-                basedOnIndex: state.policyIndex.rawValue,
-                actions: self.actions(Planner.plan(policy: state.policy, observation: state.observation).actions))
+            return PlanReport(basedOnIndex: state.policyIndex.rawValue, actions: Forecast.present(state))
         }
         let (policy, warnings) = try await self.read(text, request.path, state)
         let forecast = try self.forecast(policy, text, state)
@@ -21,74 +19,13 @@ extension Backend {
             interruptions: forecast.interruptions, removals: forecast.impact.removals, warnings: warnings)
     }
 
-    /// What would follow from a configuration.
-    private struct Forecast {
-        var actions: [PlanReport.Action]
-        var impact: ConfigurationImpact
-        var interruptions: [PlanReport.Interruption] { self.impact.interruptions.map { .init($0) } }
-    }
-
-    /// What the planner would do under another policy, on a copy of the state.
-    private func forecast(_ policy: ClusterPolicy, _ text: String, _ state: ClusterState) throws -> Forecast {
-        var fork = state
-        func apply(_ command: Command) -> Outcome {
-            fork.apply(
-                LogCommand(
-                    origin: self.file.id, nonce: 0, sequence: 0, clusterMilliseconds: state.clusterMilliseconds,
-                    wallMilliseconds: state.wallMilliseconds, command: command),
-                at: fork.appliedIndex.next)
-        }
-        let outcome = apply(.configure(policy, text: text, expectedIndex: state.policyIndex))
-        if case .refused(let refusal) = outcome { throw Self.failure(refusal) }
-        var unborn: [GroupName] = []
-        for group in fork.groups where group.epoch == .none {
-            if let wanted = policy.group(group.name), !fork.unreported(group, wanted).isEmpty {
-                unborn.append(group.name)
-            }
-        }
-        for group in unborn {
-            let since = fork.group(group)?.searchedSince ?? .zero
-            _ = apply(.declareAbsent(group, nodes: fork.nodes.map(\.id), since: since, statement: "forecast"))
-        }
-        let volumes = state.volumeConsequences(of: policy).map {
-            PlanReport.Action(sentence: $0, reason: "a copy counts only while it surely holds every write (V21)")
-        }
-        let planned = Planner.plan(policy: policy, observation: fork.observation).actions
-        let releases = planned.compactMap { action -> (group: GroupName, target: String?)? in
-            guard case .release(let group, _, let target) = action.step else { return nil }
-            return (group, target)
-        }
-        return Forecast(
-            actions: self.restarts(policy, state) + volumes + self.actions(planned, unborn: unborn),
-            impact: ConfigurationImpact(from: state, to: policy, releases: releases))
-    }
-
-    /// What a new configuration starts again in place.
-    private func restarts(_ policy: ClusterPolicy, _ state: ClusterState) -> [PlanReport.Action] {
-        state.groups.compactMap { record -> PlanReport.Action? in
-            guard let owner = record.assignment?.node, let old = state.policy.group(record.name)?.resources,
-                let new = policy.group(record.name)?.resources
-            else { return nil }
-            let kept = ResourcePolicy.commonStart(old, new)
-            let stopped = old[kept...].map(\.name.rawValue)
-            let started = new[kept...].map(\.name.rawValue)
-            guard !stopped.isEmpty || !started.isEmpty else { return nil }
-            let parts = [
-                stopped.isEmpty ? nil : "stop \(Suggestion.list(stopped.reversed()))",
-                started.isEmpty ? nil : "start \(Suggestion.list(started))",
-            ].compactMap { $0 }
-            return PlanReport.Action(
-                sentence: "\(parts.joined(separator: ", then ")) of \(record.name) on \(state.name(of: owner))",
-                reason: "what changes is started anew in place, with all that stands on it")
-        }
-    }
-
-    private func actions(_ planned: [Plan.Action], unborn: [GroupName] = []) -> [PlanReport.Action] {
-        planned.map { action in
-            PlanReport.Action(
-                sentence: action.briefSentence, reason: action.reason,
-                waitsFor: unborn.contains(action.group)
-                    ? "every member of its list reports that nothing of it runs there (B2)" : nil)
+    private func forecast(
+        _ policy: ClusterPolicy, _ text: String, _ state: ClusterState
+    ) throws -> ConfigurationForecast {
+        do {
+            return try ConfigurationForecast(of: policy, text: text, from: self.file.id, in: state)
+        } catch {
+            throw Self.failure(error)
         }
     }
 
@@ -157,15 +94,5 @@ extension Backend {
         return APIFailure(
             .usage, "\(path) has \(count) mistake\(count == 1 ? "" : "s"); nothing was changed",
             remedy: "correct \(count == 1 ? "it" : "them"), then try again", details: diagnostics.map(\.description))
-    }
-}
-
-extension PlanReport.Interruption {
-    /// The report of an interruption.
-    init(_ interruption: ConfigurationImpact.Interruption) {
-        let longest = interruption.stopLimit + interruption.startLimit
-        self.init(
-            group: interruption.group.rawValue, node: interruption.node, isFinal: interruption.kind == .removal,
-            sentence: interruption.sentence, longestSeconds: Double(longest.milliseconds) / 1000)
     }
 }

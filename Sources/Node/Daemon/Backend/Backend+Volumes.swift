@@ -65,7 +65,7 @@ extension Backend {
 
     /// What is known of one copy, as a sentence.
     private func line(
-        _ copy: ClusterState.VolumeRecord.Copy, _ record: ClusterState.VolumeRecord, _ view: DaemonLoop.View
+        _ copy: ClusterState.VolumeRecord.Copy, _ record: ClusterState.VolumeRecord, _ view: SupervisorView
     ) -> String {
         let state = view.supervisor.state
         let name = state.name(of: copy.node)

@@ -23,7 +23,7 @@ struct Backend: APIBackend {
 
     // MARK: Looking
 
-    func view() async throws -> DaemonLoop.View {
+    func view() async throws -> SupervisorView {
         guard let view = await DaemonLoop.view(self.loop, queue: self.queue) else {
             throw APIFailure(.error, "the daemon is starting", remedy: "ask again in a moment")
         }
@@ -31,10 +31,12 @@ struct Backend: APIBackend {
     }
 
     func status() async throws -> StatusReport {
-        StatusBuilder(
-            try await self.view(), watchdog: WatchdogNote.read(runDirectory: self.runDirectory),
-            carriers: AttachedVolumes.carriers(runDirectory: self.runDirectory)
-        ).report(clusterName: self.file.cluster, nodeName: self.file.name)
+        let watchdog = WatchdogNote.read(runDirectory: self.runDirectory)
+        let machine = MachineFacts(
+            watchdogLack: watchdog.flatMap { $0.isArmed ? nil : $0.text },
+            carriers: AttachedVolumes.carriers(runDirectory: self.runDirectory))
+        return StatusBuilder(try await self.view(), machine: machine)
+            .report(clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
     func policy() async throws -> PolicyReport {
@@ -44,7 +46,7 @@ struct Backend: APIBackend {
 
     func explain(_ group: String) async throws -> ExplainReport {
         let view = try await self.view()
-        guard let report = Explainer(status: StatusBuilder(view)).report(group) else {
+        guard let report = Explainer(StatusBuilder(view)).report(group) else {
             throw self.unknownGroup(group, view.supervisor.state)
         }
         return report
@@ -117,8 +119,11 @@ struct Backend: APIBackend {
                 "\(changes.count == 1 ? "a change" : "\(changes.count) changes") cannot be made while the cluster runs; "
                     + "nothing was changed", remedy: "see docs/configuration-changes.md for every key",
                 details: changes.map(\.description))
-        case .unfit(let reason):
-            APIFailure(.refused, reason, remedy: "see `holdfast status` and `holdfast explain`")
+        case .unknown: APIFailure(.notFound, refusal.description, remedy: "see `holdfast status`")
+        case .over:
+            APIFailure(.conflict, refusal.description, remedy: "look again with `holdfast status`, then try again")
+        case .repeated, .unauthorised, .unfit:
+            APIFailure(.refused, refusal.description, remedy: "see `holdfast status` and `holdfast explain`")
         }
     }
 
@@ -133,13 +138,5 @@ struct Backend: APIBackend {
         return APIFailure(
             .notFound, "there is no group \(name)",
             remedy: known.isEmpty ? "the configuration has none yet" : "there is \(known.joined(separator: ", "))")
-    }
-}
-
-extension Plan.Action {
-    /// The sentence without its reason.
-    var briefSentence: String {
-        let tail = ", because \(self.reason)"
-        return self.sentence.hasSuffix(tail) ? String(self.sentence.dropLast(tail.count)) : self.sentence
     }
 }

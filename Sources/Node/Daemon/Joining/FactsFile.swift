@@ -8,7 +8,7 @@ import Host
 ///
 /// It lives on a file system that a reboot empties; it is replaced as a whole and not synced.
 enum FactsFile {
-    private static let version = 2
+    private static let version = Format.facts.version
 
     private struct Form: Codable {
         struct Group: Codable {
@@ -41,7 +41,8 @@ enum FactsFile {
         }
     }
 
-    private static func replace(_ path: String, with text: String) throws {
+    /// Replaces a file of the run directory as a whole, without a sync.
+    static func replace(_ path: String, with text: String) throws(DriverError) {
         do throws(Files.ReplacementFailure) {
             try Files.replace(path, with: Array(text.utf8), mode: 0o600, isDurable: false)
         } catch {
@@ -92,11 +93,11 @@ enum FactsFile {
             remedy: "make room in the run directory, or look at how it is mounted")
     }
 
-    /// What the file says; nil when there is none, or none that can be trusted.
-    static func read(_ path: String) -> Facts? {
-        guard let data = FileManager.default.contents(atPath: path),
-            let form = try? JSONDecoder().decode(Form.self, from: data), form.version == Self.version
-        else { return nil }
+    /// What the file says; nil when there is none, or none that is whole. Refuses that of another release.
+    static func read(_ path: String) throws(DriverError) -> Facts? {
+        guard let data = FileManager.default.contents(atPath: path) else { return nil }
+        if let flaw = VersionedFile.flaw(of: .facts, data, path: path) { throw flaw }
+        guard let form = try? JSONDecoder().decode(Form.self, from: data) else { return nil }
         return Facts(
             bootID: form.bootID, incarnation: Incarnation(form.incarnation),
             groups: form.groups.map {

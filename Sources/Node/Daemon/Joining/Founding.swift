@@ -39,7 +39,7 @@ package enum Founding {
             JoiningNode(name: options.name, site: options.site, address: address, isWitness: false))
         try NodeFile(
             cluster: options.cluster, clusterID: clusterID, node: node.rawValue, name: options.name,
-            site: options.site, address: address, role: options.role.rawValue, peers: []
+            site: options.site, address: address, role: options.role, peers: []
         ).write(paths)
     }
 
@@ -115,7 +115,7 @@ package enum Founding {
         try PEMFile.write(welcome.authority, to: paths.authority, isSecret: false)
         try NodeFile(
             cluster: welcome.cluster, clusterID: welcome.clusterID, node: welcome.node.rawValue, name: options.name,
-            site: options.site, address: address, role: options.role.rawValue,
+            site: options.site, address: address, role: options.role,
             peers: welcome.peers.map { NodeFile.Peer(node: $0.node.rawValue, name: $0.name, address: $0.address) }
         ).write(paths)
     }

@@ -3,7 +3,8 @@ import Cluster
 
 /// What a machine that wants to join says, in one frame, over a connection that only its token secures. (Rule B1)
 struct JoinQuestion: Equatable, Sendable {
-    private static let mark: UInt32 = 0x326A_6668  // "hfj2"
+    /// "hfj" and the digit of the version, as text. The answer is in the version of the question.
+    private static let mark: UInt32 = 0x306A_6668
 
     /// The secret of its token.
     var secret: [UInt8]
@@ -16,7 +17,7 @@ struct JoinQuestion: Equatable, Sendable {
 
     var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 1024)
-        writer.uint32(Self.mark)
+        writer.uint32(Self.mark + Format.join.version << 24)
         writer.data(self.secret)
         writer.string(self.request)
         writer.string(self.about.name)
@@ -36,7 +37,9 @@ struct JoinQuestion: Equatable, Sendable {
 
     init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        guard try reader.uint32() == Self.mark else { throw .invalid(field: "join mark", offset: reader.offset) }
+        let (found, overflow) = try reader.uint32().subtractingReportingOverflow(Self.mark)
+        guard !overflow, found & 0xFF_FFFF == 0 else { throw .invalid(field: "join mark", offset: reader.offset) }
+        try Format.join.check(found >> 24)
         self.secret = try reader.data()
         self.request = try reader.string()
         self.about = JoiningNode(

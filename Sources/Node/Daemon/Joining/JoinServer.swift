@@ -50,8 +50,11 @@ final class JoinServer: Sendable {
     func serve(_ stream: TLSStream, settle: @Sendable () -> Bool) {
         var reader = LinkReader(stream, limit: LinkFrames.joinBytesMaximum)
         guard let frame = try? reader.next() else { return }
-        guard let question = try? JoinQuestion(decoding: frame) else {
-            self.answer(.refused("the request cannot be read; use the same release on every node"), stream)
+        let question: JoinQuestion
+        do throws(CodecError) {
+            question = try JoinQuestion(decoding: frame)
+        } catch {
+            self.answer(.refused("the request cannot be read: \(error); use the same release on every node"), stream)
             return
         }
         let answer = self.admit(question, settle)

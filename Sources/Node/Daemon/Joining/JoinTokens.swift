@@ -16,7 +16,7 @@ final class JoinTokens: Sendable {
             /// The only node that it can let in; nil before it was first used.
             var name: String?
         }
-        var version = 1
+        var version = Format.tokenFile.version
         var bootID: String
         var tokens: [Token]
     }
@@ -31,18 +31,23 @@ final class JoinTokens: Sendable {
     private let path: String
     private let bootID: String
     private let state: Locked<State>
+    /// Another release wrote the file: it is left as it is, and no token is good.
+    private let flaw: DriverError?
 
     /// Takes up what the file holds, if it was written since this boot.
     init(path: String, bootID: String) {
         self.path = path
         self.bootID = bootID
-        let form = FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(Form.self, from: $0) }
-        let isUsable = form.map { $0.version == 1 && $0.bootID == bootID } ?? false
+        let data = FileManager.default.contents(atPath: path)
+        self.flaw = data.flatMap { VersionedFile.flaw(of: .tokenFile, $0, path: path) }
+        let form = self.flaw == nil ? data.flatMap { try? JSONDecoder().decode(Form.self, from: $0) } : nil
+        let isUsable = form?.bootID == bootID
         self.state = Locked(State(tokens: isUsable ? form?.tokens ?? [] : []))
     }
 
     /// Keeps a secret until `expires`; durable on return.
     func add(_ secret: [UInt8], until expires: Tick, at now: Tick) throws {
+        if let flaw = self.flaw { throw flaw }
         let hash = try Self.hash(secret)
         try self.state.withLock { state in
             var tokens = state.tokens.filter { $0.expires > now.nanoseconds }
@@ -56,6 +61,7 @@ final class JoinTokens: Sendable {
     /// Whether the secret is good for a node of this name; from then on, until `release` or `use`, it is for nobody
     /// else.
     func claim(_ secret: [UInt8], for name: String, at now: Tick) throws -> Bool {
+        if let flaw = self.flaw { throw flaw }
         let hash = try Self.hash(secret)
         return self.state.withLock { state in
             // The hash hides where it differs, so the comparison need not.

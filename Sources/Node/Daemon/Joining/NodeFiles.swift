@@ -3,6 +3,7 @@ import Cluster
 import FoundationEssentials
 import Glibc
 import Host
+import Reports
 import SecureLink
 
 /// Why the daemon or a command around it cannot go on.
@@ -96,7 +97,7 @@ struct NodeFile: Codable, Equatable, Sendable {
         var address: String
     }
     /// The version of this form.
-    var version = 1
+    var version = Format.nodeFile.version
     var cluster: String
     /// 16 hexadecimal digits.
     var clusterID: String
@@ -105,7 +106,7 @@ struct NodeFile: Codable, Equatable, Sendable {
     var site: String
     /// Where the daemon listens and its peers reach it, `HOST:PORT`.
     var address: String
-    var role: String
+    var role: NodeReport.Role
     var peers: [Peer]
 
     var id: NodeID { NodeID(self.node) }
@@ -121,16 +122,9 @@ struct NodeFile: Codable, Equatable, Sendable {
         guard let data = FileManager.default.contents(atPath: paths.nodeFile) else {
             throw .file(path: paths.nodeFile, reason: "it cannot be read", remedy: "run the command as root")
         }
+        if let flaw = VersionedFile.flaw(of: .nodeFile, data, path: paths.nodeFile) { throw flaw }
         do {
-            let file = try JSONDecoder().decode(NodeFile.self, from: data)
-            guard file.version == 1 else {
-                throw DriverError.file(
-                    path: paths.nodeFile, reason: "it has version \(file.version), this release reads 1",
-                    remedy: "install the release that wrote it")
-            }
-            return file
-        } catch let error as DriverError {
-            throw error
+            return try JSONDecoder().decode(NodeFile.self, from: data)
         } catch {
             throw .file(path: paths.nodeFile, reason: "it is damaged (\(error))", remedy: remedy)
         }

@@ -182,14 +182,20 @@ final class Transport: Sendable {
                 }
                 handlers.receive(envelope, peer)
             } catch {
-                self.refuse(
-                    stream,
-                    "\(stream.peerName ?? "a node") sent something unreadable: \(error); is it another release?")
+                self.refuse(stream, Self.complaint(error, stream.peerName ?? "a node"))
                 break
             }
         }
         stream.shutdown()
         self.state.change { state in state.inbound.removeAll { $0.stream === stream } }
+    }
+
+    /// What is said of a peer whose messages cannot be read.
+    static func complaint(_ error: CodecError, _ peer: String) -> String {
+        if case .foreignVersion(let format, let found) = error {
+            return "\(peer) speaks \(format.flaw(found)): run the same release on every node"
+        }
+        return "\(peer) sent something unreadable: \(error); is it another release?"
     }
 
     private func refuse(_ stream: TLSStream, _ text: String) { self.reception.refuse(stream.peerHost, text) }

@@ -33,6 +33,7 @@ package struct Daemon {
         self.paths = NodePaths(directory: options.directory, run: options.runDirectory)
         self.file = try NodeFile.read(self.paths)
         try NodePaths.makeDirectory(self.paths.run, mode: 0o755)
+        try VersionedFile.claim(runDirectory: self.paths.run)
     }
 
     /// Runs until a signal comes.
@@ -119,7 +120,7 @@ package struct Daemon {
         defer { SystemThread.goAlong() }
         let bootID = try self.bootID()
         let cgroupRoot = try self.cgroupRoot()
-        let lease = try self.leasePage()
+        let lease = try Self.leasePage(self.paths)
         // The lock of the log keeps a second daemon away before anything is touched.
         let page = ProgressPage(path: self.paths.progress)
         let (store, restored) = try ForgottenLog.open(self.paths, self.file, page, bootID: bootID, log: self.log)
@@ -132,13 +133,20 @@ package struct Daemon {
         let probe = try DiskProbe(directory: self.paths.directory)
         let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
         let now = MachineClock.now
-        let supervisor = try Supervisor(
-            identity: Supervisor.Identity(
-                node: self.file.id, bootID: bootID, memory: store.memory,
-                nonce: try Founding.randomNumber()),
-            settings: Consensus.Settings(), restored: restored, facts: facts,
-            leaseEnd: facts == nil ? .zero : lease.end,
-            seed: try Founding.randomNumber(), at: now)
+        let supervisor: Supervisor
+        do {
+            supervisor = try Supervisor(
+                identity: Supervisor.Identity(
+                    node: self.file.id, bootID: bootID, memory: store.memory,
+                    nonce: try Founding.randomNumber()),
+                settings: Consensus.Settings(), restored: restored, facts: facts,
+                leaseEnd: facts == nil ? .zero : lease.end,
+                seed: try Founding.randomNumber(), at: now)
+        } catch let error as CodecError {
+            throw DriverError.file(
+                path: self.paths.log, reason: "the snapshot in it cannot be read: \(error)",
+                remedy: "install the release that wrote it")
+        }
         let volumes = VolumeKeeper(
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
         let loop = DaemonLoop(
@@ -247,12 +255,13 @@ package struct Daemon {
             logFailed: { stopped.give(DiskFailure(cause: $0)) })
     }
 
-    private func leasePage() throws(DriverError) -> LeasePage {
+    /// The lease page of a run directory.
+    static func leasePage(_ paths: NodePaths) throws(DriverError) -> LeasePage {
         do throws(Errno) {
-            return try LeasePage(path: self.paths.lease)
+            return try LeasePage(path: paths.lease)
         } catch {
             throw .file(
-                path: self.paths.lease, reason: "it cannot be mapped (\(SystemText.error(error.code)))",
+                path: paths.lease, reason: "it cannot be mapped (\(LeasePage.reason(error)))",
                 remedy: "check the run directory and that the daemon runs as root")
         }
     }
@@ -267,7 +276,12 @@ package struct Daemon {
 
     /// Rule L10: what an earlier daemon of this boot left under a valid lease is adopted; all else is killed first.
     private func settleLeftovers(_ agents: AgentHost, _ lease: LeasePage, bootID: String) -> Facts? {
-        if let facts = FactsFile.read(self.paths.facts), facts.bootID == bootID, facts.incarnation != .none,
+        let told: Facts?
+        do throws(DriverError) { told = try FactsFile.read(self.paths.facts) } catch {
+            self.log.warning("what an earlier daemon left running is stopped, and started anew: \(error)")
+            told = nil
+        }
+        if let facts = told, facts.bootID == bootID, facts.incarnation != .none,
             facts.incarnation == lease.incarnation, lease.end > MachineClock.now
         {
             agents.adopt(facts, self.queue)
@@ -281,7 +295,7 @@ package struct Daemon {
     }
 
     /// A witness runs nothing, so it needs no guard and no cgroups.
-    private var isWitness: Bool { self.file.role == NodeReport.Role.witness.rawValue }
+    private var isWitness: Bool { self.file.role == .witness }
 
     private func cgroupRoot() throws -> String {
         do {

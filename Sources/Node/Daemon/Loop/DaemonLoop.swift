@@ -22,23 +22,9 @@ final class DaemonLoop: Sendable {
         /// For the supervisor, with somebody who waits for the answer.
         case request(ClientRequest, @Sendable (ClientReply) -> Void)
         /// A look at the supervisor between two steps.
-        case inspect(@Sendable (View) -> Void)
+        case inspect(@Sendable (SupervisorView) -> Void)
         /// The end.
         case stop
-    }
-
-    /// The supervisor at one moment.
-    struct View: Sendable {
-        /// A copy.
-        var supervisor: Supervisor
-        /// The moment.
-        var now: Tick
-        /// The wall clock at that moment, for people.
-        var wallMilliseconds: UInt64
-        /// When a leader was last heard, or this node last led with a majority.
-        var leaderSeenAt: Tick?
-        /// The log takes no more writes.
-        var isPoisoned: Bool
     }
 
     /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
@@ -69,7 +55,7 @@ final class DaemonLoop: Sendable {
         var logFailed: (any Error) -> Void
     }
 
-    private let published = Locked<View?>(nil)
+    private let published = Locked<SupervisorView?>(nil)
     /// What the loop's thread has for itself: it holds it as long as it runs.
     private let course: Locked<LoopCourse>
 
@@ -88,13 +74,13 @@ final class DaemonLoop: Sendable {
     func run() { self.course.withLock { $0.run() } }
 
     /// The last view that was published: what is known while a disk holds the loop up.
-    var latest: View? { self.published.withLock { $0 } }
+    var latest: SupervisorView? { self.published.withLock { $0 } }
 
     /// Looks at the supervisor from any thread: fresh if the loop answers in time, else the last published view.
     static func view(
         _ loop: DaemonLoop, queue: LoopQueue, within limit: Span = .milliseconds(100)
-    ) async -> View? {
-        let once = OneAnswer<View?>()
+    ) async -> SupervisorView? {
+        let once = OneAnswer<SupervisorView?>()
         queue.change { $0.append(.inspect { once.give($0) }) }
         let deadline = Task {
             try? await Task.sleep(nanoseconds: limit.nanoseconds)
@@ -116,7 +102,7 @@ private final class LoopCourse {
     private let markInterval: Span
 
     private let queue: LoopQueue
-    private let published: Locked<DaemonLoop.View?>
+    private let published: Locked<SupervisorView?>
     private let log: DriverLog
     private let worker: LogWorker
 
@@ -143,7 +129,7 @@ private final class LoopCourse {
     private var unwrittenFacts: Facts?
 
     init(
-        _ supervisor: Supervisor, queue: LoopQueue, published: Locked<DaemonLoop.View?>, actors: DaemonLoop.Actors,
+        _ supervisor: Supervisor, queue: LoopQueue, published: Locked<SupervisorView?>, actors: DaemonLoop.Actors,
         log: DriverLog, logPatience: Span, markInterval: Span
     ) {
         self.supervisor = supervisor
@@ -291,8 +277,8 @@ private final class LoopCourse {
         }
     }
 
-    private func view(at now: Tick) -> DaemonLoop.View {
-        DaemonLoop.View(
+    private func view(at now: Tick) -> SupervisorView {
+        SupervisorView(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
             leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
     }
@@ -320,12 +306,7 @@ private final class LoopCourse {
     }
 
     private func noteLeader(at now: Tick) {
-        let consensus = self.supervisor.consensus
-        if consensus.isLeader {
-            self.leaderSeenAt = now
-        } else if let leader = consensus.leader, let contact = consensus.lastContacts.first(where: { $0.0 == leader }) {
-            self.leaderSeenAt = contact.1
-        }
+        self.leaderSeenAt = self.supervisor.leaderSeen(at: now) ?? self.leaderSeenAt
     }
 
     private func perform(_ effect: SupervisorEffect, at now: Tick) {
@@ -358,8 +339,9 @@ private final class LoopCourse {
         case .volumeServers(let specs): self.actors.volumeServers(specs)
         case .peers(let peers): self.actors.peers(peers)
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
-        case .note(let text):
-            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.info(line) }
+        case .note(let note):
+            let text = note.sentence(self.supervisor.state)
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
         }
     }
 

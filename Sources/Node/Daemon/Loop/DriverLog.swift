@@ -14,6 +14,15 @@ final class DriverLog: Sendable {
         /// Something that should work does not.
         case error
 
+        /// The level of a note.
+        init(_ severity: Severity) {
+            switch severity {
+            case .info: self = .info
+            case .warning: self = .warning
+            case .error: self = .error
+            }
+        }
+
         /// The same, as the journal counts.
         var priority: Journal.Priority {
             switch self {

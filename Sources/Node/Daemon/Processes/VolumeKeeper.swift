@@ -309,8 +309,11 @@ final class VolumeServerHandle: Sendable {
         self.queue.change { $0.append(.input(.volumeConnected(launch.name))) }
         while let bytes = SystemSocket.receiveFrame(from: socket, limit: Self.eventBytesMaximum) {
             var fields = ByteReader(bytes)
-            guard let event = try? VolumeEvent.decode(from: &fields) else {
-                self.log.error("the server of volume \(launch.name) sent something unreadable; is it another release?")
+            let event: VolumeEvent
+            do throws(CodecError) { event = try VolumeEvent.decode(from: &fields) } catch {
+                self.log.error(
+                    "the server of volume \(launch.name) sent something unreadable: \(error); stop its group, and its server "
+                        + "starts anew as the release that is installed")
                 break
             }
             self.note(event, socket)

@@ -52,7 +52,7 @@ public enum Guard {
         do throws(Errno) {
             lease = try LeasePage(path: options.runDirectory + "/lease")
         } catch {
-            self.leave("could not map \(options.runDirectory)/lease: \(SystemText.error(error.code))", code: 1)
+            self.leave("could not map \(options.runDirectory)/lease: \(LeasePage.reason(error))", code: 1)
         }
         options.note.write(runDirectory: options.runDirectory)
         self.becomeHardToKill(log)

@@ -1,6 +1,4 @@
-import Agents
 import Basis
-import Cluster
 import Resources
 
 /// How long a failure lasts: for the sentence under the first line of `status`, and for `explain`.
@@ -90,9 +88,9 @@ extension StatusBuilder {
 
     /// Facts that limit a promise and need no action. (Rule L12)
     var notes: [String] {
-        guard let watchdog = self.watchdog, !watchdog.isArmed else { return [] }
+        guard let reason = self.machine.watchdogLack else { return [] }
         return [
-            "\(self.state.name(of: self.me)) has no watchdog (\(watchdog.text)): should its kernel hang and wake up, "
+            "\(self.state.name(of: self.me)) has no watchdog (\(reason)): should its kernel hang and wake up, "
                 + "services may run there a moment too long (L12)"
         ]
     }

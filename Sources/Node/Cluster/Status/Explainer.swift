@@ -1,16 +1,18 @@
 import Basis
-import Cluster
 import Reports
 import Resources
 
 /// The answer of `holdfast explain`: where a group is, why, and what could be done about it.
-struct Explainer {
+package struct Explainer {
     private static let eventsMaximum = 12
 
     let status: StatusBuilder
 
+    /// An answer from the same look as a report.
+    package init(_ status: StatusBuilder) { self.status = status }
+
     /// The answer; nil when there is no such group.
-    func report(_ name: String) -> ExplainReport? {
+    package func report(_ name: String) -> ExplainReport? {
         let state = self.status.state
         guard let record = state.group(GroupName(name)),
             let group = self.status.groups.first(where: { $0.name == name }),
@@ -111,7 +113,7 @@ struct Explainer {
 
 extension EventReport {
     /// An event of the replicated state.
-    init(_ event: ClusterEvent, _ state: ClusterState) {
+    package init(_ event: ClusterEvent, _ state: ClusterState) {
         self.init(
             index: event.index.rawValue, wallClockMilliseconds: event.wallMilliseconds, sentence: event.sentence,
             rule: event.rule, group: event.group?.rawValue, node: event.node.map { state.name(of: $0) })

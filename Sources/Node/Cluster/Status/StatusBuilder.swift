@@ -1,14 +1,11 @@
-import Agents
 import Basis
-import Cluster
-import ClusterConfiguration
 import Raft
 import Reports
 import Resources
 
-/// The report of `holdfast status`, from one look at this node's supervisor. Asks nobody.
-struct StatusBuilder {
-    let view: DaemonLoop.View
+/// The report of `holdfast status`, from one look at this node's supervisor: a function of that look alone.
+package struct StatusBuilder {
+    let view: SupervisorView
     let state: ClusterState
     let me: NodeID
     let plan: Plan
@@ -17,19 +14,16 @@ struct StatusBuilder {
     private let summaries: [(node: NodeID, receivedAt: Tick, summary: NodeSummary)]
     /// What happened to each group, oldest first.
     let eventsByGroup: [GroupName: [ClusterEvent]]
-    /// What the guard of this node said about its watchdog; nil when it said nothing.
-    var watchdog: WatchdogNote?
-    /// How the kernel of this node has its volumes.
-    var carriers: [VolumeName: String]
+    let machine: MachineFacts
 
     /// A leader that was not heard for this long leads no more, as far as this node can tell.
     private static let leaderSilenceMaximum = Span.milliseconds(1500)
     /// A summary older than this says nothing about now.
     static let summaryAgeMaximum = Span.seconds(3)
 
-    init(_ view: DaemonLoop.View, watchdog: WatchdogNote? = nil, carriers: [VolumeName: String] = [:]) {
-        self.carriers = carriers
-        self.watchdog = watchdog
+    /// A report in the making. `machine` is what the supervisor does not know of its own machine.
+    package init(_ view: SupervisorView, machine: MachineFacts = MachineFacts()) {
+        self.machine = machine
         self.view = view
         self.state = view.supervisor.state
         self.me = view.supervisor.identity.node
@@ -55,7 +49,7 @@ struct StatusBuilder {
     }
 
     /// The whole report.
-    func report(clusterName: String, nodeName: String) -> StatusReport {
+    package func report(clusterName: String, nodeName: String) -> StatusReport {
         let consensus = self.view.supervisor.consensus
         let nodes = self.nodes
         let groups = self.groups
@@ -95,7 +89,7 @@ struct StatusBuilder {
     ) -> [String] {
         var found: [String] = []
         if !self.hasQuorum {
-            let age = self.view.leaderSeenAt.map { "for \(Quantities.text(self.rounded(self.now.since($0))))" } ?? "yet"
+            let age = self.view.leaderSeenAt.map { "for \(Amounts.exact(self.rounded(self.now.since($0))))" } ?? "yet"
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
         found += self.remainsSentences

@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 import Raft
 
 /// Wall clocks that disagree. No decision rests on them; people who read times do.

@@ -1,6 +1,4 @@
 import Basis
-import Cluster
-import ClusterConfiguration
 import Resources
 
 /// What nodes could not take down: said on every node, from the log and from what each node says of itself, because a node
@@ -23,7 +21,7 @@ extension StatusBuilder {
         let guards = self.state.nodes.compactMap { record -> String? in
             guard let time = self.summary(of: record.id)?.summary.guardKillsFor, time > .zero else { return nil }
             return
-                "the guard of \(record.about.name) has been killing what ran there for \(Quantities.text(self.rounded(time))), "
+                "the guard of \(record.about.name) has been killing what ran there for \(Amounts.exact(self.rounded(time))), "
                 + "and it does not die: look at the machine, or turn it off"
         }
         return guards

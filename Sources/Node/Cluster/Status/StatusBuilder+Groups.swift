@@ -1,5 +1,4 @@
 import Basis
-import Cluster
 import Mirror
 import Raft
 import Reports
@@ -68,11 +67,12 @@ extension StatusBuilder {
             return (.starting, "a part of it waits: \(awaits)")
         }
         let worry = told?.resources.first { !$0.reason.isEmpty }.map { "\($0.name): \($0.reason)" } ?? ""
-        switch told?.phase {
-        case "killing", "suspended": return (.waiting, "\(owner) holds no lease, so nothing may run there (L12)")
-        case "stopping", "stopped": return (.stopping, worry)
-        case "starting", "restarting": return (.starting, worry)
-        default: break
+        switch told?.phase.known {
+        case .killing, .suspended: return (.waiting, "\(owner) holds no lease, so nothing may run there (L12)")
+        case .stopping, .stopped: return (.stopping, worry)
+        case .starting, .restarting: return (.starting, worry)
+        // Of what it says in words of a newer release the log says enough.
+        case .running, nil: break
         }
         if self.summary(of: assignment.node) == nil {
             return (assignment.isStarted ? .running : .starting, "by the log; \(owner) itself was not heard lately")
@@ -89,7 +89,7 @@ extension StatusBuilder {
                 name: resource.name.rawValue, agent: resource.agent,
                 state: self.state(of: said, isOwned: record.assignment != nil),
                 checkedSecondsAgo: said.flatMap { said in
-                    ["running"].contains(said.state) ? self.seconds(said.checkedAge) : nil
+                    said.state.known == .running ? self.seconds(said.checkedAge) : nil
                 },
                 reason: said.flatMap { $0.reason.isEmpty ? nil : $0.reason })
         }
@@ -97,7 +97,7 @@ extension StatusBuilder {
 
     private func state(of said: NodeSummary.Resource?, isOwned: Bool) -> ResourceReport.State {
         guard let said else { return isOwned ? .unknown : .stopped }
-        switch GroupRunner.ResourceState(rawValue: said.state) {
+        switch said.state.known {
         case .running: return said.reason.isEmpty ? .running : .degraded
         case .opening, .starting, .withdrawn: return .starting
         case .stopping, .closing: return .stopping
@@ -116,7 +116,7 @@ extension StatusBuilder {
                 name: record.name.rawValue, sizeBytes: record.definition.sizeBytes,
                 growsToBytes: policy.sizeBytes > record.definition.sizeBytes ? policy.sizeBytes : nil,
                 owner: record.owner.map { self.state.name(of: $0) }, epoch: record.epoch.description,
-                setVersion: record.version, carrier: record.owner == self.me ? self.carriers[record.name] : nil,
+                setVersion: record.version, carrier: record.owner == self.me ? self.machine.carriers[record.name] : nil,
                 replicas: policy.replicas.map { self.replica($0, record, told) },
                 writtenBytes: told?.writtenBytes ?? 0, sentBytes: told?.sentBytes ?? 0,
                 sentCompressedBytes: told?.sentCompressedBytes ?? 0)
@@ -141,10 +141,20 @@ extension StatusBuilder {
         let isInSync = record.holders.contains(node.id) || record.epoch == .none
         return ReplicaReport(
             node: policy.node, inSync: isInSync, connected: isOwner || peer?.isConnected == true,
-            role: own.flatMap { ReplicaReport.Role(rawValue: $0.role) } ?? .unknown, dirtyBytes: own?.dirtyBytes ?? 0,
+            role: Self.role(own?.role.known), dirtyBytes: own?.dirtyBytes ?? 0,
             resyncRemainingBytes: isInSync ? 0 : peer?.resyncRemainingBytes ?? 0,
             resyncTotalBytes: isInSync ? 0 : peer?.resyncTotalBytes ?? 0,
             reason: isInSync ? own?.problem ?? "" : self.lack(node, record, own, peer))
+    }
+
+    private static func role(_ told: CopyRole?) -> ReplicaReport.Role {
+        switch told {
+        case .owner: .owner
+        case .replica: .replica
+        case .frozen: .frozen
+        case .failed: .failed
+        case .starting, .absent, nil: .unknown
+        }
     }
 
     private func lack(
@@ -156,7 +166,7 @@ extension StatusBuilder {
         if node.standing != .trusted { return "it is down; \(holders) hold\(ending) every write" }
         if let problem = own?.problem, !problem.isEmpty { return problem }
         if record.owner == nil { return "it lacks writes that \(holders) hold\(ending)" }
-        if own?.role == "failed" { return "its server cannot work; see the log of \(node.about.name)" }
+        if own?.role.known == .failed { return "its server cannot work; see the log of \(node.about.name)" }
         guard let peer, peer.isConnected else { return "it is not linked with \(holders)" }
         return peer.resyncTotalBytes > 0 ? "resync is under way" : "resync is about to begin"
     }
