@@ -39,13 +39,17 @@ let package = Package(
         .target(name: "Host", dependencies: ["Basis", "CLinux"], swiftSettings: strict),
         .target(name: "SecureLink", dependencies: ["Basis", "Host", "CLinux", "COpenSSL"], swiftSettings: strict),
         .target(
-            name: "RaftStorage", dependencies: ["Basis", "CLinux", "Raft"], path: "Sources/Raft/Storage",
+            name: "RaftStorage", dependencies: ["Basis", "Host", "Raft"], path: "Sources/Raft/Storage",
             swiftSettings: strict),
         .target(
             name: "Agents", dependencies: ["Basis", "Host", "CLinux", "Resources"], path: "Sources/Resources/Agents",
             swiftSettings: strict),
         .target(
-            name: "VolumeServer", dependencies: ["Basis", "Host", "CLinux", "CLZ4", "SecureLink", "Mirror"],
+            name: "CopyStorage", dependencies: ["Basis", "Host", "Mirror"], path: "Sources/Mirror/Store",
+            swiftSettings: strict),
+        .target(
+            name: "VolumeServer",
+            dependencies: ["Basis", "Host", "CLinux", "CLZ4", "SecureLink", "Mirror", "CopyStorage"],
             path: "Sources/Mirror/Server", swiftSettings: strict),
         .target(
             name: "ClusterConfiguration",
@@ -77,7 +81,8 @@ let package = Package(
             path: "Sources/Node/CommandLine", swiftSettings: strict),
 
         .target(
-            name: "Simulator", dependencies: ["Basis", "Raft", "RaftStorage", "Resources", "Mirror", "Cluster"],
+            name: "Simulator",
+            dependencies: ["Basis", "Host", "Raft", "RaftStorage", "Resources", "Mirror", "CopyStorage", "Cluster"],
             // One thread and millions of small steps a second: checks of exclusive access cost a tenth of the time, and
             // reference counts that are safe between threads nearly as much. Both are on in debug builds, which run the
             // same code. A run must not leave its thread.
@@ -94,26 +99,29 @@ let package = Package(
         .target(name: "ScenarioKit", path: "Tests/ScenarioKit", swiftSettings: strict),
         .testTarget(name: "BasisTests", dependencies: ["Basis"], swiftSettings: strict),
         .testTarget(
-            name: "RaftTests", dependencies: ["Basis", "Raft", "RaftStorage", "Simulator", "ScenarioKit"],
+            name: "RaftTests", dependencies: ["Basis", "Host", "Raft", "RaftStorage", "Simulator", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "ResourcesTests", dependencies: ["Basis", "Host", "Resources", "Agents", "CLinux", "ScenarioKit"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "MirrorTests",
-            dependencies: ["Basis", "Host", "Mirror", "VolumeServer", "SecureLink", "CLinux", "ScenarioKit"],
+            dependencies: [
+                "Basis", "Host", "Mirror", "CopyStorage", "VolumeServer", "SecureLink", "CLinux", "ScenarioKit",
+            ],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "NodeTests",
             dependencies: [
                 "Basis", "Host", "SecureLink", "Raft", "RaftStorage", "Resources", "Agents", "Mirror", "VolumeServer",
                 "Cluster", "Reports", "ClusterConfiguration", "API", "Daemon", "CommandLine", "CLinux", "ScenarioKit",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "SimulationTests",
-            dependencies: ["Basis", "Raft", "Resources", "Mirror", "Cluster", "Simulator"], swiftSettings: strict),
+            name: "SimulationTests", dependencies: ["Basis", "Cluster", "Mirror", "Raft", "Resources", "Simulator"],
+            swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

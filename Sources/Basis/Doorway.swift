@@ -42,22 +42,22 @@ public struct Doorway: Equatable, Sendable {
         guard waiting.count > self.places else { return (self.numbers, nil) }
         let strangers = waiting.filter { !$0.isKnown }
         let candidates = strangers.isEmpty ? waiting : strangers
-        var chosen: (place: Int, crowd: Int)?
-        for (place, guest) in candidates.enumerated() {
+        var chosen: (index: Int, crowd: Int)?
+        for (index, guest) in candidates.enumerated() {
             let crowd = candidates.filter { $0.source == guest.source }.count
-            if crowd > chosen?.crowd ?? 0 { chosen = (place, crowd) }
+            if crowd > chosen?.crowd ?? 0 { chosen = (index, crowd) }
         }
         guard let chosen else { return (self.numbers, nil) }
-        let number = candidates[chosen.place].number
+        let number = candidates[chosen.index].number
         self.leave(number)
         return (self.numbers, number)
     }
 
     /// A guest has shown enough: nobody pushes it out any more, and it has until `until`. False when it is not here.
     public mutating func settle(_ number: UInt64, until: Tick) -> Bool {
-        guard let place = self.guests.firstIndex(where: { $0.number == number }) else { return false }
-        self.guests[place].isSettled = true
-        self.guests[place].until = until
+        guard let index = self.guests.firstIndex(where: { $0.number == number }) else { return false }
+        self.guests[index].isSettled = true
+        self.guests[index].until = until
         return true
     }
 

@@ -124,13 +124,13 @@ public struct Hearing: Equatable, Sendable {
         _ word: HearingWord, from sender: RunID, own: RunID, records: UInt64, at now: Tick
     ) -> Finding {
         let isAboutMe = word.run == own && own != .none
-        let place = self.place(of: sender)
+        let index = self.place(of: sender)
         if isAboutMe {
             // What it says to know of this run, this run must know too.
-            let heard = place.map { self.known[$0].heard } ?? (self.isForgetful ? .never : .zero)
+            let heard = index.map { self.known[$0].heard } ?? (self.isForgetful ? .never : .zero)
             if word.confirmed > heard || word.seen > records || word.heard > now { return .takenBack }
         }
-        let here = place ?? self.add(sender)
+        let here = index ?? self.add(sender)
         let before = self.known[here].confirmed
         self.present = here
         self.known[here].heard = max(self.known[here].heard, word.stamp)

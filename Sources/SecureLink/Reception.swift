@@ -144,13 +144,13 @@ public final class Reception: Sendable {
         let now = MachineClock.now
         let text = self.state.withLock { state -> String? in
             state.refusals.removeAll { $0.untold == 0 && now.since($0.toldAt) > Self.refusalInterval }
-            if let place = state.refusals.firstIndex(where: { $0.source == host }) {
-                guard now.since(state.refusals[place].toldAt) > Self.refusalInterval else {
-                    state.refusals[place].untold += 1
+            if let index = state.refusals.firstIndex(where: { $0.source == host }) {
+                guard now.since(state.refusals[index].toldAt) > Self.refusalInterval else {
+                    state.refusals[index].untold += 1
                     return nil
                 }
-                defer { state.refusals[place] = Refusal(source: host, toldAt: now) }
-                return "connections from \(host) were refused, \(state.refusals[place].untold + 1) since the last "
+                defer { state.refusals[index] = Refusal(source: host, toldAt: now) }
+                return "connections from \(host) were refused, \(state.refusals[index].untold + 1) since the last "
                     + "time this was said; the last one: \(reason)"
             }
             guard state.refusals.count < Self.refusalsMaximum else { return nil }

@@ -21,8 +21,6 @@ public enum SecureLinkError: Error, Equatable, CustomStringConvertible {
     case broken(peer: String, reason: String)
     /// This process shut the stream down.
     case shutDown(peer: String)
-    /// The peer closed in the middle of something that was expected whole.
-    case endedEarly(peer: String, missing: Int)
     /// A certificate, key or request could not be used.
     case unusable(what: String, reason: String, remedy: String)
     /// A file could not be written.
@@ -55,7 +53,6 @@ public enum SecureLinkError: Error, Equatable, CustomStringConvertible {
             "no secure connection with \(peer): \(reason); \(remedy)"
         case .broken(let peer, let reason): "the connection with \(peer) broke: \(reason)"
         case .shutDown(let peer): "the connection with \(peer) was shut down by this node"
-        case .endedEarly(let peer, let missing): "\(peer) closed the connection with \(missing) bytes still to come"
         case .unusable(let what, let reason, let remedy): "cannot use \(what): \(reason); \(remedy)"
         case .fileNotWritten(let path, let reason): "cannot write \(path): \(reason); check permissions and free space"
         case .invalidToken(let reason):

@@ -111,16 +111,6 @@ public final class TLSStream: Sendable {
         }
     }
 
-    /// Fills the buffer, or throws.
-    public func readExactly(_ buffer: UnsafeMutableRawBufferPointer) throws(SecureLinkError) {
-        var done = 0
-        while done < buffer.count {
-            let count = try self.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]))
-            if count == 0 { throw .endedEarly(peer: self.peerAddress, missing: buffer.count - done) }
-            done += count
-        }
-    }
-
     /// Writes all of the buffer, or throws. Returns when the kernel has it, not when the peer has it.
     public func write(_ buffer: UnsafeRawBufferPointer) throws(SecureLinkError) {
         var done = 0

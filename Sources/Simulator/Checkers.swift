@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Raft
+import Resources
 
 /// The guarantees, looked at after every step.
 struct Checkers {
@@ -46,6 +47,7 @@ struct Checkers {
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
+        if !simulation.swarm.isEmpty { simulation.checkOwners(of: node) }
         if let daemon = node.daemon {
             self.look(at: node, daemon, in: simulation)
         } else {
@@ -155,6 +157,7 @@ struct Checkers {
     @inline(__always)
     private mutating func checkSingleOwner(_ node: SimulatedNode, in simulation: Simulation) {
         if simulation.options.hasEdits { simulation.checkClaims(of: node) }
+        if node.runsVersion != node.lookedAtVersion, !simulation.swarm.isEmpty { simulation.checkOwners(of: node) }
         let bit = UInt64(1) << UInt64(node.id.rawValue)
         if node.isOwning { self.owning |= bit } else { self.owning &= ~bit }
         // Whatever changes what runs on a node is followed by a look at it.
@@ -166,7 +169,7 @@ struct Checkers {
         for place in simulation.nodes.indices where place != Int(node.id.rawValue) - 1 {
             let other = simulation.nodes[place]
             guard other.isOwning, other.isOn, simulation.now >= other.pausedUntil else { continue }
-            if simulation.now < max(node.excusedUntil, other.excusedUntil) {
+            if simulation.now < max(node.overlapsUntil, other.overlapsUntil) {
                 simulation.count("overlaps after hidden pauses")
                 simulation.note("\(other.name) and \(node.name) both run, one of them just resumed")
                 continue
@@ -193,7 +196,7 @@ struct Checkers {
     private mutating func checkEpoch(
         _ epoch: Epoch, _ node: SimulatedNode, _ daemon: SimulatedDaemon, in simulation: Simulation
     ) {
-        guard node.isOwning, simulation.now >= node.excusedUntil else { return }
+        guard node.isOwning, simulation.now >= node.overlapsUntil else { return }
         if epoch > self.highestEpoch {
             self.highestEpoch = epoch
         } else if daemon.supervisor.isCaughtUp, daemon.supervisor.hasLease(at: node.tick(at: simulation.now)) {
@@ -212,7 +215,7 @@ extension Simulation {
         else {
             return self.fail("BoundedRecovery: no leader although all are well")
         }
-        for name in [Self.group, Self.quickGroup] {
+        for name in self.groupNames(leader.state) {
             let owners = self.nodes.filter { node in
                 node.daemon?.supervisor.groups.runners.contains { $0.name == name && $0.isUp } == true
             }
@@ -229,12 +232,10 @@ extension Simulation {
         for node in leader.state.nodes where node.standing != .trusted {
             self.fail("BoundedRecovery: \(node.about.name) is \(node.standing) although all are well")
         }
-        if let volume = leader.state.volume(Self.volume) {
-            let replicas = self.nodes.filter { !$0.volumes.isEmpty }.count
-            if volume.inSync.count != replicas {
-                self.fail("BoundedRecovery: only \(volume.inSync) are in sync although all are well")
-            }
+        for volume in leader.state.volumes where volume.inSync.count != volume.definition.replicas.count {
+            self.fail("BoundedRecovery: of \(volume.name) only \(volume.inSync) are in sync although all are well")
         }
-        self.counts["writes acknowledged"] = self.workload.acknowledged
+        self.checkWishes()
+        self.counts["writes acknowledged"] = self.workloads.reduce(0) { $0 + $1.acknowledged }
     }
 }

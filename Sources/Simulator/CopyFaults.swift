@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Mirror
+import Resources
 
 /// Copies that are lost, exchanged or put back, data and metadata together or each alone: one at a time, while all else is
 /// well, so that no other failure excuses what is lost. (Rules V17 to V20)
@@ -9,7 +10,9 @@ extension Simulation {
         guard self.copyRandom.chance(perMille: 120) else { return }
         let holders = self.nodes.filter { !$0.volumes.isEmpty }
         let node = holders[Int(self.copyRandom.below(UInt64(holders.count)))]
-        guard let volume = node.volumes.first else { return }
+        let place = node.volumes.count == 1 ? 0 : Int(self.copyRandom.below(UInt64(node.volumes.count)))
+        let volume = node.volumes[place]
+        guard volume.isWanted else { return }
         if volume.older == nil || self.copyRandom.chance(perMille: 300) {
             guard volume.core != nil else { return }
             volume.older = volume.copy
@@ -19,7 +22,7 @@ extension Simulation {
         }
         guard self.isAllWell else { return }
         self.count("copies harmed")
-        self.haveCopiesMet = false
+        self.copiesHaveMet[volume.number] = false
         self.powerOff(node)
         self.harm(volume)
         self.queue.add(
@@ -31,22 +34,25 @@ extension Simulation {
     /// group is stopped nobody compares its copies, and harm to a second one then is a second failure before the first is
     /// mended. (`docs/guarantees.md`, limits)
     func noteMeeting(_ volume: SimulatedVolume, at now: Tick) {
-        guard !self.haveCopiesMet, let core = volume.core, core.isOwner else { return }
+        guard !self.copiesHaveMet[volume.number], let core = volume.core, core.isOwner else { return }
         // One that was taken back is not mended before it was found out, and made equal. (Rule E4.2)
         let areTrusted = self.nodes.allSatisfy { node in
-            node.volumes.allSatisfy { $0.core?.metadata.trusted ?? false }
+            node.volumes.allSatisfy { other in
+                other.number != volume.number || !other.isWanted || other.core?.metadata.trusted ?? false
+            }
         }
         guard areTrusted, self.now >= self.takenBackAt + 3_000_000_000 else { return }
-        self.haveCopiesMet = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
+        self.copiesHaveMet[volume.number] = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
     }
 
     /// Nothing is broken, and every copy is in the set.
     private var isAllWell: Bool {
-        let holders = self.nodes.filter { !$0.volumes.isEmpty }
         return !self.network.isBroken && self.haveCopiesMet
             && self.nodes.allSatisfy { node in
                 node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
-                    && node.daemon?.supervisor.state.volume(Self.volume)?.inSync.count == holders.count
+                    && node.daemon?.supervisor.state.volumes.allSatisfy { volume in
+                        volume.inSync.count == volume.definition.replicas.count
+                    } == true
             }
     }
 

@@ -97,10 +97,10 @@ extension Simulation {
 
     func isWell(_ node: SimulatedNode) -> Bool {
         guard node.isOn, let supervisor = node.daemon?.supervisor, supervisor.isAdmitted,
-            self.now >= max(node.pausedUntil, node.daemonPausedUntil)
+            self.now >= max(node.pausedUntil, node.daemonPausedUntil, node.diskBadUntil)
         else { return false }
         let membership = supervisor.consensus.membership
-        return !membership.isJoint && membership.learners.count == (self.nodes.count + 1) % 2
+        return !membership.isJoint && membership.learners.count == (self.nodes.count { $0.isPresent } + 1) % 2
     }
 
     private func keepCopies() {

@@ -14,7 +14,9 @@ extension Simulation {
         self.harmCopies()
         guard self.now >= self.quietUntil else { return }
         let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
-        switch self.random.below(15) {
+        let kind = self.random.below(15)
+        if self.swarm.leavesOut(kind) { return }
+        switch kind {
         case 0: self.partition()
         case 1: self.isolate(victim)
         case 2: self.cutOneLink()
@@ -25,11 +27,17 @@ extension Simulation {
         case 8: self.killDaemon(victim)
         case 9: self.pauseMachine(victim)
         case 10: self.pauseDaemon(victim)
-        case 11: if let volume = victim.volumes.first, victim.isOn { self.stopServer(volume, on: victim) }
+        case 11: if victim.isOn { self.stopServers(of: victim) }
         case 12: self.killService(victim)
         case 13: self.harmLog()
         default: self.operate(victim)
         }
+    }
+
+    private func stopServers(of node: SimulatedNode) {
+        guard !node.volumes.isEmpty else { return }
+        let place = node.volumes.count == 1 ? 0 : Int(self.swarm.random.below(UInt64(node.volumes.count)))
+        self.stopServer(node.volumes[place], on: node)
     }
 
     private func healLater() {
@@ -47,7 +55,9 @@ extension Simulation {
         self.network.healAll()
         self.disturb()
         self.note("all faults end")
+        self.swarm.end()
         for node in self.nodes {
+            self.endSwarmFaults(of: node)
             let isMachinePaused = node.isOn && self.now < node.pausedUntil
             node.endHiding(at: self.now)
             node.pausedUntil = min(node.pausedUntil, self.now)
@@ -60,7 +70,8 @@ extension Simulation {
 
     /// Takes back what operators wished, so that everything is to run.
     func endWishes() {
-        for name in [Self.group, Self.quickGroup] { self.operate(.want(name, isRunning: true)) }
+        let leader = self.nodes.first { $0.daemon?.supervisor.consensus.isLeader == true }?.daemon?.supervisor
+        for name in leader.map({ self.groupNames($0.state) }) ?? [] { self.operate(.want(name, isRunning: true)) }
         for node in self.nodes { self.operate(.drain(node.id, isDrained: false)) }
     }
 
@@ -182,6 +193,7 @@ extension Simulation {
     func operate(_ command: Command) {
         self.note("an operator asks: \(command)")
         self.disturb()
+        if !self.swarm.isEmpty { self.wishes.lose(command) }
         for node in self.nodes where node.isOn && node.daemon?.supervisor.consensus.isLeader == true {
             self.step(node, .client(id: self.checkers.history.ask(command), .propose(command)))
         }

@@ -97,6 +97,11 @@ extension Simulation {
         self.note("\(node.name) is stopped from outside for \(length)")
         node.hide(from: self.now, until: end)
         node.pausedUntil = end
+        if self.now < node.guardDeadUntil {
+            // Who is to start a new guard stands still too.
+            node.guardDeadUntil += length.nanoseconds
+            self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.unguardedUntil)
+        }
         self.queue.add(.clockLook(node.id, boot: node.boot), at: end + self.pairs.below(Self.lookNanoseconds))
         self.excuse(node, from: end, hidden: length)
     }
@@ -109,11 +114,20 @@ extension Simulation {
         // One look of the guard, if the hardware clock shows it in spite of its grain. Else the most that no rule can take
         // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
         node.excusedUntil = end + Self.lookNanoseconds
-        if length < .milliseconds(3100) { node.excusedUntil = end + timing.leaseDuration.nanoseconds + 150_000_000 }
+        if length < .milliseconds(3100) {
+            node.excusedUntil = end + self.longestLease(timing).nanoseconds + 150_000_000
+        }
         self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.excusedUntil)
         // Where a voter that knows is within reach, the first renewal after the resume is refused.
         let early = end + timing.renewalInterval.nanoseconds + 400_000_000
         self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: true), at: early)
+    }
+
+    /// D, or the longest that a renewal of anybody may still carry. (Rule L5.1)
+    private func longestLease(_ timing: Timing) -> Span {
+        guard self.swarm.has(.configuration) else { return timing.leaseDuration }
+        let leases = self.nodes.flatMap { $0.daemon?.supervisor.state.nodes.map(\.longestLease) ?? [] }
+        return max(timing.leaseDuration, leases.max() ?? .zero)
     }
 
     func endExcuse(_ node: SimulatedNode, _ boot: UInt64, isEarly: Bool) {
@@ -123,7 +137,8 @@ extension Simulation {
             let isCalm =
                 !self.network.isBroken && self.healedAt <= resumedAt && self.faultAt + 1_000_000_000 <= resumedAt
                 && self.nodes.allSatisfy {
-                    $0.isOn && $0.daemon?.supervisor.isCaughtUp == true && self.now >= $0.scheduledFrom
+                    $0.isOn && $0.daemon?.supervisor.isCaughtUp == true
+                        && self.now >= max($0.scheduledFrom, $0.diskBadUntil)
                 }
             guard isCalm else { return }
             node.excusedUntil = min(node.excusedUntil, self.now)

@@ -1,43 +1,59 @@
 import Basis
 import Cluster
+import Raft
+import Resources
 
 /// InSync: what the log says of copies, against what lies on their disks.
 extension Simulation {
     /// A flush was answered: every copy of the set holds what it promised, on its disk.
-    func checkFlushed(_ promises: [(block: Int, number: UInt64)]) {
-        guard self.areCopiesJudged else { return }
+    func checkFlushed(_ promises: [(block: Int, number: UInt64)], of volume: SimulatedVolume) {
+        guard !promises.isEmpty, self.isJudged(volume.number) else { return }
+        let members = self.members(of: volume.name)
         for (block, number) in promises {
-            for volume in self.membersOfSet where volume.copy.stable[block] < number {
+            for member in members where member.copy.stable[block] < number {
                 return self.fail(
-                    "InSync: a flush was answered with \(number) in block \(block), the disk of \(volume.node), which is in "
-                        + "the set, has \(volume.copy.stable[block])")
+                    "InSync: a flush of \(volume.name) was answered with \(number) in block \(block), the disk of "
+                        + "\(member.node), which is in the set, has \(member.copy.stable[block])")
             }
         }
     }
 
-    /// The set is another one: whoever is in it has all that was ever flushed.
-    func checkSet() {
-        guard self.checkers.history.state.appliedIndex != self.judgedUpTo else { return }
-        self.judgedUpTo = self.checkers.history.state.appliedIndex
-        guard let record = self.checkers.history.state.volume(Self.volume) else { return }
-        let version = (record.epoch, record.version)
-        guard version != self.judgedSet else { return }
-        self.judgedSet = version
-        guard self.areCopiesJudged else { return }
-        self.count("sets compared with disks")
-        for volume in self.membersOfSet {
-            guard let lack = self.workload.lack(of: volume.copy.stable) else { continue }
-            return self.fail(
-                "InSync: \(volume.node) is in the set \(record.inSync), and its disk has \(lack.found) in block "
-                    + "\(lack.block), flushed was \(lack.flushed)")
+    /// A set is another one: whoever is in it has all that was ever flushed.
+    func checkSets() {
+        guard self.checkers.history.state.appliedIndex != self.judged.upTo else { return }
+        self.judged.upTo = self.checkers.history.state.appliedIndex
+        for record in self.checkers.history.state.volumes {
+            let set = JudgedSets.Of(volume: record.identity, epoch: record.epoch, version: record.version)
+            guard self.judged.sets.updateValue(set, forKey: record.name) != set else { continue }
+            for member in self.members(of: record.name) where self.isJudged(member.number) {
+                guard let lack = self.workloads[member.number].lack(of: member.copy.stable) else { continue }
+                return self.fail(
+                    "InSync: \(member.node) is in the set \(record.inSync) of \(record.name), and its disk has "
+                        + "\(lack.found) in block \(lack.block), flushed was \(lack.flushed)")
+            }
+            self.count("sets compared with disks")
         }
     }
 
     /// Nobody harmed a copy since they were compared last: the log learns of that later.
-    private var areCopiesJudged: Bool { self.haveCopiesMet && self.options.sabotage != "V17" }
+    private func isJudged(_ volume: Int) -> Bool { self.copiesHaveMet[volume] && self.options.sabotage != "V17" }
 
-    private var membersOfSet: [SimulatedVolume] {
-        let inSync = self.checkers.history.state.volume(Self.volume)?.inSync ?? []
-        return inSync.compactMap { self.node($0).volume(Self.volume) }
+    private func members(of name: VolumeName) -> [SimulatedVolume] {
+        guard let record = self.checkers.history.state.volume(name) else { return [] }
+        return record.inSync.compactMap { node in
+            self.node(node).volume(name).flatMap { $0.identity == record.identity ? $0 : nil }
+        }
     }
+}
+
+/// Up to where the log's word on copies was last compared with their disks, and which sets that were.
+struct JudgedSets {
+    struct Of: Equatable {
+        var volume: UInt64
+        var epoch: Epoch
+        var version: UInt64
+    }
+
+    var upTo = LogIndex.zero
+    var sets: [VolumeName: Of] = [:]
 }

@@ -7,6 +7,16 @@ import Resources
 /// A machine at one moment, with its memory and its disks, as a hypervisor keeps it: what was under way on the machine is in
 /// it, what was under way on the network is not. (Rule E4)
 struct MachineMoment {
+    /// The lease as the run directory has it, and what became of it.
+    fileprivate struct PublishedLease {
+        let end: Tick
+        let incarnation: Incarnation
+        let sentAt: Tick
+        let grace: Span
+        let doubtSince: Tick
+        let isFrozen: Bool
+    }
+
     /// When it was taken.
     let takenAt: UInt64
     /// The boot clock then.
@@ -23,14 +33,9 @@ struct MachineMoment {
     fileprivate let volumes: [SimulatedVolume.Moment]
     /// The connections of its volumes.
     fileprivate let links: [(owner: NodeID, replica: NodeID, volume: VolumeName)]
-    // The run directory, the guard, and what runs.
-    fileprivate let leaseEnd: Tick
-    fileprivate let leaseIncarnation: Incarnation
-    fileprivate let leaseSentAt: Tick
-    fileprivate let leaseGrace: Span
+    // What runs, and what keeps an eye on it.
+    fileprivate let lease: PublishedLease
     fileprivate let comparison: ClockComparison
-    fileprivate let doubtSince: Tick
-    fileprivate let isFrozen: Bool
     fileprivate let heldCalls: [AgentCall]
     fileprivate let facts: Facts?
     fileprivate let progress: LogProgress?
@@ -44,7 +49,9 @@ extension Simulation {
     func moment(of node: SimulatedNode) -> MachineMoment? {
         guard node.isOn, self.now >= node.scheduledFrom, node.hiding(at: self.now) == nil, node.calls.isEmpty,
             let daemon = node.daemon, let log = node.log, daemon.supervisor.isAdmitted,
-            node.volumes.allSatisfy({ $0.core != nil }), !self.queue.contains(where: { self.concerns($0, node) })
+            daemon.supervisor.consensus.membership.voters.count > 1,
+            node.volumes.allSatisfy({ $0.core != nil || !$0.isWanted }),
+            !self.queue.contains(where: { self.concerns($0, node) })
         else { return nil }
         let links = node.volumes.flatMap { volume in
             self.links.all(of: node.id, volume.name).map { (owner: $0.owner, replica: $0.replica, volume: $0.volume) }
@@ -53,9 +60,11 @@ extension Simulation {
             takenAt: self.now, tick: node.tick(at: self.now), bootedAs: node.bootedAs,
             clock: node.clockMoment(at: self.now), disk: node.disk, diskMoment: node.disk.moment, log: log.moment,
             supervisor: daemon.supervisor, outbox: daemon.outbox, unwritten: daemon.unwritten,
-            isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links, leaseEnd: node.leaseEnd,
-            leaseIncarnation: node.leaseIncarnation, leaseSentAt: node.leaseSentAt, leaseGrace: node.leaseGrace,
-            comparison: node.comparison, doubtSince: node.doubtSince, isFrozen: node.isFrozen,
+            isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links,
+            lease: .init(
+                end: node.leaseEnd, incarnation: node.leaseIncarnation, sentAt: node.leaseSentAt,
+                grace: node.leaseGrace,
+                doubtSince: node.doubtSince, isFrozen: node.isFrozen), comparison: node.comparison,
             heldCalls: node.heldCalls, facts: node.facts, progress: node.progress, processes: node.processes,
             mayLoseLog: node.mayLoseLog)
     }
@@ -78,7 +87,8 @@ extension Simulation {
     func bringBack(_ node: SimulatedNode, to moment: MachineMoment) {
         self.note("\(node.name) is taken back by \(Span(nanoseconds: self.now - moment.takenAt)), with its memory")
         self.count("machines taken back with their memory")
-        self.workload.exportEnded(node.id)
+        self.wishes.takenBack(node.id)
+        for number in self.workloads.indices { self.workloads[number].exportEnded(node.id) }
         for volume in node.volumes { self.dropLinks(of: node.id, volume.name) }
         node.boot += 1
         node.bootedAs = moment.bootedAs
@@ -95,24 +105,32 @@ extension Simulation {
         self.bringBackRunDirectory(node, moment)
         self.bringBackDaemon(node, moment)
         for (volume, then) in zip(node.volumes, moment.volumes) { self.bringBack(volume, then, on: node) }
+        // What came since was not there then.
+        for volume in node.volumes.dropFirst(moment.volumes.count) {
+            volume.stop()
+            volume.copy = SimulatedCopy()
+            volume.absence = nil
+            volume.isWanted = false
+        }
         for link in moment.links { self.breakLater(link, of: node) }
         self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + self.revertRandom.below(250_000_000))
     }
 
     private func bringBackRunDirectory(_ node: SimulatedNode, _ moment: MachineMoment) {
-        node.leaseEnd = moment.leaseEnd
-        node.leaseIncarnation = moment.leaseIncarnation
-        node.leaseSentAt = moment.leaseSentAt
-        node.leaseGrace = moment.leaseGrace
+        node.leaseEnd = moment.lease.end
+        node.leaseIncarnation = moment.lease.incarnation
+        node.leaseSentAt = moment.lease.sentAt
+        node.leaseGrace = moment.lease.grace
         node.comparison = moment.comparison
-        node.doubtSince = moment.doubtSince
-        node.isFrozen = moment.isFrozen
+        node.doubtSince = moment.lease.doubtSince
+        node.isFrozen = moment.lease.isFrozen
         node.heldCalls = moment.heldCalls
         node.facts = moment.facts
         node.progress = moment.progress
         node.processes = moment.processes
         node.calls = [:]
         node.mayLoseLog = moment.mayLoseLog
+        node.guardDeadUntil = 0
     }
 
     private func bringBackDaemon(_ node: SimulatedNode, _ moment: MachineMoment) {

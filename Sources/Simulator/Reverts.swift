@@ -55,7 +55,7 @@ extension Simulation {
             self.disturb()
             self.quietUntil = self.now + 60_000_000_000
             self.takenBackAt = self.now
-            if !node.volumes.isEmpty { self.haveCopiesMet = false }
+            for volume in node.volumes { self.copiesHaveMet[volume.number] = false }
             self.takeOthersAway(node, moment)
             self.bringBack(node, to: moment)
             self.excuse(node, from: self.now, hidden: Span(nanoseconds: self.now - moment.takenAt))
@@ -79,9 +79,8 @@ extension Simulation {
             guard other === node || self.isWell(other), let state = other.daemon?.supervisor.state else {
                 return false
             }
-            let record = state.volume(Self.volume)
             return state.nodes.allSatisfy { !$0.isDeparting && $0.standing == .trusted }
-                && (record?.inSync ?? []) != [node.id]
+                && state.volumes.allSatisfy { $0.inSync != [node.id] }
         }
     }
 

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import RaftStorage
 
 /// A disk in memory that may lose or tear whatever was not synchronized, and fails on command.
@@ -61,11 +62,13 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     private var names: [String: Int] = [:]
     private var pendingNames: [NameChange] = []
     private var directories: Set<String> = ["/"]
-    private var open: [Int32: Int] = [:]
+    private var openFiles: [Int32: Int] = [:]
     private var locked: [Int32: String] = [:]
     private var nextFile: Int32 = 1
     private var faults: [Fault] = []
     private var hasPower = true
+    /// It has power; without, everything fails.
+    var isPowered: Bool { self.hasPower }
 
     /// Operations that changed something or were to make it durable, counted from the start.
     public private(set) var operations = 0
@@ -97,7 +100,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         fileprivate var names: [String: Int]
         fileprivate var pendingNames: [NameChange]
         fileprivate var directories: Set<String>
-        fileprivate var open: [Int32: Int]
+        fileprivate var openFiles: [Int32: Int]
         fileprivate var locked: [Int32: String]
         fileprivate var nextFile: Int32
     }
@@ -106,8 +109,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     var moment: Moment {
         Moment(
             inodes: self.inodes, nextInode: self.nextInode, durableNames: self.durableNames, names: self.names,
-            pendingNames: self.pendingNames, directories: self.directories, open: self.open, locked: self.locked,
-            nextFile: self.nextFile)
+            pendingNames: self.pendingNames, directories: self.directories, openFiles: self.openFiles,
+            locked: self.locked, nextFile: self.nextFile)
     }
 
     /// The machine is taken back to that moment, and its disk with it.
@@ -119,7 +122,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         self.names = moment.names
         self.pendingNames = moment.pendingNames
         self.directories = moment.directories
-        self.open = moment.open
+        self.openFiles = moment.openFiles
         self.locked = moment.locked
         self.nextFile = moment.nextFile
     }
@@ -184,7 +187,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
 
     /// Kills the process but not the machine: files are closed, what was written is still read back.
     public func restartProcess() {
-        self.open = [:]
+        self.openFiles = [:]
         self.locked = [:]
         self.faults = []
         self.hasPower = true
@@ -295,13 +298,23 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
             self.inodes[number] = Inode()
             self.rename(paths: [(path, number)])
         }
-        self.open[file.rawValue] = number
+        self.openFiles[file.rawValue] = number
+        return file
+    }
+
+    /// See `Disk.open`.
+    public func open(_ path: String) throws(DiskError) -> DiskFile {
+        guard self.hasPower else { throw DiskError(.open, path, .inputOutput) }
+        guard let number = self.names[path] else { throw DiskError(.open, path, .notFound) }
+        let file = DiskFile(self.nextFile, path: path)
+        self.nextFile += 1
+        self.openFiles[file.rawValue] = number
         return file
     }
 
     /// See `Disk.write`.
     public func write(_ bytes: [UInt8], to file: DiskFile, at offset: UInt64) throws(DiskError) {
-        guard let number = self.open[file.rawValue] else { throw DiskError(.write, file.path, .inputOutput) }
+        guard let number = self.openFiles[file.rawValue] else { throw DiskError(.write, file.path, .inputOutput) }
         let free = self.capacity == .max ? Int.max : max(0, self.capacity - self.used)
         let fits = min(bytes.count, free)
         try self.perform(.write, file.path) {
@@ -311,11 +324,12 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         if fits < bytes.count { throw DiskError(.write, file.path, .noSpace) }
     }
 
-    private var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
+    /// Bytes that all files have.
+    var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
 
     /// See `Disk.synchronize`.
     public func synchronize(_ file: DiskFile) throws(DiskError) {
-        guard let number = self.open[file.rawValue], var inode = self.inodes[number] else {
+        guard let number = self.openFiles[file.rawValue], var inode = self.inodes[number] else {
             throw DiskError(.synchronize, file.path, .inputOutput)
         }
         self.inodes[number] = nil
@@ -335,7 +349,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
 
     /// See `Disk.close`.
     public func close(_ file: DiskFile) {
-        self.open[file.rawValue] = nil
+        self.openFiles[file.rawValue] = nil
         self.locked[file.rawValue] = nil
     }
 

@@ -7,6 +7,10 @@ struct SimulatedNetwork {
     var delayHigh = Span.milliseconds(2)
     var lossPerMille: UInt64 = 0
     var duplicatePerMille: UInt64 = 0
+    /// What each direction of each connection carries; nil for anything.
+    var bytesPerSecond: UInt64?
+    /// For each direction when what was sent so far has left.
+    private var free = [UInt64](repeating: 0, count: 128)
     /// A bit for each direction of each pair.
     private var cuts: UInt64 = 0
 
@@ -14,7 +18,7 @@ struct SimulatedNetwork {
     var isBad: Bool { self.lossPerMille > 0 || self.duplicatePerMille > 0 }
 
     /// Something is cut, lost or doubled.
-    var isBroken: Bool { self.isBad || self.cuts != 0 }
+    var isBroken: Bool { self.isBad || self.cuts != 0 || self.bytesPerSecond != nil }
 
     private static func bit(_ from: NodeID, _ to: NodeID) -> UInt64 {
         1 << (UInt64(from.rawValue & 7) << 3 | UInt64(to.rawValue & 7))
@@ -27,6 +31,18 @@ struct SimulatedNetwork {
         self.lossPerMille = 0
         self.duplicatePerMille = 0
         self.delayHigh = .milliseconds(2)
+        if self.bytesPerSecond != nil {
+            self.bytesPerSecond = nil
+            for place in self.free.indices { self.free[place] = 0 }
+        }
+    }
+
+    /// How long this many bytes wait and take; daemons and volume servers have connections of their own.
+    mutating func wait(_ bytes: UInt64, from: NodeID, to: NodeID, isVolume: Bool, at now: UInt64) -> UInt64 {
+        guard let bytesPerSecond else { return 0 }
+        let place = Self.bit(from, to).trailingZeroBitCount | (isVolume ? 64 : 0)
+        self.free[place] = max(self.free[place], now) + bytes * 1_000_000_000 / bytesPerSecond
+        return self.free[place] - now
     }
 
     func isCut(from: NodeID, to: NodeID) -> Bool {
@@ -43,7 +59,10 @@ struct Packet {
     var letters: [Envelope] = []
     var via = NodeID(0)
     var to = NodeID(0)
+    /// The run of the receiver that it is for.
     var boot: UInt64 = 0
+    /// It waited at its sender until its receiver was there again.
+    static let anyBoot = UInt64.max
     fileprivate var isTaken = false
     /// The free packet behind this one.
     fileprivate var next = -1

@@ -15,6 +15,8 @@ final class SimulatedNode {
     var copies: [LogCopy] = []
     var volumes: [SimulatedVolume] = []
 
+    /// It has joined, or is there from the start.
+    var isPresent = true
     /// The machine is on.
     var isOn = true
     /// Which run of the machine this is: raised by each boot, and whenever the machine is taken back to an earlier moment.
@@ -37,6 +39,14 @@ final class SimulatedNode {
     var mayLoseLog = false
     /// When the log has rested long enough to be sealed.
     var sealAt: UInt64 = .max
+    /// Until then something is wrong with the log's disk; until the other it answers nothing.
+    var diskBadUntil: UInt64 = 0
+    var diskHangsUntil: UInt64 = 0
+    /// What a daemon that starts before that meets.
+    var diskFault: SimulatedDisk.Fault?
+    /// Until then there is no guard, and since when, by this machine's clock.
+    var guardDeadUntil: UInt64 = 0
+    var guardDeadSince = Tick.zero
     /// When the daemon is next offered another mark of its log. (Rule E2.3)
     var markAt: UInt64 = .max
     /// When the daemon was last shown that the guard looks.
@@ -58,7 +68,7 @@ final class SimulatedNode {
     /// When guard or daemon last found the clocks parted.
     var doubtSince = Tick.zero
     /// The guard holds everything still.
-    var isFrozen = false { didSet { self.runsOwned = nil } }
+    var isFrozen = false { didSet { self.runsChanged() } }
     /// Starts that wait for the end of a doubt.
     var heldCalls: [AgentCall] = []
 
@@ -73,10 +83,18 @@ final class SimulatedNode {
     /// How far the log had come. (Rule E2.4)
     var progress: LogProgress?
     /// What runs, per group and resource, with the epoch it was started under.
-    var processes: [GroupName: [ResourceName: Epoch]] = [:] { didSet { self.runsOwned = nil } }
+    var processes: [GroupName: [ResourceName: Epoch]] = [:] { didSet { self.runsChanged() } }
     /// Calls under way: their effect when they end.
-    var calls: [UInt64: AgentCall] = [:] { didSet { self.runsOwned = nil } }
+    var calls: [UInt64: AgentCall] = [:] { didSet { self.runsChanged() } }
     private var runsOwned: Bool?
+    /// Raised whenever something of what runs may have changed; and what it was when it was last looked at.
+    private(set) var runsVersion = 0
+    var lookedAtVersion = 0
+
+    private func runsChanged() {
+        self.runsOwned = nil
+        self.runsVersion &+= 1
+    }
 
     // The boot clock: local = offset + (true − bootedAt) × rate.
     private var clockOffset: UInt64 = 0
@@ -95,6 +113,11 @@ final class SimulatedNode {
     private var hiddenUntil: UInt64 = .max
     /// Until then it may run what another runs too, because it was just resumed and cannot know.
     var excusedUntil: UInt64 = 0
+
+    /// Until then nobody ends here what a lost lease may no longer run, but the daemon. (Rule L12)
+    var unguardedUntil: UInt64 { self.guardDeadUntil == 0 ? 0 : self.guardDeadUntil + 500_000_000 }
+    /// Until then it may run what another runs too.
+    var overlapsUntil: UInt64 { max(self.excusedUntil, self.unguardedUntil) }
 
     /// The machine stands still from now on, and its clock with it.
     func hide(from time: UInt64, until end: UInt64) {
@@ -212,5 +235,7 @@ final class SimulatedDaemon {
     var outbox = Outbox()
     /// What a slow disk has not made durable yet.
     var unwritten: [PersistRequest] = []
+    /// The log takes no more writes.
+    var isPoisoned = false
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 }

@@ -1,5 +1,6 @@
 import Basis
 import Mirror
+import Resources
 
 /// What a copy is made of: blocks with a label behind them, and metadata beside them. Faults change the parts separately;
 /// whether they belong together is decided by the production's `CopyEvidence`.
@@ -31,8 +32,16 @@ final class SimulatedVolume {
     static var blocks: Int { Int(self.sizeBytes / self.blockBytes) }
 
     let name: VolumeName
+    /// Numbers the volumes of a run.
+    let number: Int
+    /// The group that it belongs to, and what of that its clients wait for.
+    let group: GroupName
+    let service: ResourceName
     let node: NodeID
-    let peers: [NodeID]
+    /// The nodes of its other replicas.
+    var peers: [NodeID]
+    /// Its server is to run.
+    var isWanted = true
     /// The volume's identity, as the daemon said when it started the server.
     var identity: UInt64 = 0
     /// Nil while the server does not run, or found no copy.
@@ -77,8 +86,11 @@ final class SimulatedVolume {
     var dialling: Set<NodeID> = []
     var busyUntil: UInt64 = 0
 
-    init(name: VolumeName, node: NodeID, peers: [NodeID]) {
+    init(name: VolumeName, number: Int, node: NodeID, peers: [NodeID]) {
         self.name = name
+        self.number = number
+        self.group = number == 0 ? Simulation.group : GroupName("store-\(number)")
+        self.service = ResourceName(number == 0 ? "db" : "db-\(number)")
         self.node = node
         self.peers = peers
     }
@@ -177,13 +189,16 @@ final class SimulatedVolume {
         fileprivate var completions: Line<(Volume.Input, [UInt64])>
         fileprivate var received: Numbered<[UInt64]>
         fileprivate var dialling: Set<NodeID>
+        fileprivate var peers: [NodeID]
+        fileprivate var isWanted: Bool
     }
 
     var moment: Moment {
         Moment(
             identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
             opening: self.opening, copy: self.copy, pendingMetadata: self.pendingMetadata, requests: self.requests,
-            completions: self.completions, received: self.received, dialling: self.dialling)
+            completions: self.completions, received: self.received, dialling: self.dialling, peers: self.peers,
+            isWanted: self.isWanted)
     }
 
     func bringBack(_ moment: Moment) {
@@ -200,6 +215,8 @@ final class SimulatedVolume {
         self.received = moment.received
         self.inputSequence = nil
         self.dialling = moment.dialling
+        self.peers = moment.peers
+        self.isWanted = moment.isWanted
     }
 
     static func range(of extent: Extent) -> Range<Int> {

@@ -63,6 +63,7 @@ extension Simulation {
         for node in self.nodes where node.isOn && self.now >= node.scheduledFrom {
             guard let supervisor = node.daemon?.supervisor, supervisor.consensus.isLeader else { continue }
             let policy = self.edited(supervisor.state.policy)
+            self.wishes.lose(.configure(policy, text: "", expectedIndex: .zero))
             self.note("an operator edits: \(self.edits.names) have \(self.edits.holders)")
             let command = Command.configure(policy, text: "", expectedIndex: supervisor.state.policyIndex)
             self.disturb()
@@ -82,7 +83,9 @@ extension Simulation {
             for claim in self.claims(of: other) {
                 guard let met = mine.first(where: { $0.what == claim.what }) else { continue }
                 // What no rule can take away; and what is frozen, without its addresses, runs nothing. (Rules L17 to L20)
-                if self.now < max(node.excusedUntil, other.excusedUntil) || node.isFrozen || other.isFrozen { continue }
+                if self.now < max(node.overlapsUntil, other.overlapsUntil) || node.isFrozen || other.isFrozen {
+                    continue
+                }
                 return self.fail(
                     "Claims: \(claim.what) is held by \(claim.group) on \(other.name) and by \(met.group) on "
                         + "\(node.name)")

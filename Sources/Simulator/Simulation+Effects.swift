@@ -21,22 +21,24 @@ extension Simulation {
                 node.daemon?.outbox.send(envelope, to: to) { self.post($0, from: node, to: $1) }
             case .persist(let request):
                 node.daemon?.outbox.persist(request.sequence, at: node.tick(at: self.now))
-                if self.isLate(request, of: node) { continue }
-                guard self.persist(request, of: node) else { return }
-                self.follow(&effects, .persisted(sequence: request.sequence), of: node)
+                if node.daemon?.isPoisoned == true || self.isLate(request, of: node) { continue }
+                switch self.persist(request, of: node) {
+                case .written: self.follow(&effects, .persisted(sequence: request.sequence), of: node)
+                case .refused: self.follow(&effects, .diskFailed, of: node)
+                case .over: return
+                }
             case .forget(let reason): return self.forget(node, reason)
             case .barrier: node.daemon?.outbox.barrier()
             case .lease(let end, let incarnation, let grace, let sentAt):
-                node.leaseEnd = end
-                node.leaseSentAt = max(node.leaseSentAt, sentAt)
                 node.leaseGrace = grace
                 node.leaseIncarnation = incarnation
-                for volume in node.volumes {
-                    self.step(volume, .lease(end: node.usableEnd, incarnation: incarnation), on: node)
-                }
-                if node.isFrozen || !node.heldCalls.isEmpty, !node.isInDoubt { self.endDoubt(node) }
-            case .facts(let facts): node.facts = facts
-            case .call(let call): self.call(call, on: node)
+                self.publish(end: end, sentAt: sentAt, of: node)
+            case .facts(let facts):
+                if node.guardDeadUntil != 0 { self.checkGuarded(facts, on: node) }
+                node.facts = facts
+                self.reached(.facts, on: node)
+            case .call(let call):
+                self.call(call, on: node)
             case .cancel(let id): self.cancel(id, on: node)
             case .killGroup(let group): self.kill(group, on: node)
             case .forgetStarted, .cutVolume: continue
@@ -48,6 +50,10 @@ extension Simulation {
                 self.queue.add(
                     .volumeControl(volume, server: volume.server, command),
                     at: self.now + 50_000 + self.random.below(200_000))
+            case .volumeServers(let specs) where !self.swarm.isEmpty:
+                for name in self.keepServers(specs, on: node) {
+                    self.follow(&effects, .volumeConnected(name), of: node)
+                }
             case .volumeServers(let specs):
                 for spec in specs {
                     guard let volume = node.volume(spec.policy.name) else { continue }
@@ -59,13 +65,26 @@ extension Simulation {
                     volume.identity = spec.identity
                     self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
                 }
-            case .reply(let id, .applied(.accepted, let index)): self.checkers.history.answered(id, at: index)
-            case .peers, .reply: continue
+            case .peers: continue
+            case .reply(let id, let reply): self.answer(id, reply, from: node)
             case .note(let note):
                 self.note("\(node.name): \(node.daemon.map { note.sentence($0.supervisor.state) } ?? note.identifier)")
             }
             guard node.daemon != nil, self.violation == nil else { return }
         }
+    }
+
+    /// A lease, for the guard and the volume servers.
+    private func publish(end: Tick, sentAt: Tick, of node: SimulatedNode) {
+        if self.swarm.armed != nil, end <= node.leaseEnd || node.tick(at: self.now) >= node.leaseEnd {
+            self.reached(.lease, on: node)
+        }
+        node.leaseEnd = end
+        node.leaseSentAt = max(node.leaseSentAt, sentAt)
+        for volume in node.volumes {
+            self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
+        }
+        if node.isFrozen || !node.heldCalls.isEmpty, !node.isInDoubt { self.endDoubt(node) }
     }
 
     /// The last words of a daemon to its volume servers may not get to them.
@@ -87,7 +106,9 @@ extension Simulation {
     /// along with it.
     private func isLate(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
         guard let daemon = node.daemon else { return false }
-        if daemon.unwritten.isEmpty {
+        if daemon.unwritten.isEmpty, let delay = self.hangs(node, daemon) {
+            self.queue.add(.logWritten(node, daemon), at: self.now + delay)
+        } else if daemon.unwritten.isEmpty {
             guard self.options.hasFaults, self.diskRandom.chance(perMille: 50) else { return false }
             let delay =
                 self.diskRandom.chance(perMille: 100)
@@ -107,30 +128,35 @@ extension Simulation {
         }
         for request in daemon.unwritten.dropFirst() { joined.join(request) }
         daemon.unwritten.removeAll()
+        if daemon.isPoisoned { return }
         self.count("slow log writes")
-        guard self.persist(joined, of: node) else { return }
+        let written = self.persist(joined, of: node)
         if self.openMask != 0 { self.dispatch() }
-        self.step(node, .persisted(sequence: joined.sequence))
+        switch written {
+        case .written: self.step(node, .persisted(sequence: joined.sequence))
+        case .refused: self.step(node, .diskFailed)
+        case .over: return
+        }
     }
 
-    /// False when the run is over because of it.
-    private func persist(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
-        guard let log = node.log else { return false }
+    private func persist(_ request: PersistRequest, of node: SimulatedNode) -> LogWrite {
+        guard let log = node.log else { return .over }
+        self.reached(.writes, on: node)
         do {
             try log.persist(request)
             self.checkers.model.persisted(node.id, request)
             if let violation = self.checkers.model.violation { self.fail(violation) }
-            node.progress = log.progress
+            self.noteProgress(of: log, on: node)
             node.sealAt = self.now + 1_000_000_000
             if let snapshot = request.snapshot {
                 let isOwn = node.daemon?.supervisor.state.appliedIndex ?? .zero >= snapshot.mark.index
                 self.count(isOwn ? "snapshots" : "snapshots installed")
             }
             node.daemon?.outbox.persisted(request.sequence) { self.post($0, from: node, to: $1) }
-            return true
+            return .written
         } catch {
-            self.fail("\(node.name) could not persist: \(error)")
-            return false
+            self.checkers.model.failedToPersist(node.id, request)
+            return self.logFailed(error, of: node)
         }
     }
 
@@ -177,12 +203,35 @@ extension Simulation {
         self.launch(place)
     }
 
+    /// A copy of a packet comes late, perhaps to a later life of its receiver; every other time it is the only one.
+    private func launchLate(_ place: Int) {
+        self.count("late messages")
+        let copy = self.packets.copy(place, with: self.packets[place].letters)
+        self.packets[copy].boot = Packet.anyBoot
+        // As often a second late as a minute.
+        let scale = UInt64(200_000_000) << self.swarm.random.below(12)
+        let delay = self.swarm.random.below(scale)
+        self.queue.add(token: Self.token(packet: copy), at: self.now + delay)
+    }
+
     private func launch(_ place: Int) {
+        if self.swarm.latePerMillion > 0, self.swarm.random.below(1_000_000) < self.swarm.latePerMillion {
+            self.launchLate(place)
+            if self.swarm.random.chance(perMille: 500) { return self.packets.giveBack(place) }
+        }
         if self.network.lossPerMille > 0, self.random.chance(perMille: self.network.lossPerMille) {
             self.packets.giveBack(place)
         } else {
-            self.queue.add(token: Self.token(packet: place), at: self.now + self.network.delay(&self.random))
+            var due = self.now + self.network.delay(&self.random)
+            if self.network.bytesPerSecond != nil { due += self.transferTime(of: place) }
+            self.queue.add(token: Self.token(packet: place), at: due)
         }
+    }
+
+    private func transferTime(of place: Int) -> UInt64 {
+        let bytes = self.packets[place].letters.reduce(64) { $0 + UInt64($1.encoded.count) + 8 }
+        return self.network.wait(
+            bytes, from: self.packets[place].via, to: self.packets[place].to, isVolume: false, at: self.now)
     }
 
     // MARK: Agents
@@ -199,12 +248,16 @@ extension Simulation {
         var outcome = AgentOutcome.success
         let isRunning = node.processes[call.group]?[call.resource.name] != nil
         var delay = self.random.span(.milliseconds(5), .milliseconds(150)).nanoseconds
+        if self.swarm.strikes(.agents) { self.disturb(call, &outcome, &delay) }
         switch call.action {
         case .start:
+            self.reached(.starts, on: node)
             self.note("\(node.name) starts \(call.group)/\(call.resource.name) under \(call.epoch)")
-            if call.resource.kind.openedVolume != nil, node.volume(Self.volume)?.exportEpoch == nil {
+            if call.resource.kind.openedVolume != nil, self.volume(of: call, on: node)?.exportEpoch == nil {
                 outcome = .failed(reason: "no export", recovery: .soft)
-            } else if call.resource.kind.openedVolume != nil, let volume = node.volume(Self.volume), volume.isUnjudged {
+            } else if call.resource.kind.openedVolume != nil, let volume = self.volume(of: call, on: node),
+                volume.isUnjudged
+            {
                 self.promoted(volume, on: node)
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
@@ -214,6 +267,7 @@ extension Simulation {
             node.calls[call.id] = call
             self.checkers.look(at: node, in: self)
         case .stop:
+            self.reached(.stops, on: node)
             node.calls[call.id] = call
             if self.options.hasFaults, self.random.chance(perMille: 10) {
                 delay = call.timeout.nanoseconds
@@ -222,12 +276,17 @@ extension Simulation {
             }
         case .monitor:
             node.calls[call.id] = call
-            if !isRunning { outcome = .notRunning }
+            if !isRunning, outcome == .success { outcome = .notRunning }
         case .probe:
             node.calls[call.id] = call
             if !isRunning { outcome = .notRunning }
         }
         self.queue.add(.agentDone(node.id, boot: node.boot, call: call.id, outcome), at: self.now + delay)
+    }
+
+    /// The volume that a call of the agent is about.
+    private func volume(of call: AgentCall, on node: SimulatedNode) -> SimulatedVolume? {
+        call.resource.parameter("volume").flatMap { node.volume(VolumeName($0)) }
     }
 
     func agentDone(
@@ -238,7 +297,11 @@ extension Simulation {
         node.calls[id] = nil
         switch (call.action, outcome) {
         case (.start, .success): node.processes[call.group, default: [:]][call.resource.name] = call.epoch
-        case (.stop, .success): node.processes[call.group]?[call.resource.name] = nil
+        case (.stop, .success):
+            node.processes[call.group]?[call.resource.name] = nil
+            self.reached(.stopped, on: node)
+        case (.start, _):
+            if self.leavesBehind() { node.processes[call.group, default: [:]][call.resource.name] = call.epoch }
         default: break
         }
         self.checkers.look(at: node, in: self)

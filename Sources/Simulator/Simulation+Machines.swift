@@ -17,14 +17,13 @@ extension Simulation {
             self.nodes.append(node)
         }
         self.open = [Int](repeating: 0, count: count)
-        let replicas = self.nodes.filter { !$0.isWitness }.prefix(2 + Int(self.random.below(2)))
-        for node in replicas {
-            node.volumes = [
-                SimulatedVolume(
-                    name: Self.volume, node: node.id, peers: replicas.map(\.id).filter { $0 != node.id })
-            ]
-        }
+        let members = self.nodes.filter { !$0.isWitness }
+        self.addVolume(Self.volume, to: Array(members.prefix(2 + Int(self.random.below(2)))))
+        self.drawStage(members)
         if self.random.chance(perMille: 500) { self.longestFaultPause = .seconds(60) }
+        if self.swarm.has(.joins) {
+            self.scheduleJoins(Array(self.nodes.suffix(1 + Int(self.swarm.random.below(UInt64(count) - 2)))))
+        }
         self.found()
         for node in self.nodes { self.powerOn(node, isFirst: true) }
         self.queue.add(.workload, at: 1_000_000_000)
@@ -35,7 +34,7 @@ extension Simulation {
     /// The first node's log: membership, bootstrap, the other nodes, and the policy.
     private func found() {
         let members = self.nodes.filter { !$0.isWitness }.map(\.name)
-        let holders = self.nodes.filter { !$0.volumes.isEmpty }
+        let holders = self.nodes.filter { $0.volume(Self.volume) != nil }
         func resource(_ name: String, _ agent: String, _ volume: String? = nil) -> ResourcePolicy {
             ResourcePolicy(
                 name: ResourceName(name), agent: agent, parameters: volume.map { [.init("volume", $0)] } ?? [],
@@ -62,14 +61,13 @@ extension Simulation {
                     resources: [resource("app", "exec")]),
             ])
         var commands: [Command] = []
-        for (place, node) in self.nodes.enumerated() {
-            let about = JoiningNode(
-                name: node.name, site: "site-\(place % 3)", address: "\(node.name):1", isWitness: node.isWitness)
+        for (place, node) in self.nodes.enumerated() where node.isPresent {
+            let about = self.about(node)
             commands.append(
                 place == 0
                     ? .bootstrap(clusterID: 1, clusterName: "simulated", node: about) : .addNode(about))
         }
-        commands.append(.configure(self.edited(policy), text: "", expectedIndex: .zero))
+        commands.append(.configure(self.edited(self.staged(policy)), text: "", expectedIndex: .zero))
         let first = NodeID(1)
         var entries = [
             Entry(
@@ -112,15 +110,16 @@ extension Simulation {
     }
 
     func powerOn(_ node: SimulatedNode, isFirst: Bool = false) {
-        guard isFirst || !node.isOn else { return }
+        guard node.isPresent, isFirst || !node.isOn else { return }
         node.isOn = true
         node.boot += 1
         node.bootedAs = node.boot
-        let rate = Int64(self.random.below(1001)) - 500
+        let rate = self.drawClockRate()
         node.setClock(
             at: self.now, offset: 1_000_000_000 + self.random.below(1_000_000_000_000), ratePartsPerMillion: rate)
         node.pausedUntil = 0
         node.daemonPausedUntil = 0
+        node.guardDeadUntil = 0
         node.leaseEnd = .zero
         node.leaseIncarnation = .none
         node.facts = nil
@@ -131,6 +130,13 @@ extension Simulation {
         self.note("\(node.name) boots (boot \(node.boot), clock \(rate) ppm)")
         self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + 1_000_000)
         self.startDaemon(node)
+    }
+
+    private func drawClockRate() -> Int64 {
+        let rate = Int64(self.random.below(1001)) - 500
+        guard self.swarm.has(.clocks) else { return rate }
+        let bound = Int64(1000)
+        return self.swarm.random.chance(perMille: 600) ? (rate < 0 ? -bound : bound) : rate * 2
     }
 
     func powerOff(_ node: SimulatedNode) {
@@ -148,7 +154,8 @@ extension Simulation {
             self.dropLinks(of: node.id, volume.name)
             volume.losePower(&self.random)
         }
-        self.workload.nodeLostPower(node.id, at: self.now)
+        for number in self.workloads.indices { self.workloads[number].nodeLostPower(node.id, at: self.now) }
+        self.wishes.daemonEnded(node.id)
     }
 
     func startDaemon(_ node: SimulatedNode) {
@@ -156,11 +163,15 @@ extension Simulation {
         guard self.now >= node.pausedUntil else {
             return self.queue.add(.restartDaemon(node.id, boot: node.boot), at: node.pausedUntil)
         }
+        guard self.now >= node.diskHangsUntil else {
+            return self.queue.add(.restartDaemon(node.id, boot: node.boot), at: node.diskHangsUntil)
+        }
+        if self.swarm.has(.disks) { self.meetDisk(of: node) }
         let tick = node.tick(at: self.now)
         do {
             let (store, restored) = try self.openLog(node)
             node.log = store
-            node.progress = store.progress
+            self.noteProgress(of: store, on: node)
             let identity = Supervisor.Identity(
                 node: node.id, bootID: node.bootID, memory: store.memory, nonce: self.random.next())
             let facts = node.facts
@@ -172,6 +183,13 @@ extension Simulation {
             self.disturb()
             self.note("\(node.name) daemon starts (\(store.memory.present), log \(restored.entries.count))")
             self.checkers.restarted(node, restored, in: self)
+        } catch StorageError.disk(let error) where self.swarm.has(.disks) {
+            self.note("\(node.name) cannot open its log: \(error)")
+            let isPowered = node.disk.isPowered
+            node.disk.restartProcess()
+            guard !isPowered else { return self.startLater(node) }
+            self.powerOff(node)
+            return self.queue.add(.powerOn(node.id), at: self.now + 1_000_000_000)
         } catch {
             self.fail("\(node.name) cannot start: \(error)")
             return
@@ -237,6 +255,7 @@ extension Simulation {
         self.count("daemon kills")
         node.daemon = nil
         node.log = nil
+        self.wishes.daemonEnded(node.id)
         // Calls die with the daemon; what they had started keeps running.
         for (_, call) in node.calls where call.action == .start {
             node.processes[call.group, default: [:]][call.resource.name] = call.epoch
@@ -256,11 +275,17 @@ extension Simulation {
             self.queue.add(.guardLook(node.id, boot: boot), at: shift.map { self.now + $0 } ?? node.pausedUntil)
             return
         }
+        // Who looks late, or not at all, lets nothing begin. (Rule L12)
+        guard self.now >= node.guardDeadUntil else {
+            return self.queue.add(.guardLook(node.id, boot: boot), at: node.guardDeadUntil)
+        }
         let tick = node.tick(at: self.now)
         self.compareClocks(node)
         self.guardKill(node, at: tick)
         // Sleeps until the lease could end; that it is scheduled late now and then is part of K.
-        let late = self.random.below(30_000_000)
+        let late =
+            self.swarm.has(.guards)
+            ? self.swarm.random.below(self.swarm.guardLatenessNanoseconds + 1) : self.random.below(30_000_000)
         let end = node.lastEnd > tick ? node.time(of: node.lastEnd) : self.now + 50_000_000
         self.queue.add(.guardLook(node.id, boot: boot), at: min(end, self.now + 1_000_000_000) + late)
     }

@@ -20,13 +20,14 @@ extension Simulation {
             self.note("\(node.name) tells \(volume.name): \(command)")
             if case .makeCopy = command { return self.renewCopy(volume, on: node) }
             volume.note(command)
+            if case .open = command { self.reached(.opens, on: node) }
             self.step(volume, .command(command), on: node)
             switch command {
             case .report(let question): self.tellDaemon(node, volume, .copy(volume.report(answering: question)))
             case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
             case .thaw, .open, .inSyncChanged:
                 guard volume.isUnjudged, volume.exportEpoch != nil else { break }
-                if volume.isOpened || self.isUsed(on: node) { self.promoted(volume, on: node) }
+                if volume.isOpened || self.isUsed(volume, on: node) { self.promoted(volume, on: node) }
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -44,7 +45,9 @@ extension Simulation {
             self.input(node, .volume(volume.name, what), orRetry: event)
         case .startServer(let volume, let boot):
             let node = self.node(volume.node)
-            guard node.isOn, node.boot == boot, volume.core == nil, volume.absence == nil else { return }
+            guard node.isOn, node.boot == boot, volume.core == nil, volume.absence == nil, volume.isWanted else {
+                return
+            }
             self.startServer(volume, on: node)
         case .dial(let volume, let server, let peer):
             guard let node = self.machine(of: volume, server) else { return }
@@ -124,7 +127,7 @@ extension Simulation {
         guard volume.core != nil else { return }
         self.note("\(node.name) volume server of \(volume.name) is killed")
         self.count("volume server kills")
-        self.workload.exportEnded(node.id)
+        self.workloads[volume.number].exportEnded(node.id)
         volume.stop()
         self.dropLinks(of: node.id, volume.name)
         self.step(node, .volumeDisconnected(volume.name))
@@ -189,7 +192,8 @@ extension Simulation {
             volume.requests.take(id)
             // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
             let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
-            self.checkFlushed(self.workload.replied(id, reply == .done && !isWorthless, at: self.now))
+            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless, at: self.now)
+            self.checkFlushed(promises, of: volume)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
@@ -197,17 +201,10 @@ extension Simulation {
                 self.promoted(volume, on: node)
             }
             self.tellDaemon(node, volume, event)
-        case .startExport(let epoch):
-            self.note("\(node.name) exports \(volume.name) under \(epoch)")
-            volume.exportEpoch = epoch
-            self.count("promotions")
-            // Until the log knows that the volume was opened, or something stands on it, the copies of the set before are as
-            // good. (Rule V7.1)
-            volume.isUnjudged = !volume.isOpened && !self.isUsed(on: node)
-            if !volume.isUnjudged { self.promoted(volume, on: node) }
+        case .startExport(let epoch): self.beginExport(of: volume, epoch, on: node)
         case .stopExport:
             volume.exportEpoch = nil
-            self.workload.exportEnded(node.id)
+            self.workloads[volume.number].exportEnded(node.id)
         case .dial(let peer):
             volume.dialling.insert(peer)
             self.queue.add(
@@ -225,8 +222,21 @@ extension Simulation {
         }
     }
 
+    private func beginExport(of volume: SimulatedVolume, _ epoch: Epoch, on node: SimulatedNode) {
+        self.note("\(node.name) exports \(volume.name) under \(epoch)")
+        volume.exportEpoch = epoch
+        self.reached(.exports, on: node)
+        self.count("promotions")
+        // Until the log knows that the volume was opened, or something stands on it, the copies of the set before are as
+        // good. (Rule V7.1)
+        volume.isUnjudged = !volume.isOpened && !self.isUsed(volume, on: node)
+        if !volume.isUnjudged { self.promoted(volume, on: node) }
+    }
+
     /// Something of the group may look at the volume.
-    private func isUsed(on node: SimulatedNode) -> Bool { node.processes[Self.group]?.isEmpty == false }
+    private func isUsed(_ volume: SimulatedVolume, on node: SimulatedNode) -> Bool {
+        node.processes[volume.group]?.isEmpty == false
+    }
 
     func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
         // Without a lease it answers nobody: it is judged once it is let go on. In doubt it answers nobody either, but what it
@@ -242,7 +252,9 @@ extension Simulation {
             other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
         }
         if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
-        if let broken = self.workload.promoted(node.id, volume.copy.current, at: self.now) { self.fail(broken) }
+        if let broken = self.workloads[volume.number].promoted(node.id, volume.copy.current, at: self.now) {
+            self.fail("\(volume.name): \(broken)")
+        }
     }
 
     private func store(

@@ -45,6 +45,7 @@ public final class Simulation {
         case shutDownLook(NodeID, boot: UInt64, since: UInt64)
         case revert
         indirect case revertStage(Revert, Revert.Stage)
+        case swarm(SwarmEvent)
     }
 
     let options: SimulationOptions
@@ -60,32 +61,38 @@ public final class Simulation {
     /// How slow disks are: a stream of its own.
     var diskRandom: SeededRandom
     var now: UInt64 = 0
+    var stepsSinceLook = 0
     var queue = EventQueue<Event>()
     var nodes: [SimulatedNode] = []
     var network = SimulatedNetwork()
     var links = VolumeLinks()
     var checkers = Checkers()
-    var workload = Workload()
+    /// The clients of each volume, by its number.
+    var workloads: [Workload] = []
     var edits: Edits
     /// Of shutdowns: their own chance, so that a seed means the same without them.
     var shutDownRandom: SeededRandom
     /// Of machines that are taken back, likewise.
     var revertRandom: SeededRandom
+    /// What this seed's world has beyond that.
+    var swarm: Swarm
+    var stage = Stage()
+    var wishes = Wishes()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
     var quietUntil: UInt64 = 0
     /// The copies of the volume have been in contact since one of them was harmed.
-    var haveCopiesMet = true
+    var haveCopiesMet: Bool { self.copiesHaveMet.allSatisfy { $0 } }
+    /// The same for each volume, by its number.
+    var copiesHaveMet: [Bool] = []
     /// When a machine was last taken back.
     var takenBackAt: UInt64 = 0
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
     /// When the network healed last.
     var healedAt: UInt64 = 0
-    /// Up to where the log's word on copies was last compared with their disks, and which set that was.
-    var judgedUpTo = LogIndex.zero
-    var judgedSet = (Epoch.none, UInt64(0))
+    var judged = JudgedSets()
     /// Whatever may move groups.
     var disturbance = History.Disturbance()
     /// The latest fault.
@@ -109,6 +116,7 @@ public final class Simulation {
         self.options = options
         self.random = SeededRandom(seed: options.seed)
         self.edits = Edits(seed: options.seed)
+        self.swarm = Swarm(seed: options.seed, options.features)
         self.shutDownRandom = SeededRandom(seed: options.seed ^ 0x5EED_D0D0_0FF0_0FF0)
         self.revertRandom = SeededRandom(seed: options.seed ^ 0xBAC4_BAC4_0E40_0E40)
         self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
@@ -145,9 +153,16 @@ public final class Simulation {
         self.queue.add(.hiddenPause, at: self.pairs.span(.seconds(30), .seconds(120)).nanoseconds)
         self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
         if self.options.reverts != .none { self.queue.add(.revert, at: 20_000_000_000) }
+        if !self.swarm.isEmpty {
+            self.note("the features of this seed: \(self.swarm.words)")
+            self.queue.add(.swarm(.strike), at: 20_000_000_000)
+            if self.swarm.has(.wishes) { self.queue.add(.swarm(.wish), at: 15_000_000_000) }
+            if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: 12_000_000_000) }
+        }
         self.advance(to: length)
         if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.
+            self.checkWishes()
             self.healEverything()
             self.advance(to: length + calm / 3)
             self.endWishes()
@@ -240,6 +255,7 @@ public final class Simulation {
         case .edit: self.edit()
         case .shutDown: self.injectShutDown()
         case .revert: self.injectRevert()
+        case .swarm(let event): self.handle(event)
         case .revertStage(let revert, let stage): self.go(on: revert, stage)
         case .shutDownLook(let id, let boot, let since): self.lookAtShutDown(self.node(id), boot, since: since)
         }
@@ -250,7 +266,7 @@ public final class Simulation {
     /// The packet at this place of the pool arrives.
     private func deliver(_ place: Int) {
         let node = self.node(self.packets[place].to)
-        if node.isOn, node.boot == self.packets[place].boot {
+        if node.isOn, node.boot == self.packets[place].boot || self.isLate(place) {
             guard self.now >= node.scheduledFrom else {
                 return self.queue.add(token: Self.token(packet: place), at: node.scheduledFrom)
             }
@@ -266,6 +282,12 @@ public final class Simulation {
         self.packets.giveBack(place)
     }
 
+    /// It waited at its sender, and the way is free.
+    private func isLate(_ place: Int) -> Bool {
+        self.packets[place].boot == Packet.anyBoot
+            && !self.network.isCut(from: self.packets[place].via, to: self.packets[place].to)
+    }
+
     static func token(packet place: Int) -> Int { place << 1 }
 
     /// What the daemon waits for may be due.
@@ -279,8 +301,7 @@ public final class Simulation {
         }
         if self.now >= node.sealAt {
             node.sealAt = .max
-            do { try node.log?.seal() } catch { return self.fail("\(node.name) cannot seal its log: \(error)") }
-            node.progress = node.log?.progress
+            if !daemon.isPoisoned, !self.seal(node) { return }
         }
         // What was due has been put off since: the daemon sleeps on, as the real one does.
         if node.tick(at: self.now) < daemon.supervisor.schedule.deadline {
@@ -288,6 +309,17 @@ public final class Simulation {
         } else {
             self.step(node, .tick)
         }
+    }
+
+    /// False when nothing goes on here because of it.
+    private func seal(_ node: SimulatedNode) -> Bool {
+        do { try node.log?.seal() } catch {
+            guard self.logFailed(error, of: node) == .refused else { return false }
+            self.step(node, .diskFailed)
+            return false
+        }
+        node.progress = node.log?.progress
+        return true
     }
 
     private func addTimer(of node: SimulatedNode) {
@@ -313,7 +345,7 @@ public final class Simulation {
         swap(&effects, &self.effects)
         daemon.supervisor.wallMilliseconds = self.now / 1_000_000
         let tick = node.tick(at: self.now)
-        if self.now >= node.guardShownAt + 100_000_000 {
+        if self.now >= node.guardShownAt + 100_000_000, self.now >= node.guardDeadUntil {
             // The guard of a machine that is not paused has looked a moment ago.
             node.guardShownAt = self.now
             daemon.supervisor.step(.guardSeen(tick), at: tick, into: &effects)
@@ -327,8 +359,9 @@ public final class Simulation {
         self.checkers.checkModel(node.id, daemon, in: self)
         if !effects.isEmpty { self.perform(&effects, of: node) }
         swap(&effects, &self.effects)
+        self.checkInvariants(of: node, daemon)
         self.checkers.look(at: node, daemon, in: self)
-        self.checkSet()
+        self.checkSets()
         if node.daemon === daemon { self.wake(node, daemon) }
     }
 

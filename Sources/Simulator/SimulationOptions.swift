@@ -16,6 +16,8 @@ public struct SimulationOptions: Sendable {
     public var hasShutDowns = false
     /// How often a machine is taken back to an earlier moment, with its memory and its disk.
     public var reverts = Reverts.few
+    /// What the world has beyond what every seed has.
+    public var features = Features.none
     /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.
@@ -24,6 +26,16 @@ public struct SimulationOptions: Sendable {
     public var isVerbose = false
     /// Keep the last lines, from the start; a run that fails without them is played once more with them.
     public var isTraced = false
+
+    /// See `features`.
+    public enum Features: Equatable, Sendable {
+        /// Nothing: a seed means what it always meant.
+        case none
+        /// Each seed draws what there is, how often it strikes, and which of the common faults it leaves out.
+        case drawn
+        /// These, in every seed.
+        case chosen([SimulationFeature])
+    }
 
     /// See `reverts`.
     public enum Reverts: String, Sendable {

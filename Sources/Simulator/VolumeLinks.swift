@@ -163,7 +163,11 @@ extension Simulation {
             isFromOwner
             ? self.links.find(owner: node, replica: peer, volume) : self.links.find(owner: peer, replica: node, volume)
         guard let link = found else { return }
-        let delay = self.now + self.network.delay(&self.random)
+        var delay = self.now + self.network.delay(&self.random)
+        if self.network.bytesPerSecond != nil {
+            let bytes = 64 + UInt64(data.count) * SimulatedVolume.blockBytes
+            delay += self.network.wait(bytes, from: node, to: peer, isVolume: true, at: self.now)
+        }
         if isFromOwner {
             link.toReplica.parcels.add(.init(frame: frame, data: data))
             link.toReplica.lastDue = max(link.toReplica.lastDue, delay)
@@ -202,6 +206,9 @@ extension Simulation {
         case .write(let sequence, _), .blocks(let sequence, _, _): volume.inputSequence = sequence
         case .sums: volume.isTakingSums = true
         default: break
+        }
+        if case .blocks = parcel.frame.body, !toOwner, !self.swarm.isEmpty {
+            self.workloads[volume.number].madeEqual(to, to: from)
         }
         defer { (volume.inputSequence, volume.isTakingSums) = (nil, false) }
         self.step(volume, .frame(from: from, parcel.frame), data: parcel.data, on: node)

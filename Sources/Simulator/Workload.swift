@@ -13,7 +13,8 @@ struct Workload {
         /// What the latest promotion found, and the last number issued before it: whatever else was issued by then is dead.
         var shown: UInt64 = 0
         var closed: UInt64 = 0
-        var isBusy = false
+        /// Writes under way.
+        var busy = 0
         /// It is among `unflushed`.
         var isListed = false
     }
@@ -31,6 +32,10 @@ struct Workload {
     private var nextNumber: UInt64 = 1
     private var nextRequest: UInt64 = 1
     private(set) var acknowledged: UInt64 = 0
+    /// How many writes of one block may be under way at once.
+    private let writersPerBlock: Int
+
+    init(writersPerBlock: Int = 1) { self.writersPerBlock = writersPerBlock }
 
     mutating func write(
         on node: NodeID, _ random: inout SeededRandom
@@ -45,12 +50,12 @@ struct Workload {
         }
         // A few hot blocks, and the rest now and then.
         let block = Int(random.chance(perMille: 700) ? random.below(12) : random.below(UInt64(self.blocks.count)))
-        guard !self.blocks[block].isBusy else { return nil }
+        guard self.blocks[block].busy < self.writersPerBlock else { return nil }
         self.nextRequest += 1
         let number = self.nextNumber
         self.nextNumber += 1
         self.blocks[block].issued = number
-        self.blocks[block].isBusy = true
+        self.blocks[block].busy += 1
         self.requests.put((node, .write(block: block, number: number)), at: id)
         let extent = Extent(offset: UInt64(block) * SimulatedVolume.blockBytes, length: SimulatedVolume.blockBytes)
         let isDurable = random.chance(perMille: 100)
@@ -62,9 +67,11 @@ struct Workload {
         guard let (node, request) = self.requests.take(id) else { return [] }
         switch request {
         case .write(let block, let number):
-            self.blocks[block].isBusy = false
+            self.blocks[block].busy -= 1
             // An answer that waited in a machine that stood still tells nothing that the promotion since did not show.
             guard isDone, number > self.blocks[block].closed else { return [] }
+            // Of two writes of a block the later one stays, whichever is answered first.
+            guard number > self.blocks[block].acked else { return [] }
             self.blocks[block].acked = number
             self.blocks[block].ackedBy = node
             self.blocks[block].ackedAt = now
@@ -102,13 +109,30 @@ struct Workload {
     /// The export is gone: whoever waited gets no answer any more.
     mutating func exportEnded(_ node: NodeID) {
         for (_, request) in self.requests.takeAll(where: { $0.node == node }) {
-            if case .write(let block, _) = request { self.blocks[block].isBusy = false }
+            if case .write(let block, _) = request { self.blocks[block].busy -= 1 }
         }
+    }
+
+    /// What is wrong with what a reader of some block was shown; nil when nothing is.
+    func read(_ content: [UInt64], on node: NodeID, _ random: inout SeededRandom) -> String? {
+        let place = Int(random.below(UInt64(self.blocks.count)))
+        let (block, found) = (self.blocks[place], content[place])
+        if found < block.acked {
+            return "StaleRead: \(node) showed \(found) in block \(place), acknowledged was \(block.acked)"
+        }
+        return found > block.issued ? "StaleRead: \(node) showed \(found), which nobody wrote" : nil
     }
 
     mutating func nodeLostPower(_ node: NodeID, at now: UInt64) {
         self.lostPowerAt[node] = now
         self.exportEnded(node)
+    }
+
+    /// A copy gets the content of another one: what that one lost with its power is lost here too, whether it comes to serve or
+    /// not.
+    mutating func madeEqual(_ node: NodeID, to owner: NodeID) {
+        guard let lostAt = self.lostPowerAt[owner] else { return }
+        self.lostPowerAt[node] = max(self.lostPowerAt[node] ?? 0, lostAt)
     }
 
     /// NoStalePromotion: the promoted copy holds every flushed write, and every acknowledged one unless its machine
@@ -151,17 +175,34 @@ extension Simulation {
         let pause: UInt64 = self.now < self.faultAt + 4_000_000_000 ? 60_000_000 : 500_000_000
         self.queue.add(.workload, at: self.now + pause + self.random.below(3 * pause))
         for node in self.nodes where node.isOn && self.now >= node.pausedUntil {
-            guard let volume = node.volumes.first, volume.core != nil, volume.exportEpoch != nil,
-                node.processes[Self.group]?.count == 4
-            else { continue }
-            if volume.isUnjudged { self.promoted(volume, on: node) }
-            // Without a lease it answers nobody.
-            if volume.isUnjudged { continue }
-            for _ in 0..<(1 + self.random.below(4)) {
-                guard let (id, input, numbers) = self.workload.write(on: node.id, &self.random) else { continue }
-                volume.requests.put(numbers, at: id)
-                self.step(volume, input, on: node)
+            for volume in node.volumes { self.stepWorkload(of: volume, on: node) }
+        }
+    }
+
+    private func stepWorkload(of volume: SimulatedVolume, on node: SimulatedNode) {
+        guard volume.core != nil, volume.exportEpoch != nil, self.isServing(volume, on: node) else { return }
+        if volume.isUnjudged { self.promoted(volume, on: node) }
+        // Without a lease it answers nobody.
+        if volume.isUnjudged { return }
+        for _ in 0..<(1 + self.random.below(4)) {
+            guard let (id, input, numbers) = self.workloads[volume.number].write(on: node.id, &self.random) else {
+                continue
             }
+            volume.requests.put(numbers, at: id)
+            self.step(volume, input, on: node)
+        }
+        if self.swarm.has(.clients) { self.read(volume, on: node) }
+    }
+
+    /// A reader sees everything that was acknowledged, wherever it is shown.
+    private func read(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        guard volume.exportEpoch != nil, !volume.isUnjudged, node.tick(at: self.now) < node.usableEnd,
+            self.now >= node.excusedUntil
+        else { return }
+        self.count("reads")
+        let content = volume.copy.current
+        if let broken = self.workloads[volume.number].read(content, on: node.id, &self.swarm.random) {
+            self.fail(broken)
         }
     }
 }

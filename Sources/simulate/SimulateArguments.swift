@@ -12,6 +12,8 @@ struct SimulateArguments {
     private var hasFaults = true
     private var hasEdits = false
     private var hasShutDowns = false
+    private var features = SimulationOptions.Features.none
+    private var featureWords = "none"
     private var reverts: SimulationOptions.Reverts?
     private var isVerbose = false
     private var sabotage = ""
@@ -53,6 +55,9 @@ struct SimulateArguments {
                     Self.stop("\(flag) is none, few or many, not \(word)")
                 }
                 self.reverts = reverts
+            case "--features":
+                self.featureWords = value(flag)
+                self.features = Self.features(self.featureWords)
             case "--verbose": self.isVerbose = true
             case "--twice": self.isTwice = true
             case "--until-failure": self.endsWithFailure = true
@@ -62,12 +67,29 @@ struct SimulateArguments {
         }
     }
 
+    private static func features(_ words: String) -> SimulationOptions.Features {
+        switch words {
+        case "none": return .none
+        case "drawn": return .drawn
+        case "all": return .chosen(SimulationFeature.allCases)
+        default:
+            return .chosen(
+                words.split(separator: ",").map { word in
+                    guard let feature = SimulationFeature(rawValue: String(word)) else {
+                        let all = SimulationFeature.allCases.map(\.rawValue).joined(separator: ", ")
+                        stop("--features is none, drawn, all, or some of \(all), not \(word)")
+                    }
+                    return feature
+                })
+        }
+    }
+
     private static func stop(_ text: String) -> Never {
         let said = """
             simulate: \(text)
             usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
-                            [--edits] [--shutdowns] [--reverts none|few|many] [--twice] [--until-failure] [--verbose]
-                            [--sabotage RULE]\n
+                            [--edits] [--shutdowns] [--reverts none|few|many] [--features none|drawn|all|A,B]
+                            [--twice] [--until-failure] [--verbose] [--sabotage RULE]\n
             """
         Self.complain(said)
         exit(2)
@@ -107,6 +129,7 @@ struct SimulateArguments {
             print("seed \(seed): \(problem)")
             let flags =
                 (self.hasEdits ? ["--edits"] : []) + (self.hasShutDowns ? ["--shutdowns"] : [])
+                + (self.featureWords == "none" ? [] : ["--features \(self.featureWords)"])
                 + (self.reverts.map { ["--reverts \($0.rawValue)"] } ?? [])
             print(
                 "replay: make simulate SEED=\(seed) MINUTES=\(self.minutes)\(self.nodes.map { " NODES=\($0)" } ?? "")"
@@ -131,6 +154,7 @@ struct SimulateArguments {
         options.hasEdits = self.hasEdits
         options.hasShutDowns = self.hasShutDowns
         if let reverts = self.reverts { options.reverts = reverts }
+        options.features = self.features
         options.nodes = self.nodes
         options.sabotage = self.sabotage
         options.isVerbose = self.isVerbose

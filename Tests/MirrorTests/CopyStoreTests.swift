@@ -1,9 +1,11 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import ScenarioKit
 import Testing
 
+@testable import CopyStorage
 @testable import Mirror
 @testable import VolumeServer
 
@@ -14,19 +16,19 @@ struct CopyStoreTests {
     private struct Disk {
         let scratch: ScratchDirectory
         var directory: String { self.scratch.path }
-        var place: CopyStore.Place
+        var place: CopyPlace
 
         init() throws {
             let scratch = try ScratchDirectory()
             self.scratch = scratch
-            self.place = CopyStore.Place(
+            self.place = CopyPlace(
                 volume: 7, name: "data", node: NodeID(1), sizeBytes: CopyStoreTests.size,
                 backingPath: scratch.path + "/data.img", metadataPath: scratch.path + "/data.meta")
         }
 
         /// Makes a copy with one block written, closes it, and says what its metadata is.
         func make() throws -> VolumeMetadata {
-            let (copy, metadata) = try CopyStore.make(self.place)
+            let (copy, metadata) = try CopyStore.make(self.place, on: RealDisk(), draw: randomIdentity)
             let block = [UInt8](repeating: 9, count: 4096)
             #expect(block.withUnsafeBytes { copy.backing.write(offset: 8192, $0) } == 0)
             copy.backing.release()
@@ -35,7 +37,7 @@ struct CopyStoreTests {
 
         /// What the next start finds: the metadata, or why not.
         func open() throws -> (metadata: VolumeMetadata?, reason: String, mayMake: Bool) {
-            switch try CopyStore.open(self.place) {
+            switch try CopyStore.open(self.place, on: RealDisk(), draw: randomIdentity) {
             case .copy(let copy, let metadata):
                 copy.backing.release()
                 return (metadata, "", false)
@@ -117,7 +119,7 @@ struct CopyStoreTests {
         disk.place.backingPath = "/proc/self/nowhere.img"
         let metadata = VolumeMetadata(identity: 3, volume: 7, sizeBytes: Self.size)
         _ = try MetadataFile.create(
-            path: disk.place.metadataPath,
+            path: disk.place.metadataPath, on: RealDisk(),
             subject: .init(volume: "data", node: NodeID(1), sizeBytes: Self.size), mount: "/srv/copies", metadata)
         let found = try disk.open()
         #expect(found.metadata == nil && !found.mayMake)
@@ -176,15 +178,15 @@ struct CopyStoreTests {
 
     @Test func `two servers do not share a backing`() throws {
         let disk = try Disk()
-        let (copy, _) = try CopyStore.make(disk.place)
+        let (copy, _) = try CopyStore.make(disk.place, on: RealDisk(), draw: randomIdentity)
         #expect(throws: StoreError.inUse(path: disk.place.backingPath)) { try disk.open() }
-        #expect(copy.backing.extents(Extent(offset: 0, length: Self.size)).allSatisfy { $0.isHole })
+        #expect(copy.backing.runs(offset: 0, length: Self.size).allSatisfy { $0.isHole })
     }
 
     @Test func `a renewed copy has another identity`() throws {
         let disk = try Disk()
-        let (copy, metadata) = try CopyStore.make(disk.place)
-        try copy.renew()
+        let (copy, metadata) = try CopyStore.make(disk.place, on: RealDisk(), draw: randomIdentity)
+        try copy.renew(draw: randomIdentity)
         try copy.store(metadata)
         copy.backing.release()
         let found = try #require(try disk.open().metadata)

@@ -1,22 +1,24 @@
 import Basis
 import Foundation
 import Glibc
+import Host
 import ScenarioKit
 import Synchronization
 import Testing
 
+@testable import CopyStorage
 @testable import Mirror
 @testable import VolumeServer
 
 struct StoreAndLinkTests {
-    private static let subject = MetadataFile.Subject(volume: "data", node: NodeID(1), sizeBytes: 1 << 20)
+    private static let subject = MetadataSubject(volume: "data", node: NodeID(1), sizeBytes: 1 << 20)
 
     @Test func `metadata survives a torn slot with the state before`() throws {
         let scratch = try ScratchDirectory()
         let path = scratch.path + "/data.meta"
         var stored = VolumeMetadata(identity: 1, sizeBytes: 1 << 20)
         do {
-            let file = try MetadataFile.create(path: path, subject: Self.subject, mount: "/", stored)
+            var file = try MetadataFile.create(path: path, on: RealDisk(), subject: Self.subject, mount: "/", stored)
             stored = stored.started(mark: 5)
             stored.marks.insert(3)
             try file.store(stored)
@@ -24,26 +26,26 @@ struct StoreAndLinkTests {
             torn.epoch = Epoch(generation: 0, index: 9)
             try file.store(torn)
         }
-        let latest = try #require(try MetadataFile.open(path: path, subject: Self.subject)).metadata
+        let latest = try #require(try MetadataFile.open(path: path, on: RealDisk(), subject: Self.subject)).metadata
         #expect(latest.epoch.index == 9 && latest.marks[3])
         // Generations 1, 2, 3: the newest lies in slot 1.
         var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
         bytes[4096 + 8192 + 40] ^= 0xFF
         try bytes.write(to: URL(fileURLWithPath: path))
-        #expect(try MetadataFile.open(path: path, subject: Self.subject)?.metadata == stored)
+        #expect(try MetadataFile.open(path: path, on: RealDisk(), subject: Self.subject)?.metadata == stored)
         bytes[4096 + 40] ^= 0xFF
         try bytes.write(to: URL(fileURLWithPath: path))
-        #expect(try MetadataFile.open(path: path, subject: Self.subject)?.metadata == nil)
+        #expect(try MetadataFile.open(path: path, on: RealDisk(), subject: Self.subject)?.metadata == nil)
     }
 
     @Test func `metadata of another volume is refused`() throws {
         let scratch = try ScratchDirectory()
         let path = scratch.path + "/data.meta"
         let metadata = VolumeMetadata(identity: 1, sizeBytes: 1 << 20)
-        _ = try MetadataFile.create(path: path, subject: Self.subject, mount: "/", metadata)
+        _ = try MetadataFile.create(path: path, on: RealDisk(), subject: Self.subject, mount: "/", metadata)
         var other = Self.subject
         other.node = NodeID(2)
-        #expect(throws: StoreError.self) { try MetadataFile.open(path: path, subject: other) }
+        #expect(throws: StoreError.self) { try MetadataFile.open(path: path, on: RealDisk(), subject: other) }
     }
 
     @Test func `a digest tells blocks apart that differ in one bit`() {

@@ -117,6 +117,9 @@ final class FakeBackend: APIBackend {
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("transfer", request)
     }
+    func note(_ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("note \(request.statement ?? "nothing") about \(request.to ?? "nobody")", request)
+    }
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("resync \(volume)", request)
     }

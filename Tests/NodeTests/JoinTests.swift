@@ -140,11 +140,11 @@ private final class QuietConnection {
         try tokens.add(secret, until: now + .seconds(60), at: now)
         #expect(try tokens.claim(secret, for: "osk-1", at: now))
         try tokens.bind(secret, to: "osk-1")
-        try tokens.release(secret)
+        try tokens.giveBack(secret)
         for tokens in [tokens, JoinTokens(path: path, bootID: "boot")] {
             #expect(try !tokens.claim(secret, for: "osk-2", at: now))
             #expect(try tokens.claim(secret, for: "osk-1", at: now))
-            try tokens.release(secret)
+            try tokens.giveBack(secret)
         }
         try tokens.bind(secret, to: nil)
         #expect(try tokens.claim(secret, for: "osk-2", at: now))

@@ -1,6 +1,7 @@
 import Basis
-import Raft
 import ScenarioKit
+
+@testable import Raft
 
 /// The cluster that scenario files drive; `README` of the commands is `ConsensusScenarios.swift`.
 struct ScenarioCluster {
@@ -179,5 +180,30 @@ func describe(_ message: Message) -> String {
     case .readRequest(let id): return "\(head) \(id)"
     case .readResponse(let id, let index): return "\(head) \(id) at \(index.map { "\($0)" } ?? "nothing")"
     case .outdated: return head
+    }
+}
+
+extension Consensus {
+    /// A snapshot for `Input.compact`; nil when the log no longer or not yet holds `index`.
+    func makeSnapshot(at index: LogIndex, data: [UInt8]) -> Snapshot? {
+        guard let term = self.log.term(at: index) else { return nil }
+        let change = self.log.membership(at: index)
+        return Snapshot(
+            mark: LogMark(term: term, index: index), membership: change.membership, membershipIndex: change.index,
+            data: data)
+    }
+
+    /// How each peer is being served, as scenarios print it: node, match, next and a word; empty unless this node leads.
+    var progressSummary: [String] {
+        guard case .leader = self.state else { return [] }
+        return self.leading.peers.map { peer in
+            let state =
+                switch peer.state {
+                case .probe(let waiting): waiting ? "probe waiting" : "probe"
+                case .replicate: "replicate"
+                case .snapshot(let sending): "snapshot \(sending.snapshot.mark) at byte \(sending.offset)"
+                }
+            return "\(peer.node) match \(peer.match) next \(peer.next) inflight \(peer.inflight.count) \(state)"
+        }
     }
 }

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 import RaftStorage
 import Simulator
@@ -127,6 +128,31 @@ import Testing
         #expect(again.memory.remembers(progress.mark))
         #expect(again.memory.present != progress.mark)
         #expect(again.progress.frames == progress.frames)
+    }
+
+    @Test func `a start that ended before the run directory knew of it loses no log (rule E2.4)`() throws {
+        let disk = SimulatedDisk()
+        let (store, _) = try SmallLog.open(disk)
+        for request in LogModel.requests(4, seed: 3) { try store.persist(request) }
+        let progress = store.progress
+        let copy = disk.fork()
+        store.close()
+        // The daemon begins a start of its log, and ends, or its disk fails, before that is written down elsewhere; twice.
+        for _ in 0..<2 {
+            disk.restartProcess()
+            _ = try SmallLog.open(disk, resuming: progress)
+        }
+        disk.restartProcess()
+        let (again, restored) = try SmallLog.open(disk, resuming: progress)
+        #expect(again.memory.remembers(progress.mark))
+        #expect(!restored.entries.isEmpty)
+        // What began from the same copy elsewhere does not remember it, whatever its number.
+        let (other, _) = try SmallLog.open(copy)
+        #expect(!other.memory.remembers(again.memory.present))
+        let later = again.progress
+        other.close()
+        copy.restartProcess()
+        #expect(throws: StorageError.self) { try SmallLog.open(copy, resuming: later) }
     }
 
     @Test func `a mark that was drawn later is in the log as those of its starts are (rules E2.3, E2.4)`() throws {

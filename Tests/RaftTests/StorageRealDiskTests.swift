@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Host
 import Raft
 import RaftStorage
 import Testing

@@ -169,3 +169,11 @@ final class Workbench: Sendable {
         return result.output
     }
 }
+
+extension GroupFacts {
+    /// Nothing of the group is here.
+    var isAbsent: Bool {
+        self.processes.isEmpty && self.addresses.isEmpty && self.mounts.isEmpty && self.devices.isEmpty
+            && self.unstopped.isEmpty && self.startsInProgress == 0
+    }
+}

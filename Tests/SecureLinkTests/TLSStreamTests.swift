@@ -266,7 +266,7 @@ import Testing
         #expect(throws: SecureLinkError.shutDown(peer: pair.client.peerAddress)) { try writer.value() }
         #expect(try farReader.value() == 0)
         #expect(throws: SecureLinkError.shutDown(peer: pair.client.peerAddress)) { try pair.client.send([1]) }
-        #expect(throws: SecureLinkError.endedEarly(peer: pair.server.peerAddress, missing: 3)) {
+        #expect(throws: EndedEarly(missing: 3)) {
             try pair.server.receive(3)
         }
     }

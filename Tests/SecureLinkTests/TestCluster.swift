@@ -82,9 +82,25 @@ struct Pair {
     }
 }
 
+/// The other side closed the connection too soon.
+struct EndedEarly: Error, Equatable {
+    /// Bytes that were still to come.
+    let missing: Int
+}
+
 extension TLSStream {
     func send(_ bytes: [UInt8]) throws {
         try bytes.withUnsafeBytes { try self.write($0) }
+    }
+
+    /// Fills the buffer, or throws.
+    func readExactly(_ buffer: UnsafeMutableRawBufferPointer) throws {
+        var done = 0
+        while done < buffer.count {
+            let count = try self.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]))
+            if count == 0 { throw EndedEarly(missing: buffer.count - done) }
+            done += count
+        }
     }
 
     func receive(_ count: Int) throws -> [UInt8] {

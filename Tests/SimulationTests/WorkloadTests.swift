@@ -40,4 +40,46 @@ import Testing
         #expect(second.promoted(self.there, without, at: 5) == nil)
         #expect(second.promoted(self.here, with, at: 9)?.contains("promoted before it") == true)
     }
+
+    @Test func `misses an acknowledged write where a reader is shown something older`() throws {
+        var (workload, id, with, without) = try self.writing()
+        var random = SeededRandom(seed: 2)
+        func isNoticed(_ content: [UInt64]) -> Bool {
+            (0..<5000).contains { _ in workload.read(content, on: self.here, &random) != nil }
+        }
+        #expect(!isNoticed(without), "it is not answered yet")
+        workload.replied(id, true, at: 5)
+        #expect(isNoticed(without))
+        #expect(!isNoticed(with))
+    }
+
+    @Test func `forgives a copy what another one lost with its power, once that one was copied to it`() throws {
+        var (workload, id, _, without) = try self.writing()
+        workload.replied(id, true, at: 5)
+        workload.nodeLostPower(self.here, at: 6)
+        #expect(workload.promoted(self.there, without, at: 9) != nil)
+        workload.madeEqual(self.there, to: self.here)
+        #expect(workload.promoted(self.there, without, at: 9) == nil)
+    }
+
+    @Test func `holds the later of two writes of one block, whichever is answered first`() {
+        var workload = Workload(writersPerBlock: 2)
+        var random = SeededRandom(seed: 1)
+        var first: [Extent: (id: UInt64, number: UInt64)] = [:]
+        while true {
+            guard let (id, input, numbers) = workload.write(on: self.here, &random),
+                case .write(_, let extent, _, _) = input, let number = numbers.first
+            else { continue }
+            guard let earlier = first[extent] else {
+                first[extent] = (id, number)
+                continue
+            }
+            workload.replied(id, true, at: 5)
+            workload.replied(earlier.id, true, at: 6)
+            var content = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
+            content[Int(extent.offset / SimulatedVolume.blockBytes)] = earlier.number
+            #expect(workload.promoted(self.there, content, at: 9)?.contains("acknowledged was \(number)") == true)
+            return
+        }
+    }
 }

@@ -103,7 +103,7 @@ private let believed: Set<String> = [
 
 /// The stores, which rename through `Disk` or are what it is made of.
 private let isStore: @Sendable (String) -> Bool = {
-    $0.hasPrefix("Sources/Raft/Storage/") || $0.hasPrefix("Sources/Mirror/Server/Store/")
+    $0.hasPrefix("Sources/Raft/Storage/") || $0.hasPrefix("Sources/Mirror/Store/")
         || $0.hasPrefix("Sources/Simulator/")
 }
 

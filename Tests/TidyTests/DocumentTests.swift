@@ -39,6 +39,26 @@ let safetyRules: [String] =
         #expect(findings.isEmpty, "\(report(findings))")
     }
 
+    @Test func `the handbook names files that are there`() throws {
+        let expression = try NSRegularExpression(
+            pattern: #"`((?:Sources|Tests|chaos|guests|scripts|docs)/[A-Za-z0-9_./+-]+)`"#)
+        let file = Repository.read("docs/handbook.md")
+        var named = 0
+        var findings: [Finding] = []
+        for (index, line) in file.lines.enumerated() {
+            for match in expression.matches(in: line, range: NSRange(line.startIndex..., in: line)) {
+                guard let range = Range(match.range(at: 1), in: line) else { continue }
+                named += 1
+                let place = Repository.root.appendingPathComponent(String(line[range]))
+                if !FileManager.default.fileExists(atPath: place.path) {
+                    findings.append(Finding(path: file.path, line: index + 1, text: "there is no \(line[range])"))
+                }
+            }
+        }
+        #expect(named > 40)
+        #expect(findings.isEmpty, "\(report(findings))")
+    }
+
     @Test func `every scenario file says at its head why it exists`() {
         let findings = Repository.paths.filter { $0.hasSuffix(".txt") && $0.lowercased().contains("scenarios/") }
             .map(Repository.read).filter { !($0.lines.first ?? "").hasPrefix("# ") }

@@ -12,7 +12,8 @@ private let allowed: [(folder: String, imports: Set<String>)] = [
     ("Sources/Node/Cluster", []),
     ("Sources/Host", ["CLinux", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/SecureLink", ["CLinux", "COpenSSL", "FoundationEssentials", "Glibc", "Synchronization"]),
-    ("Sources/Raft/Storage", ["CLinux", "FoundationEssentials", "Glibc", "Synchronization"]),
+    ("Sources/Raft/Storage", ["FoundationEssentials", "Synchronization"]),
+    ("Sources/Mirror/Store", ["Synchronization"]),
     ("Sources/Resources/Agents", ["CLinux", "Dispatch", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/Mirror/Server", ["CLinux", "CLZ4", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/Node/Configuration", ["CYaml", "FoundationEssentials", "Glibc"]),
@@ -33,7 +34,7 @@ private let allowed: [(folder: String, imports: Set<String>)] = [
 /// The project's own targets, and what of them a pure one may know.
 private let own: Set<String> = [
     "Basis", "Raft", "Resources", "Mirror", "Reports", "Cluster", "Host", "SecureLink", "RaftStorage", "Agents",
-    "VolumeServer", "ClusterConfiguration", "API", "Daemon", "CommandLine", "Simulator",
+    "CopyStorage", "VolumeServer", "ClusterConfiguration", "API", "Daemon", "CommandLine", "Simulator",
 ]
 private let pureTargets: Set<String> = ["Basis", "Raft", "Resources", "Mirror", "Reports", "Cluster"]
 

@@ -18,16 +18,18 @@ enum SwiftText {
     }
 
     /// The same lines with comments and the contents of string literals replaced by spaces. What is interpolated is
-    /// text here too: nothing that the tidy tests look for belongs there.
-    static func blanked(_ lines: [String]) -> [String] {
+    /// text here too: nothing that the tidy tests look for belongs there. With `keepsTexts` only comments are replaced.
+    static func blanked(_ lines: [String], keepsTexts: Bool = false) -> [String] {
         var state = State.code
         return lines.map { line in
             var output: [UInt8] = []
             let characters = Array(line.utf8)
             var position = 0
             while position < characters.count {
+                var isText = false
+                if case .text = state { isText = true }
                 let step = SwiftText.step(characters, position, &state)
-                output += step.kept
+                output += isText && keepsTexts ? Array(characters[position..<(position + step.length)]) : step.kept
                 position += step.length
             }
             if case .text(isMultiline: false, _, _) = state { state = .code }

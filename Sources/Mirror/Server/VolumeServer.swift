@@ -1,4 +1,5 @@
 import Basis
+import CopyStorage
 import Glibc
 import Host
 import Mirror
@@ -11,8 +12,8 @@ import Synchronization
 /// queueing of frames before the next step. Syncs, metadata, resync reads and events have threads of their own.
 public final class VolumeServer: Sendable {
     let options: VolumeServerOptions
-    let store: BackingStore
-    let copy: CopyStore
+    let store: RealBlockFile
+    let copy: CopyStore<RealDisk>
     let tls: TLSContext
     let listener: Listener
     let reception: Reception
@@ -55,15 +56,15 @@ public final class VolumeServer: Sendable {
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(VolumeServerError) {
         let control = try ControlSocket(path: options.runDirectory + "/control")
-        let (copy, metadata): (CopyStore, VolumeMetadata)
+        let (copy, metadata): (CopyStore<RealDisk>, VolumeMetadata)
         do throws(StoreError) {
-            switch try CopyStore.open(options.place) {
+            switch try CopyStore.open(options.place, on: RealDisk(), draw: randomIdentity) {
             case .copy(let found, let stored): (copy, metadata) = (found, stored)
             case .none(let report):
                 guard makesCopy, case .none(_, mayMake: true) = report.finding else {
                     throw .noCopy(reason: "\(report.finding)")
                 }
-                (copy, metadata) = try CopyStore.make(options.place)
+                (copy, metadata) = try CopyStore.make(options.place, on: RealDisk(), draw: randomIdentity)
             }
         } catch {
             throw .store(error)
@@ -72,7 +73,8 @@ public final class VolumeServer: Sendable {
     }
 
     init(
-        _ options: VolumeServerOptions, _ copy: CopyStore, _ metadata: VolumeMetadata, _ control: ControlSocket,
+        _ options: VolumeServerOptions, _ copy: CopyStore<RealDisk>, _ metadata: VolumeMetadata,
+        _ control: ControlSocket,
         tuning: Volume.Tuning = Volume.Tuning(), exitAfterRenewal: (@Sendable () -> Void)?,
         log: @escaping @Sendable (String) -> Void
     ) throws(VolumeServerError) {
@@ -193,7 +195,7 @@ public final class VolumeServer: Sendable {
         }
         guard isOver else { return }
         do throws(StoreError) {
-            try self.copy.renew()
+            try self.copy.renew(draw: randomIdentity)
             self.log("this copy gets a new identity: the cluster does not know the one that was here")
         } catch {
             self.log("\(error)")

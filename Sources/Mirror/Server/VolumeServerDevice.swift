@@ -87,6 +87,8 @@ extension VolumeServer: BlockDevice {
 
     /// Data and holes of the local copy.
     public func extents(offset: UInt64, length: UInt64) -> [BlockExtent] {
-        self.store.extents(Extent(offset: offset, length: length))
+        self.store.runs(offset: offset, length: length).map {
+            BlockExtent(length: $0.length, isHole: $0.isHole, isZero: $0.isHole)
+        }
     }
 }

@@ -1,4 +1,5 @@
 import Basis
+import CopyStorage
 import Host
 import Mirror
 
@@ -24,7 +25,7 @@ final class VolumeServerDoor: Sendable {
     }
 
     /// Opens the copy, or waits until one may be made.
-    func awaitCopy() throws(VolumeServerError) -> (CopyStore, VolumeMetadata) {
+    func awaitCopy() throws(VolumeServerError) -> (CopyStore<RealDisk>, VolumeMetadata) {
         do throws(StoreError) {
             if case .copy(let copy, let metadata) = try self.look() {
                 self.run()
@@ -39,7 +40,7 @@ final class VolumeServerDoor: Sendable {
                 case .none(let report):
                     guard isAsked, case .none(_, mayMake: true) = report.finding else { continue }
                     self.log("makes a new copy in \(self.options.backingPath)")
-                    return try CopyStore.make(self.options.place)
+                    return try CopyStore.make(self.options.place, on: RealDisk(), draw: randomIdentity)
                 }
             }
         } catch {
@@ -47,8 +48,8 @@ final class VolumeServerDoor: Sendable {
         }
     }
 
-    private func look() throws(StoreError) -> CopyStore.Found {
-        let found = try CopyStore.open(self.options.place)
+    private func look() throws(StoreError) -> CopyStore<RealDisk>.Found {
+        let found = try CopyStore.open(self.options.place, on: RealDisk(), draw: randomIdentity)
         var now: CopyReport?
         if case .none(let report) = found { now = report }
         let before = self.state.withLock { state in

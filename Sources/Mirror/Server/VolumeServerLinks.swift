@@ -26,12 +26,22 @@ extension VolumeServer.Turn {
     fileprivate mutating func take(_ connection: LinkConnection, from peer: NodeID) {
         if let older = self.state.inbound[peer] {
             older.close()
-            self.state.count(older)
-            self.state.inbound[peer] = nil
-            self.step(.linkDown(peer: peer, direction: .inbound))
+            self.ended(older, .inbound, \.inbound)
         }
         self.state.inbound[peer] = connection
         self.step(.linkUp(peer: peer, direction: .inbound))
+    }
+
+    /// A connection is over; one that another replaced is no longer known, and was counted then.
+    fileprivate mutating func ended(
+        _ connection: LinkConnection, _ direction: Volume.Direction,
+        _ links: WritableKeyPath<VolumeServer.State, [NodeID: LinkConnection]>
+    ) {
+        let peer = connection.peer
+        guard self.state[keyPath: links][peer] === connection else { return }
+        self.state[keyPath: links][peer] = nil
+        self.state.count(connection)
+        self.step(.linkDown(peer: peer, direction: direction))
     }
 }
 
@@ -110,11 +120,7 @@ extension VolumeServer {
             turn.step(.frame(from: peer, frame), &carried)
         }
         self.turn { (turn: consuming Turn) in
-            if turn.state.outbound[peer] === connection {
-                turn.state.outbound[peer] = nil
-                turn.state.count(connection)
-                turn.step(.linkDown(peer: peer, direction: .outbound))
-            }
+            turn.ended(connection, .outbound, \.outbound)
             return turn.finish()
         }
     }
@@ -158,11 +164,7 @@ extension VolumeServer {
             turn.step(.frame(from: peer, frame), &carried)
         }
         self.turn { (turn: consuming Turn) in
-            if turn.state.inbound[peer] === connection {
-                turn.state.inbound[peer] = nil
-                turn.state.count(connection)
-                turn.step(.linkDown(peer: peer, direction: .inbound))
-            }
+            turn.ended(connection, .inbound, \.inbound)
             return turn.finish()
         }
     }

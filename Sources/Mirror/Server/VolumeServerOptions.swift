@@ -1,4 +1,5 @@
 import Basis
+import CopyStorage
 import Host
 import Mirror
 import SecureLink
@@ -80,11 +81,16 @@ public struct VolumeServerOptions: Sendable {
 
 extension VolumeServerOptions {
     /// Where the copy is.
-    var place: CopyStore.Place {
-        CopyStore.Place(
+    var place: CopyPlace {
+        CopyPlace(
             volume: self.volumeIdentity, name: self.volume.rawValue, node: self.node, sizeBytes: self.sizeBytes,
             backingPath: self.backingPath, metadataPath: self.metadataPath)
     }
+}
+
+/// Names a copy or a start of it; nil when the system gives no random bytes.
+func randomIdentity() -> UInt64? {
+    (try? SecureRandom.bytes(8))?.reduce(0) { $0 << 8 | UInt64($1) }
 }
 
 /// Why a volume server cannot start.

@@ -87,7 +87,8 @@ extension VolumeServer.Turn {
         let code: Int32
         if carried.request == id { carried.isRequestWritten = true }
         switch kind {
-        case .zero(let zeroing): code = self.server.store.zero(extent, trim: zeroing == .trim)
+        case .zero(let zeroing):
+            code = self.server.store.zero(offset: extent.offset, length: extent.length, trim: zeroing == .trim)
         case .data:
             let store = self.server.store
             code = self.withRequestPayload(id, carried) { store.write(offset: extent.offset, $0) }
@@ -100,7 +101,9 @@ extension VolumeServer.Turn {
         _ carried: inout Carried
     ) {
         if case .zero(let zeroing) = kind {
-            return self.wrote(sequence, self.server.store.zero(extent, trim: zeroing == .trim), at: now)
+            let isTrim = zeroing == .trim
+            return self.wrote(
+                sequence, self.server.store.zero(offset: extent.offset, length: extent.length, trim: isTrim), at: now)
         }
         if carried.sequence == sequence {
             carried.sequence = nil

@@ -1,4 +1,5 @@
 import Basis
+import CopyStorage
 import Glibc
 import Host
 import Mirror

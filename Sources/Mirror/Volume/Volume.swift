@@ -21,7 +21,7 @@ public struct Volume: Sendable {
 
     /// A promotion under way. (Rules V1, V2)
     struct Opening: Sendable {
-        enum Stage: Sendable {
+        enum Stage: Equatable, Sendable {
             case persisting
             case draining
             case syncing(token: UInt64)
@@ -32,7 +32,7 @@ public struct Volume: Sendable {
         var version: UInt64
         /// In the set of the epoch before, and believed alive. (Rule V7)
         var reconciling: [NodeID]
-        var stage: Stage
+        var stage: Stage { didSet { Stage.assertStep(from: oldValue, to: self.stage) } }
     }
 
     /// `metadata` must be `started()` and stored.
@@ -82,6 +82,9 @@ public struct Volume: Sendable {
 
     /// Takes one input; appends what must be done.
     public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
+        #if DEBUG
+            defer { self.assertInvariants() }
+        #endif
         self.ledger.clock = now
         if self.failure != nil { return self.stepFailed(input, at: now, into: &effects) }
         switch input {
@@ -110,7 +113,7 @@ public struct Volume: Sendable {
         case .lease(let end, let incarnation):
             self.ledger.leaseEnd = end
             self.ledger.leaseIncarnation = incarnation
-            self.owner?.release(at: now, &self.ledger, &effects)
+            self.owner?.answerComplete(at: now, &self.ledger, &effects)
         case .command(let command): self.perform(command, at: now, into: &effects)
         case .localFailed(let reason): self.fail(reason, into: &effects)
         case .linkUp(let peer, let direction):

@@ -2,18 +2,25 @@ import Basis
 
 /// What owner and replica share: the metadata, the order of its persists, and which marks are known to be on disk.
 struct Ledger: Sendable {
+    /// Persists in the order in which they were asked for.
+    private struct Tokens: Sendable {
+        var last: UInt64 = 0
+        /// The latest that is on disk.
+        var durable: UInt64 = 0
+        /// The ones that hold the present epoch, and the latest turn of marks.
+        var epoch: UInt64 = 0
+        var turn: UInt64 = 0
+    }
+
     var configuration: Volume.Configuration
     private(set) var metadata: VolumeMetadata
     /// For each region the sequence of the last write in the present session, as owner or as replica.
-    private(set) var touched: [UInt64]
+    var touched: [UInt64]
     /// Marks that are on disk and stay there whatever persist is under way: such regions may be written at once.
-    private var safe: DirtyMap
+    var safe: DirtyMap
     private var flying: DirtyMap?
     private var wanted = false
-    private var lastToken: UInt64 = 0
-    private var durableToken: UInt64 = 0
-    private var epochToken: UInt64 = 0
-    private var turnToken: UInt64 = 0
+    private var tokens = Tokens()
     /// The next persist is one that the label in the backing counts. (Rule V17)
     private var raisesCount = false
     private var lastSync: UInt64 = 0
@@ -68,22 +75,22 @@ struct Ledger: Sendable {
     @discardableResult mutating func persist(into effects: inout Volume.Effects) -> UInt64 {
         guard self.flying == nil else {
             self.wanted = true
-            return self.lastToken + 1
+            return self.tokens.last + 1
         }
-        self.lastToken += 1
+        self.tokens.last += 1
         if self.raisesCount { self.metadata.count += 1 }
         self.raisesCount = false
         self.flying = self.metadata.marks
         self.flyingTurn = self.metadata.notedTurn
-        effects.append(.persist(self.metadata, token: self.lastToken))
-        return self.lastToken
+        effects.append(.persist(self.metadata, token: self.tokens.last))
+        return self.tokens.last
     }
 
     /// A persist ended: its marks are safe unless they were cleared meanwhile, and the next may start.
     mutating func persisted(_ token: UInt64, into effects: inout Volume.Effects) {
-        guard token == self.lastToken, var landed = self.flying else { return }
+        guard token == self.tokens.last, var landed = self.flying else { return }
         self.flying = nil
-        self.durableToken = token
+        self.tokens.durable = token
         self.durableTurn = self.flyingTurn
         landed.formIntersection(self.metadata.marks)
         self.safe.formUnion(landed)
@@ -108,10 +115,10 @@ struct Ledger: Sendable {
         self.metadata.epoch = epoch
         self.metadata.incarnation = incarnation
         self.raisesCount = true
-        self.epochToken = self.persist(into: &effects)
+        self.tokens.epoch = self.persist(into: &effects)
     }
 
-    var isEpochDurable: Bool { self.epochToken <= self.durableToken }
+    var isEpochDurable: Bool { self.tokens.epoch <= self.tokens.durable }
 
     mutating func note(inSync: [NodeID], version: UInt64) {
         self.metadata.inSync = inSync.sorted()
@@ -122,10 +129,10 @@ struct Ledger: Sendable {
     mutating func noteTurn(_ turn: UInt64, into effects: inout Volume.Effects) {
         self.metadata.notedTurn = max(self.metadata.notedTurn, turn)
         self.raisesCount = true
-        self.turnToken = self.persist(into: &effects)
+        self.tokens.turn = self.persist(into: &effects)
     }
 
-    var isTurnDurable: Bool { self.turnToken <= self.durableToken }
+    var isTurnDurable: Bool { self.tokens.turn <= self.tokens.durable }
 
     /// Marks of this turn are cleared here.
     mutating func noteCleared(turn: UInt64) { self.metadata.clearedTurn = max(self.metadata.clearedTurn, turn) }
@@ -138,10 +145,10 @@ struct Ledger: Sendable {
 
     /// The log noted a start: older ones need not be remembered. False if it was not one of this copy's. (Rule V18)
     mutating func noted(mark: UInt64) -> Bool {
-        guard let place = self.metadata.starts.firstIndex(of: mark), place > 0 || !self.metadata.isNoted else {
+        guard let index = self.metadata.starts.firstIndex(of: mark), index > 0 || !self.metadata.isNoted else {
             return false
         }
-        self.metadata.starts.removeFirst(place)
+        self.metadata.starts.removeFirst(index)
         self.metadata.isNoted = true
         return true
     }
@@ -173,12 +180,12 @@ struct Ledger: Sendable {
             return .takenBack
         }
         if !self.hearings.contains(where: { $0.node == node }) { self.hearings.append((node, Hearing(), .none)) }
-        for place in self.hearings.indices where self.hearings[place].node == node {
-            let latest = self.hearings[place].latest
+        for index in self.hearings.indices where self.hearings[index].node == node {
+            let latest = self.hearings[index].latest
             if latest.identity != word.own.identity || latest.instance < word.own.instance {
-                self.hearings[place].latest = word.own
+                self.hearings[index].latest = word.own
             }
-            return self.hearings[place].hearing.take(
+            return self.hearings[index].hearing.take(
                 word.word, from: word.run, own: self.run, records: self.writes, at: self.clock)
         }
         return .good
@@ -194,7 +201,7 @@ struct Ledger: Sendable {
         self.metadata.instance += 1
         // As with an epoch: nobody is welcomed before it is on disk.
         self.raisesCount = true
-        self.epochToken = self.persist(into: &effects)
+        self.tokens.epoch = self.persist(into: &effects)
         self.run = RunID((self.run.rawValue ^ self.clock.nanoseconds) &* 0x9E37_79B9_7F4A_7C15 | 1)
         self.hearings.removeAll()
         // Nor does it remember how the log knew it last. (Rule V18)
@@ -220,6 +227,14 @@ struct Ledger: Sendable {
     }
 
     // MARK: Marks
+
+    /// Whether every region that may be written at once is marked.
+    var areSafeMarked: Bool {
+        for place in self.safe.words.indices where self.safe.words[place] & ~self.metadata.marks.words[place] != 0 {
+            return false
+        }
+        return true
+    }
 
     /// Whether the extent may be written: its marks are on disk. (Rule V7)
     func isSafe(_ extent: Extent) -> Bool {

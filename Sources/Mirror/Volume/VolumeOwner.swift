@@ -15,6 +15,20 @@ extension Volume {
             var id: UInt64
             var sequence: UInt64
         }
+        /// Marks on their way to be forgotten. (Rules V6, V19)
+        struct Clearing: Sendable {
+            /// Up to which write all was stable everywhere, at each pass since all copies are equal.
+            var settled: [(at: Tick, sequence: UInt64)] = []
+            /// A turn of marks that every copy is asked to note, and up to which write its marks are cleared then. (Rule V19)
+            var noting: (turn: UInt64, limit: UInt64)?
+            /// Up to here marks were cleared; 0 asks for another turn.
+            var limit: UInt64 = 0
+            /// When the clearing before the end began.
+            var since: Tick?
+            /// When the last pass was, and the last write then.
+            var lastPass = Tick.zero
+            var sequenceAtPass: UInt64 = 1
+        }
         struct ChunkRead: Sendable {
             var chunk: Extent
             var ticket: UInt64
@@ -45,16 +59,9 @@ extension Volume {
         private var syncTarget: UInt64 = 1
         private var closeTarget: UInt64?
         private var lastSession: UInt32 = 0
-        private var settled: [(at: Tick, sequence: UInt64)] = []
-        /// A turn of marks that every copy is asked to note, and up to which write its marks are cleared then. (Rule V19)
-        private var noting: (turn: UInt64, limit: UInt64)?
-        /// Up to here marks were cleared; 0 asks for another turn.
-        var clearedLimit: UInt64 = 0
-        private var clearingSince: Tick?
+        var clearing = Clearing()
         /// Why this copy must not be served: another one is ahead of it. (Rule V19)
         var outdated: String?
-        private var lastPass = Tick.zero
-        private var sequenceAtPass: UInt64 = 1
 
         init(_ opening: Opening, _ ledger: Ledger, at now: Tick) {
             self.epoch = opening.epoch
@@ -102,7 +109,7 @@ extension Volume {
             guard !self.isClosing else { return effects.append(.reply(id: id, .failed)) }
             self.flushes.append(Waiting(id: id, sequence: self.lastSequence))
             self.makeStable(at: now, &ledger, &effects)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func issueHeld(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
@@ -159,7 +166,7 @@ extension Volume {
             self.syncTarget = self.lastSequence
             self.syncLocal(&ledger, &effects)
             for index in self.peers.indices where self.peers[index].getsFlushes {
-                guard self.peers[index].flushSent < self.lastSequence else { continue }
+                guard self.peers[index].link.flushSent < self.lastSequence else { continue }
                 self.sendFlush(to: index, at: now, &effects)
             }
         }
@@ -182,7 +189,7 @@ extension Volume {
             _ sequence: UInt64, at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects
         ) {
             self.written = max(self.written, sequence)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func localSynced(_ token: UInt64, at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
@@ -190,11 +197,11 @@ extension Volume {
             self.syncing = nil
             self.stable = max(self.stable, syncing.covers)
             self.syncLocal(&ledger, &effects)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         /// Answers what the waiting set has: a write that all received, a flush that is stable on all. (Rule V3)
-        mutating func release(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
+        mutating func answerComplete(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
             guard self.mayAnswer(at: now, ledger) else { return }
             var received = self.written
             var stable = self.stable
@@ -261,24 +268,28 @@ extension Volume {
         /// Begins to clear marks that are stable on every replica for a while. With `all`, without the while. (Rule V6)
         mutating func clearMarks(all: Bool, _ ledger: inout Ledger, _ effects: inout Effects) {
             guard self.areAllCurrent else {
-                self.settled.removeAll()
-                return self.noting = nil
+                self.clearing.settled.removeAll()
+                return self.clearing.noting = nil
             }
             let everywhere = self.peers.reduce(self.stable) { min($0, $1.stable) }
             let retention = ledger.configuration.tuning.markRetention
             var limit = everywhere
             if !all {
-                self.settled.append((self.lastPass, everywhere))
-                guard let old = self.settled.lastIndex(where: { self.lastPass.since($0.at) >= retention }) else {
+                self.clearing.settled.append((self.clearing.lastPass, everywhere))
+                guard
+                    let old = self.clearing.settled.lastIndex(where: {
+                        self.clearing.lastPass.since($0.at) >= retention
+                    })
+                else {
                     return
                 }
-                limit = self.settled[old].sequence
-                self.settled.removeFirst(old)
+                limit = self.clearing.settled[old].sequence
+                self.clearing.settled.removeFirst(old)
             }
-            guard self.noting == nil || all, limit > self.clearedLimit else { return }
+            guard self.clearing.noting == nil || all, limit > self.clearing.limit else { return }
             // Rule V19: every copy notes the turn before a mark is forgotten anywhere.
             let turn = ledger.metadata.notedTurn + 1
-            self.noting = (turn, limit)
+            self.clearing.noting = (turn, limit)
             ledger.noteTurn(turn, into: &effects)
             for peer in self.peers {
                 effects.send(.note(turn: turn), to: peer.node, epoch: self.epoch, session: peer.session)
@@ -287,13 +298,13 @@ extension Volume {
 
         /// Clears the marks of a turn that every copy has noted.
         mutating func finishNoting(_ ledger: inout Ledger, _ effects: inout Effects) {
-            guard let noting = self.noting, ledger.isTurnDurable, self.areAllCurrent,
-                self.peers.allSatisfy({ $0.notedTurn >= noting.turn })
+            guard let noting = self.clearing.noting, ledger.isTurnDurable, self.areAllCurrent,
+                self.peers.allSatisfy({ $0.link.notedTurn >= noting.turn })
             else { return }
-            self.noting = nil
-            self.clearedLimit = noting.limit
+            self.clearing.noting = nil
+            self.clearing.limit = noting.limit
             let covered =
-                self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.identity) } + [ledger.identity]
+                self.peers.map { ReplicaIdentity(node: $0.node, identity: $0.copy.identity) } + [ledger.identity]
             let isClearer = ledger.clear(upTo: noting.limit)
             ledger.noteCleared(turn: noting.turn)
             if ledger.cover(exactly: covered) || isClearer { ledger.persist(into: &effects) }
@@ -307,26 +318,26 @@ extension Volume {
         /// Clears all marks before the end, if every copy notes the turn soon; true when there is nothing to wait for.
         mutating func clearAtClose(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) -> Bool {
             guard self.areAllCurrent else { return true }
-            guard let since = self.clearingSince else {
-                self.clearingSince = now
+            guard let since = self.clearing.since else {
+                self.clearing.since = now
                 self.clearMarks(all: true, &ledger, &effects)
-                return self.noting == nil
+                return self.clearing.noting == nil
             }
-            return self.noting == nil || now.since(since) >= .milliseconds(300)
+            return self.clearing.noting == nil || now.since(since) >= .milliseconds(300)
         }
 
         mutating func tick(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
             for index in self.peers.indices { self.tick(peer: index, at: now, &ledger, &effects) }
-            if now.since(self.lastPass) >= .seconds(1) {
-                self.lastPass = now
+            if now.since(self.clearing.lastPass) >= .seconds(1) {
+                self.clearing.lastPass = now
                 self.clearMarks(all: false, &ledger, &effects)
                 // An idle volume becomes stable by itself, so that its marks go away.
-                if self.sequenceAtPass == self.lastSequence, !self.isBusy {
+                if self.clearing.sequenceAtPass == self.lastSequence, !self.isBusy {
                     self.makeStable(at: now, &ledger, &effects)
                 }
-                self.sequenceAtPass = self.lastSequence
+                self.clearing.sequenceAtPass = self.lastSequence
             }
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         }
 
         mutating func nextSession() -> UInt32 {

@@ -22,7 +22,7 @@ extension Volume.Owner {
         guard !gone.isEmpty else { return }
         self.peers.removeAll { peer in gone.contains { $0.node == peer.node } }
         for peer in gone { effects.append(.stopDialling(peer.node)) }
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     /// Rule V19: the replica has cleared marks of a turn that this copy never noted, so this copy was put back. Nothing is
@@ -36,8 +36,8 @@ extension Volume.Owner {
             self.outdated = reason
             return
         }
-        guard !self.peers[index].isHeldOff else { return }
-        self.peers[index].isHeldOff = true
+        guard self.peers[index].overwriting != .heldOff else { return }
+        self.peers[index].overwriting = .heldOff
         effects.event(
             .note(
                 "\(reason); the copy there is left as it is until `holdfast volume resync` is run for this volume, which "
@@ -46,9 +46,8 @@ extension Volume.Owner {
 
     /// A person said that the copy which was held off is to be overwritten; false if none was.
     mutating func letOverwrite(_ index: Int, _ effects: inout Volume.Effects) -> Bool {
-        guard self.peers[index].isHeldOff else { return false }
-        self.peers[index].isHeldOff = false
-        self.peers[index].mayOverwrite = true
+        guard self.peers[index].overwriting == .heldOff else { return false }
+        self.peers[index].overwriting = .allowed
         effects.append(.hangUp(self.peers[index].node, .outbound))
         return true
     }

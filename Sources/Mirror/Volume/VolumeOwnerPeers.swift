@@ -1,127 +1,5 @@
 import Basis
 
-extension Volume {
-    /// One replica as its owner sees it.
-    struct Peer: Sendable {
-        enum Phase: Equatable, Sendable {
-            /// No connection.
-            case down
-            /// `hello` is sent.
-            case greeting
-            /// Gets writes, and resync goes on.
-            case copying
-            /// Resync is done: a first flush makes the bulk stable while nobody waits for it.
-            case settling(UInt64)
-            /// Waited for, and asked for the flush after which it has everything. (Rules V3, V5)
-            case confirming(UInt64)
-            /// Has everything up to its acknowledgements.
-            case current
-        }
-
-        let node: NodeID
-        /// In the log's set, as last told.
-        var inSet: Bool
-        /// In the waiting set: always, where `inSet`. (Rule V3)
-        var isWaitedFor: Bool
-        var phase = Phase.down
-        /// When the phase changed between down, up and current.
-        private(set) var since = Tick.zero
-        var session: UInt32 = 0
-        var instance: UInt64 = 0
-        var identity: UInt64 = 0
-        /// Its map and ours named every difference; if not, its place in the set is undeserved.
-        var isKnown = true
-
-        /// It has, and has stable, everything up to here. Kept while it is down: what was stable stays so.
-        var received: UInt64 = 0
-        var stable: UInt64 = 0
-        /// What it acknowledged in this session; counts once it is current.
-        var receivedInSession: UInt64 = 0
-        private var writeSent: UInt64 = 0
-        private(set) var flushSent: UInt64 = 0
-        /// The turn of marks that it has noted. (Rule V19)
-        var notedTurn: UInt64 = 0
-        /// It is ahead of this copy, and is not overwritten before a person says so. (Rule V19)
-        var isHeldOff = false
-        /// A person said so.
-        var mayOverwrite = false
-        private var progressAt = Tick.zero
-        private var flushProgressAt = Tick.zero
-
-        var lastHeard = Tick.zero
-        var lastPing = Tick.zero
-        var lastAsked = Tick.zero
-        /// The set's version with which the log was asked to let it join, and may still do so.
-        var joinAsked: UInt64?
-        var setbacks: UInt64 = 0
-        var mayConfirmAt = Tick.zero
-        var resync = Resync()
-
-        init(node: NodeID, inSet: Bool) {
-            self.node = node
-            self.inSet = inSet
-            self.isWaitedFor = inSet
-        }
-
-        var getsWrites: Bool { self.phase != .down && self.phase != .greeting }
-        var getsFlushes: Bool {
-            switch self.phase {
-            case .confirming, .current: true
-            case .down, .greeting, .copying, .settling: false
-            }
-        }
-
-        mutating func changed(at now: Tick) { self.since = now }
-
-        mutating func owes(_ sequence: UInt64, at now: Tick) {
-            if self.writeSent <= self.receivedInSession { self.progressAt = now }
-            self.writeSent = sequence
-        }
-
-        mutating func owesFlush(_ sequence: UInt64, at now: Tick) {
-            if self.flushSent <= self.stable { self.flushProgressAt = now }
-            self.flushSent = sequence
-        }
-
-        mutating func acknowledged(at now: Tick) { self.progressAt = now }
-        mutating func flushed(at now: Tick) { self.flushProgressAt = now }
-
-        mutating func beginSession(_ session: UInt32, at now: Tick) {
-            self.session = session
-            self.phase = .greeting
-            self.since = now
-            self.lastHeard = now
-            self.receivedInSession = 0
-            self.writeSent = 0
-            self.flushSent = 0
-            self.notedTurn = 0
-        }
-
-        /// Why the set should go on without it, if it should.
-        func isLost(at now: Tick, _ tuning: Tuning) -> Bool {
-            switch self.phase {
-            case .down:
-                // The first connection of an opening takes a few round trips.
-                let patience = self.session == 0 ? tuning.silencePatience : tuning.downPatience
-                return now.since(self.since) >= patience
-            case .greeting, .copying, .settling, .confirming:
-                return self.inSet && !self.isKnown || now.since(self.since) >= tuning.silencePatience
-            case .current:
-                return now.since(self.lastHeard) >= tuning.silencePatience
-                    || self.writeSent > self.receivedInSession && now.since(self.progressAt) >= tuning.silencePatience
-                    || self.flushSent > self.stable && now.since(self.flushProgressAt) >= tuning.flushPatience
-            }
-        }
-
-        /// A replica that stalled is taken back at once the first time, then ever later.
-        mutating func setBack(at now: Tick) {
-            self.setbacks += 1
-            let delay: UInt64 = self.setbacks < 2 ? 0 : min(60, 1 << min(self.setbacks - 2, 6))
-            self.mayConfirmAt = now + .seconds(delay)
-        }
-    }
-}
-
 extension Volume.Owner {
     func index(of peer: NodeID) -> Int? { self.peers.firstIndex { $0.node == peer } }
 
@@ -151,8 +29,8 @@ extension Volume.Owner {
         _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
         guard !self.peers[index].inSet, self.peers[index].joinAsked == nil else { return }
-        self.peers[index].isWaitedFor = false
-        self.release(at: now, &ledger, &effects)
+        self.peers[index].isLetGo()
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     /// The log's word. Waiting stops only here, or where no `joins` can be under way: one that names an earlier version
@@ -168,21 +46,17 @@ extension Volume.Owner {
             ledger.persist(into: &effects)
         }
         for index in self.peers.indices {
-            let wasInSet = self.peers[index].inSet
-            self.peers[index].inSet = inSync.contains(self.peers[index].node)
-            if self.peers[index].inSet {
-                self.peers[index].isWaitedFor = true
-                self.peers[index].joinAsked = nil
-            } else if wasInSet {
-                self.peers[index].isWaitedFor = false
-                self.peers[index].joinAsked = nil
+            if inSync.contains(self.peers[index].node) {
+                self.peers[index].joined()
+            } else if self.peers[index].inSet {
+                self.peers[index].isLetGo()
                 self.peers[index].setBack(at: now)
                 if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
             } else if let asked = self.peers[index].joinAsked, asked < version {
-                self.peers[index].joinAsked = nil
+                self.peers[index].questionEnded()
                 if self.peers[index].phase != .current || self.peers[index].isLost(at: now, ledger.configuration.tuning)
                 {
-                    self.peers[index].isWaitedFor = false
+                    self.peers[index].isLetGo()
                     if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
                     self.peers[index].setBack(at: now)
                 } else {
@@ -190,7 +64,7 @@ extension Volume.Owner {
                 }
             }
         }
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
         self.letGo(at: now, &ledger, &effects)
     }
 
@@ -203,7 +77,7 @@ extension Volume.Owner {
         guard let index = self.index(of: node), frame.epoch == self.epoch,
             frame.session == self.peers[index].session, self.peers[index].phase != .down
         else { return }
-        self.peers[index].lastHeard = now
+        self.peers[index].link.lastHeard = now
         switch frame.body {
         case .welcome(let welcome):
             guard self.peers[index].phase == .greeting else { return }
@@ -212,7 +86,7 @@ extension Volume.Owner {
         case .stable(let sequence): self.stable(sequence, index, at: now, &ledger, &effects)
         case .sums(let chunk): self.sums(chunk, index, &ledger, &effects)
         case .noted(let turn):
-            self.peers[index].notedTurn = max(self.peers[index].notedTurn, turn)
+            self.peers[index].link.notedTurn = max(self.peers[index].link.notedTurn, turn)
             self.finishNoting(&ledger, &effects)
         case .wantsResync:
             if self.letOverwrite(index, &effects) { return }
@@ -229,7 +103,7 @@ extension Volume.Owner {
         // Rule V19: it has noted every turn whose marks are gone here, or it is an older copy of itself.
         let isOlder = welcome.notedTurn < ledger.metadata.clearedTurn
         let isAhead = welcome.trusted && welcome.clearedTurn > ledger.metadata.notedTurn
-        if isAhead, !self.peers[index].mayOverwrite { return self.foundOutdated(index, &effects) }
+        if isAhead, self.peers[index].overwriting != .allowed { return self.foundOutdated(index, &effects) }
         let isKnown =
             welcome.trusted && !isOlder && !isAhead && ledger.metadata.covered.contains(replica)
             && welcome.covered.contains(ledger.identity)
@@ -243,13 +117,13 @@ extension Volume.Owner {
         if !isKnown {
             self.peers[index].received = 0
             self.peers[index].stable = 0
-        } else if self.peers[index].instance != welcome.instance {
+        } else if self.peers[index].copy.instance != welcome.instance {
             // Rule V6: what another instance acknowledged and had not made stable may be gone.
             self.peers[index].received = self.peers[index].stable
         }
-        self.peers[index].instance = welcome.instance
-        self.peers[index].identity = welcome.identity
-        self.peers[index].isKnown = isKnown
+        self.peers[index].copy.instance = welcome.instance
+        self.peers[index].copy.identity = welcome.identity
+        self.peers[index].copy.isKnown = isKnown
         self.peers[index].phase = .copying
         self.peers[index].resync.begin(pending, ledger, trusts: welcome.trusted)
         self.pumpResync(index, at: now, &ledger, &effects)
@@ -258,8 +132,8 @@ extension Volume.Owner {
     private mutating func received(
         _ sequence: UInt64, _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
-        guard sequence > self.peers[index].receivedInSession else { return }
-        self.peers[index].receivedInSession = sequence
+        guard sequence > self.peers[index].link.received else { return }
+        self.peers[index].link.received = sequence
         self.peers[index].acknowledged(at: now)
         if self.peers[index].resync.isRunning {
             self.peers[index].resync.received(sequence)
@@ -267,7 +141,7 @@ extension Volume.Owner {
         }
         guard self.peers[index].phase == .current else { return }
         self.peers[index].received = max(self.peers[index].received, sequence)
-        self.release(at: now, &ledger, &effects)
+        self.answerComplete(at: now, &ledger, &effects)
     }
 
     private mutating func stable(
@@ -281,11 +155,11 @@ extension Volume.Owner {
             self.peers[index].phase = .current
             self.peers[index].changed(at: now)
             self.accept(stable: sequence, index)
-            self.peers[index].isKnown = true
+            self.peers[index].copy.isKnown = true
             // Marks and copies agree from here on; both sides say so in their metadata.
-            ledger.cover(ReplicaIdentity(node: self.peers[index].node, identity: self.peers[index].identity))
+            ledger.cover(ReplicaIdentity(node: self.peers[index].node, identity: self.peers[index].copy.identity))
             ledger.persist(into: &effects)
-            self.clearedLimit = 0
+            self.clearing.limit = 0
             effects.send(
                 .clear(sequence: 0, covered: [ledger.identity], turn: ledger.durableTurn),
                 to: self.peers[index].node, epoch: self.epoch, session: self.peers[index].session)
@@ -293,13 +167,13 @@ extension Volume.Owner {
                 self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
             }
             // Client flushes that came while it was confirming.
-            if self.peers[index].flushSent < self.lastSequence, self.isBusy {
+            if self.peers[index].link.flushSent < self.lastSequence, self.isBusy {
                 self.sendFlush(to: index, at: now, &effects)
             }
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .current:
             self.accept(stable: sequence, index)
-            self.release(at: now, &ledger, &effects)
+            self.answerComplete(at: now, &ledger, &effects)
         case .down, .greeting, .copying, .settling, .confirming: break
         }
     }
@@ -307,7 +181,7 @@ extension Volume.Owner {
     private mutating func accept(stable sequence: UInt64, _ index: Int) {
         self.peers[index].stable = max(self.peers[index].stable, sequence)
         self.peers[index].received = max(
-            self.peers[index].received, sequence, self.peers[index].receivedInSession)
+            self.peers[index].received, sequence, self.peers[index].link.received)
     }
 
     // MARK: Joining and leaving
@@ -327,7 +201,7 @@ extension Volume.Owner {
         _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
         // Rule V3: waited for first. Every request answered from here on is on the replica; the flush brings the rest.
-        self.peers[index].isWaitedFor = true
+        self.peers[index].beginWaiting()
         self.peers[index].changed(at: now)
         self.peers[index].phase = .confirming(self.lastSequence)
         self.sendFlush(to: index, at: now, &effects)
@@ -337,13 +211,12 @@ extension Volume.Owner {
         _ index: Int, at now: Tick, _ tuning: Volume.Tuning, _ effects: inout Volume.Effects, isNew: Bool
     ) {
         guard isNew || now.since(self.peers[index].lastAsked) >= tuning.repeatInterval else { return }
-        precondition(self.peers[index].isWaitedFor, "a replica that nobody waits for must not join")
+        self.peers[index].asked(version: self.version)
         self.peers[index].lastAsked = now
-        self.peers[index].joinAsked = self.version
         effects.event(
             .wantsJoin(
                 epoch: self.epoch, version: self.version, replica: self.peers[index].node,
-                copy: self.peers[index].identity))
+                copy: self.peers[index].copy.identity))
     }
 
     mutating func tick(
@@ -356,7 +229,7 @@ extension Volume.Owner {
             effects.send(
                 .ping(ledger.word(to: node)), to: node, epoch: self.epoch, session: self.peers[index].session)
         }
-        if self.peers[index].phase != .down, now.since(self.peers[index].lastHeard) >= tuning.silencePatience * 4 {
+        if self.peers[index].phase != .down, now.since(self.peers[index].link.lastHeard) >= tuning.silencePatience * 4 {
             effects.append(.hangUp(node, .outbound))
         }
         self.peers[index].resync.refill(at: now, tuning)
@@ -368,7 +241,8 @@ extension Volume.Owner {
                 self.peers[index].lastAsked = now
                 effects.event(.wantsLeave(epoch: self.epoch, version: self.version, replica: node))
             } else {
-                if self.peers[index].phase != .down { self.peers[index].phase = .copying }
+                // One that has not answered `hello` yet goes on from there.
+                if self.peers[index].getsWrites { self.peers[index].phase = .copying }
                 self.peers[index].setBack(at: now)
                 self.stopWaitingUnlessAsked(index, at: now, &ledger, &effects)
             }

@@ -44,14 +44,13 @@ extension Volume.Owner {
             }
             reconciliation.asked = (now, now, self.version)
             for index in self.peers.indices where self.peers[index].phase == .current && !self.peers[index].inSet {
-                precondition(self.peers[index].isWaitedFor, "a replica that nobody waits for must not join")
+                self.peers[index].asked(version: self.version)
                 self.peers[index].lastAsked = now
-                self.peers[index].joinAsked = self.version
             }
         }
         self.reconciliation = reconciliation
         let replicas = self.peers.filter { $0.inSet || $0.joinAsked == self.version }
-            .map { ReplicaIdentity(node: $0.node, identity: $0.identity) }
+            .map { ReplicaIdentity(node: $0.node, identity: $0.copy.identity) }
         let inSync = (replicas + [own]).sorted { $0.node < $1.node }
         effects.event(.wantsOpen(epoch: self.epoch, version: self.version, inSync: inSync))
     }
@@ -63,7 +62,7 @@ extension Volume.Peer {
         switch self.phase {
         case .current: false
         case .down, .greeting: waited < tuning.reconcileGreeting
-        case .copying, .settling, .confirming: self.isKnown && waited < tuning.reconcilePatience
+        case .copying, .settling, .confirming: self.copy.isKnown && waited < tuning.reconcilePatience
         }
     }
 }

@@ -34,6 +34,8 @@ public protocol APIBackend: Sendable {
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Hands leadership to the node `request.to`; to the best one when nil.
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
+    /// Writes `request.statement` among the events, about the node `request.to` or about none.
+    func note(_ request: MutationRequest) async throws -> MutationResult
     /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
     /// Signs that a volume may start from the copy of `request.to` although writes may be missing; `request.statement` is

@@ -147,6 +147,10 @@ extension APIClient: APIBackend {
     public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/leader/transfer", request)
     }
+    /// `POST /v1/note`.
+    public func note(_ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/note", request)
+    }
     /// `POST /v1/volumes/VOLUME/resync`.
     public func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/volumes/\(volume)/resync", request)

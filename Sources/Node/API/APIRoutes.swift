@@ -103,6 +103,7 @@ public struct APIRoutes: Sendable {
             return try APICoding.encode(try await self.backend.plan(self.body(PlanRequest.self, request)))
         case "apply":
             return try APICoding.encode(try await self.backend.apply(self.body(ApplyRequest.self, request)))
+        case "note": return try APICoding.encode(try await self.backend.note(self.mutation(request)))
         case "token": return try APICoding.encode(try await self.backend.createToken())
         default: throw self.unknown(request)
         }

@@ -31,7 +31,10 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 name: "Configure",
                 subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),
             CommandGroup(
-                name: "Act", subcommands: [GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self]),
+                name: "Act",
+                subcommands: [
+                    GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self, NoteCommand.self,
+                ]),
             CommandGroup(
                 name: "Set up",
                 subcommands: [InitCommand.self, TokenCommand.self, JoinCommand.self, DaemonCommand.self]),
@@ -76,15 +79,15 @@ public struct HoldfastCommand: AsyncParsableCommand {
         var commands = self.configuration.groupedSubcommands.flatMap(\.subcommands)
         for word in arguments.dropFirst() where !word.hasPrefix("-") {
             let known = commands.compactMap { $0.configuration.commandName ?? "\($0)".lowercased() }
-            guard let place = known.firstIndex(of: word) else {
+            guard let index = known.firstIndex(of: word) else {
                 throw APIFailure(
                     .usage, "there is no command `\(word)`",
                     remedy: Suggestion.remedy(
                         for: word, among: known.sorted(), otherwise: "see `holdfast help`"))
             }
             commands =
-                commands[place].configuration.subcommands
-                + commands[place].configuration.groupedSubcommands
+                commands[index].configuration.subcommands
+                + commands[index].configuration.groupedSubcommands
                 .flatMap(\.subcommands)
         }
     }

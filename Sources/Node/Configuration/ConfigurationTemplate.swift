@@ -45,17 +45,4 @@ public enum ConfigurationTemplate {
 
         """
     }
-
-    /// The same with every example switched on and `SECOND-NODE` filled in: what a user gets by removing the marks.
-    static func uncommented(cluster: String, node: String, secondNode: String) -> String {
-        let lines = self.text(cluster: cluster, node: node).split(separator: "\n", omittingEmptySubsequences: false)
-        return lines.map { line in
-            // Prose has a capital letter or the cluster's name after the mark; examples begin with a key or an indent.
-            guard line.hasPrefix("# "), let first = line.dropFirst(2).first else { return String(line) }
-            let isExample = first == " " || ["timing:", "volumes:", "groups:"].contains(line.dropFirst(2))
-            return isExample ? String(line.dropFirst(2)) : String(line)
-        }
-        .joined(separator: "\n").split(separator: "SECOND-NODE", omittingEmptySubsequences: false)
-        .joined(separator: secondNode)
-    }
 }

@@ -3,11 +3,11 @@ import Basis
 extension Consensus {
     /// Whether a leader is alive, or may be for all this node can remember. (Thesis §4.2.3; pitfall E13)
     var hearsLeader: Bool {
-        if self.latest < self.silentUntil { return true }
+        if self.latest < self.election.silentUntil { return true }
         switch self.state {
         case .leader: return true
         case .follower(let follower):
-            return follower.leader != nil && self.latest < self.leaderHeardAt + self.settings.electionTimeout
+            return follower.leader != nil && self.latest < self.election.leaderHeardAt + self.settings.electionTimeout
         case .preCandidate, .candidate: return false
         }
     }
@@ -67,12 +67,12 @@ extension Consensus {
             self.resetElectionDeadline(at: self.latest)
         }
         self.state = .follower(Follower(leader: leader))
-        self.leaderHeardAt = leader == nil ? .zero : self.latest
+        self.election.leaderHeardAt = leader == nil ? .zero : self.latest
     }
 
     /// The sender of a leader's message leads this term.
     mutating func heardLeader(_ sender: NodeID, into effects: inout Effects) {
-        self.silentUntil = .zero
+        self.election.silentUntil = .zero
         switch self.state {
         case .follower:
             guard let leader = self.leader else {
@@ -80,7 +80,7 @@ extension Consensus {
                 return
             }
             precondition(leader == sender, "\(sender) and \(leader) both lead: \(self.summary)")
-            self.leaderHeardAt = self.latest
+            self.election.leaderHeardAt = self.latest
             self.resetElectionDeadline(at: self.latest)
         case .preCandidate, .candidate:
             self.follow(sender, in: self.term, into: &effects)
@@ -107,7 +107,7 @@ extension Consensus {
     mutating func campaign(transfer: Bool, into effects: inout Effects) {
         self.term = self.term.next
         self.votedFor = self.id
-        self.silentUntil = .zero
+        self.election.silentUntil = .zero
         self.resetElectionDeadline(at: self.latest)
         effects.notes.append(.campaigns(self.term, afterTransfer: transfer))
         var campaign = Campaign(term: self.term, transfer: transfer)

@@ -15,18 +15,18 @@ extension Consensus {
 
     /// Writes a mark down, in the next request and with its term and vote; an older one changes nothing.
     mutating func note(_ mark: NotedMark) {
-        guard let place = self.noted.firstIndex(where: { $0.node >= mark.node }), self.noted[place].node == mark.node
+        guard let index = self.noted.firstIndex(where: { $0.node >= mark.node }), self.noted[index].node == mark.node
         else {
             guard mark.raises(nil) else { return }
-            let place = self.noted.firstIndex { $0.node > mark.node } ?? self.noted.count
-            self.noted.insert(mark, at: place)
+            let index = self.noted.firstIndex { $0.node > mark.node } ?? self.noted.count
+            self.noted.insert(mark, at: index)
             self.notedVersion += 1
             return
         }
-        guard mark.raises(self.noted[place]) else { return }
-        let mark = mark.joined(with: self.noted[place])
-        let isAnotherStart = self.noted[place].mark != mark.mark
-        self.noted[place] = mark
+        guard mark.raises(self.noted[index]) else { return }
+        let mark = mark.joined(with: self.noted[index])
+        let isAnotherStart = self.noted[index].mark != mark.mark
+        self.noted[index] = mark
         self.notedVersion += 1
         if isAnotherStart { self.startedAnew(mark.node) }
     }

@@ -52,7 +52,7 @@ extension Consensus {
         if let last = self.leading.reads.last, last.round > self.leading.round { self.leading.round = last.round }
     }
 
-    mutating func releaseEarlyReads(into effects: inout Effects) {
+    mutating func startEarlyReads(into effects: inout Effects) {
         guard case .leader = self.state, !self.leading.earlyReads.isEmpty,
             self.commitIndex >= self.leading.opening
         else { return }

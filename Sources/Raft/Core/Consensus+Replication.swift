@@ -188,7 +188,7 @@ extension Consensus {
     /// Leader: what a newer commit index sets off.
     mutating func afterCommit(into effects: inout Effects) {
         self.finishJointMembership()
-        self.releaseEarlyReads(into: &effects)
+        self.startEarlyReads(into: &effects)
         self.broadcast(into: &effects)
         self.continueTransfer(into: &effects)
         self.leaveIfRemoved(into: &effects)

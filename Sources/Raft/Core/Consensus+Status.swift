@@ -89,7 +89,7 @@ extension Consensus {
         case .leader:
             return min(self.leading.heartbeatDue, self.leading.transfer?.deadline ?? .never)
         case .follower, .preCandidate, .candidate:
-            return self.outline.isVoter ? self.electionDeadline : .never
+            return self.outline.isVoter ? self.election.deadline : .never
         }
     }
 
@@ -104,15 +104,6 @@ extension Consensus {
     /// The membership that was in force at `index`, as far back as the log goes.
     public func membership(at index: LogIndex) -> Membership { self.log.membership(at: index).membership }
 
-    /// A snapshot for `Input.compact`; nil when the log no longer or not yet holds `index`.
-    public func makeSnapshot(at index: LogIndex, data: [UInt8]) -> Snapshot? {
-        guard let term = self.log.term(at: index) else { return nil }
-        let change = self.log.membership(at: index)
-        return Snapshot(
-            mark: LogMark(term: term, index: index), membership: change.membership, membershipIndex: change.index,
-            data: data)
-    }
-
     /// How much of the log each node is known to hold durably, sorted by node; empty unless this node leads.
     public var matchIndexes: [(NodeID, LogIndex)] {
         guard case .leader = self.state else { return [] }
@@ -125,22 +116,8 @@ extension Consensus {
     public var lastContacts: [(NodeID, Tick)] {
         switch self.state {
         case .leader: self.leading.peers.filter(\.heard).map { ($0.node, $0.contact) }
-        case .follower(let follower): follower.leader.map { [($0, self.leaderHeardAt)] } ?? []
+        case .follower(let follower): follower.leader.map { [($0, self.election.leaderHeardAt)] } ?? []
         case .preCandidate, .candidate: []
-        }
-    }
-
-    /// How each peer is being served, for status: node, match, next and a word; empty unless this node leads.
-    public var progressSummary: [String] {
-        guard case .leader = self.state else { return [] }
-        return self.leading.peers.map { peer in
-            let state =
-                switch peer.state {
-                case .probe(let waiting): waiting ? "probe waiting" : "probe"
-                case .replicate: "replicate"
-                case .snapshot(let sending): "snapshot \(sending.snapshot.mark) at byte \(sending.offset)"
-                }
-            return "\(peer.node) match \(peer.match) next \(peer.next) inflight \(peer.inflight.count) \(state)"
         }
     }
 }
@@ -162,7 +139,7 @@ extension Consensus {
     mutating func resetElectionDeadline(at now: Tick) {
         let timeout = self.settings.electionTimeout
         let patience = self.random.span(timeout, Span(nanoseconds: timeout.nanoseconds * 2 - 1))
-        self.electionDeadline = now + (self.isWitness ? patience + timeout : patience)
+        self.election.deadline = now + (self.isWitness ? patience + timeout : patience)
     }
 
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.

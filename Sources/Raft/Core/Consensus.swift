@@ -68,14 +68,11 @@ public struct Consensus: Sendable {
     /// The highest index handed out for applying.
     public internal(set) var deliveredIndex: LogIndex
     var durability: Durability
-    var state: Role = .follower(Follower())
+    var state: Role = .follower(Follower()) { didSet { Role.assertStep(from: oldValue, to: self.state) } }
     /// What only a leader has; empty unless `state` says so. Beside the role, not in it: changed in place all the time.
     var leading = Leader.none
-    /// When the leader of this term was last heard; while following only. Beside the role for the same reason.
-    var leaderHeardAt = Tick.zero
-    var electionDeadline: Tick = .never
-    /// Until then a restarted node votes for nobody: it may have forgotten a leader. (Pitfall E13)
-    var silentUntil: Tick = .zero
+    /// Beside the role for the same reason.
+    var election = ElectionTimes()
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.
@@ -106,9 +103,9 @@ public struct Consensus: Sendable {
         self.outline = Outline(last: self.log.last, membership: self.log.membership)
         self.resetElectionDeadline(at: now)
         if self.isSoleVoter {
-            self.electionDeadline = now
+            self.election.deadline = now
         } else if restored.hardState.term > .zero {
-            self.silentUntil = now + settings.electionTimeout
+            self.election.silentUntil = now + settings.electionTimeout
         }
         self.noteOutline()
     }
@@ -116,7 +113,12 @@ public struct Consensus: Sendable {
     /// Takes one input. `now` never runs backwards.
     public mutating func step(_ input: Input, at now: Tick, into effects: inout Effects) {
         self.latest = max(self.latest, now)
-        defer { self.noteOutline() }
+        defer {
+            self.noteOutline()
+            #if DEBUG
+                self.assertInvariants()
+            #endif
+        }
         if self.diskHasFailed {
             self.refuseAfterDiskFailure(input, into: &effects)
             return
@@ -194,7 +196,7 @@ public struct Consensus: Sendable {
         switch self.state {
         case .leader: self.tickLeader(into: &effects)
         case .follower, .preCandidate, .candidate:
-            guard self.latest >= self.electionDeadline else { return }
+            guard self.latest >= self.election.deadline else { return }
             self.electionTimedOut(into: &effects)
         }
     }

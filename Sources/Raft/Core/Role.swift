@@ -10,6 +10,16 @@ enum Role: Sendable {
     case leader
 }
 
+/// When a node that does not lead may think of an election.
+struct ElectionTimes: Sendable {
+    /// When it asks for votes unless it hears a leader before.
+    var deadline: Tick = .never
+    /// Until then a restarted node votes for nobody: it may have forgotten a leader. (Pitfall E13)
+    var silentUntil: Tick = .zero
+    /// When the leader of this term was last heard; while following only.
+    var leaderHeardAt = Tick.zero
+}
+
 struct Follower: Sendable {
     /// The leader of this term, once heard.
     var leader: NodeID?
@@ -76,4 +86,31 @@ struct Leader: Sendable {
         for position in self.peers.indices where self.peers[position].node == node { return position }
         return nil
     }
+}
+
+/// docs/states.md shows the table.
+extension Role: SteppedState {
+    /// The roles without their data.
+    enum Name: String, CaseIterable { case follower, preCandidate = "pre-candidate", candidate, leader }
+
+    var name: Name {
+        switch self {
+        case .follower: .follower
+        case .preCandidate: .preCandidate
+        case .candidate: .candidate
+        case .leader: .leader
+        }
+    }
+
+    /// Nothing leads back to a campaign from `leader`: it follows first. (Rules C1, C5)
+    static let steps: [StateStep<Name>] = [
+        .init(.follower, .preCandidate, "it hears no leader for the election timeout"),
+        .init(.follower, .candidate, "the leader hands over to it, or it is the only voter"),
+        .init(.preCandidate, .candidate, "a majority would vote for it"),
+        .init(.candidate, .leader, "a majority voted for it, itself durably (C1)"),
+        .init(.candidate, .preCandidate, "nobody won within the election timeout"),
+        .init(.preCandidate, .follower, "a leader is heard, a later term, or a majority refuses"),
+        .init(.candidate, .follower, "a leader is heard, a later term, or a majority refuses"),
+        .init(.leader, .follower, "a later term, no majority answers, or it has no vote any more"),
+    ]
 }

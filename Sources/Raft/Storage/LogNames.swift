@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// The names of the files in a log directory.

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// What a log directory holds, read and checked but not changed.
@@ -23,13 +24,17 @@ struct LogRecovery {
     var leftovers: [String] = []
 
     /// Compares with what the run directory of this boot knows: the log must hold at least that. (Rule E2.4)
+    ///
+    /// The run directory may be behind: a daemon may end between a new mark of its log and the word of it. So the log may be
+    /// under a later mark, but it must remember the one that is written there.
     func check(against progress: LogProgress, directory: String) throws(StorageError) {
         let frames = (self.tail?.nextFrame ?? 1) - 1
         let present = self.state.memory.present
-        guard present == progress.mark, frames >= progress.frames, self.state.writes >= progress.writes else {
+        let isSame = self.state.memory.remembers(progress.mark)
+        guard isSame, frames >= progress.frames, self.state.writes >= progress.writes else {
             throw .forgotten(
                 directory: directory,
-                reason: present == progress.mark
+                reason: isSame
                     ? "it ends at frame \(frames) and state \(self.state.writes), but frame \(progress.frames) and state "
                         + "\(progress.writes) were written since this machine started"
                     : "it shows \(present), but \(progress.mark) was in use since this machine started")

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 import Synchronization
 

@@ -1,4 +1,5 @@
 import Basis
+import Host
 import Raft
 
 /// The writing half of a `LogStore`.
@@ -186,7 +187,7 @@ struct LogWriter: Sendable {
     /// Removes what the snapshot replaces; `LogRecovery` needs none of it.
     private mutating func removeCovered(previous: LogMark) throws(DiskError) {
         let first = self.places.lastIndex { $0.lastBefore <= self.shape.snapshot.index } ?? 0
-        for place in self.places[..<first] { try self.disk.remove("\(self.directory)/\(place.name)") }
+        for index in self.places[..<first] { try self.disk.remove("\(self.directory)/\(index.name)") }
         self.places.removeFirst(first)
         if previous != .zero, previous != self.shape.snapshot {
             try self.disk.remove("\(self.directory)/\(LogNames.snapshot(previous))")

@@ -1,4 +1,5 @@
 import Basis
+import Host
 
 /// Why a log could not be opened or written.
 public enum StorageError: Error, Equatable, CustomStringConvertible {

@@ -21,12 +21,6 @@ public struct GroupFacts: Equatable, Sendable {
     public var unstopped: [String]
     /// Starts that are running or waiting to.
     public var startsInProgress: Int
-
-    /// Nothing of the group is here. The daemon adds that its volumes are closed.
-    public var isAbsent: Bool {
-        self.processes.isEmpty && self.addresses.isEmpty && self.mounts.isEmpty && self.devices.isEmpty
-            && self.unstopped.isEmpty && self.startsInProgress == 0
-    }
 }
 
 extension AgentRunner {
@@ -136,9 +130,9 @@ extension AgentRunner {
         }
         if !self.dropAddresses(of: group) { left.append("an address") }
         // A stop finds the mounts that it was started with, unless they stand on a volume: a frozen one answers nothing.
-        if !self.records.holdings(.devices, of: group).isEmpty { _ = self.releaseHoldings(of: group) }
+        if !self.records.holdings(.devices, of: group).isEmpty { _ = self.removeHoldings(of: group) }
         let unstopped = dead ? self.stopAfterKill(group) : nil
-        if !self.releaseHoldings(of: group) { left.append("a mount or a device") }
+        if !self.removeHoldings(of: group) { left.append("a mount or a device") }
         if dead {
             for record in self.records.services(of: group) {
                 self.records.removeService(group, ResourceName(record.resource))
@@ -188,7 +182,7 @@ extension AgentRunner {
         return gone
     }
 
-    private func releaseHoldings(of group: GroupName) -> Bool {
+    private func removeHoldings(of group: GroupName) -> Bool {
         var gone = true
         for holding in self.records.holdings(.mounts, of: group).reversed() {
             if let path = holding.words.first, !MountTable.detach(path) {

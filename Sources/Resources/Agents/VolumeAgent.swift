@@ -169,7 +169,7 @@ struct VolumeAgent: ResourceAgent {
         // The loop device goes first: its last writes must still find the volume behind it.
         let until = min(context.deadline, clock() + .milliseconds(500))
         _ = self.holders(context).killAll(until: until, clock: clock)
-        for attachment in attachments { attachment.release() }
+        for attachment in attachments { attachment.detach() }
         let used = { attachments.contains { $0.kind == .loop && $0.isOurs } }
         while used(), clock() < until { SystemThread.sleep(.milliseconds(5)) }
         if used() {

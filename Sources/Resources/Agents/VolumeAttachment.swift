@@ -83,7 +83,7 @@ struct VolumeAttachment: Equatable {
     }
 
     /// Has the loop device detached at its last close, which is now when nobody has it open.
-    func release() {
+    func detach() {
         guard self.kind == .loop, self.isOurs, let sequence = DiskSequence(recorded: self.identity) else { return }
         _ = holdfast_loop_detach(self.device, sequence.number)
     }
@@ -116,7 +116,7 @@ struct VolumeAttachment: Equatable {
         unlink(self.directory + "/device")
         switch self.kind {
         case .loop:
-            self.release()
+            self.detach()
             _ = MountTable.detach(self.fuse)
         case .nbd:
             for attachment in Self.found(in: self.directory) + [self] { attachment.cut(waitingAtMost: .seconds(1)) }

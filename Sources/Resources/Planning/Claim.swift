@@ -150,8 +150,8 @@ extension Claim {
         if text.isEmpty { return [] }
         var found: [UInt16] = []
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        for (place, part) in parts.enumerated() {
-            if place == parts.count - 1, let bytes = self.version4(part) {
+        for (index, part) in parts.enumerated() {
+            if index == parts.count - 1, let bytes = self.version4(part) {
                 found += [bytes[0] << 8 | bytes[1], bytes[2] << 8 | bytes[3]]
             } else if (1...4).contains(part.utf8.count), let group = UInt16(part, radix: 16), part.first != "+" {
                 found.append(group)

@@ -35,8 +35,8 @@ public struct Eligibility {
         }
         let survivors = self.candidates.filter { !restarted($0) }
         var restartedOnes = self.candidates.filter { restarted($0) }
-        if survivors.isEmpty, let last = group.lastOwner, let place = restartedOnes.firstIndex(of: last) {
-            restartedOnes.insert(restartedOnes.remove(at: place), at: 0)
+        if survivors.isEmpty, let last = group.lastOwner, let index = restartedOnes.firstIndex(of: last) {
+            restartedOnes.insert(restartedOnes.remove(at: index), at: 0)
         }
         self.candidates = survivors + restartedOnes
     }

@@ -21,7 +21,9 @@ struct History {
     private(set) var moves: UInt64 = 0
 
     private var asked: [UInt64: Asked] = [:]
-    private var nextID: UInt64 = 1
+    /// Above all numbers of wishes.
+    private var nextID = Self.firstID
+    static let firstID: UInt64 = 1 << 32
     /// Answers that came in the step that applied their entries.
     private var waiting: [Answer] = []
     /// Entries that let a node have groups again.

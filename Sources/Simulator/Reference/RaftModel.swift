@@ -32,6 +32,8 @@ struct RaftModel {
     private struct Node {
         /// Nil while nobody can say: its machine was taken back, and only its next start shows what it holds.
         var durable: Durable? = Durable()
+        /// A write that failed: its next start shows how much of it is there.
+        var failed: PersistRequest?
         /// Its log was lost, exchanged or taken back: what its next start shows is what it holds.
         var isHarmed = true
         var term = Term.zero
@@ -115,6 +117,7 @@ struct RaftModel {
         var found = Durable(term: restored.hardState.term, vote: restored.hardState.votedFor)
         found.base = restored.snapshot?.mark ?? .zero
         for entry in restored.entries where entry.mark.index > found.base.index { found.terms.append(entry.mark.term) }
+        self.settleFailed(node, place, found)
         if let before = self.nodes[place].durable, !self.nodes[place].isHarmed, found != before {
             self.fail(
                 "LogStoreKeeps: \(node) starts with term \(found.term), vote \(Self.text(found.vote)), log to "
@@ -133,6 +136,29 @@ struct RaftModel {
         if self.committed.count == 1 {
             for entry in restored.entries where entry.mark.index <= restored.hardState.commit {
                 self.committed.append(entry.mark.term)
+            }
+        }
+    }
+
+    /// The disk or its power failed while this was written: nobody knows how much of it there is.
+    mutating func failedToPersist(_ node: NodeID, _ request: PersistRequest) {
+        self.nodes[self.place(node)].failed = request
+    }
+
+    /// What a write that failed left, if it left something: parts in the order in which they are written.
+    private mutating func settleFailed(_ node: NodeID, _ place: Int, _ found: Durable) {
+        guard let failed = self.nodes[place].failed, let before = self.nodes[place].durable, found != before else {
+            return
+        }
+        for (hasState, hasSnapshot) in [(true, true), (true, false), (false, true), (false, false)] {
+            for count in 0...failed.entries.count {
+                var part = failed
+                part.entries = Array(failed.entries.prefix(count))
+                if !hasState { part.hardState = nil }
+                if !hasSnapshot { part.snapshot = nil }
+                var trial = self
+                trial.persisted(node, part)
+                if trial.nodes[place].durable == found { return self = trial }
             }
         }
     }

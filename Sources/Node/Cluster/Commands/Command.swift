@@ -63,6 +63,8 @@ public indirect enum Command: Equatable, Sendable {
     case move(GroupName, to: NodeID)
     /// An operator wants the node empty, or usable again.
     case drain(NodeID, isDrained: Bool)
+    /// An operator writes something among the events, about a node or about no one node.
+    case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.
     /// (Rule L21)
     case depart(NodeID, Incarnation, isDeparting: Bool)

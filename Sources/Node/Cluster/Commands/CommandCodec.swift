@@ -201,6 +201,10 @@ extension Command {
             writer.string(group.rawValue)
             writer.node(node)
             writer.string(statement)
+        case .note(let text, let node):
+            writer.uint8(92)
+            writer.string(text)
+            writer.optional(node) { $0.node($1) }
         default:
             preconditionFailure("a command without an encoding: \(self)")
         }
@@ -285,6 +289,9 @@ extension Command {
             return .remains(
                 try reader.group(), try reader.node(), Incarnation(try reader.uint64()),
                 try reader.optional { (reader) throws(CodecError) in try GroupRemains.decode(from: &reader) })
+        case 92:
+            return .note(
+                try reader.string(), about: try reader.optional { (reader) throws(CodecError) in try reader.node() })
         case 91: return .confirmStopped(try reader.group(), try reader.node(), statement: try reader.string())
         default: return try self.decodePlanning(type, from: &reader)
         }
@@ -304,63 +311,6 @@ extension Command {
                 since: LogIndex(try reader.uint64()), statement: try reader.string())
         default: throw .invalid(field: "command type \(type)", offset: reader.offset)
         }
-    }
-}
-
-extension GroupRemains {
-    func encode(into writer: inout ByteWriter) {
-        writer.uint8(self.kind.rawValue)
-        writer.string(self.reason)
-    }
-
-    static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupRemains {
-        guard let kind = Kind(rawValue: try reader.uint8()) else {
-            throw .invalid(field: "kind of remains", offset: reader.offset)
-        }
-        return GroupRemains(kind: kind, reason: try reader.string())
-    }
-}
-
-extension ClusterState.Finding {
-    func encode(into writer: inout ByteWriter) {
-        writer.node(self.node)
-        writer.string(self.resource.rawValue)
-        writer.bool(self.isRunning)
-        writer.string(self.reason)
-    }
-
-    static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
-        Self(
-            node: try reader.node(), resource: ResourceName(try reader.string()), isRunning: try reader.bool(),
-            reason: try reader.string())
-    }
-}
-
-extension JoiningNode {
-    func encode(into writer: inout ByteWriter) {
-        writer.string(self.name)
-        writer.string(self.site)
-        writer.string(self.address)
-        writer.bool(self.isWitness)
-    }
-
-    static func decode(from reader: inout ByteReader) throws(CodecError) -> JoiningNode {
-        JoiningNode(
-            name: try reader.string(), site: try reader.string(), address: try reader.string(),
-            isWitness: try reader.bool())
-    }
-}
-
-extension GroupFailure {
-    func encode(into writer: inout ByteWriter) {
-        writer.string(self.resource.rawValue)
-        writer.string(self.reason)
-        writer.bool(self.isFatal)
-    }
-
-    static func decode(from reader: inout ByteReader) throws(CodecError) -> GroupFailure {
-        GroupFailure(
-            resource: ResourceName(try reader.string()), reason: try reader.string(), isFatal: try reader.bool())
     }
 }
 

@@ -22,7 +22,7 @@ extension GroupRunner {
         switch self.goal {
         case .suspended: self.isKilling ? .killing : .suspended
         case .down: self.isFinished ? .stopped : .stopping
-        case .up: self.isUp ? .running : (self.failures.isEmpty ? .starting : .restarting)
+        case .up: self.isUp ? .running : (self.restarts.failures.isEmpty ? .starting : .restarting)
         }
     }
 }

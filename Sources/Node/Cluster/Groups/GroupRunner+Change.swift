@@ -6,14 +6,14 @@ import Resources
 extension GroupRunner {
     /// Whether this is the configuration that it has, or is on its way to.
     public func agrees(with policy: GroupPolicy) -> Bool {
-        policy.restartAttempts == self.restartAttempts && policy.restartWindow == self.restartWindow
+        policy.restartAttempts == self.restarts.attempts && policy.restartWindow == self.restarts.window
             && policy.resources == self.replacement ?? self.resources.map(\.policy)
     }
 
     mutating func change(to policy: GroupPolicy, at now: Tick, into requests: inout [Request]) {
         if case .down = self.goal { return }
-        self.restartAttempts = policy.restartAttempts
-        self.restartWindow = policy.restartWindow
+        self.restarts.attempts = policy.restartAttempts
+        self.restarts.window = policy.restartWindow
         let wanted = policy.resources
         let kept = ResourcePolicy.commonStart(self.resources.map(\.policy), wanted)
         for place in 0..<kept where self.resources[place].policy != wanted[place] {
@@ -27,7 +27,7 @@ extension GroupRunner {
             return
         }
         self.replacement = wanted
-        self.failures.removeAll()
+        self.restarts.failures.removeAll()
         requests.append(.note(.newConfiguration(starting: wanted[kept...].map(\.name))))
         guard kept < self.resources.count, self.goal == .up else { return }
         self.restartFrom = min(kept, self.restartFrom ?? kept)
@@ -46,11 +46,9 @@ extension GroupRunner {
         let old = self.resources[kept...]
         self.resources.removeSubrange(kept...)
         for policy in wanted[kept...] {
-            var resource = Resource(policy: policy)
-            if let volume = resource.volume, let open = old.first(where: { $0.volume == volume }) {
-                resource.state = open.state
-            }
-            self.resources.append(resource)
+            let resource = Resource(policy: policy)
+            let open = resource.volume.flatMap { volume in old.first { $0.volume == volume } }
+            self.resources.append(open.map { Resource(policy: policy, state: $0.state) } ?? resource)
         }
     }
 }

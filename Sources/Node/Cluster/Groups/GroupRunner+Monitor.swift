@@ -53,11 +53,11 @@ extension GroupRunner {
         self.resources[place].reason = reason
         // It is about to be stopped for a restart anyway: one cause counts once.
         if recovery == .soft, let floor = self.restartFrom, place >= floor { return }
-        self.failures.removeAll { now.since($0) > self.restartWindow }
-        self.failures.append(now)
-        if recovery != .soft || self.failures.count > self.restartAttempts {
-            let count = self.failures.count
-            let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restartWindow.words))" : ""
+        self.restarts.failures.removeAll { now.since($0) > self.restarts.window }
+        self.restarts.failures.append(now)
+        if recovery != .soft || self.restarts.failures.count > self.restarts.attempts {
+            let count = self.restarts.failures.count
+            let often = recovery == .soft && count > 1 ? " (\(count) times within \(self.restarts.window.words))" : ""
             requests.append(.note(.givesUp(name, reason: reason)))
             self.goal = .down(
                 GroupFailure(resource: name, reason: reason + often, isFatal: recovery == .fatal))
@@ -68,15 +68,15 @@ extension GroupRunner {
             return
         }
         requests.append(
-            .note(.restarts(name, reason: reason, count: self.failures.count, limit: self.restartAttempts)))
-        self.restart = Restart(count: self.restart.count + 1, resource: name, reason: reason)
+            .note(.restarts(name, reason: reason, count: self.restarts.failures.count, limit: self.restarts.attempts)))
+        self.restarts.latest = Restarts.Latest(count: self.restarts.latest.count + 1, resource: name, reason: reason)
         self.restartFrom = min(place, self.restartFrom ?? place)
         // What ran for a while is restarted at once; what dies young again and again waits longer each time, so that it
         // does not spin.
         let ran = self.resources[place].state == .running ? now.since(self.resources[place].runningSince) : .zero
-        self.youngDeaths = ran < .milliseconds(250) ? self.youngDeaths + 1 : 0
-        if self.failures.count > 1, self.youngDeaths > 0 {
-            self.retryAt = now + min(.milliseconds(500), .milliseconds(25 << UInt64(min(self.youngDeaths, 5))))
+        self.restarts.youngDeaths = ran < .milliseconds(250) ? self.restarts.youngDeaths + 1 : 0
+        if self.restarts.failures.count > 1, self.restarts.youngDeaths > 0 {
+            self.retryAt = now + min(.milliseconds(500), .milliseconds(25 << UInt64(min(self.restarts.youngDeaths, 5))))
         }
     }
 

@@ -157,7 +157,7 @@ extension GroupRunner {
         self.resources[place].monitorCall = nil
         self.resources[place].reopening = nil
         let id = self.takeCall()
-        self.call = (id, place)
+        self.call = Call(id: id, resource: place)
         requests.append(
             .call(
                 AgentCall(

@@ -29,12 +29,13 @@ extension GroupRunner {
             return self.volumeFailed(place, reason, at: now, into: &requests)
         }
         if self.resources[place].reopening == nil {
-            self.reopenings.removeAll { now.since($0) > self.restartWindow }
-            self.reopenings.append(now)
+            self.restarts.reopenings.removeAll { now.since($0) > self.restarts.window }
+            self.restarts.reopenings.append(now)
             // A server that ends again and again is no pause any more.
-            guard self.reopenings.count <= self.restartAttempts + 1 else {
+            guard self.restarts.reopenings.count <= self.restarts.attempts + 1 else {
                 return self.giveUp(
-                    place, "failed: \(reason) (\(self.reopenings.count) times within \(self.restartWindow.words))",
+                    place,
+                    "failed: \(reason) (\(self.restarts.reopenings.count) times within \(self.restarts.window.words))",
                     at: now,
                     into: &requests)
             }

@@ -44,15 +44,23 @@ public struct GroupRunner: Equatable, Sendable {
         /// Its policy, as it was started.
         public var policy: ResourcePolicy
         /// What it does.
-        public internal(set) var state = ResourceState.stopped
+        public internal(set) var state: ResourceState {
+            didSet { ResourceState.assertStep(from: oldValue, to: self.state) }
+        }
         /// Why it is not well, if it is not.
         public internal(set) var reason = ""
         /// When it was last found running.
         public internal(set) var checkedAt = Tick.zero
-        var nextMonitor = Tick.never
+        var nextMonitor: Tick
         var runningSince = Tick.zero
         var monitorCall: UInt64?
         var reopening: Reopening?
+
+        init(policy: ResourcePolicy, state: ResourceState = .stopped, nextMonitor: Tick = .never) {
+            self.policy = policy
+            self.state = state
+            self.nextMonitor = nextMonitor
+        }
 
         var volume: VolumeName? { self.policy.kind.openedVolume }
     }
@@ -63,6 +71,32 @@ public struct GroupRunner: Equatable, Sendable {
         /// When it is asked to open again.
         var next: Tick
         var reason: String
+    }
+
+    /// Failures, and how many of them a group gets over in place.
+    struct Restarts: Equatable, Sendable {
+        /// The latest restart in place: how many there were, of what, and why.
+        struct Latest: Equatable, Sendable {
+            var count = 0
+            var resource = ResourceName("")
+            var reason = ""
+        }
+        var attempts: Int
+        var window: Span
+        /// Within the window.
+        var failures: [Tick] = []
+        /// When the servers of its volumes ended under it.
+        var reopenings: [Tick] = []
+        /// How many of the latest failures came within a quarter of a second of a start, one after the other.
+        var youngDeaths = 0
+        var latest = Latest()
+    }
+
+    /// A start or a stop that is under way.
+    struct Call: Equatable, Sendable {
+        var id: UInt64
+        /// Where its resource lies.
+        var resource: Int
     }
 
     /// What the runner asks for.
@@ -94,29 +128,16 @@ public struct GroupRunner: Equatable, Sendable {
     /// The life of this node that the assignment names. (Rule L1)
     public let incarnation: Incarnation
     /// What is wanted.
-    public internal(set) var goal = Goal.up
+    public internal(set) var goal = Goal.up { didSet { Goal.assertStep(from: oldValue, to: self.goal) } }
     /// What was wanted when it was suspended.
     var interrupted = Goal.up
     /// In start order.
     public internal(set) var resources: [Resource]
 
-    var restartAttempts: Int
-    var restartWindow: Span
+    var restarts: Restarts
     /// The resources of a newer configuration, until what they replace is stopped.
     var replacement: [ResourcePolicy]?
-    var failures: [Tick] = []
-    /// When the servers of its volumes ended under it.
-    var reopenings: [Tick] = []
-    /// The latest restart in place: how many there were, of what, and why.
-    struct Restart: Equatable, Sendable {
-        var count = 0
-        var resource = ResourceName("")
-        var reason = ""
-    }
-    var restart = Restart()
-    /// How many of the latest failures came within a quarter of a second of a start, one after the other.
-    var youngDeaths = 0
-    var call: (id: UInt64, resource: Int)?
+    var call: Call?
     var isKilling = false
     var restartFrom: Int?
     var retryAt = Tick.never
@@ -131,24 +152,14 @@ public struct GroupRunner: Equatable, Sendable {
         self.epoch = epoch
         self.incarnation = incarnation
         self.resources = policy.resources.map { Resource(policy: $0) }
-        self.restartAttempts = policy.restartAttempts
-        self.restartWindow = policy.restartWindow
+        self.restarts = Restarts(attempts: policy.restartAttempts, window: policy.restartWindow)
         self.nextCall = firstCall
-    }
-
-    /// Compares everything.
-    public static func == (left: GroupRunner, right: GroupRunner) -> Bool {
-        left.name == right.name && left.epoch == right.epoch && left.goal == right.goal
-            && left.resources == right.resources && left.call?.id == right.call?.id
-            && left.isKilling == right.isKilling && left.failures == right.failures
-            && left.replacement == right.replacement
     }
 
     /// Takes over what an earlier life of the daemon left running under the same epoch. (Rule L10)
     public mutating func adopt(at now: Tick) {
         for place in self.resources.indices {
-            self.resources[place].state = .running
-            self.resources[place].nextMonitor = now
+            self.resources[place] = Resource(policy: self.resources[place].policy, state: .running, nextMonitor: now)
         }
         self.isReported = true
         self.deadline = now

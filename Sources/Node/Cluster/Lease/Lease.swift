@@ -73,7 +73,7 @@ public struct ElapsedWord: Equatable, Sendable {
 
 /// The side that runs groups: sends renewals, collects answers, knows until when it may run. (Rules L1 to L3)
 public struct LeaseHolder: Equatable, Sendable {
-    private struct Sent: Equatable, Sendable {
+    struct Sent: Equatable, Sendable {
         var at: Tick
         var duration: Span
         var membershipIndex: LogIndex
@@ -93,7 +93,7 @@ public struct LeaseHolder: Equatable, Sendable {
     private let node: NodeID
     private let bootID: String
     /// Renewals that may still be answered, oldest first.
-    private var sent: [Sent] = []
+    var sent: [Sent] = []
     /// An empty list for the next renewal's answers, whose memory is there already.
     private var spare: [NodeID] = []
     private var nextRenewal = Tick.zero
@@ -104,9 +104,9 @@ public struct LeaseHolder: Equatable, Sendable {
     /// The life that the lease belongs to.
     public private(set) var incarnation = Incarnation.none
     /// The end of the lease by this node's clock alone.
-    private var ageless = Tick.zero
+    var ageless = Tick.zero
     /// The latest life that a voter has said is over. (Rule L18)
-    private var over = Incarnation.none
+    var over = Incarnation.none
 
     /// No lease yet.
     public init(node: NodeID, bootID: String, nonce: UInt64) {
@@ -154,16 +154,16 @@ public struct LeaseHolder: Equatable, Sendable {
         // Rule L2: only an echo of what this very process sent counts. Rule L8: under the membership it was sent in.
         guard renewal.nonce == self.nonce, renewal.node == self.node, renewal.bootID == self.bootID,
             renewal.incarnation == self.incarnation, renewal.membershipIndex == membershipIndex,
-            let place = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
+            let index = self.sent.firstIndex(where: { $0.isEchoed(by: renewal) })
         else { return false }
-        if !self.sent[place].answeredBy.contains(voter) { self.sent[place].answeredBy.append(voter) }
-        guard membership.hasMajority(where: { self.sent[place].answeredBy.contains($0) }) else { return false }
+        if !self.sent[index].answeredBy.contains(voter) { self.sent[index].answeredBy.append(voter) }
+        guard membership.hasMajority(where: { self.sent[index].answeredBy.contains($0) }) else { return false }
         // Rule L1: send time + D, never receipt time + D; less what the clock did not count. (Rule L19)
-        let length = renewal.duration.less(self.sent[place].hidden)
+        let length = renewal.duration.less(self.sent[index].hidden)
         let end = renewal.sentAt + length
-        swap(&self.spare, &self.sent[place].answeredBy)
+        swap(&self.spare, &self.sent[index].answeredBy)
         self.spare.drop()
-        if place + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(place + 1) }
+        if index + 1 == self.sent.count { self.sent.drop() } else { self.sent.removeFirst(index + 1) }
         guard end > self.end else { return false }
         self.end = end
         self.sentAt = renewal.sentAt
@@ -194,8 +194,8 @@ public struct LeaseHolder: Equatable, Sendable {
             nanoseconds: word.elapsed.nanoseconds / 1_000_000 * (1_000_000 - min(1_000_000, 3 * partsPerMillion)))
         let hidden = slower.less(now.since(word.sentAt))
         guard hidden > .zero, word.sentAt <= now else { return false }
-        for place in self.sent.indices where self.sent[place].at <= word.sentAt {
-            self.sent[place].hidden = max(self.sent[place].hidden, hidden)
+        for index in self.sent.indices where self.sent[index].at <= word.sentAt {
+            self.sent[index].hidden = max(self.sent[index].hidden, hidden)
         }
         guard self.sentAt <= word.sentAt, self.end != .zero else { return false }
         let end = Tick(nanoseconds: self.ageless.nanoseconds - min(self.ageless.nanoseconds, hidden.nanoseconds))
@@ -244,45 +244,44 @@ public struct LeaseVoter: Equatable, Sendable {
         public var membershipIndex: LogIndex
     }
 
-    private struct Promise: Equatable, Sendable {
+    struct Promise: Equatable, Sendable {
         var node: NodeID
         var at: Tick
         var duration: Span
     }
 
-    private let startedAt: Tick
+    let startedAt: Tick
     /// When the latest membership entry was applied; the start, before any was.
     public private(set) var membershipChangedAt: Tick
     /// The renewals of one node that were answered last. (Rule L19)
-    private struct Answered: Equatable, Sendable {
-        var node: NodeID
-        var recent: [(sentAt: Tick, at: Tick)]
-
-        static func == (left: Answered, right: Answered) -> Bool {
-            left.node == right.node && left.recent.elementsEqual(right.recent) { $0 == $1 }
+    struct Answered: Equatable, Sendable {
+        struct Answer: Equatable, Sendable {
+            var sentAt: Tick
+            var at: Tick
         }
+        var node: NodeID
+        var recent: [Answer]
+    }
+
+    struct Heard: Equatable, Sendable {
+        var node: NodeID
+        var at: Tick
     }
 
     /// How many answers to one node are remembered: a renewal stamped before a pause and sent after it is answered at once,
     /// and would hide the age of the answer that the lease rests on.
-    private static let answersKept = 4
+    static let answersKept = 4
     /// Words about less than this tell of nothing but the network.
     private static let hiddenMinimum = Span.milliseconds(50)
 
-    private var promises: [Promise] = []
-    private var answered: [Answered] = []
-    private var heard: [(node: NodeID, at: Tick)] = []
+    var promises: [Promise] = []
+    var answered: [Answered] = []
+    var heard: [Heard] = []
 
     /// A restarted voter counts as having answered everybody at its start. (Rule L5)
     public init(startedAt: Tick) {
         self.startedAt = startedAt
         self.membershipChangedAt = startedAt
-    }
-
-    /// Compares everything.
-    public static func == (left: LeaseVoter, right: LeaseVoter) -> Bool {
-        left.promises == right.promises && left.membershipChangedAt == right.membershipChangedAt
-            && left.heard.map(\.node) == right.heard.map(\.node) && left.heard.map(\.at) == right.heard.map(\.at)
     }
 
     /// A membership entry was applied: all ages count at least from here. (Rule L5)
@@ -291,7 +290,7 @@ public struct LeaseVoter: Equatable, Sendable {
     /// A life was admitted: its silence counts from here.
     public mutating func admitted(_ node: NodeID, at now: Tick) {
         self.heard.removeAll { $0.node == node }
-        self.heard.append((node, now))
+        self.heard.append(Heard(node: node, at: now))
         // Its clock is that of another boot.
         self.answered.removeAll { $0.node == node }
     }
@@ -299,10 +298,10 @@ public struct LeaseVoter: Equatable, Sendable {
     /// Notes that a node is heard; false when it is another life of it. (Rule E2.5: a voter that does not answer yet hears)
     @discardableResult public mutating func hear(_ renewal: Renewal, view: View, at now: Tick) -> Bool {
         guard renewal.incarnation == view.incarnation, renewal.bootID == view.bootID else { return false }
-        if let place = self.heard.firstIndex(where: { $0.node == renewal.node }) {
-            self.heard[place].at = now
+        if let index = self.heard.firstIndex(where: { $0.node == renewal.node }) {
+            self.heard[index].at = now
         } else {
-            self.heard.append((renewal.node, now))
+            self.heard.append(Heard(node: renewal.node, at: now))
         }
         return true
     }
@@ -318,10 +317,10 @@ public struct LeaseVoter: Equatable, Sendable {
         if view.isSuspected { return .suspected }
         guard renewal.membershipIndex >= view.membershipIndex else { return .olderMembership }
         // The promise that lasts longest counts, whatever D later renewals carry. (Rule L9)
-        if let place = self.promises.firstIndex(where: { $0.node == renewal.node }) {
-            let old = self.promises[place]
+        if let index = self.promises.firstIndex(where: { $0.node == renewal.node }) {
+            let old = self.promises[index]
             if now + renewal.duration >= old.at + old.duration {
-                self.promises[place] = Promise(node: renewal.node, at: now, duration: renewal.duration)
+                self.promises[index] = Promise(node: renewal.node, at: now, duration: renewal.duration)
             }
         } else {
             self.promises.append(Promise(node: renewal.node, at: now, duration: renewal.duration))
@@ -331,22 +330,22 @@ public struct LeaseVoter: Equatable, Sendable {
 
     /// Remembers that a renewal is answered, for what is said later about elapsed time. (Rule L19)
     public mutating func note(_ renewal: Renewal, at now: Tick) {
-        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
-            self.answered.append(Answered(node: renewal.node, recent: [(renewal.sentAt, now)]))
+        guard let index = self.answered.firstIndex(where: { $0.node == renewal.node }) else {
+            self.answered.append(Answered(node: renewal.node, recent: [.init(sentAt: renewal.sentAt, at: now)]))
             return
         }
-        if self.answered[place].recent.count >= Self.answersKept { self.answered[place].recent.removeFirst() }
-        self.answered[place].recent.append((renewal.sentAt, now))
+        if self.answered[index].recent.count >= Self.answersKept { self.answered[index].recent.removeFirst() }
+        self.answered[index].recent.append(.init(sentAt: renewal.sentAt, at: now))
     }
 
     /// What this voter can say of the time since its last answers to the node that sends this: only what the node's own clock
     /// may have missed. A refusal always names the last one. (Rules L18, L19)
     public func words(for renewal: Renewal, isRefusal: Bool, at now: Tick) -> [ElapsedWord] {
-        guard let place = self.answered.firstIndex(where: { $0.node == renewal.node }) else { return [] }
+        guard let index = self.answered.firstIndex(where: { $0.node == renewal.node }) else { return [] }
         var words: [ElapsedWord] = []
-        for (number, answer) in self.answered[place].recent.enumerated() {
+        for (number, answer) in self.answered[index].recent.enumerated() {
             let elapsed = now.since(answer.at)
-            let isLast = isRefusal && number + 1 == self.answered[place].recent.count
+            let isLast = isRefusal && number + 1 == self.answered[index].recent.count
             guard isLast || elapsed.less(renewal.sentAt.since(answer.sentAt)) >= Self.hiddenMinimum else { continue }
             words.append(ElapsedWord(sentAt: answer.sentAt, elapsed: elapsed))
         }

@@ -55,13 +55,13 @@ public struct Reachability: Equatable, Sendable {
         }
         var receivers: [NodeID] = []
         for peer in peers {
-            guard let place = self.place(of: peer) else {
+            guard let index = self.place(of: peer) else {
                 receivers.append(peer)
                 continue
             }
-            let knows = self.peers[place].toldAt != .zero && now.since(self.peers[place].toldAt) < Self.repeatInterval
-            if !isNews, knows, now.since(self.peers[place].sentAt) < Self.pingInterval { continue }
-            self.peers[place].toldAt = now
+            let knows = self.peers[index].toldAt != .zero && now.since(self.peers[index].toldAt) < Self.repeatInterval
+            if !isNews, knows, now.since(self.peers[index].sentAt) < Self.pingInterval { continue }
+            self.peers[index].toldAt = now
             receivers.append(peer)
         }
         guard !receivers.isEmpty, let word = self.told else { return nil }
@@ -73,27 +73,27 @@ public struct Reachability: Equatable, Sendable {
         guard let told = self.told else { return false }
         var hears = 0
         var reaches = 0
-        for place in self.peers.indices where self.isHeard(place, at: now) {
-            guard hears < told.hears.count, told.hears[hears] == self.peers[place].id else { return false }
+        for index in self.peers.indices where self.isHeard(index, at: now) {
+            guard hears < told.hears.count, told.hears[hears] == self.peers[index].id else { return false }
             hears += 1
-            guard self.peers[place].hears.contains(self.node) else { continue }
-            guard reaches < told.reaches.count, told.reaches[reaches] == self.peers[place].id else { return false }
+            guard self.peers[index].hears.contains(self.node) else { continue }
+            guard reaches < told.reaches.count, told.reaches[reaches] == self.peers[index].id else { return false }
             reaches += 1
         }
         return hears == told.hears.count && reaches == told.reaches.count
     }
 
     private func place(of peer: NodeID) -> Int? {
-        for place in self.peers.indices where self.peers[place].id == peer { return place }
+        for index in self.peers.indices where self.peers[index].id == peer { return index }
         return nil
     }
 
     /// Takes a ping that came directly from the peer.
     public mutating func pinged(by peer: NodeID, hears: [NodeID], reaches: [NodeID], at now: Tick) {
-        if let place = self.place(of: peer) {
-            self.peers[place].heardAt = now
-            self.peers[place].hears = hears
-            self.peers[place].reaches = reaches
+        if let index = self.place(of: peer) {
+            self.peers[index].heardAt = now
+            self.peers[index].hears = hears
+            self.peers[index].reaches = reaches
             return
         }
         self.peers.append(Peer(id: peer, heardAt: now, hears: hears, reaches: reaches))
@@ -102,15 +102,15 @@ public struct Reachability: Equatable, Sendable {
 
     /// Any message that came directly shows that the peer is heard.
     public mutating func heard(_ peer: NodeID, at now: Tick) {
-        if let place = self.place(of: peer) { self.peers[place].heardAt = now }
+        if let index = self.place(of: peer) { self.peers[index].heardAt = now }
     }
 
     /// Whether a message may go directly; if so, it is taken as sent.
     public mutating func sendDirectly(to peer: NodeID, at now: Tick) -> Bool {
-        guard let place = self.place(of: peer), self.isHeard(place, at: now),
-            self.peers[place].hears.contains(self.node)
+        guard let index = self.place(of: peer), self.isHeard(index, at: now),
+            self.peers[index].hears.contains(self.node)
         else { return false }
-        self.peers[place].sentAt = now
+        self.peers[index].sentAt = now
         return true
     }
 
@@ -118,18 +118,18 @@ public struct Reachability: Equatable, Sendable {
     public func heardDirectly(at now: Tick) -> [NodeID] {
         var heard: [NodeID] = []
         heard.reserveCapacity(self.peers.count)
-        for place in self.peers.indices where self.isHeard(place, at: now) { heard.append(self.peers[place].id) }
+        for index in self.peers.indices where self.isHeard(index, at: now) { heard.append(self.peers[index].id) }
         return heard
     }
 
-    private func isHeard(_ place: Int, at now: Tick) -> Bool {
-        now.since(self.peers[place].heardAt) <= Self.silenceMaximum
+    private func isHeard(_ index: Int, at now: Tick) -> Bool {
+        now.since(self.peers[index].heardAt) <= Self.silenceMaximum
     }
 
     /// Whether the link to the peer works both ways.
     public func isGood(_ peer: NodeID, at now: Tick) -> Bool {
-        guard let place = self.place(of: peer) else { return false }
-        return self.isHeard(place, at: now) && self.peers[place].hears.contains(self.node)
+        guard let index = self.place(of: peer) else { return false }
+        return self.isHeard(index, at: now) && self.peers[index].hears.contains(self.node)
     }
 
     /// The next hop to a peer: itself, or the lowest of `relays` that both ends reach; itself when nothing works.

@@ -13,6 +13,9 @@ extension ClusterState {
     /// Applies the command of one entry. Entries must come in order, each once. `term` is the entry's.
     public mutating func apply(_ entry: LogCommand, at index: LogIndex, term: Term = .zero) -> Outcome {
         precondition(index > self.appliedIndex, "entry \(index) applied after \(self.appliedIndex)")
+        #if DEBUG
+            defer { self.assertInvariants() }
+        #endif
         self.appliedIndex = index
         self.clusterMilliseconds = max(self.clusterMilliseconds, entry.clusterMilliseconds)
         self.wallMilliseconds = entry.wallMilliseconds
@@ -32,8 +35,10 @@ extension ClusterState {
             return self.applyConfigure(policy, text, expectedIndex, at: index)
         case .absent, .found, .assign, .release, .stopped, .started, .restarted, .dropped, .declareAbsent:
             return self.applyOwnership(entry.command, at: index)
-        case .want, .move, .park, .forgive:
-            return self.applyWish(entry.command, at: index)
+        case .want, .move, .note:
+            return self.applyOperator(entry.command, at: index)
+        case .park, .forgive:
+            return self.applyPlanner(entry.command, at: index)
         case .remains, .confirmStopped:
             return self.applyRemains(entry.command, at: index)
         case .leaves, .joins, .opens, .acceptLoss, .copy, .lacks, .yields, .compare, .allowRepair:

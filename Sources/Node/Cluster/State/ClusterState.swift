@@ -76,7 +76,7 @@ public struct ClusterState: Equatable, Sendable {
         /// What it told about itself.
         public var about: JoiningNode
         /// How it stands.
-        public var standing: Standing
+        public var standing: Standing { didSet { Standing.assertStep(from: oldValue, to: self.standing) } }
         /// The term of the entry that suspects it, while it is suspected. (Rule L5.2)
         public var suspicionTerm = Term.zero
         /// Its current life.
@@ -261,8 +261,11 @@ public struct ClusterState: Equatable, Sendable {
         }
 
         /// Every replica that holds all acknowledged writes, sorted: the set, and until the volume was opened the one
-        /// before. (Rule V7.1)
-        public var holders: [NodeID] { self.former.isEmpty ? self.inSync : (self.inSync + self.former).sorted() }
+        /// before. Who joins before it was opened is in both. (Rule V7.1)
+        public var holders: [NodeID] {
+            if self.former.isEmpty { return self.inSync }
+            return (self.inSync + self.former.filter { !self.inSync.contains($0) }).sorted()
+        }
 
         /// Whether it can be made larger while it is in use: files are at once, and the zeros at the end of a device may
         /// take longer to write than its users can wait. (Rule V21)

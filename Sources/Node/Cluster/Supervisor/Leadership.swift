@@ -27,9 +27,9 @@ struct Leadership: Sendable {
     private static let planInterval = Span.milliseconds(50)
     private static let membershipInterval = Span.milliseconds(250)
     private static let replanInterval = Span.milliseconds(1000)
-    /// Some five times of what a plan takes.
+    /// How long the next plan waits, for each group: about five times of what the last one took.
     private static let planPausePerGroup = Span(nanoseconds: 50_000)
-    /// So few are planned at once.
+    /// With at most so many groups no plan waits.
     private static let groupsWithoutPause = 50
 
     /// When it began.
@@ -42,7 +42,7 @@ struct Leadership: Sendable {
     var proposed: Set<RequestKey> = []
     /// The latest of each voter.
     var reports: [Report] = []
-    /// When the leader decides next, and from when on it does so along with whatever else is due.
+    /// When the leader decides next, and from when on it does so early, when the node steps anyway.
     var nextPlanAt = Tick.zero
     var planFrom = Tick.zero
     /// Votes are looked at again.
@@ -117,8 +117,8 @@ struct Leadership: Sendable {
 
     /// Whether this round sees to bans and to the handing over of leadership, and if so whether it makes a plan.
     ///
-    /// A plan looks at every group. Of many entries one after the other not each gets one of its own: the more groups there
-    /// are, the longer a plan waits after the one before, and takes in what was applied meanwhile.
+    /// A plan looks at every group, so it costs more the more groups there are. Entries that follow each other closely share
+    /// one plan: the next one waits for as long as the last one cost, several times over, and sees all that was applied.
     mutating func planDue(isNew: Bool, _ state: ClusterState, at now: Tick) -> Bool? {
         self.isPlanOwed = false
         guard isNew || now >= self.nextReplanAt else { return nil }

@@ -46,6 +46,76 @@ public struct LocalGroups: Sendable {
     /// The searches for groups that were never started.
     var searches: [AbsentProbe] = []
 
+    /// Which groups a step looks at.
+    enum Look: Equatable, Sendable {
+        case nothing
+        case everything
+        case some([GroupName])
+    }
+
+    /// How soon everything is looked at again while something is under way: reports that were given up are asked for again.
+    private static let sweepInterval = Span.milliseconds(200)
+
+    /// A runner became something else: its group is to be looked at, and no other.
+    mutating func changed(_ group: GroupName) {
+        self.changes.add(group)
+        if self.namedVersion == self.version { self.namedVersion += 1 }
+        self.version += 1
+    }
+
+    /// Those that changed; all when the lease, the guard, or a life did, or something else than what one runner does.
+    mutating func look(_ key: Key, at now: Tick) -> Look {
+        if self.version != self.namedVersion {
+            self.namedVersion = self.version
+            self.changes.addEverything()
+        }
+        if key != self.settledAt || now >= self.sweepDeadline || self.changes.isEverything {
+            self.settledAt = key
+            self.changes.removeAll()
+            return .everything
+        }
+        if self.changes.isEmpty { return .nothing }
+        let names = self.changes.sorted
+        self.changes.removeAll()
+        return .some(names)
+    }
+
+    /// They were looked at, and something is under way, or nothing.
+    mutating func looked(isCalm: Bool, at now: Tick) {
+        self.nextSweep = now + Self.sweepInterval
+        self.areCalm = isCalm
+    }
+
+    /// What is to be written down before anything that follows starts; nil when that is there already. (Rule L10)
+    mutating func settleFacts(bootID: String, _ incarnation: Incarnation, takenBack: [Facts.TakenBack]) -> Facts? {
+        guard self.adoptable == nil else { return nil }
+        if self.factsVersion == self.version, self.lastFacts?.incarnation == incarnation { return nil }
+        self.factsVersion = self.version
+        if self.runners.isEmpty, let last = self.lastFacts, last.groups.isEmpty, last.incarnation == incarnation,
+            last.takenBack == takenBack
+        {
+            return nil
+        }
+        let facts = Facts(
+            bootID: bootID, incarnation: incarnation,
+            groups: self.runners.map { runner in
+                .init(
+                    name: runner.name, epoch: runner.epoch, isUp: runner.isUp,
+                    resources: runner.resources.map(\.policy).digest)
+            }, takenBack: takenBack)
+        guard facts != self.lastFacts else { return nil }
+        if self.runners.isEmpty, self.lastFacts == nil || self.lastFacts?.groups.isEmpty == true,
+            facts.incarnation == self.lastFacts?.incarnation, facts.takenBack == self.lastFacts?.takenBack ?? []
+        {
+            return nil
+        }
+        self.lastFacts = facts
+        return facts
+    }
+
+    /// When all are looked at again although nothing happens.
+    var sweepDeadline: Tick { self.areCalm ? .never : self.nextSweep }
+
     func runner(named name: GroupName) -> GroupRunner? { self.runners.place(of: name).map { self.runners[$0] } }
 }
 
@@ -74,4 +144,7 @@ struct LocalRemains: Sendable {
     var nextLook = Tick.zero
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     var guardKillsSince = Tick.zero
+
+    /// How soon to look again while something is left.
+    func deadline(after now: Tick) -> Tick { self.all.isEmpty ? .never : now + .milliseconds(500) }
 }

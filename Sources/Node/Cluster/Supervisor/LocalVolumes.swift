@@ -1,6 +1,7 @@
 import Basis
 import Mirror
 import Raft
+import Resources
 
 /// The volume servers of this node, and what they found where the copies should be.
 struct LocalVolumes: Sendable {
@@ -49,4 +50,51 @@ struct LocalVolumes: Sendable {
     var nextLook = Tick.never
     /// Copies that were taken back, before their servers have shown that they know it. (Rule E4.2)
     var takenBack: [Facts.TakenBack] = []
+
+    /// The servers that this node's replicas need; nil when they are the same. A volume whose peers have not joined yet waits
+    /// for no one. A server lives as long as the volume's definition in force names this node, or something that runs here
+    /// stands on it. (Rule V21)
+    mutating func settle(
+        _ records: [ClusterState.VolumeRecord], _ nodes: [ClusterState.NodeRecord], on own: String,
+        under runners: [GroupRunner]
+    ) -> [VolumeServerSpec]? {
+        var specs: [VolumeServerSpec] = []
+        for record in records {
+            let definition = record.definition
+            guard let replica = definition.replicas.first(where: { $0.node == own }) else { continue }
+            let peers = definition.replicas.compactMap { other -> VolumeServerSpec.Peer? in
+                guard other.node != own, let node = nodes.first(where: { $0.about.name == other.node }) else {
+                    return nil
+                }
+                return .init(node: node.id, address: other.address)
+            }
+            specs.append(
+                VolumeServerSpec(identity: record.identity, policy: definition, replica: replica, peers: peers))
+        }
+        for spec in self.servers where runners.stand(on: spec.policy.name) {
+            if !specs.contains(where: { $0.policy.name == spec.policy.name }) { specs.append(spec) }
+        }
+        specs.sort { $0.policy.name < $1.policy.name }
+        guard specs != self.servers else { return nil }
+        self.servers = specs
+        self.views.removeAll { view in !specs.contains { $0.policy.name == view.name } }
+        for spec in specs where !self.views.contains(where: { $0.name == spec.policy.name }) {
+            self.views.append(View(name: spec.policy.name))
+        }
+        self.views.sort { $0.name < $1.name }
+        return specs
+    }
+
+    /// When the copies are compared with the log again, although nothing happens.
+    var deadline: Tick { self.nextLook }
+}
+
+extension [GroupRunner] {
+    /// Whether something that runs here, or is not surely dead, stands on the volume.
+    fileprivate func stand(on volume: VolumeName) -> Bool {
+        self.contains { runner in
+            guard let place = runner.place(of: volume) else { return false }
+            return runner.resources[place].state != .stopped
+        }
+    }
 }

@@ -23,6 +23,9 @@ struct OwnMarks: Sendable {
     /// This log was rolled back: it is kept aside, and this life of the daemon takes part in nothing more. (Rule E2.2)
     var hasForgotten = false
 
+    /// Another mark is to be drawn because of a doubt, or waits for the disk.
+    var isDoubtMarkDue: Bool { self.doubtNonce != nil || self.isDrawnInDoubt }
+
     init(present: StartMark) {
         self.admittable = present
         self.run = present.run

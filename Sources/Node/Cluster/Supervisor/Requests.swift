@@ -23,4 +23,48 @@ struct Requests: Sendable {
     var pending: [Pending] = []
     var nextSequence: UInt64 = 1
     var inspections: [Inspection] = []
+
+    private static let retryInterval = Span.milliseconds(400)
+    private static let clientTimeout = Span.seconds(10)
+    private static let ownTimeout = Span.seconds(2)
+    /// While something that was asked for is missing, how soon to look again.
+    private static let pause = Span.milliseconds(100)
+
+    /// When to look again.
+    func deadline(after now: Tick) -> Tick { self.pending.isEmpty ? .never : now + Self.pause }
+
+    /// Whether this node asks for the same already.
+    func hasAsked(for command: Command) -> Bool {
+        self.pending.contains { $0.client == nil && $0.command.isSameRequest(as: command) }
+    }
+
+    /// Another request; to be handed to the leader.
+    mutating func add(_ command: Command, client: UInt64?, at now: Tick) -> Pending {
+        let pending = Pending(
+            sequence: self.nextSequence, command: command, client: client, sentAt: now,
+            deadline: now + (client == nil ? Self.ownTimeout : Self.clientTimeout))
+        self.nextSequence += 1
+        self.pending.append(pending)
+        return pending
+    }
+
+    /// The clients that waited long enough, and what is handed to the leader once more.
+    mutating func settle(at now: Tick) -> (givenUp: [UInt64], again: [Pending]) {
+        var givenUp: [UInt64] = []
+        for place in self.pending.indices.reversed() where now >= self.pending[place].deadline {
+            let given = self.pending.remove(at: place)
+            if let client = given.client { givenUp.append(client) }
+        }
+        var again: [Pending] = []
+        for place in self.pending.indices where now.since(self.pending[place].sentAt) >= Self.retryInterval {
+            self.pending[place].sentAt = now
+            again.append(self.pending[place])
+        }
+        return (givenUp, again)
+    }
+
+    /// It is applied: nobody waits for it any more.
+    mutating func resolve(_ sequence: UInt64) -> Pending? {
+        self.pending.place(of: sequence, by: \.sequence).map { self.pending.remove(at: $0) }
+    }
 }

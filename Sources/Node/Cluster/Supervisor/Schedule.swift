@@ -6,9 +6,9 @@ public struct Schedule: Sendable {
     public internal(set) var deadline: Tick
     /// The part of it that does not depend on consensus.
     var own = Tick.zero
-    /// When a message that changes nothing is reason enough to do what is nearly due.
+    /// From when on the node's own work is done early, because a message makes it step anyway. Never after `own`.
     var occasion = Tick.zero
-    /// Something changed on which what this node does depends; most messages change nothing of the kind.
+    /// An input changed what the node's own decisions depend on, so they are made again. Most messages do not.
     var isUnsettled = true
 
     init(at now: Tick) { self.deadline = now }

@@ -3,9 +3,6 @@ import Raft
 
 /// Commands on their way into the log, and the clients that wait for them.
 extension Supervisor {
-    private static let retryInterval = Span.milliseconds(400)
-    private static let clientTimeout = Span.seconds(10)
-
     mutating func client(
         _ id: UInt64, _ request: ClientRequest, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -38,22 +35,14 @@ extension Supervisor {
 
     /// Asks for a command on this node's own behalf; asked once until it is applied or given up.
     mutating func request(_ command: Command, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard !self.requests.pending.contains(where: { $0.client == nil && $0.command.isSameRequest(as: command) })
-        else {
-            return
-        }
+        if self.requests.hasAsked(for: command) { return }
         self.enqueue(command, client: nil, at: now, into: &effects)
     }
 
     private mutating func enqueue(
         _ command: Command, client: UInt64?, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        let pending = Requests.Pending(
-            sequence: self.requests.nextSequence, command: command, client: client, sentAt: now,
-            deadline: now + (client == nil ? .seconds(2) : Self.clientTimeout))
-        self.requests.nextSequence += 1
-        self.requests.pending.append(pending)
-        self.transmit(pending, at: now, into: &effects)
+        self.transmit(self.requests.add(command, client: client, at: now), at: now, into: &effects)
     }
 
     private mutating func transmit(_ pending: Requests.Pending, at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -70,14 +59,11 @@ extension Supervisor {
 
     mutating func settlePending(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard !self.requests.pending.isEmpty else { return }
-        for place in self.requests.pending.indices.reversed() where now >= self.requests.pending[place].deadline {
-            let given = self.requests.pending.remove(at: place)
-            if let client = given.client { effects.append(.reply(id: client, .noQuorum)) }
-        }
-        for place in self.requests.pending.indices
-        where now.since(self.requests.pending[place].sentAt) >= Self.retryInterval {
-            self.requests.pending[place].sentAt = now
-            self.transmit(self.requests.pending[place], at: now, into: &effects)
+        let (givenUp, again) = self.requests.settle(at: now)
+        for client in givenUp { effects.append(.reply(id: client, .noQuorum)) }
+        // The first of them may settle others, where this node decides alone.
+        for pending in again where self.requests.pending.place(of: pending.sequence, by: \.sequence) != nil {
+            self.transmit(pending, at: now, into: &effects)
         }
     }
 
@@ -86,16 +72,15 @@ extension Supervisor {
         _ entry: LogCommand, _ outcome: Outcome, at index: LogIndex, into effects: inout [SupervisorEffect]
     ) {
         guard entry.origin == self.identity.node, entry.nonce == self.identity.nonce,
-            let place = self.requests.pending.place(of: entry.sequence, by: \.sequence)
+            let done = self.requests.resolve(entry.sequence)
         else { return }
-        let done = self.requests.pending.remove(at: place)
         if let client = done.client { effects.append(.reply(id: client, .applied(outcome, at: index))) }
     }
 }
 
 extension Command {
     /// Whether a pending request makes this one needless: the same, or another step for the same group's epoch.
-    fileprivate func isSameRequest(as other: Command) -> Bool {
+    func isSameRequest(as other: Command) -> Bool {
         switch (self, other) {
         case (.assign(let left, _, _, _, _, _), .assign(let right, _, _, _, _, _)): left == right
         case (.release(let left, let leftEpoch, _, _), .release(let right, let rightEpoch, _, _)):

@@ -255,13 +255,7 @@ extension Supervisor {
             effects.append(.inspect(id: id, for: sender, Array(questions.prefix(InspectionQuestion.maximumCount))))
         case .inspected(let id, let answers):
             self.received(answers, to: id, from: sender, into: &effects)
-        case .summary(let summary):
-            if let place = self.telling.summaries.firstIndex(where: { $0.node == sender }) {
-                self.telling.summaries[place] = (sender, now, summary)
-            } else {
-                self.telling.summaries.append((sender, now, summary))
-                self.telling.summaries.sort { $0.node < $1.node }
-            }
+        case .summary(let summary): self.telling.received(summary, from: sender, at: now)
         }
     }
 }

@@ -4,33 +4,22 @@ import Resources
 
 /// What runs on this node.
 extension Supervisor {
-    /// How soon everything is looked at again while something is under way: reports that were given up are asked for again.
-    private static let sweepInterval = Span.milliseconds(200)
-
     /// Starts, stops, suspends and resumes runners so that they agree with the applied state and the lease. Looks at the
     /// groups that changed; at all of them when the lease, the guard, or a life did.
     mutating func settleGroups(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleAdoption(at: now, into: &effects)
-        let hasLease = self.hasLease(at: now)
+        let hasLease = self.lease.holds(
+            for: self.birth.incarnation, grace: self.state.policy.timing.leaseGrace, at: now)
         let key = LocalGroups.Key(
             hasLease: hasLease, isCaughtUp: self.birth.isCaughtUp,
-            isGuarded: self.isGuarded(at: now) && !self.isInDoubt,
+            isGuarded: self.lease.isGuarded(at: now) && !self.lease.isInDoubt,
             incarnation: self.birth.incarnation)
-        let isSweep = !self.groups.areCalm && now >= self.groups.nextSweep
-        if self.groups.version != self.groups.namedVersion {
-            // Something else about them changed than what one runner does.
-            self.groups.namedVersion = self.groups.version
-            self.groups.changes.addEverything()
-        }
-        if key != self.groups.settledAt || isSweep || self.groups.changes.isEverything {
-            self.groups.settledAt = key
-            self.groups.changes.removeAll()
+        switch self.groups.look(key, at: now) {
+        case .nothing: break
+        case .everything:
             self.settleEverything(key, at: now, into: &effects)
-            self.groups.nextSweep = now + Self.sweepInterval
-            self.groups.areCalm = self.lookCalm()
-        } else if !self.groups.changes.isEmpty {
-            let names = self.groups.changes.sorted
-            self.groups.changes.removeAll()
+            self.groups.looked(isCalm: self.lookCalm(), at: now)
+        case .some(let names):
             for name in names {
                 if let runner = self.groups.runner(named: name) {
                     self.settle(runner, hasLease, at: now, into: &effects)
@@ -41,10 +30,7 @@ extension Supervisor {
                 self.searchForUnborn(among: names, at: now, into: &effects)
             }
             if key.isCaughtUp, self.groups.adoptable == nil { self.reportHoldings(at: now, into: &effects) }
-            if self.groups.areCalm {
-                self.groups.areCalm = false
-                self.groups.nextSweep = now + Self.sweepInterval
-            }
+            if self.groups.areCalm { self.groups.looked(isCalm: false, at: now) }
         }
         if self.groups.runnersDeadline <= now {
             for place in self.groups.runners.indices.reversed() where self.groups.runners[place].deadline <= now {
@@ -126,7 +112,7 @@ extension Supervisor {
                     if let volume = resource.volume { effects.append(.volume(volume, .detach)) }
                 }
                 self.groups.runners.removeAll { $0.name == runner.name && $0.epoch == runner.epoch }
-                self.changed(runner.name)
+                self.groups.changed(runner.name)
             }
             return
         }
@@ -234,7 +220,7 @@ extension Supervisor {
     private mutating func add(_ runner: GroupRunner) {
         self.groups.runners.insert(runner, at: self.groups.runners.insertion(of: runner.name, by: \.name))
         self.groups.runnersDeadline = min(self.groups.runnersDeadline, runner.deadline)
-        self.changed(runner.name)
+        self.groups.changed(runner.name)
     }
 
     mutating func leaseEnded(at now: Tick, into effects: inout [SupervisorEffect]) {
@@ -247,13 +233,6 @@ extension Supervisor {
 
     // MARK: Runner plumbing
 
-    /// A runner became something else: its group is to be looked at, and no other.
-    private mutating func changed(_ group: GroupName) {
-        self.groups.changes.add(group)
-        if self.groups.namedVersion == self.groups.version { self.groups.namedVersion += 1 }
-        self.groups.version += 1
-    }
-
     mutating func stepRunner(
         _ name: GroupName, _ epoch: Epoch?, _ input: GroupRunner.Input, at now: Tick,
         into effects: inout [SupervisorEffect]
@@ -261,18 +240,18 @@ extension Supervisor {
         guard let place = self.groups.runners.place(of: name), epoch == nil || self.groups.runners[place].epoch == epoch
         else { return }
         let before = self.groups.runners[place].outline
-        let restartsBefore = self.groups.runners[place].restart.count
+        let restartsBefore = self.groups.runners[place].restarts.latest.count
         var requests: [GroupRunner.Request] = []
         self.groups.runners[place].step(input, at: now, into: &requests)
         self.groups.runnersDeadline = min(self.groups.runnersDeadline, self.groups.runners[place].deadline)
         // A check that began or passed changes nothing that anything else depends on.
         if self.groups.runners[place].outline != before {
-            self.changed(name)
+            self.groups.changed(name)
         }
         guard !requests.isEmpty else { return }
         let runner = self.groups.runners[place]
         for request in requests { self.perform(request, of: runner, at: now, into: &effects) }
-        let restart = runner.restart
+        let restart = runner.restarts.latest
         if restart.count > restartsBefore {
             self.request(
                 .restarted(runner.name, runner.epoch, restart.resource, reason: restart.reason), at: now, into: &effects
@@ -371,33 +350,8 @@ extension Supervisor {
     }
 
     private mutating func writeFacts(into effects: inout [SupervisorEffect]) {
-        guard self.groups.adoptable == nil else { return }
-        if self.groups.factsVersion == self.groups.version, self.groups.lastFacts?.incarnation == self.birth.incarnation
-        {
-            return
-        }
-        self.groups.factsVersion = self.groups.version
-        if self.groups.runners.isEmpty, let last = self.groups.lastFacts, last.groups.isEmpty,
-            last.incarnation == self.birth.incarnation,
-            last.takenBack == self.volumes.takenBack
-        {
-            return
-        }
-        let facts = Facts(
-            bootID: self.identity.bootID, incarnation: self.birth.incarnation,
-            groups: self.groups.runners.map { runner in
-                .init(
-                    name: runner.name, epoch: runner.epoch, isUp: runner.isUp,
-                    resources: runner.resources.map(\.policy).digest)
-            }, takenBack: self.volumes.takenBack)
-        guard facts != self.groups.lastFacts else { return }
-        if self.groups.runners.isEmpty, self.groups.lastFacts == nil || self.groups.lastFacts?.groups.isEmpty == true,
-            facts.incarnation == self.groups.lastFacts?.incarnation,
-            facts.takenBack == self.groups.lastFacts?.takenBack ?? []
-        {
-            return
-        }
-        self.groups.lastFacts = facts
-        effects.append(.facts(facts))
+        let facts = self.groups.settleFacts(
+            bootID: self.identity.bootID, self.birth.incarnation, takenBack: self.volumes.takenBack)
+        if let facts { effects.append(.facts(facts)) }
     }
 }

@@ -57,15 +57,26 @@ extension Supervisor {
             self.send(
                 .echo(nonce: nonce, remembers: false, admittedAt: admittedAt), to: sender, at: now, into: &effects)
         }
-        // The guard ends what runs: this life may be over, and another node may run it.
+        self.letGo(into: &effects)
+        self.forget(
+            "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
+                + "to an earlier moment with its memory (E4)", into: &effects)
+    }
+
+    /// The guard ends what runs: this life may be over, and another node may run it. And the copies are as old as all else.
+    private mutating func letGo(into effects: inout [SupervisorEffect]) {
         effects.append(
             .lease(
                 end: .zero, self.lease.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
                 sentAt: self.lease.holder.sentAt))
         self.tellServers(into: &effects)
-        self.forget(
-            "\(self.state.name(of: sender)) has heard more of this daemon than the daemon knows: the machine was taken back "
-                + "to an earlier moment with its memory (E4)", into: &effects)
+    }
+
+    /// Another node knows a later start of this log. If the log has admitted the present one, no older copy was put back while
+    /// no daemon ran: for then this start would be new. It is the machine that was taken back, to before that later start.
+    mutating func forgetLaterStart(_ reason: String, into effects: inout [SupervisorEffect]) {
+        if self.me?.mark.isSameStart(as: self.identity.memory.present) == true { self.letGo(into: &effects) }
+        self.forget(reason, into: &effects)
     }
 
     // MARK: Copies (rule E4.2)
@@ -112,9 +123,6 @@ extension Supervisor {
         self.marks.doubtNonce = nonce
         self.derive()
     }
-
-    /// Another mark is to be drawn, or waits for the disk.
-    var isDoubtMarkDue: Bool { self.marks.doubtNonce != nil || self.marks.isDrawnInDoubt }
 
     /// Draws that mark. It need not wait for anybody, but a clock that parts all the time is not to use the list up.
     mutating func settleDoubtMark(at now: Tick, into effects: inout [SupervisorEffect]) {

@@ -42,58 +42,17 @@ extension Supervisor {
         guard self.applied.membershipIndex >= self.consensus.outline.membershipIndex else { return }
         let settled = now.since(self.voting.voter.membershipChangedAt)
         for record in self.state.nodes where self.isTalkedAbout(record) {
-            func line(of voter: NodeID) -> (line: VoterReport.Line, since: Span)? {
-                guard let report = self.leadership?.reports.first(where: { $0.voter == voter }),
-                    let line = report.lines.first(where: {
-                        $0.node == record.id && $0.incarnation == record.incarnation
-                    })
-                else { return nil }
-                return (line, now.since(report.receivedAt))
-            }
-            switch record.standing {
-            case .never, .lost:
-                continue
-            case .trusted:
-                // Rule L7: a majority must report silence; a leader that alone cannot hear takes nothing away.
-                let isSilent = membership.hasMajority { voter in
-                    line(of: voter).map { min($0.line.silence, settled) > timing.detection } ?? false
-                }
-                // Rule E2.6: who has forgotten what it promised is taken out although it is heard.
-                if isSilent || self.isForgetful(record.id, at: now) {
-                    self.request(.suspect(record.id, record.incarnation), at: now, into: &effects)
-                }
-            case .suspected(let at):
-                // Rule L6: a majority has the suspicion, and the youngest of its answers is older than T. Only time
-                // since a report arrived may be added to the age in it.
-                let isOver = membership.hasMajority { voter in
-                    guard let (line, since) = line(of: voter),
-                        line.suspectedAt == LogMark(term: record.suspicionTerm, index: at)
-                    else { return false }
-                    return min(line.answerAge + since, settled)
-                        >= timing.wait(forLease: line.answerDuration, grace: record.longestGrace)
-                }
-                // Rule L4: an open suspicion ends with `lost` or `trust`, under this leader or the next.
-                // The node itself counts as hearing itself: with another voter dead, nobody else is left to say so.
-                let isHeard = membership.hasMajority { voter in
-                    // After a reboot it says itself that it is another life.
-                    if voter == record.id, line(of: voter) == nil { return true }
-                    guard let (line, since) = line(of: voter) else { return false }
-                    return line.silence + since < timing.detection
-                }
-                if isHeard, !self.isForgetful(record.id, at: now) {
-                    self.request(.trust(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
-                } else if isOver {
-                    self.request(.lost(record.id, record.incarnation, suspectedAt: at), at: now, into: &effects)
-                }
-            }
+            let command = self.leadership?.verdict(
+                on: record, isForgetful: self.isForgetful(record.id, at: now), membership, timing, settled: settled,
+                at: now)
+            if let command { self.request(command, at: now, into: &effects) }
         }
     }
 
     /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
-        if self.hasEvidence(against: record.id) { return true }
-        return self.leadership?.reports.contains { report in report.lines.contains { $0.node == record.id } } ?? false
+        return self.hasEvidence(against: record.id) || self.leadership?.isReported(record.id) == true
     }
 
     // MARK: Votes

@@ -4,19 +4,11 @@ import Resources
 
 /// Both sides of the lease, links, and the node's own birth.
 extension Supervisor {
-    private static let reportInterval = Span.milliseconds(100)
-
     // MARK: Links
 
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
-        guard self.links.derivedAt != self.state.appliedIndex else { return }
-        self.links.derivedAt = self.state.appliedIndex
-        let peers = self.state.nodes.filter { $0.id != self.identity.node }
-            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-        guard peers != self.links.specs else { return }
-        self.links.specs = peers
-        self.links.nodes = peers.map(\.node)
-        effects.append(.peers(peers))
+        let peers = self.links.settle(self.state.nodes, of: self.identity.node, at: self.state.appliedIndex)
+        if let peers { effects.append(.peers(peers)) }
     }
 
     /// After the renewals, which make most pings superfluous.
@@ -38,21 +30,18 @@ extension Supervisor {
 
     /// Whether groups of this life may run now. (Rule L1)
     public func hasLease(at now: Tick) -> Bool {
-        // Rule L20: a doubt that no majority has ended by then ends the lease.
-        self.lease.holder.isValid(for: self.birth.incarnation, at: now)
-            && !(self.isInDoubt && now >= self.lease.doubtSince + self.state.policy.timing.leaseGrace)
+        self.lease.holds(for: self.birth.incarnation, grace: self.state.policy.timing.leaseGrace, at: now)
     }
 
     /// The clocks have parted, and no renewal sent since was answered by a majority: nothing starts. (Rule L20)
-    public var isInDoubt: Bool { self.lease.doubtSince != .zero && self.lease.holder.sentAt <= self.lease.doubtSince }
+    public var isInDoubt: Bool { self.lease.isInDoubt }
 
     /// What the guard took down while the clocks had parted comes back. (Rule L20)
     private mutating func settleDoubt(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.isInDoubt != self.lease.wasInDoubt else { return }
-        self.lease.wasInDoubt = self.isInDoubt
+        guard let isInDoubt = self.lease.settleDoubt() else { return }
         effects.append(
-            .note(self.lease.wasInDoubt ? .clocksParted : .doubtEnded))
-        guard !self.lease.wasInDoubt, self.hasLease(at: now) else { return }
+            .note(isInDoubt ? .clocksParted : .doubtEnded))
+        guard !isInDoubt, self.hasLease(at: now) else { return }
         for runner in self.groups.runners {
             self.stepRunner(runner.name, runner.epoch, .readdress, at: now, into: &effects)
         }
@@ -95,19 +84,16 @@ extension Supervisor {
     }
 
     private mutating func publishLease(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let isValid = self.hasLease(at: now)
-        let end = isValid ? self.lease.holder.end : Tick.zero
-        let grace = self.state.policy.timing.leaseGrace
-        if end != self.lease.publishedEnd {
-            // An end that has passed is not withdrawn: the guard has seen it too. One that is taken back is. (Rules L12, L18)
-            if isValid || self.lease.publishedEnd > now {
-                effects.append(
-                    .lease(end: end, self.lease.holder.incarnation, grace: grace, sentAt: self.lease.holder.sentAt))
-            }
-            self.lease.publishedEnd = end
+        let isValid = self.lease.holds(
+            for: self.birth.incarnation, grace: self.state.policy.timing.leaseGrace, at: now)
+        let (end, isChanged) = self.lease.settle(isValid: isValid, at: now)
+        if let end {
+            effects.append(
+                .lease(
+                    end: end, self.lease.holder.incarnation, grace: self.state.policy.timing.leaseGrace,
+                    sentAt: self.lease.holder.sentAt))
         }
-        guard isValid != self.lease.wasValid else { return }
-        self.lease.wasValid = isValid
+        guard isChanged else { return }
         effects.append(.note(isValid ? .leaseHeld(until: self.lease.holder.end) : .leaseEnded))
         if !isValid { self.leaseEnded(at: now, into: &effects) }
     }
@@ -238,17 +224,11 @@ extension Supervisor {
             log: self.consensus.outline.logVersion, applied: self.state.appliedIndex,
             durable: self.consensus.durableIndex
         )
-        guard now >= self.voting.nextReportAt || version != self.voting.reportedVersion else { return }
-        self.voting.reportedVersion = version
+        guard self.voting.isReportDue(version, at: now) else { return }
         let lines = self.reportLines(at: now)
-        self.voting.nextReportAt =
-            lines.isEmpty
-            ? self.voting.voter.nextSilence(
-                of: self.state.nodes, detection: self.state.policy.timing.detection, after: now)
-            : now + Self.reportInterval
-        guard !lines.isEmpty || self.voting.hadLines else { return }
-        self.voting.hadLines = !lines.isEmpty
-        guard let leader = self.consensus.outline.leader, leader != self.identity.node else { return }
+        let isTold = self.voting.settle(
+            lines, self.state.nodes, detection: self.state.policy.timing.detection, at: now)
+        guard isTold, let leader = self.consensus.outline.leader, leader != self.identity.node else { return }
         self.send(.voterReport(VoterReport(lines: lines)), to: leader, at: now, into: &effects)
     }
 
@@ -257,50 +237,35 @@ extension Supervisor {
     /// Gets this boot admitted, and the applied state up to date. (Rules L8, L10, E3, B3)
     mutating func settleBirth(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.settleCatchUp(at: now, into: &effects)
-        guard !self.birth.isAdmitted, self.departure.since == nil, self.birth.isCaughtUp, now >= self.birth.nextAdmitAt,
-            let me = self.me
-        else { return }
+        guard self.departure.since == nil, self.birth.isAdmissionDue(at: now), let me = self.me else { return }
         // After its life was declared lost, a node that was not rebooted asks for a new one only when all is dead.
         let isAllOver =
             self.groups.adoptable == nil && self.groups.remains.ending.isEmpty && self.groups.remains.all.isEmpty
             && self.groups.runners.allSatisfy(\.isEmpty)
-        guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost) else {
+        guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost), !self.marks.isDoubtMarkDue
+        else {
             return
         }
-        guard !self.isDoubtMarkDue else { return }
-        self.birth.nextAdmitAt = now + .milliseconds(250)
-        if self.marks.admittable.draw > 0, self.birth.incarnation != .none {
-            // What this node has applied may be old: the life that it knows may be over, and what runs here belongs to it.
-            return self.request(
-                .remark(self.identity.node, self.birth.incarnation, mark: self.marks.admittable), at: now,
-                into: &effects)
-        }
-        // Rule E2.6: another log directory is let in only when the known life is over, and while it has no vote.
-        let isOther = me.mark != .none && me.mark.directory != self.identity.memory.directory
-        if isOther, me.standing != .lost || self.consensus.outline.membership.isVoter(self.identity.node) { return }
-        self.request(
-            .admit(self.identity.node, bootID: self.identity.bootID, mark: self.marks.admittable),
-            at: now, into: &effects)
+        let isVoter = self.consensus.outline.membership.isVoter(self.identity.node)
+        let command = self.birth.admission(
+            of: me, as: self.identity, under: self.marks.admittable, isVoter: isVoter, at: now)
+        if let command { self.request(command, at: now, into: &effects) }
     }
 
     /// Rule L10: nothing starts before the applied state covers an index that the leader confirmed after our start.
     private mutating func settleCatchUp(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard !self.birth.isCaughtUp else { return }
-        if let readIndex = self.birth.readIndex {
-            if self.state.appliedIndex >= readIndex, self.state.clusterID != 0 {
-                self.birth.isCaughtUp = true
-                effects.append(.note(.caughtUp(self.state.appliedIndex)))
+        let applied = self.state.appliedIndex
+        switch self.birth.settle(
+            applied: applied, isFounded: self.state.clusterID != 0, leader: self.consensus.outline.leader, at: now)
+        {
+        case nil: return
+        case .caughtUp: effects.append(.note(.caughtUp(applied)))
+        case .ask(let id, let leader):
+            if leader == self.identity.node {
+                self.consensusStep(.readIndex(id: Self.readID(id, of: leader)), at: now, into: &effects)
+            } else {
+                self.send(.readRequest(id: id), to: leader, at: now, into: &effects)
             }
-            return
-        }
-        guard now >= self.birth.nextReadAt, let leader = self.consensus.outline.leader else { return }
-        self.birth.nextReadAt = now + .milliseconds(200)
-        self.birth.readID += 1
-        if leader == self.identity.node {
-            self.consensusStep(
-                .readIndex(id: Self.readID(self.birth.readID, of: self.identity.node)), at: now, into: &effects)
-        } else {
-            self.send(.readRequest(id: self.birth.readID), to: leader, at: now, into: &effects)
         }
     }
 

@@ -228,10 +228,11 @@ extension Supervisor {
         if remembers { return }
         let asking = "\(self.state.name(of: asker)) holds promises of \(noted.mark) of this node's log"
         if noted.mark.directory == memory.directory {
-            self.forget("\(asking), which this copy does not remember: it is older", into: &effects)
+            self.forgetLaterStart("\(asking), which this copy does not remember: it is older", into: &effects)
         } else if let admittedAt {
             // The asker may lag behind; a directory that was let in later than this one takes its place.
-            if admittedAt < noted.admittedAt { self.forget("\(asking); this is an older one", into: &effects) }
+            guard admittedAt < noted.admittedAt else { return }
+            self.forgetLaterStart("\(asking); this is an older one", into: &effects)
         } else if !self.marks.isStranger {
             self.marks.isStranger = true
             effects.append(.note(.isStranger(askedBy: asker, noted.mark, own: memory.directory)))

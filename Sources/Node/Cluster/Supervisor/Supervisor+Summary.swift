@@ -4,21 +4,10 @@ import Resources
 
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
-    /// Nothing new is told this often.
-    private static let summaryInterval = Span.milliseconds(1000)
-    /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
-    private static let newsInterval = Span.milliseconds(200)
-
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
         let key = Telling.Key(
-            applied: self.state.appliedIndex, groupsVersion: self.groups.version,
-            volumesVersion: self.volumes.version)
-        let isNews = key != self.telling.toldKey
-        if isNews { self.telling.nextAt = min(self.telling.nextAt, self.telling.toldAt + Self.newsInterval) }
-        guard now + (isNews ? Self.timerSlack : Self.newsInterval) >= self.telling.nextAt else { return }
-        self.telling.nextAt = now + Self.summaryInterval
-        self.telling.toldKey = key
-        self.telling.toldAt = now
+            applied: self.state.appliedIndex, groupsVersion: self.groups.version, volumesVersion: self.volumes.version)
+        guard self.telling.settle(key, slack: Self.timerSlack, at: now) else { return }
         guard self.state.nodes.place(of: self.identity.node) != nil else { return }
         let message = NodeMessage.summary(self.summary(at: now))
         for place in self.links.nodes.indices {

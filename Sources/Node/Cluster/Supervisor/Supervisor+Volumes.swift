@@ -4,44 +4,13 @@ import Resources
 
 /// The volume servers of this node: which should run, what they are told, what they say.
 extension Supervisor {
-    /// The servers that this node's replicas need. A volume whose peers have not joined yet waits for no one. A server
-    /// lives as long as the volume's definition in force names this node, or something that runs here stands on it.
-    /// (Rule V21)
     mutating func settleServers(into effects: inout [SupervisorEffect]) {
         let key = LocalVolumes.ServersKey(applied: self.state.appliedIndex, groupsVersion: self.groups.version)
         guard self.volumes.serversDerivedAt != key, self.birth.isCaughtUp, let me = self.me else { return }
         self.volumes.serversDerivedAt = key
-        var specs: [VolumeServerSpec] = []
-        for record in self.state.volumes {
-            let definition = record.definition
-            guard let replica = definition.replicas.first(where: { $0.node == me.about.name }) else { continue }
-            let peers = definition.replicas.compactMap { other -> VolumeServerSpec.Peer? in
-                guard other.node != me.about.name, let record = self.state.node(named: other.node) else { return nil }
-                return .init(node: record.id, address: other.address)
-            }
-            specs.append(
-                VolumeServerSpec(identity: record.identity, policy: definition, replica: replica, peers: peers))
-        }
-        for spec in self.volumes.servers where self.isUsed(spec.policy.name) {
-            if !specs.contains(where: { $0.policy.name == spec.policy.name }) { specs.append(spec) }
-        }
-        specs.sort { $0.policy.name < $1.policy.name }
-        guard specs != self.volumes.servers else { return }
-        self.volumes.servers = specs
-        self.volumes.views.removeAll { view in !specs.contains { $0.policy.name == view.name } }
-        for spec in specs where !self.volumes.views.contains(where: { $0.name == spec.policy.name }) {
-            self.volumes.views.append(LocalVolumes.View(name: spec.policy.name))
-        }
-        self.volumes.views.sort { $0.name < $1.name }
-        effects.append(.volumeServers(specs))
-    }
-
-    /// Something that runs here, or is not surely dead, stands on the volume.
-    private func isUsed(_ volume: VolumeName) -> Bool {
-        self.groups.runners.contains { runner in
-            guard let place = runner.place(of: volume) else { return false }
-            return runner.resources[place].state != .stopped
-        }
+        let servers = self.volumes.settle(
+            self.state.volumes, self.state.nodes, on: me.about.name, under: self.groups.runners)
+        if let servers { effects.append(.volumeServers(servers)) }
     }
 
     /// The log's in-sync set changed: the owner here is told, if it is here. (Rules V3, V4)

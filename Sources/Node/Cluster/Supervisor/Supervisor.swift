@@ -5,8 +5,10 @@ import Raft
 /// One node's decisions, as a value: consensus, cluster state, leases, and the groups and volumes that run here.
 ///
 /// Start reading at `step`. The driver feeds inputs and performs effects in order; the simulator does the same in
-/// virtual time. Split by concern: `+Consensus` (log and messages), `+Leases` (both sides of the lease), `+Leader`
-/// (what only the leader decides), `+Groups` and `+Volumes` (what runs here), `+Clients`.
+/// virtual time. What it knows lies in values, each with its own `settle` and `deadline` (`Birth`, `LocalLease`, `Voting`,
+/// `Leadership`, `LocalGroups`, `LocalVolumes`, `Requests`, `Telling`); what must leave the node for it is done by concern:
+/// `+Consensus` (log and messages), `+Leases` (both sides of the lease), `+Leader`, `+Groups` and `+Volumes` (what runs here),
+/// `+Clients`.
 public struct Supervisor: Sendable {
     /// What a node knows about itself when its daemon starts.
     public struct Identity: Equatable, Sendable {
@@ -31,8 +33,6 @@ public struct Supervisor: Sendable {
     static let timerSlack = Span.milliseconds(20)
     /// What can be done along with something else waits this much longer for it before it wakes the node by itself.
     static let timerPatience = Span.milliseconds(10)
-    /// While something that was asked for is missing, how soon to look again.
-    private static let retryPause = Span.milliseconds(100)
 
     /// Who this is.
     public internal(set) var identity: Identity
@@ -103,6 +103,9 @@ public struct Supervisor: Sendable {
         _ input: SupervisorInput, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if self.marks.hasForgotten { return }
+        #if DEBUG
+            defer { self.assertInvariants() }
+        #endif
         switch input {
         case .receive(let envelopes, let via):
             var envelopes = envelopes
@@ -157,6 +160,9 @@ public struct Supervisor: Sendable {
         _ envelopes: inout [Envelope], via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if self.marks.hasForgotten { return }
+        #if DEBUG
+            defer { self.assertInvariants() }
+        #endif
         for place in envelopes.indices {
             guard envelopes[place].to == self.identity.node else {
                 self.relay(envelopes[place], via: via, at: now, into: &effects)
@@ -211,21 +217,18 @@ public struct Supervisor: Sendable {
     }
 
     private mutating func noteDeadlines(after now: Tick) {
-        let shared = min(self.lease.holder.deadline, self.links.reachability.deadline, self.telling.nextAt)
-        var next = self.voting.nextReportAt
-        if self.lease.wasValid { next = min(next, self.lease.holder.end) }
-        if !self.groups.remains.all.isEmpty { next = min(next, now + .milliseconds(500)) }
-        if self.birth.isCaughtUp { next = min(next, self.volumes.nextLook) }
+        let shared = min(self.lease.holder.deadline, self.links.deadline, self.telling.deadline)
+        var next = min(self.voting.deadline, self.lease.deadline, self.groups.remains.deadline(after: now))
+        if self.birth.isCaughtUp { next = min(next, self.volumes.deadline) }
         for place in self.groups.runners.indices { next = min(next, self.groups.runners[place].deadline) }
         let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))
-        var occasion = min(next, early)
-        if !self.groups.areCalm { occasion = min(occasion, self.groups.nextSweep) }
+        var occasion = min(next, early, self.groups.sweepDeadline)
         if let leadership = self.leadership {
             occasion = min(occasion, leadership.nextPlanAt)
             next = min(next, leadership.deadline)
         }
-        if !self.birth.isCaughtUp || !self.birth.isAdmitted || !self.requests.pending.isEmpty {
-            next = min(next, now + Self.retryPause)
+        if !self.birth.isDone || !self.requests.pending.isEmpty {
+            next = min(next, self.birth.deadline(after: now), self.requests.deadline(after: now))
             occasion = now
         }
         self.schedule.own = min(next, shared + Self.timerPatience)
@@ -234,25 +237,13 @@ public struct Supervisor: Sendable {
     }
 
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
-    mutating func derive() {
-        self.birth.isAdmitted = false
-        self.birth.isMarkAdmitted =
-            self.me?.mark == self.marks.admittable && !self.isDoubtMarkDue
-        guard let me = self.me, me.bootID == self.identity.bootID, me.standing != .lost, me.standing != .never else {
-            self.birth.incarnation = .none
-            return
-        }
-        self.birth.incarnation = me.incarnation
-        self.birth.isAdmitted = self.birth.isMarkAdmitted
-    }
+    mutating func derive() { self.birth.derive(from: self.me, bootID: self.identity.bootID, self.marks) }
 
     /// This node's record, once it has joined.
     public var me: ClusterState.NodeRecord? { self.state.node(self.identity.node) }
 
     /// The guard looked at the lease a moment ago. (Rule L12)
-    public func isGuarded(at now: Tick) -> Bool {
-        self.lease.guardSeenAt != .zero && now.since(self.lease.guardSeenAt) < .milliseconds(500)
-    }
+    public func isGuarded(at now: Tick) -> Bool { self.lease.isGuarded(at: now) }
 
     /// Voters, sorted: the possible relays. (Rule L16)
     var relays: [NodeID] { self.consensus.outline.membership.allVoters }

@@ -47,15 +47,38 @@ struct Voting: Sendable {
     /// Answers renewals.
     var voter: LeaseVoter
     var tail = Tail()
-    /// When the leader is told again what this voter hears, what the log was when it was told last, and whether that was
-    /// anything.
+    /// When the next report to the leader is due, the state of the log that the last one was made of, and whether it said
+    /// anything about any node.
     var nextReportAt = Tick.zero
     var reportedVersion: (log: UInt64, applied: LogIndex, durable: LogIndex) = (.max, .zero, .zero)
     var hadLines = false
     /// The leader that is told.
     var leader: NodeID?
 
+    private static let reportInterval = Span.milliseconds(100)
+
     init(startedAt: Tick) { self.voter = LeaseVoter(startedAt: startedAt) }
+
+    /// When the next report is due.
+    var deadline: Tick { self.nextReportAt }
+
+    /// Whether it is time to look at what this voter hears, or the log has changed.
+    mutating func isReportDue(_ version: (log: UInt64, applied: LogIndex, durable: LogIndex), at now: Tick) -> Bool {
+        guard now >= self.nextReportAt || version != self.reportedVersion else { return false }
+        self.reportedVersion = version
+        return true
+    }
+
+    /// Whether the leader is told these lines: something, or for the first time that there is nothing any more.
+    mutating func settle(
+        _ lines: [VoterReport.Line], _ nodes: [ClusterState.NodeRecord], detection: Span, at now: Tick
+    ) -> Bool {
+        self.nextReportAt =
+            lines.isEmpty
+            ? self.voter.nextSilence(of: nodes, detection: detection, after: now) : now + Self.reportInterval
+        defer { self.hadLines = !lines.isEmpty }
+        return !lines.isEmpty || self.hadLines
+    }
 }
 
 extension LeaseVoter {

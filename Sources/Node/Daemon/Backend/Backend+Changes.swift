@@ -116,6 +116,16 @@ extension Backend {
         return MutationResult(accepted: true, sentence: sentence)
     }
 
+    func note(_ request: MutationRequest) async throws -> MutationResult {
+        let state = try await self.checked(request)
+        guard let text = request.statement else {
+            throw APIFailure(.usage, "the text is missing", remedy: "write `holdfast note TEXT`")
+        }
+        let node = try request.to.map { try self.node($0, state) }
+        return try await self.change(
+            .note(text, about: node?.id), request, state, "it is among the events of the cluster")
+    }
+
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         let view = try await self.view()
         let state = view.supervisor.state

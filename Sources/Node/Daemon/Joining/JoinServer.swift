@@ -82,7 +82,7 @@ final class JoinServer: Sendable {
                         + "`holdfast token`")
             }
             guard settle() else {
-                try self.tokens.release(question.secret)
+                try self.tokens.giveBack(question.secret)
                 return .refused("the connection was given up; try again")
             }
             let answer = self.issue(question)
@@ -90,7 +90,7 @@ final class JoinServer: Sendable {
             if case .welcome = answer {
                 try self.tokens.use(question.secret)
             } else {
-                try self.tokens.release(question.secret)
+                try self.tokens.giveBack(question.secret)
             }
             return answer
         } catch {

@@ -79,15 +79,15 @@ final class JoinTokens: Sendable {
         let hash = try Self.hash(secret)
         try self.state.withLock { state in
             var tokens = state.tokens
-            guard let place = tokens.firstIndex(where: { $0.hash == hash }) else { return }
-            tokens[place].name = name
+            guard let index = tokens.firstIndex(where: { $0.hash == hash }) else { return }
+            tokens[index].name = name
             try self.write(tokens)
             state.tokens = tokens
         }
     }
 
     /// A claimed secret was not used: it is good again.
-    func release(_ secret: [UInt8]) throws {
+    func giveBack(_ secret: [UInt8]) throws {
         let hash = try Self.hash(secret)
         self.state.withLock { $0.inUse.removeAll { $0 == hash } }
     }

@@ -1,5 +1,4 @@
 import Basis
-import Glibc
 import Host
 
 /// Why a copy of a volume cannot be used.
@@ -36,6 +35,18 @@ public enum StoreError: Error, Equatable, CustomStringConvertible {
         case .noCopy(let reason): reason
         case .corrupt(let path):
             "\(path) is damaged: remove it, and this copy is compared as a whole and rebuilt from another replica"
+        }
+    }
+}
+
+extension StoreError {
+    /// What failed below; `doing` says what for.
+    init(_ error: DiskError, doing: String? = nil) {
+        if error.code == .wouldBlock {
+            self = .inUse(path: error.path)
+        } else {
+            self = .failed(
+                doing: doing ?? error.operation.rawValue, path: error.path, errno: error.code.rawValue)
         }
     }
 }

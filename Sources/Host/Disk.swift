@@ -1,4 +1,5 @@
-/// The file operations that the log needs; everything below it may lie only in the ways a `SimulatedDisk` can.
+/// The file operations that logs and copies of volumes stand on; everything below them may lie only in the ways a
+/// `SimulatedDisk` can.
 ///
 /// Calls are synchronous. A written byte is durable after `synchronize`, a name after `synchronizeDirectory`.
 public protocol Disk: Sendable {
@@ -10,6 +11,8 @@ public protocol Disk: Sendable {
     func read(_ path: String) throws(DiskError) -> [UInt8]
     /// Opens an empty file for writing; content that was there is dropped.
     func create(_ path: String) throws(DiskError) -> DiskFile
+    /// Opens a file that is there for writing, and changes nothing of it.
+    func open(_ path: String) throws(DiskError) -> DiskFile
     /// Writes all bytes at an offset, which may be the end of the file.
     func write(_ bytes: [UInt8], to file: DiskFile, at offset: UInt64) throws(DiskError)
     /// Makes the file's content and length durable. After a failure nothing that was written since the last success
@@ -50,6 +53,8 @@ public enum DiskOperation: String, Hashable, Sendable, CaseIterable {
     case read = "read"
     /// `create`.
     case create = "create"
+    /// `open`.
+    case open = "open"
     /// `write`.
     case write = "write to"
     /// `synchronize`.

@@ -1,15 +1,34 @@
 import Basis
-import CLinux
-import Glibc
+import Host
 import Mirror
+
+private let labelMagic: UInt32 = 0x4C43_4648
+private let probedBytes: UInt64 = 1 << 20
 
 /// The label behind the data: 4096 bytes, of which the first 48 count.
 ///
 ///     0 magic (32 bits), version (32) · 8 volume (64) · 16 node (32), 0 (32) · 24 identity (64) · 32 count (64)
 ///     40 CRC32C of bytes 0 to 39 (32)
-extension BackingStore {
-    private static let magic: UInt32 = 0x4C43_4648
-    private static let probedBytes: UInt64 = 1 << 20
+extension BlockFile {
+    /// The largest volume that fits, with its label behind it. A file grows.
+    var capacityBytes: UInt64 {
+        if self.isFile { return UInt64(Int64.max) }
+        let end = self.endBytes
+        return end < CopyLabel.bytes ? 0 : (end - CopyLabel.bytes) / 4096 * 4096
+    }
+
+    /// Gives a file the size for a volume of so many bytes; a device must have it.
+    func makeRoom(for sizeBytes: UInt64) throws(StoreError) {
+        let wanted = sizeBytes + CopyLabel.bytes
+        let end = self.endBytes
+        guard end != wanted else { return }
+        guard self.isFile else {
+            if end > wanted { return }
+            throw .wrongSize(path: self.path, actual: end, wanted: wanted)
+        }
+        let code = self.resize(to: wanted)
+        guard code == 0 else { throw .failed(doing: "size", path: self.path, errno: code) }
+    }
 
     /// The label at this offset, if there is one.
     func label(at offset: UInt64) -> CopyLabel? {
@@ -17,7 +36,7 @@ extension BackingStore {
         var bytes = [UInt8](repeating: 0, count: 44)
         guard bytes.withUnsafeMutableBytes({ self.read(offset: offset, into: $0) }) == 0 else { return nil }
         var reader = ByteReader(bytes)
-        guard (try? reader.uint32()) == Self.magic, (try? reader.uint32()) == Format.copyLabel.version,
+        guard (try? reader.uint32()) == labelMagic, (try? reader.uint32()) == Format.copyLabel.version,
             let volume = try? reader.uint64(), let node = try? reader.uint32(), (try? reader.uint32()) != nil,
             let identity = try? reader.uint64(),
             let count = try? reader.uint64(), (try? reader.uint32()) == Checksum.crc32c(Array(bytes[..<40]))
@@ -28,7 +47,7 @@ extension BackingStore {
     /// Writes the label durably, and nothing else.
     func put(_ label: CopyLabel, at offset: UInt64) throws(StoreError) {
         var writer = ByteWriter(reserving: 4096)
-        writer.uint32(Self.magic)
+        writer.uint32(labelMagic)
         writer.uint32(Format.copyLabel.version)
         writer.uint64(label.volume)
         writer.uint32(label.node.rawValue)
@@ -37,15 +56,14 @@ extension BackingStore {
         writer.uint64(label.count)
         writer.uint32(Checksum.crc32c(writer.bytes))
         let bytes = writer.bytes + [UInt8](repeating: 0, count: Int(CopyLabel.bytes) - writer.bytes.count)
-        guard self.writeDurably(offset: offset, bytes) else {
-            throw .failed(doing: "label", path: self.path, errno: errno)
-        }
+        let code = self.writeDurably(offset: offset, bytes)
+        guard code == 0 else { throw .failed(doing: "label", path: self.path, errno: code) }
     }
 
     /// Whether a label, file system or partition table could be lost with it: its first and last MiB are not zero.
     var isBlank: Bool {
         let end = self.endBytes
-        let length = min(end, Self.probedBytes)
+        let length = min(end, probedBytes)
         guard length > 0 else { return true }
         return self.isZero(Extent(offset: 0, length: length))
             && self.isZero(Extent(offset: end - length, length: length))
@@ -55,21 +73,5 @@ extension BackingStore {
         var bytes = [UInt8](repeating: 1, count: Int(extent.length))
         let code = bytes.withUnsafeMutableBytes { self.read(offset: extent.offset, into: $0) }
         return code == 0 && bytes.allSatisfy { $0 == 0 }
-    }
-
-    /// The highest directory of the file system that holds a path: where it is mounted. Empty when that cannot be found.
-    static func mountPoint(of path: String) -> String {
-        var place = path
-        var found = ""
-        var device: dev_t?
-        while let cut = place.lastIndex(of: "/") {
-            place = String(place[..<cut])
-            var status = stat()
-            guard stat(place.isEmpty ? "/" : place, &status) == 0 else { continue }
-            if let device, device != status.st_dev { break }
-            device = status.st_dev
-            found = place.isEmpty ? "/" : place
-        }
-        return found
     }
 }

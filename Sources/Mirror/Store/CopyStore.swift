@@ -1,46 +1,43 @@
 import Basis
-import Glibc
 import Host
 import Mirror
-import SecureLink
 
 /// One copy: the backing with its label, and the metadata beside it, which are used only together. (Rules V17 to V20)
-final class CopyStore: Sendable {
-    /// Where a copy is, and of what.
-    struct Place: Sendable {
-        var volume: UInt64
-        var name: String
-        var node: NodeID
-        var sizeBytes: UInt64
-        var backingPath: String
-        var metadataPath: String
-    }
+package final class CopyStore<Storage: BlockDisk>: Sendable {
     /// What was found.
-    enum Found {
+    package enum Found {
         case copy(CopyStore, VolumeMetadata)
         case none(CopyReport)
     }
 
-    let place: Place
-    let backing: BackingStore
+    package let place: CopyPlace
+    package let backing: Storage.Blocks
+    private let disk: Storage
     private struct State {
-        let file: MetadataFile
+        var file: MetadataFile<Storage>
+        /// Of the label.
         var count: UInt64
         var isOver = false
     }
     private let state: Locked<State>
 
-    private init(_ place: Place, _ backing: BackingStore, _ file: MetadataFile, count: UInt64) {
+    private init(
+        _ place: CopyPlace, _ disk: Storage, _ backing: Storage.Blocks, _ file: MetadataFile<Storage>, count: UInt64
+    ) {
         self.place = place
+        self.disk = disk
         self.backing = backing
         self.state = Locked(State(file: file, count: count), lendsPriority: false)
     }
 
     /// Opens the copy, if data and metadata belong together; its start is noted in both before anybody hears of it.
-    static func open(_ place: Place) throws(StoreError) -> Found {
-        let header = try MetadataFile.open(path: place.metadataPath, subject: Self.subject(place))
-        guard let backing = try BackingStore.open(path: place.backingPath, makes: false) else {
-            return .none(self.missing(place, header))
+    /// `draw` gives random numbers, or nil when it cannot.
+    package static func open(
+        _ place: CopyPlace, on disk: Storage, draw: () -> UInt64?
+    ) throws(StoreError) -> Found {
+        let header = try MetadataFile.open(path: place.metadataPath, on: disk, subject: place.subject)
+        guard let backing = try self.openBacking(place, disk, makes: false) else {
+            return .none(self.missing(place, disk, header))
         }
         let content = self.content(of: backing, place, header)
         let evidence = CopyEvidence(
@@ -53,12 +50,13 @@ final class CopyStore: Sendable {
                     finding: .none(reason: reason, mayMake: mayMake)))
         case .copy(let metadata):
             guard let header else { throw .corrupt(path: place.metadataPath) }
-            return try self.start(place, backing, header, metadata)
+            return try self.start(place, disk, backing, header, metadata, draw)
         }
     }
 
     private static func start(
-        _ place: Place, _ backing: BackingStore, _ header: MetadataFile.Loaded, _ metadata: VolumeMetadata
+        _ place: CopyPlace, _ disk: Storage, _ backing: Storage.Blocks, _ header: MetadataFile<Storage>.Loaded,
+        _ metadata: VolumeMetadata, _ draw: () -> UInt64?
     ) throws(StoreError) -> Found {
         var (file, metadata) = (header.file, metadata)
         guard header.sizeBytes <= place.sizeBytes else {
@@ -67,46 +65,58 @@ final class CopyStore: Sendable {
         if header.sizeBytes < place.sizeBytes {
             metadata = try self.grow(place, backing, metadata, from: header.sizeBytes)
             file = try MetadataFile.create(
-                path: place.metadataPath, subject: self.subject(place), mount: header.mount, metadata)
+                path: place.metadataPath, on: disk, subject: place.subject, mount: header.mount, metadata)
         }
-        let started = metadata.started(mark: try self.draw(place))
-        let copy = CopyStore(place, backing, file, count: metadata.count)
+        let started = metadata.started(mark: try self.number(draw, place))
+        let copy = CopyStore(place, disk, backing, file, count: metadata.count)
         try copy.store(started)
         return .copy(copy, started)
     }
 
     /// Makes a new copy, or a new one of what is there. (Rule V20)
-    static func make(_ place: Place) throws(StoreError) -> (CopyStore, VolumeMetadata) {
-        guard let backing = try BackingStore.open(path: place.backingPath, makes: true) else {
-            throw .failed(doing: "open the backing", path: place.backingPath, errno: ENOENT)
+    package static func make(
+        _ place: CopyPlace, on disk: Storage, draw: () -> UInt64?
+    ) throws(StoreError) -> (CopyStore, VolumeMetadata) {
+        guard let backing = try self.openBacking(place, disk, makes: true) else {
+            throw StoreError(DiskError(.open, place.backingPath, .notFound), doing: "open the backing")
         }
-        return try self.make(place, in: backing)
+        return try self.make(place, disk, in: backing, draw)
+    }
+
+    private static func openBacking(
+        _ place: CopyPlace, _ disk: Storage, makes: Bool
+    ) throws(StoreError) -> Storage.Blocks? {
+        do throws(DiskError) {
+            return try disk.openBlocks(place.backingPath, makes: makes)
+        } catch {
+            throw StoreError(error, doing: "\(error.operation.rawValue) the backing")
+        }
     }
 
     private static func make(
-        _ place: Place, in backing: BackingStore
+        _ place: CopyPlace, _ disk: Storage, in backing: Storage.Blocks, _ draw: () -> UInt64?
     ) throws(StoreError) -> (CopyStore, VolumeMetadata) {
         try backing.makeRoom(for: place.sizeBytes)
         let fresh = VolumeMetadata(
-            identity: try self.draw(place), volume: place.volume, sizeBytes: place.sizeBytes)
-        let metadata = fresh.started(mark: try self.draw(place))
+            identity: try self.number(draw, place), volume: place.volume, sizeBytes: place.sizeBytes)
+        let metadata = fresh.started(mark: try self.number(draw, place))
         try backing.put(CopyLabel(metadata, node: place.node), at: place.sizeBytes)
         let file = try MetadataFile.create(
-            path: place.metadataPath, subject: self.subject(place),
-            mount: BackingStore.mountPoint(of: place.backingPath), metadata)
-        return (CopyStore(place, backing, file, count: metadata.count), metadata)
+            path: place.metadataPath, on: disk, subject: place.subject,
+            mount: disk.mountPoint(of: place.backingPath), metadata)
+        return (CopyStore(place, disk, backing, file, count: metadata.count), metadata)
     }
 
     /// Forgets what this copy was: it has a new identity from the next start on, and nothing is stored any more.
-    func renew() throws(StoreError) {
+    package func renew(draw: () -> UInt64?) throws(StoreError) {
         try self.state.withLock { (state) throws(StoreError) in
             state.isOver = true
-            _ = try Self.make(self.place, in: self.backing)
+            _ = try Self.make(self.place, self.disk, in: self.backing, draw)
         }
     }
 
     /// Makes the metadata durable, and first the label when it counts further.
-    func store(_ metadata: VolumeMetadata) throws(StoreError) {
+    package func store(_ metadata: VolumeMetadata) throws(StoreError) {
         try self.state.withLock { (state) throws(StoreError) in
             guard !state.isOver else { return }
             if metadata.count != state.count {
@@ -118,7 +128,7 @@ final class CopyStore: Sendable {
     }
 
     /// What there is, for the daemon.
-    func report(_ metadata: VolumeMetadata) -> CopyReport {
+    package func report(_ metadata: VolumeMetadata) -> CopyReport {
         CopyReport(
             volume: self.place.volume, backing: self.place.backingPath, capacityBytes: self.backing.capacityBytes,
             finding: .ready(metadata.copyMark))
@@ -126,19 +136,16 @@ final class CopyStore: Sendable {
 
     // MARK: What is there
 
-    private static func subject(_ place: Place) -> MetadataFile.Subject {
-        MetadataFile.Subject(volume: place.name, node: place.node, sizeBytes: place.sizeBytes)
-    }
-
-    private static func draw(_ place: Place) throws(StoreError) -> UInt64 {
-        let random = (try? SecureRandom.bytes(8)) ?? []
-        let value = random.reduce(0) { $0 << 8 | UInt64($1) }
-        guard value != 0 else { throw .failed(doing: "draw an identity for", path: place.metadataPath, errno: EIO) }
+    private static func number(_ draw: () -> UInt64?, _ place: CopyPlace) throws(StoreError) -> UInt64 {
+        guard let value = draw(), value != 0 else {
+            throw StoreError(
+                DiskError(.read, place.metadataPath, .inputOutput), doing: "draw an identity for")
+        }
         return value
     }
 
     private static func content(
-        of backing: BackingStore, _ place: Place, _ header: MetadataFile.Loaded?
+        of backing: Storage.Blocks, _ place: CopyPlace, _ header: MetadataFile<Storage>.Loaded?
     ) -> CopyEvidence.Content {
         // A copy that is being grown may have its label in either place.
         let label = backing.label(at: place.sizeBytes) ?? header.flatMap { backing.label(at: $0.sizeBytes) }
@@ -147,8 +154,10 @@ final class CopyStore: Sendable {
     }
 
     /// Nothing is at the path. Where a copy was, a file system may not be mounted: then nothing is made in its place.
-    private static func missing(_ place: Place, _ header: MetadataFile.Loaded?) -> CopyReport {
-        let mount = BackingStore.mountPoint(of: place.backingPath)
+    private static func missing(
+        _ place: CopyPlace, _ disk: Storage, _ header: MetadataFile<Storage>.Loaded?
+    ) -> CopyReport {
+        let mount = disk.mountPoint(of: place.backingPath)
         var mayMake = !place.backingPath.hasPrefix("/dev/")
         var reason = "\(place.backingPath) is missing"
         if let header, header.metadata.volume == place.volume {
@@ -167,15 +176,14 @@ final class CopyStore: Sendable {
 
     /// More room at the end, all zeros: on every copy, so that nothing needs to be compared.
     private static func grow(
-        _ place: Place, _ backing: BackingStore, _ metadata: VolumeMetadata, from old: UInt64
+        _ place: CopyPlace, _ backing: Storage.Blocks, _ metadata: VolumeMetadata, from old: UInt64
     ) throws(StoreError) -> VolumeMetadata {
         try backing.makeRoom(for: place.sizeBytes)
         let label = CopyLabel(metadata, node: place.node)
         try backing.put(label, at: place.sizeBytes)
-        let code = backing.zero(Extent(offset: old, length: place.sizeBytes - old), trim: true)
-        guard code == 0, backing.sync() == 0 else {
-            throw .failed(doing: "grow", path: place.backingPath, errno: code == 0 ? errno : code)
-        }
+        var code = backing.zero(offset: old, length: place.sizeBytes - old, trim: true)
+        if code == 0 { code = backing.sync() }
+        guard code == 0 else { throw .failed(doing: "grow", path: place.backingPath, errno: code) }
         return metadata.grown(to: place.sizeBytes)
     }
 }

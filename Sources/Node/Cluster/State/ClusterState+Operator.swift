@@ -1,9 +1,12 @@
 import Basis
 import Resources
 
-/// What operators and the planner want of a group.
+/// What operators want of groups, and what they write down.
 extension ClusterState {
-    mutating func applyWish(_ command: Command, at index: LogIndex) -> Outcome {
+    /// The longest note, in characters; what lies behind is cut off.
+    static let noteMaximum = 400
+
+    mutating func applyOperator(_ command: Command, at index: LogIndex) -> Outcome {
         switch command {
         case .want(let group, let isRunning):
             return self.updateGroup(group) { state, record in
@@ -46,30 +49,15 @@ extension ClusterState {
                     "an operator moves \(group) to \(name)", rule: "operator", at: index, group: group, node: node)
                 return nil
             }
-        case .park(let group, let epoch, let seenAt, let reason):
-            return self.updateGroup(group) { state, record in
-                guard record.epoch == epoch else { return .over("the epoch is over") }
-                // A plan that is older than what an operator asked for, or than the configuration, takes nothing back.
-                guard record.wishedAt <= seenAt, state.policyIndex <= seenAt else { return "it is wanted anew" }
-                guard record.assignment == nil, record.parked == nil else { return "it is not waiting" }
-                record.parked = reason
-                record.since = state.clusterMilliseconds
-                state.note("\(group) is parked: \(reason)", rule: "NoFlap", at: index, group: group)
-                return nil
-            }
-        case .forgive(let group, let node, let since):
-            return self.updateGroup(group) { state, record in
-                guard let place = record.bans.firstIndex(where: { $0.node == node && $0.since == since }) else {
-                    return "that failure counts no longer"
-                }
-                record.bans.remove(at: place)
-                state.note(
-                    "\(group) may run on \(state.name(of: node)) again: its failure there is long ago", rule: "restart",
-                    at: index, group: group, node: node)
-                return nil
-            }
+        case .note(let text, let node):
+            let line = ForeignText.line(text, limit: Self.noteMaximum)
+            guard !line.isEmpty else { return .refused(.unfit("a note says something")) }
+            if let node, self.node(node) == nil { return .refused(.unknown(.node(node))) }
+            let about = node.map { " about \(self.name(of: $0))" } ?? ""
+            self.note("an operator notes\(about): \(line)", rule: "operator", at: index, node: node)
+            return .accepted
         default:
-            preconditionFailure("not a wish: \(command)")
+            preconditionFailure("not an operator's: \(command)")
         }
     }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// The files of this machine.
@@ -57,6 +58,13 @@ public struct RealDisk: Disk {
     public func create(_ path: String) throws(DiskError) -> DiskFile {
         let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure(.create, path) }
+        return DiskFile(descriptor, path: path)
+    }
+
+    /// See `Disk.open`.
+    public func open(_ path: String) throws(DiskError) -> DiskFile {
+        let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.failure(.open, path) }
         return DiskFile(descriptor, path: path)
     }
 

@@ -1,0 +1,129 @@
+import Basis
+import Cluster
+import Raft
+
+/// Something that goes wrong right when something else happens: each alone is met often by chance, both together hardly ever.
+struct MomentFault {
+    /// What it waits for.
+    enum Trigger: CaseIterable {
+        /// A resource starts.
+        case starts
+        /// A resource is to stop.
+        case stops
+        /// A resource has stopped.
+        case stopped
+        /// A volume server is told to open.
+        case opens
+        /// A volume is shown to clients.
+        case exports
+        /// A log is written.
+        case writes
+        /// What runs here is written down anew: an assignment, a release, or their end was applied.
+        case facts
+        /// The lease is given back or has ended, or is there again.
+        case lease
+    }
+
+    /// What happens then.
+    enum Fault: CaseIterable {
+        case isolates
+        case cutsFromLeader
+        case cutsOneWay
+        case losesPower
+        case leaderLosesPower
+        case killsDaemon
+        case pauses
+        case standsStill
+        case restartsMajority
+        case killsServer
+        case killsDaemonAndCuts
+    }
+
+    var trigger: Trigger
+    var fault: Fault
+    /// How many such moments pass before.
+    var skipping: UInt64
+    /// Nanoseconds between the moment and the fault.
+    var delay: UInt64
+}
+
+extension Simulation {
+    func armMoment() {
+        guard self.swarm.armed == nil else { return }
+        let triggers = MomentFault.Trigger.allCases
+        let faults = MomentFault.Fault.allCases
+        let trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
+        self.swarm.armed = MomentFault(
+            trigger: trigger, fault: faults[Int(self.swarm.random.below(UInt64(faults.count)))],
+            skipping: self.swarm.random.below(trigger == .writes ? 40 : 6), delay: self.swarm.random.below(40_000_000))
+    }
+
+    /// Something happens on a node that a fault may wait for.
+    @inline(__always)
+    func reached(_ trigger: MomentFault.Trigger, on node: SimulatedNode) {
+        if self.swarm.armed != nil { self.reachedArmed(trigger, on: node) }
+    }
+
+    private func reachedArmed(_ trigger: MomentFault.Trigger, on node: SimulatedNode) {
+        guard let fault = self.swarm.armed, fault.trigger == trigger else { return }
+        if fault.skipping > 0 {
+            self.swarm.armed?.skipping -= 1
+            return
+        }
+        self.swarm.armed = nil
+        self.queue.add(.swarm(.moment(fault, on: node.id)), at: self.now + fault.delay)
+    }
+
+    func happen(_ moment: MomentFault, on node: SimulatedNode) {
+        guard self.now < self.options.length.nanoseconds, !self.swarm.isOver, self.now >= self.quietUntil, node.isOn
+        else { return }
+        self.note("right when \(node.name) \(moment.trigger): \(moment.fault)")
+        self.count("faults at their moment")
+        self.faultAt = self.now
+        let leader = self.nodes.first { $0.daemon?.supervisor.consensus.isLeader == true }
+        let back = self.now + self.swarm.random.span(.milliseconds(50), .seconds(12)).nanoseconds
+        switch moment.fault {
+        case .isolates: self.cut(node, from: self.nodes, until: back)
+        case .cutsFromLeader: if let leader { self.cut(node, from: [leader], until: back) }
+        case .cutsOneWay:
+            guard let leader else { return }
+            let isOutward = self.swarm.random.chance(perMille: 500)
+            self.network.cut(from: isOutward ? node.id : leader.id, to: isOutward ? leader.id : node.id)
+            self.queue.add(.heal, at: back)
+        case .losesPower:
+            self.powerOff(node)
+            self.queue.add(.powerOn(node.id), at: back)
+        case .leaderLosesPower:
+            guard let leader else { return }
+            self.powerOff(leader)
+            self.queue.add(.powerOn(leader.id), at: back)
+        case .killsDaemon: self.killDaemon(node, until: back)
+        case .killsDaemonAndCuts:
+            self.cut(node, from: self.nodes, until: back)
+            self.killDaemon(node, until: self.now + self.swarm.random.below(2_000_000_000))
+        case .pauses:
+            guard self.now >= node.pausedUntil, node.hiding(at: self.now) == nil else { return }
+            node.pausedUntil = back
+            self.queue.add(.resume(node.id, boot: node.boot), at: back)
+        case .standsStill:
+            guard self.now >= node.pausedUntil else { return }
+            self.hiddenPause(node, Span(nanoseconds: back - self.now))
+        case .restartsMajority: self.restartMajority(but: node.id)
+        case .killsServer: for volume in node.volumes { self.stopServer(volume, on: node) }
+        }
+    }
+
+    private func killDaemon(_ node: SimulatedNode, until back: UInt64) {
+        guard node.daemon != nil, node.hiding(at: self.now) == nil else { return }
+        self.stopDaemon(node)
+        self.queue.add(.restartDaemon(node.id, boot: node.boot), at: back)
+    }
+
+    private func cut(_ node: SimulatedNode, from others: [SimulatedNode], until back: UInt64) {
+        for other in others where other !== node {
+            self.network.cut(from: node.id, to: other.id)
+            self.network.cut(from: other.id, to: node.id)
+        }
+        self.queue.add(.heal, at: back)
+    }
+}

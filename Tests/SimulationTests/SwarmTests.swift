@@ -1,0 +1,111 @@
+import Basis
+import Cluster
+import Raft
+import Resources
+import Testing
+
+@testable import Simulator
+
+/// What clients of the cluster are told, as the simulator judges it.
+@Suite struct `Simulated operators (ConfigLinear, NothingAcknowledgedIsLost)` {
+    private let node = NodeID(1)
+    private let wish = Command.want(GroupName("orders"), isRunning: false)
+
+    private func entry(_ command: Command, from node: NodeID, sequence: UInt64 = 1) -> LogCommand {
+        LogCommand(
+            origin: node, nonce: 1, sequence: sequence, clusterMilliseconds: 0, wallMilliseconds: 0, command: command)
+    }
+
+    @Test func `notice a second answer to one request`() {
+        var wishes = Wishes()
+        let id = wishes.ask(self.wish, of: self.node)
+        let entry = self.entry(self.wish, from: self.node)
+        #expect(wishes.take(id, .accepted, at: LogIndex(7), entry, from: self.node) == nil)
+        #expect(wishes.take(id, .accepted, at: LogIndex(9), entry, from: self.node)?.contains("twice") == true)
+    }
+
+    @Test func `notice two requests that were told one entry`() {
+        var wishes = Wishes()
+        let (first, second) = (wishes.ask(self.wish, of: self.node), wishes.ask(self.wish, of: self.node))
+        #expect(wishes.take(first, .accepted, at: LogIndex(7), nil, from: self.node) == nil)
+        #expect(wishes.take(second, .accepted, at: LogIndex(7), nil, from: self.node)?.contains("both") == true)
+    }
+
+    @Test func `notice an answer from before the request`() {
+        var wishes = Wishes()
+        let first = wishes.ask(self.wish, of: self.node)
+        #expect(wishes.take(first, .accepted, at: LogIndex(7), nil, from: self.node) == nil)
+        let second = wishes.ask(self.wish, of: NodeID(2))
+        #expect(wishes.take(second, .accepted, at: LogIndex(6), nil, from: NodeID(2)) != nil)
+    }
+
+    @Test func `notice an entry that holds something else`() {
+        var wishes = Wishes()
+        let id = wishes.ask(self.wish, of: self.node)
+        let other = self.entry(.want(GroupName("orders"), isRunning: true), from: self.node)
+        #expect(wishes.take(id, .accepted, at: LogIndex(7), other, from: self.node) != nil)
+    }
+
+    @Test func `notice a wish that was acknowledged and undone, unless somebody asked since`() {
+        var state = ClusterState()
+        _ = state.apply(
+            self.entry(
+                .bootstrap(
+                    clusterID: 1, clusterName: "c",
+                    node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)), from: self.node),
+            at: LogIndex(1))
+        var wishes = Wishes()
+        let drain = Command.drain(self.node, isDrained: true)
+        let id = wishes.ask(drain, of: self.node)
+        #expect(wishes.take(id, .accepted, at: LogIndex(1), nil, from: self.node) == nil)
+        #expect(wishes.missing(in: state) != nil)
+        _ = state.apply(self.entry(drain, from: self.node, sequence: 2), at: LogIndex(2))
+        #expect(wishes.missing(in: state) == nil)
+        _ = wishes.ask(.drain(self.node, isDrained: false), of: self.node)
+        #expect(wishes.missing(in: ClusterState()) == nil)
+    }
+
+    @Test func `know nothing of what was asked of a daemon that ended`() {
+        var wishes = Wishes()
+        let drain = Command.drain(self.node, isDrained: true)
+        _ = wishes.ask(drain, of: self.node)
+        wishes.daemonEnded(self.node)
+        let again = wishes.ask(drain, of: self.node)
+        #expect(wishes.take(again, .accepted, at: LogIndex(1), nil, from: self.node) == nil)
+        #expect(wishes.missing(in: ClusterState()) == nil, "the first one may still come and undo it")
+    }
+}
+
+@Suite struct `A simulated world with everything` {
+    @Test func `keeps every guarantee, and runs the same way every time`() {
+        var options = SimulationOptions(seed: 4, length: .seconds(60))
+        options.features = .chosen(SimulationFeature.allCases)
+        let first = Simulation(options: options).run()
+        #expect(first.violation == nil, "\(first.trace.suffix(60).joined(separator: "\n"))")
+        let second = Simulation(options: options).run()
+        #expect(first.digest == second.digest)
+        #expect(first.events == second.events)
+        for what in ["nodes that joined", "wishes acknowledged", "reads", "late messages"] {
+            #expect(first.counts.contains { $0.0 == what }, "no \(what)")
+        }
+    }
+
+    @Test func `leaves a seed as it was where there are no features`() {
+        let options = SimulationOptions(seed: 4, length: .seconds(10))
+        #expect(Swarm(seed: 4, options.features).isEmpty)
+        #expect(!Swarm(seed: 4, .drawn).isEmpty)
+    }
+
+    @Test func `lets packets wait where the network carries little`() {
+        var network = SimulatedNetwork()
+        let (left, right) = (NodeID(1), NodeID(2))
+        #expect(network.wait(1000, from: left, to: right, isVolume: false, at: 0) == 0)
+        network.bytesPerSecond = 1000
+        #expect(network.isBroken)
+        #expect(network.wait(1000, from: left, to: right, isVolume: false, at: 0) == 1_000_000_000)
+        #expect(network.wait(1000, from: left, to: right, isVolume: false, at: 0) == 2_000_000_000)
+        #expect(network.wait(1000, from: right, to: left, isVolume: false, at: 0) == 1_000_000_000)
+        network.healAll()
+        #expect(network.wait(1000, from: left, to: right, isVolume: false, at: 0) == 0)
+    }
+}
