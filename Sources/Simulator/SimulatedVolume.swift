@@ -53,22 +53,6 @@ final class SimulatedVolume {
     var exportEpoch: Epoch?
     /// It exports, and what it shows was not judged yet.
     var isUnjudged = false
-    /// Under which epoch it is to open, and the versions of the set then and now.
-    private var opening = (epoch: Epoch.none, first: UInt64(0), latest: UInt64(0))
-    /// The log has changed the set under this epoch: it knows that the volume was opened.
-    var isOpened: Bool { self.opening.latest > self.opening.first }
-
-    /// Follows what the server is told of the set.
-    func note(_ command: VolumeCommand) {
-        switch command {
-        case .open(let epoch, _, _, let version, _, _) where epoch != self.opening.epoch:
-            self.opening = (epoch, version, version)
-        case .open(let epoch, _, _, let version, _, _), .inSyncChanged(let epoch, _, let version):
-            if epoch == self.opening.epoch { self.opening.latest = max(self.opening.latest, version) }
-        default: return
-        }
-    }
-
     var copy = SimulatedCopy()
     /// What the copy was some time ago, for faults that bring it back.
     var older: SimulatedCopy?
@@ -182,7 +166,6 @@ final class SimulatedVolume {
         fileprivate var core: Volume?
         fileprivate var exportEpoch: Epoch?
         fileprivate var isUnjudged: Bool
-        fileprivate var opening: (epoch: Epoch, first: UInt64, latest: UInt64)
         fileprivate var copy: SimulatedCopy
         fileprivate var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)]
         fileprivate var requests: Numbered<[UInt64]>
@@ -196,7 +179,7 @@ final class SimulatedVolume {
     var moment: Moment {
         Moment(
             identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
-            opening: self.opening, copy: self.copy, pendingMetadata: self.pendingMetadata, requests: self.requests,
+            copy: self.copy, pendingMetadata: self.pendingMetadata, requests: self.requests,
             completions: self.completions, received: self.received, dialling: self.dialling, peers: self.peers,
             isWanted: self.isWanted)
     }
@@ -207,7 +190,6 @@ final class SimulatedVolume {
         self.absence = nil
         self.exportEpoch = moment.exportEpoch
         self.isUnjudged = moment.isUnjudged
-        self.opening = moment.opening
         self.copy = moment.copy
         self.pendingMetadata = moment.pendingMetadata
         self.requests = moment.requests

@@ -19,7 +19,6 @@ extension Simulation {
             if self.postpone(node, event) { return }
             self.note("\(node.name) tells \(volume.name): \(command)")
             if case .makeCopy = command { return self.renewCopy(volume, on: node) }
-            volume.note(command)
             if case .open = command { self.reached(.opens, on: node) }
             self.step(volume, .command(command), on: node)
             switch command {
@@ -27,7 +26,9 @@ extension Simulation {
             case .noted: self.tellDaemon(node, volume, .copy(volume.report()))
             case .thaw, .open, .inSyncChanged:
                 guard volume.isUnjudged, volume.exportEpoch != nil else { break }
-                if volume.isOpened || self.isUsed(volume, on: node) { self.promoted(volume, on: node) }
+                if self.isOpened(volume, on: node) || self.isUsed(volume, on: node) {
+                    self.promoted(volume, on: node)
+                }
             default: break
             }
             if case .report = command, let status = volume.core?.status(at: node.tick(at: self.now)) {
@@ -229,8 +230,15 @@ extension Simulation {
         self.count("promotions")
         // Until the log knows that the volume was opened, or something stands on it, the copies of the set before are as
         // good. (Rule V7.1)
-        volume.isUnjudged = !volume.isOpened && !self.isUsed(volume, on: node)
+        volume.isUnjudged = !self.isOpened(volume, on: node) && !self.isUsed(volume, on: node)
         if !volume.isUnjudged { self.promoted(volume, on: node) }
+    }
+
+    /// The log as this node knows it says that the volume was opened: the copies of the set before count no more. A copy
+    /// that joins changes the set too, and says nothing of that.
+    private func isOpened(_ volume: SimulatedVolume, on node: SimulatedNode) -> Bool {
+        guard let record = node.daemon?.supervisor.state.volume(volume.name) else { return false }
+        return record.owner == node.id && record.epoch == volume.exportEpoch && record.former.isEmpty
     }
 
     /// Something of the group may look at the volume.
