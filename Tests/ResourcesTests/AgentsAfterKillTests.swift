@@ -121,7 +121,7 @@ import Testing
     }
 
     /// As a full `/run` or a careless hand leaves one.
-    @Test(arguments: ["started/orders.route.json", "addresses/orders.route", "mounts/orders.route", "devices/orders.route"])
+    @Test(arguments: ["started/orders.route.json", "addresses/orders.route", "mounts/orders.route"])
     func `a record that cannot be read is something that was not stopped, until a person says so`(_ name: String)
         async throws
     {
