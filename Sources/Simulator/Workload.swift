@@ -63,6 +63,7 @@ struct Workload {
     }
 
     /// Answers what a flush promised.
+    @discardableResult
     mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) -> [(block: Int, number: UInt64)] {
         guard let (node, request) = self.requests.take(id) else { return [] }
         switch request {

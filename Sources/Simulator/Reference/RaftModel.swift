@@ -158,6 +158,11 @@ struct RaftModel {
                 if !hasSnapshot { part.snapshot = nil }
                 var trial = self
                 trial.persisted(node, part)
+                // Entries of a later term than the state's show that this node is in it, and had no vote there. (Rule C8)
+                if let durable = trial.nodes[place].durable, durable.last.term > durable.term {
+                    trial.nodes[place].durable?.term = durable.last.term
+                    trial.nodes[place].durable?.vote = nil
+                }
                 if trial.nodes[place].durable == found { return self = trial }
             }
         }
