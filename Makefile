@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite mutants simulate lab chaos guests bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite mutants hunt simulate lab chaos guests bench demo docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ rewrite: ## rewrites the expected output of scenario files; look at the differen
 
 mutants: ## takes each safety rule out of a copy; its test must notice (root; minutes; NAMES="L5 V" for some)
 	scripts/mutants $(NAMES)
+
+hunt: ## puts faults of the past back into a copy; the simulator must find each (an hour or more; NAMES="A1 L5" MINUTES=N SEED=N)
+	scripts/hunt $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(NAMES)
 
 simulate: ## the whole cluster in virtual time from a fresh seed; prints the seed (SEED=N RUNS=N MINUTES=N NODES=N FLAGS=--edits)
 	swift build -c release --static-swift-stdlib --product simulate

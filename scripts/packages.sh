@@ -70,4 +70,4 @@ lint_python() {
         "$tools/mypy" --no-error-summary --scripts-are-modules "$program" || return 1
     done
 }
-python_programs="chaos/run guests/run guests/image guests/terminal Benchmarks/run scripts/mutants"
+python_programs="chaos/run guests/run guests/image guests/terminal Benchmarks/run scripts/mutants scripts/hunt"

@@ -12,6 +12,10 @@ struct Checkers {
     /// A bit for each node that owned the group when it was last looked at.
     private var owning: UInt64 = 0
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+    /// Raft once more, which the real one is compared with.
+    var model = RaftModel()
+    /// The log once more, applied by nobody.
+    var history = History()
 
     /// What was last seen of one node, so that a look costs little where nothing changed.
     private struct Seen {
@@ -25,11 +29,13 @@ struct Checkers {
         var epoch: Epoch?
     }
 
-    mutating func restarted(_ node: SimulatedNode, _ restored: RestoredState) {
+    mutating func restarted(_ node: SimulatedNode, _ restored: RestoredState, in simulation: Simulation) {
         let place = Int(node.id.rawValue) - 1
         while self.seen.count <= place { self.seen.append(Seen()) }
         self.seen[place] = Seen()
         self.seen[place].appliedUpTo = restored.snapshot?.mark.index.rawValue ?? 0
+        self.model.restarted(node.id, restored)
+        if let violation = self.model.violation { simulation.fail(violation) }
     }
 
     /// It goes on from an earlier moment: what it applies again is looked at again.
@@ -37,6 +43,7 @@ struct Checkers {
         let place = Int(node.id.rawValue) - 1
         self.seen[place] = Seen()
         self.seen[place].appliedUpTo = appliedUpTo.rawValue
+        self.model.takenBack(node.id)
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
@@ -70,6 +77,22 @@ struct Checkers {
 
     // MARK: Raft (Figure 3)
 
+    /// What a step made of the node, before anything that it asks for is done.
+    @inline(__always)
+    mutating func checkModel(_ node: NodeID, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        // The daemon is handed over, not its supervisor: that would be copied.
+        let term = daemon.supervisor.consensus.term
+        let isLeader = daemon.supervisor.consensus.outline.isLeader
+        let commit = daemon.supervisor.consensus.commitIndex
+        if self.model.isNews(node, term, isLeader: isLeader, commit) {
+            self.model.look(
+                at: node, term: term, isLeader: isLeader, commit: commit,
+                membership: daemon.supervisor.consensus.outline.membership,
+                termAt: { daemon.supervisor.consensus.entry(at: $0)?.mark.term })
+            if let violation = self.model.violation { simulation.fail(violation) }
+        }
+    }
+
     private mutating func checkLeader(_ place: Int, _ daemon: SimulatedDaemon, in simulation: Simulation) {
         self.seen[place].logVersion = daemon.supervisor.consensus.outline.logVersion
         guard daemon.supervisor.consensus.outline.isLeader else {
@@ -102,7 +125,11 @@ struct Checkers {
         guard upTo != from else { return }
         if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }
         for index in (from + 1)...upTo {
-            guard let entry = daemon.supervisor.consensus.entry(at: LogIndex(index)) else { continue }
+            // A snapshot may have taken the place of the entry in the very step that applied it.
+            let held = daemon.supervisor.consensus.entry(at: LogIndex(index))
+            guard let entry = held ?? (self.applied[index] == nil ? self.model.entry(at: LogIndex(index)) : nil) else {
+                continue
+            }
             let hash = Self.hash(entry)
             if let before = self.applied[index], before != hash {
                 simulation.fail("StateMachineSafety: node \(place + 1) applied another entry at \(index)")
@@ -110,9 +137,11 @@ struct Checkers {
             if self.applied[index] == nil {
                 self.applied[index] = hash
                 self.digest = (self.digest ^ hash ^ index) &* 0x100_0000_01B3
+                self.history.apply(entry, after: simulation.disturbance, at: simulation.now)
             }
         }
         self.seen[place].appliedUpTo = upTo
+        if let violation = self.history.violation { simulation.fail(violation) }
     }
 
     private static func hash(_ entry: Entry) -> UInt64 {
@@ -198,6 +227,8 @@ extension Simulation {
             }
         }
         self.checkEdited(leader)
+        self.checkers.history.checkEnd(leader.state)
+        if let violation = self.checkers.history.violation { self.fail(violation) }
         for node in leader.state.nodes where node.standing != .trusted {
             self.fail("BoundedRecovery: \(node.about.name) is \(node.standing) although all are well")
         }

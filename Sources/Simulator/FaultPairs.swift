@@ -8,6 +8,7 @@ extension Simulation {
         guard self.now >= self.quietUntil else { return }
         guard let owner = self.nodes.first(where: { $0.isOn && $0.isOwning }) else { return }
         self.faultAt = self.now
+        self.disturb()
         self.isolateAndRestartOthers(owner)
     }
 

@@ -188,6 +188,7 @@ extension Simulation {
             victim.disk.emptyLog()
         }
         victim.mayLoseLog = true
+        self.checkers.model.harmed(victim.id)
         if !fault.keepsRunDirectory { victim.progress = nil }
         let pause = self.memoryRandom.span(.milliseconds(100), .seconds(3))
         self.queue.add(.logFault(fault, .back), at: self.now + pause.nanoseconds)

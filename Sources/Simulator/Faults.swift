@@ -10,6 +10,7 @@ extension Simulation {
         self.queue.add(.fault, at: self.now + pause)
         guard self.now >= self.quietUntil else { return }
         self.faultAt = self.now
+        self.disturb()
         self.harmCopies()
         guard self.now >= self.quietUntil else { return }
         let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
@@ -45,12 +46,14 @@ extension Simulation {
 
     func healNetwork() {
         self.healedAt = self.now
+        self.disturb()
         self.note("the network heals")
         self.network.healAll()
     }
 
     func healEverything() {
         self.network.healAll()
+        self.disturb()
         self.note("all faults end")
         self.swarm.end()
         for node in self.nodes {
@@ -189,9 +192,10 @@ extension Simulation {
 
     func operate(_ command: Command) {
         self.note("an operator asks: \(command)")
+        self.disturb()
         if !self.swarm.isEmpty { self.wishes.lose(command) }
         for node in self.nodes where node.isOn && node.daemon?.supervisor.consensus.isLeader == true {
-            self.step(node, .client(id: 1, .propose(command)))
+            self.step(node, .client(id: self.checkers.history.ask(command), .propose(command)))
         }
     }
 }

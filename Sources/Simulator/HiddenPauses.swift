@@ -51,6 +51,7 @@ extension Simulation {
         else { return }
         self.note("\(node.name) finds its clocks parted")
         self.count("doubts")
+        self.disturb()
         node.doubtSince = tick
         self.queue.add(.doubtHeard(node.id, boot: node.boot, tick), at: self.now + 1_000_000)
         guard tick < node.leaseEnd else { return }
@@ -66,6 +67,7 @@ extension Simulation {
     /// A majority answered a renewal that was sent after the doubt began.
     func endDoubt(_ node: SimulatedNode) {
         self.note("\(node.name) is in no doubt any more")
+        self.disturb()
         node.isFrozen = false
         let calls = node.heldCalls
         node.heldCalls = []
@@ -90,6 +92,7 @@ extension Simulation {
     func hiddenPause(_ node: SimulatedNode, _ length: Span) {
         let end = self.now + length.nanoseconds
         self.faultAt = self.now
+        self.disturb()
         self.count("hidden pauses")
         self.note("\(node.name) is stopped from outside for \(length)")
         node.hide(from: self.now, until: end)

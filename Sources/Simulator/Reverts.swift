@@ -52,6 +52,7 @@ extension Simulation {
                 return self.queue.add(.revertStage(revert, .back), at: self.now + 500_000_000)
             }
             self.faultAt = self.now
+            self.disturb()
             self.quietUntil = self.now + 60_000_000_000
             self.takenBackAt = self.now
             for volume in node.volumes { self.copiesHaveMet[volume.number] = false }

@@ -65,10 +65,9 @@ extension Simulation {
             let policy = self.edited(supervisor.state.policy)
             self.wishes.lose(.configure(policy, text: "", expectedIndex: .zero))
             self.note("an operator edits: \(self.edits.names) have \(self.edits.holders)")
-            self.step(
-                node,
-                .client(
-                    id: 1, .propose(.configure(policy, text: "", expectedIndex: supervisor.state.policyIndex))))
+            let command = Command.configure(policy, text: "", expectedIndex: supervisor.state.policyIndex)
+            self.disturb()
+            self.step(node, .client(id: self.checkers.history.ask(command), .propose(command)))
         }
     }
 

@@ -96,7 +96,9 @@ extension Simulation {
     /// Steps the supervisor once more, and performs what it asks for after what is left of `effects`.
     private func follow(_ effects: inout [SupervisorEffect], _ input: SupervisorInput, of node: SimulatedNode) {
         var more: [SupervisorEffect] = []
-        node.daemon?.supervisor.step(input, at: node.tick(at: self.now), into: &more)
+        guard let daemon = node.daemon else { return }
+        daemon.supervisor.step(input, at: node.tick(at: self.now), into: &more)
+        self.checkers.checkModel(node.id, daemon, in: self)
         effects.insert(contentsOf: more.reversed(), at: 0)
     }
 
@@ -142,6 +144,8 @@ extension Simulation {
         self.reached(.writes, on: node)
         do {
             try log.persist(request)
+            self.checkers.model.persisted(node.id, request)
+            if let violation = self.checkers.model.violation { self.fail(violation) }
             self.noteProgress(of: log, on: node)
             node.sealAt = self.now + 1_000_000_000
             if let snapshot = request.snapshot {
@@ -151,11 +155,16 @@ extension Simulation {
             node.daemon?.outbox.persisted(request.sequence) { self.post($0, from: node, to: $1) }
             return .written
         } catch {
+            self.checkers.model.failedToPersist(node.id, request)
             return self.logFailed(error, of: node)
         }
     }
 
     private func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
+        if case .raft(let message) = envelope.message, envelope.from == node.id {
+            self.checkers.model.sent(node.id, message, to: envelope.to)
+            if let violation = self.checkers.model.violation { self.fail(violation) }
+        }
         let place = Int(to.rawValue) - 1
         guard self.open.indices.contains(place) else { return }
         if self.openMask >> UInt64(place) & 1 == 0 {
@@ -253,6 +262,7 @@ extension Simulation {
             }
             if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
                 outcome = .failed(reason: "simulated", recovery: .soft)
+                self.disturb()
             }
             node.calls[call.id] = call
             self.checkers.look(at: node, in: self)
@@ -262,6 +272,7 @@ extension Simulation {
             if self.options.hasFaults, self.random.chance(perMille: 10) {
                 delay = call.timeout.nanoseconds
                 outcome = .timedOut
+                self.disturb()
             }
         case .monitor:
             node.calls[call.id] = call

@@ -126,6 +126,7 @@ extension Simulation {
         node.progress = nil
         node.processes = [:]
         node.calls = [:]
+        self.disturb()
         self.note("\(node.name) boots (boot \(node.boot), clock \(rate) ppm)")
         self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + 1_000_000)
         self.startDaemon(node)
@@ -140,6 +141,7 @@ extension Simulation {
 
     func powerOff(_ node: SimulatedNode) {
         guard node.isOn else { return }
+        self.disturb()
         self.note("\(node.name) loses power")
         self.count("power losses")
         node.isOn = false
@@ -178,8 +180,9 @@ extension Simulation {
                 try Supervisor(
                     identity: identity, settings: self.consensusSettings, restored: restored, facts: facts,
                     leaseEnd: node.leaseEnd, seed: self.random.next(), at: tick))
+            self.disturb()
             self.note("\(node.name) daemon starts (\(store.memory.present), log \(restored.entries.count))")
-            self.checkers.restarted(node, restored)
+            self.checkers.restarted(node, restored, in: self)
         } catch StorageError.disk(let error) where self.swarm.has(.disks) {
             self.note("\(node.name) cannot open its log: \(error)")
             let isPowered = node.disk.isPowered
@@ -217,6 +220,7 @@ extension Simulation {
             guard node.mayLoseLog else { throw error }
             self.note("\(node.name) sets its log aside: \(error)")
             self.count("logs set aside")
+            self.checkers.model.harmed(node.id)
         }
         node.disk.emptyLog()
         node.progress = nil
@@ -235,6 +239,7 @@ extension Simulation {
     func forget(_ node: SimulatedNode, _ reason: String) {
         self.note("\(node.name) has forgotten: \(reason)")
         self.count("logs set aside")
+        self.checkers.model.harmed(node.id)
         node.disk.emptyLog()
         node.progress = nil
         self.stopDaemon(node)
@@ -245,6 +250,7 @@ extension Simulation {
 
     func stopDaemon(_ node: SimulatedNode) {
         guard node.isOn, node.daemon != nil else { return }
+        self.disturb()
         self.note("\(node.name) daemon is killed")
         self.count("daemon kills")
         node.daemon = nil

@@ -20,6 +20,7 @@ extension Simulation {
             guard node.isOn, node.daemon != nil, self.now >= node.scheduledFrom else { continue }
             self.note("\(node.name) is shut down in order")
             self.count("shutdowns")
+            self.disturb()
             self.step(node, .client(id: 9, .shutDown))
             self.queue.add(.shutDownLook(node.id, boot: node.boot, since: self.now), at: self.now + 100_000_000)
         }

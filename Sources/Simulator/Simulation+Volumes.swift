@@ -208,7 +208,8 @@ extension Simulation {
             volume.requests.take(id)
             // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
             let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
-            self.workloads[volume.number].replied(id, reply == .done && !isWorthless, at: self.now)
+            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless, at: self.now)
+            self.checkFlushed(promises, of: volume)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")

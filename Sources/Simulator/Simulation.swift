@@ -93,6 +93,9 @@ public final class Simulation {
     var longestFaultPause = Span.seconds(25)
     /// When the network healed last.
     var healedAt: UInt64 = 0
+    var judged = JudgedSets()
+    /// Whatever may move groups.
+    var disturbance = History.Disturbance()
     /// The latest fault.
     var faultAt: UInt64 = 0
     var trace = TraceRing()
@@ -190,6 +193,12 @@ public final class Simulation {
     func node(_ id: NodeID) -> SimulatedNode { self.nodes[Int(id.rawValue) - 1] }
 
     func count(_ what: String) { self.counts[what, default: 0] += 1 }
+
+    /// Something happens that may move groups.
+    func disturb() {
+        self.disturbance.number += 1
+        self.disturbance.at = self.now
+    }
 
     func fail(_ text: String) {
         guard self.violation == nil else { return }
@@ -348,10 +357,12 @@ public final class Simulation {
             daemon.supervisor.step(.drawMark(nonce: self.memoryRandom.next()), at: tick, into: &effects)
         }
         advance(&daemon.supervisor, tick, &effects)
+        self.checkers.checkModel(node.id, daemon, in: self)
         if !effects.isEmpty { self.perform(&effects, of: node) }
         swap(&effects, &self.effects)
         self.checkInvariants(of: node, daemon)
         self.checkers.look(at: node, daemon, in: self)
+        self.checkSets()
         if node.daemon === daemon { self.wake(node, daemon) }
     }
 

@@ -143,6 +143,7 @@ enum SwarmEvent {
 
 extension Simulation {
     func handle(_ event: SwarmEvent) {
+        self.disturb()
         switch event {
         case .strike: self.strike()
         case .wish: self.wish()
@@ -250,10 +251,12 @@ extension Simulation {
             case .probe: (UInt64(0), UInt64(0), UInt64(0))
             }
         if happens(hangs) {
+            self.disturb()
             self.count("agents that hung")
             outcome = .timedOut
             delay = call.timeout.nanoseconds
         } else if happens(fails) {
+            self.disturb()
             self.count("agents that failed")
             outcome = .failed(reason: "drawn", recovery: .soft)
         } else if happens(isSlow) {

@@ -148,7 +148,10 @@ extension Simulation {
     }
 
     func answer(_ id: UInt64, _ reply: ClientReply, from node: SimulatedNode) {
-        guard id > 1000 else { return }
+        if case .applied(.accepted, let index) = reply, id >= History.firstID {
+            self.checkers.history.answered(id, at: index)
+        }
+        guard id > 1000, id < History.firstID else { return }
         switch reply {
         case .applied(let outcome, let index):
             self.note("client \(id) is told: \(outcome) at \(index)")

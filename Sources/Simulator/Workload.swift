@@ -62,22 +62,25 @@ struct Workload {
         return (id, .write(id: id, extent: extent, kind: .data, durable: isDurable), [number])
     }
 
-    mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) {
-        guard let (node, request) = self.requests.take(id) else { return }
+    /// Answers what a flush promised.
+    @discardableResult
+    mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) -> [(block: Int, number: UInt64)] {
+        guard let (node, request) = self.requests.take(id) else { return [] }
         switch request {
         case .write(let block, let number):
             self.blocks[block].busy -= 1
             // An answer that waited in a machine that stood still tells nothing that the promotion since did not show.
-            guard isDone, number > self.blocks[block].closed else { return }
+            guard isDone, number > self.blocks[block].closed else { return [] }
             // Of two writes of a block the later one stays, whichever is answered first.
-            guard number > self.blocks[block].acked else { return }
+            guard number > self.blocks[block].acked else { return [] }
             self.blocks[block].acked = number
             self.blocks[block].ackedBy = node
             self.blocks[block].ackedAt = now
             self.acknowledged += 1
             self.list(block)
+            return []
         case .flush(let promises):
-            guard isDone else { return }
+            guard isDone else { return [] }
             for (block, number) in promises {
                 self.blocks[block].flushed = max(self.blocks[block].flushed, number)
             }
@@ -86,6 +89,7 @@ struct Workload {
                 if isFlushed { self.blocks[block].isListed = false }
                 return isFlushed
             }
+            return promises
         }
     }
 
@@ -93,6 +97,14 @@ struct Workload {
         guard !self.blocks[block].isListed else { return }
         self.blocks[block].isListed = true
         self.unflushed.append(block)
+    }
+
+    /// The first block of which this content lacks what was flushed.
+    func lack(of content: [UInt64]) -> (block: Int, found: UInt64, flushed: UInt64)? {
+        for place in self.blocks.indices where content[place] < self.blocks[place].flushed {
+            return (place, content[place], self.blocks[place].flushed)
+        }
+        return nil
     }
 
     /// The export is gone: whoever waited gets no answer any more.

@@ -18,6 +18,7 @@ struct SimulateArguments {
     private var isVerbose = false
     private var sabotage = ""
     private var isTwice = false
+    private var endsWithFailure = false
 
     init(_ words: some Sequence<String>) {
         var rest = Array(words)
@@ -59,6 +60,7 @@ struct SimulateArguments {
                 self.features = Self.features(self.featureWords)
             case "--verbose": self.isVerbose = true
             case "--twice": self.isTwice = true
+            case "--until-failure": self.endsWithFailure = true
             case "--sabotage": self.sabotage = value(flag)
             default: Self.stop("unknown option \(flag)")
             }
@@ -87,10 +89,15 @@ struct SimulateArguments {
             simulate: \(text)
             usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
                             [--edits] [--shutdowns] [--reverts none|few|many] [--features none|drawn|all|A,B]
-                            [--twice] [--verbose] [--sabotage RULE]\n
+                            [--twice] [--until-failure] [--verbose] [--sabotage RULE]\n
             """
-        _ = Array(said.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        Self.complain(said)
         exit(2)
+    }
+
+    /// Says it where nothing is buffered: a process that stops in the middle has said it.
+    private static func complain(_ text: String) {
+        _ = Array(text.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 
     mutating func run() {
@@ -105,7 +112,8 @@ struct SimulateArguments {
         var events: UInt64 = 0
         var failures = 0
         var digest: UInt64 = 0xCBF2_9CE4_8422_2325
-        for seed in self.seeds {
+        for seed in self.seeds where failures == 0 || !self.endsWithFailure {
+            if self.endsWithFailure { Self.complain("seed \(seed) begins\n") }
             let result = self.simulate(seed)
             simulated += result.simulated.nanoseconds / 1_000_000
             events += result.events

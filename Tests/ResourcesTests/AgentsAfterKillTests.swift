@@ -120,6 +120,27 @@ import Testing
         #expect(later.groupsPresent().isEmpty)
     }
 
+    /// As a full `/run` or a careless hand leaves one.
+    @Test(arguments: ["started/orders.route.json", "addresses/orders.route", "mounts/orders.route"])
+    func `a record that cannot be read is something that was not stopped, until a person says so`(_ name: String)
+        async throws
+    {
+        let bench = try self.bench()
+        #expect(await bench.call(.start, self.resource(bench)) == .success)
+        let path = "\(bench.directory)/\(name)"
+        try Files.makeDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.endIndex)]))
+        try Files.replace(path, "")
+        let later = AgentRunner(environment: bench.environment)
+        #expect(later.groupsPresent() == [Self.orders])
+        #expect(later.facts(for: Self.orders).unstopped.contains("route"))
+        let remains = self.end(later)
+        #expect(remains?.kind == .unstopped)
+        #expect(remains?.reason.contains("\(path) cannot be read") == true)
+        later.forgetStarted(Self.orders)
+        #expect(self.end(later) == nil)
+        #expect(later.groupsPresent().isEmpty)
+    }
+
     @Test func `what never started needs no agent to be stopped, what did cannot be stopped without it`() async throws {
         let bench = try self.bench()
         let missing = bench.resource("none", "ocf:test:missing", [:])

@@ -26,7 +26,7 @@ import Testing
 
     @Test func `misses an acknowledged write`() throws {
         var (workload, id, with, without) = try self.writing()
-        workload.replied(id, true, at: 5)
+        _ = workload.replied(id, true, at: 5)
         #expect(workload.promoted(self.there, without, at: 9) != nil)
         #expect(workload.promoted(self.there, with, at: 9) == nil)
     }

@@ -41,6 +41,9 @@ private let withoutMutation = [
 
     private static let mutations = Repository.paths.filter { $0.hasPrefix("Tests/Mutations/") && $0.hasSuffix(".txt") }
         .map { Mutation(Repository.read($0)) }
+    /// What only `scripts/hunt` puts back.
+    private static let hunted = Repository.paths.filter { $0.hasPrefix("Tests/Hunt/") && $0.hasSuffix(".txt") }
+        .map { Mutation(Repository.read($0)) }
 
     private static func text(_ path: String) -> String { Repository.read(path).lines.joined(separator: "\n") }
 
@@ -54,7 +57,7 @@ private let withoutMutation = [
 
     @Test func `what a mutation takes out is in its source exactly once`() {
         var findings: [Finding] = []
-        for mutation in Self.mutations {
+        for mutation in Self.mutations + Self.hunted {
             let source = Self.text(mutation.fields["source"] ?? "")
             if mutation.finds.isEmpty { findings.append(Finding(path: mutation.path, line: 1, text: "finds nothing")) }
             for find in mutation.finds {
@@ -67,6 +70,28 @@ private let withoutMutation = [
                             + "adapt it, and run scripts/mutants \(mutation.name.dropLast(4))"))
             }
         }
+        #expect(findings.isEmpty, "\(report(findings))")
+    }
+
+    @Test func `the hunt's list names what puts each fault back, and what sees it instead`() {
+        var findings: [Finding] = []
+        let list = Repository.read("Tests/Hunt/README.md")
+        var rows = 0
+        for (index, line) in list.lines.enumerated() where line.hasPrefix("| ") && !line.hasPrefix("| ---") {
+            func find(_ text: String) { findings.append(Finding(path: list.path, line: index + 1, text: text)) }
+            let cells = line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast()
+            let names = line.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+                .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+            rows += names.isEmpty ? 0 : 1
+            for name in names where !name.hasPrefix("--") {
+                let isThere =
+                    cells.count == 3
+                    ? Repository.paths.contains(name)
+                    : (Self.mutations + Self.hunted).contains { $0.name == "\(name).txt" }
+                if !isThere { find("there is no \(name)") }
+            }
+        }
+        #expect(rows > 30, "the list has only \(rows) rows")
         #expect(findings.isEmpty, "\(report(findings))")
     }
 

@@ -1,7 +1,7 @@
 import Basis
 
 extension Consensus {
-    /// Leader: stops proposals, brings the target up to date, and lets it campaign. (Thesis §3.10)
+    /// Leader: stops proposals, brings the target up to date, and lets it campaign. (Rule C9; thesis §3.10)
     mutating func transferLeadership(to wanted: NodeID?, into effects: inout Effects) {
         switch self.checkedTarget(wanted) {
         case .failure(let refusal):

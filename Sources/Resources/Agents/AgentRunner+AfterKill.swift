@@ -21,7 +21,7 @@ extension AgentRunner {
     /// Calls `stop` for everything of a group that was started and not stopped, the latest first, once its processes are
     /// dead. Blocks while the agents work. Returns why something is still there; nil when nothing is.
     func stopAfterKill(_ group: GroupName) -> String? {
-        var left: [String] = []
+        var left = self.records.unreadable(of: group).map { "\($0.resource) (\($0.reason))" }
         for record in self.records.started(of: group) {
             let policy = record.policy
             let reason = self.stopAfterKill(record, policy)
@@ -71,6 +71,7 @@ extension AgentRunner {
         for record in self.records.started(of: group) {
             self.records.removeStarted(group, ResourceName(record.resource))
         }
+        for record in self.records.unreadable(of: group) { unlink(record.path) }
         self.withState { state in
             for key in state.failedStops.keys where key.group == group { state.failedStops[key] = nil }
         }

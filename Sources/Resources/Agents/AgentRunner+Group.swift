@@ -45,8 +45,14 @@ extension AgentRunner {
                 .filter { !table.mounted(at: $0).isEmpty },
             devices: self.records.holdings(.devices, of: group).filter { VolumeAttachment($0)?.isAttached == true }
                 .compactMap { $0.words.dropFirst(2).first },
-            unstopped: self.records.started(of: group).filter { !$0.policy.isKillable }.map(\.resource).sorted(),
+            unstopped: self.unstopped(of: group),
             startsInProgress: starts)
+    }
+
+    /// What only its agent's `stop` ends, or a person's word: sorted resources.
+    private func unstopped(of group: GroupName) -> [String] {
+        let started = self.records.started(of: group).filter { !$0.policy.isKillable }.map(\.resource)
+        return (started + self.records.unreadable(of: group).map(\.resource.rawValue)).sorted()
     }
 
     /// The recorded services of a group whose main process is alive, sorted by resource.
@@ -59,6 +65,7 @@ extension AgentRunner {
         var names = Set(self.records.services().map(\.group))
         for kind in RunRecords.Kind.allCases { names.formUnion(self.records.holdings(kind).map(\.group)) }
         names.formUnion(self.records.started().map(\.group))
+        names.formUnion(self.records.unreadable().map(\.group.rawValue))
         for cgroup in self.environment.groupsCgroup.children where (try? cgroup.isPopulated()) != false {
             let name = String(cgroup.path.split(separator: "/").last ?? "")
             names.insert(Files.named(name))

@@ -113,6 +113,13 @@ struct RunRecords: Sendable {
             .filter { group == nil || $0.group == group?.rawValue }
     }
 
+    /// Where there is a record of a kind that says nothing.
+    func unreadableHoldings(_ kind: Kind) -> [String] {
+        let directory = "\(self.directory)/\(kind.rawValue)"
+        return Files.list(directory).filter { !$0.hasSuffix(".new") }.map { directory + "/" + $0 }
+            .filter { self.parse($0) == nil }
+    }
+
     private func path(_ kind: Kind, _ group: GroupName, _ resource: ResourceName) -> String {
         "\(self.directory)/\(kind.rawValue)/\(Self.stem(group, resource))"
     }

@@ -50,6 +50,23 @@ struct StartedRecord: Equatable, Sendable, Codable {
     var epoch: Epoch { Epoch(generation: self.generation, index: self.index) }
 }
 
+/// A record of the run directory that cannot be read. Whose it is says its name.
+struct UnreadableRecord: Equatable, Sendable {
+    let path: String
+    let group: GroupName
+    let resource: ResourceName
+
+    init?(path: String) {
+        let words = (path.split(separator: "/").last ?? "").split(separator: ".")
+        guard words.count >= 2 else { return nil }
+        self.path = path
+        self.group = GroupName(Files.named(String(words[0])))
+        self.resource = ResourceName(Files.named(String(words[1])))
+    }
+
+    var reason: String { "its record \(self.path) cannot be read, so nobody knows what is to be stopped" }
+}
+
 extension RunRecords {
     private var startedDirectory: String { self.directory + "/started" }
 
@@ -79,6 +96,17 @@ extension RunRecords {
             .compactMap { self.decodeStarted(self.startedDirectory + "/" + $0) }
             .filter { group == nil || $0.group == group?.rawValue }
             .sorted { ($0.startedAtNanoseconds, $0.resource) > ($1.startedAtNanoseconds, $1.resource) }
+    }
+
+    /// Records that are there and say nothing: what they are about may still be active, and nobody knows how it is stopped. Of
+    /// one group when given; sorted. (Rule L11.5)
+    func unreadable(of group: GroupName? = nil) -> [UnreadableRecord] {
+        let started = Files.list(self.startedDirectory).filter { $0.hasSuffix(".json") }
+            .map { self.startedDirectory + "/" + $0 }.filter { self.decodeStarted($0) == nil }
+        let held = Kind.allCases.flatMap { self.unreadableHoldings($0) }
+        // Whoever ended it in the meantime took the record away.
+        return (started + held).filter(Files.exists).compactMap(UnreadableRecord.init)
+            .filter { group == nil || $0.group == group }.sorted { $0.path < $1.path }
     }
 
     private func decodeStarted(_ path: String) -> StartedRecord? {
