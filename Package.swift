@@ -82,7 +82,9 @@ let package = Package(
 
         .target(
             name: "Simulator",
-            dependencies: ["Basis", "Host", "Raft", "RaftStorage", "Resources", "Mirror", "CopyStorage", "Cluster"],
+            dependencies: [
+                "Basis", "Host", "Raft", "RaftStorage", "Resources", "Mirror", "CopyStorage", "Cluster", "Reports",
+            ],
             // One thread and millions of small steps a second: checks of exclusive access cost a tenth of the time, and
             // reference counts that are safe between threads nearly as much. Both are on in debug builds, which run the
             // same code. A run must not leave its thread.

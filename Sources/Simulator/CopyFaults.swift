@@ -47,6 +47,10 @@ extension Simulation {
             }
         }
         guard areTrusted, self.now >= self.takenBackAt + 3_000_000_000 else { return }
+        // A machine that was taken back takes itself for the owner that it was then.
+        guard let record = self.checkers.history.state.volume(volume.name), record.owner == volume.node,
+            record.epoch == core.metadata.epoch
+        else { return }
         self.copiesHaveMet[volume.number] = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
     }
 

@@ -51,6 +51,12 @@ extension Simulation {
         self.network.healAll()
     }
 
+    /// Something happens that may move groups.
+    func disturb() {
+        self.disturbance.number += 1
+        self.disturbance.at = self.now
+    }
+
     func healEverything() {
         self.network.healAll()
         self.disturb()

@@ -260,7 +260,7 @@ extension Simulation {
             {
                 self.promoted(volume, on: node)
             }
-            if outcome == .success, self.options.hasFaults, self.random.chance(perMille: 10) {
+            if outcome == .success, self.options.hasFaults, !self.isLastFailure, self.random.chance(perMille: 10) {
                 outcome = .failed(reason: "simulated", recovery: .soft)
                 self.disturb()
             }
@@ -269,7 +269,7 @@ extension Simulation {
         case .stop:
             self.reached(.stops, on: node)
             node.calls[call.id] = call
-            if self.options.hasFaults, self.random.chance(perMille: 10) {
+            if self.options.hasFaults, !self.isLastFailure, self.random.chance(perMille: 10) {
                 delay = call.timeout.nanoseconds
                 outcome = .timedOut
                 self.disturb()

@@ -91,6 +91,8 @@ public final class Simulation {
     var takenBackAt: UInt64 = 0
     /// How long it may stay quiet between two faults.
     var longestFaultPause = Span.seconds(25)
+    /// One node is lost, and nothing else goes wrong.
+    var isLastFailure = false
     /// When the network healed last.
     var healedAt: UInt64 = 0
     var judged = JudgedSets()
@@ -169,6 +171,8 @@ public final class Simulation {
             self.endWishes()
             self.advance(to: length + calm)
             self.checkRecovered()
+            self.checkStatus()
+            self.loseOneNode()
         }
         let counts = self.counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
         return SimulationResult(
@@ -177,7 +181,7 @@ public final class Simulation {
             trace: self.violation == nil ? [] : self.trace.lines)
     }
 
-    private func advance(to end: UInt64) {
+    func advance(to end: UInt64) {
         while self.violation == nil, let time = self.queue.nextTime, time <= end {
             self.now = max(self.now, time)
             self.events += 1
@@ -193,12 +197,6 @@ public final class Simulation {
     func node(_ id: NodeID) -> SimulatedNode { self.nodes[Int(id.rawValue) - 1] }
 
     func count(_ what: String) { self.counts[what, default: 0] += 1 }
-
-    /// Something happens that may move groups.
-    func disturb() {
-        self.disturbance.number += 1
-        self.disturbance.at = self.now
-    }
 
     func fail(_ text: String) {
         guard self.violation == nil else { return }

@@ -165,6 +165,8 @@ extension TrioWorld {
         case "explain": return self.trio.explanation(on: node)
         case "groups":
             return ["\(supervisor?.state.groups.map(\.name.rawValue) ?? [])"]
+        case "epoch":
+            return ["\(supervisor?.state.group(Trio.orders)?.epoch ?? .none)"]
         case "runners":
             return ["\(supervisor?.groups.runners.map(\.name.rawValue) ?? [])"]
         case "set":

@@ -81,7 +81,8 @@ struct VolumeCopyTests {
         #expect(world.assign(Self.osk))
     }
 
-    @Test func `an owner that finds its copy behind yields to the last set (rule V19)`() {
+    /// The owner dies, comes back in another boot with its copy, and is given the volume without the other one's word.
+    private func promotedAfterReboot() -> VolumeCopyWorld {
         let world = VolumeCopyWorld.settled()
         let life = world.state.node(Self.tok)?.incarnation ?? .none
         world.run(.suspect(Self.tok, life))
@@ -89,6 +90,11 @@ struct VolumeCopyTests {
         world.run(.admit(Self.tok, bootID: "boot-9", mark: start(2)))
         world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch)
         #expect(world.assign(Self.tok))
+        return world
+    }
+
+    @Test func `an owner that finds its copy behind yields to the last set (rule V19)`() {
+        let world = self.promotedAfterReboot()
         #expect(world.record.inSync == [Self.tok] && world.record.former == [Self.osk])
         #expect(!world.run(.yields(Self.data, Epoch(generation: 0, index: 1), version: world.record.version)))
         #expect(world.run(.yields(Self.data, world.epoch, version: world.record.version)))
@@ -99,13 +105,7 @@ struct VolumeCopyTests {
     }
 
     @Test func `who joins before the volume was opened counts once (rule V7.1)`() {
-        let world = VolumeCopyWorld.settled()
-        let life = world.state.node(Self.tok)?.incarnation ?? .none
-        world.run(.suspect(Self.tok, life))
-        world.run(.lost(Self.tok, life, suspectedAt: world.state.appliedIndex))
-        world.run(.admit(Self.tok, bootID: "boot-9", mark: start(2)))
-        world.copy(Self.tok, identity: 10, starts: [11, 12], epoch: world.epoch)
-        #expect(world.assign(Self.tok))
+        let world = self.promotedAfterReboot()
         #expect(world.record.former == [Self.osk])
         let copy = world.record.copy(of: Self.osk)?.identity ?? 0
         #expect(world.run(.joins(Self.data, world.epoch, version: world.record.version, Self.osk, copy: copy)))

@@ -56,6 +56,32 @@ struct VolumeDefinitionTests {
         #expect(!world.configure(VolumeCopyWorld.policy(backings: [("tok-1", "/c"), ("osk-1", "/d")])))
     }
 
+    @Test func `a node that its group's list has no more runs it while it alone has the data (rule V21.1)`() {
+        let world = VolumeCopyWorld.settled()
+        let onlyOsk = VolumeCopyWorld.policy(backings: [("osk-1", "/b")])
+        #expect(world.configure(onlyOsk))
+        func next() -> Plan.Step? {
+            Planner.plan(policy: onlyOsk, observation: world.state.observation).actions.first?.step
+        }
+        // It is on its way to the other one, which leaves the set just then.
+        #expect(next() == .release(Self.orders, owner: "tok-1", target: "osk-1"))
+        #expect(world.run(.leaves(Self.data, world.epoch, version: world.record.version, Self.osk)))
+        #expect(next() == nil)
+        #expect(world.stop())
+        #expect(next() == .assign(Self.orders, node: "tok-1", isTakeover: false))
+        #expect(world.assign(Self.tok))
+        #expect(world.run(.started(Self.orders, world.epoch)))
+        // As soon as the other one has everything the group moves there, and the copy that nobody wants goes.
+        #expect(next() == nil)
+        #expect(world.join(Self.osk, copy: 20))
+        #expect(next() == .release(Self.orders, owner: "tok-1", target: "osk-1"))
+        #expect(world.stop())
+        #expect(world.state.dataObjection(Self.data, on: Self.tok) == "has no replica of data")
+        #expect(!world.assign(Self.tok))
+        #expect(world.assign(Self.osk))
+        #expect(world.record.definition.replicas.map(\.node) == ["osk-1"])
+    }
+
     @Test func `a machine that booted is given no volume before it has looked at its copy, but the last (rule V20)`() {
         let world = VolumeCopyWorld.settled()
         world.reboot(Self.tok)

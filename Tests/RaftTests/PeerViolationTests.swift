@@ -2,7 +2,7 @@ import Basis
 import Raft
 import Testing
 
-/// One node of three that is told what no correct peer says.
+/// One node of three that is told things.
 private struct Accused {
     static let me = NodeID(1)
     static let peer = NodeID(2)
@@ -31,6 +31,27 @@ private struct Accused {
             self.core.step(.persisted(sequence: request.sequence), at: self.now, into: &effects)
         }
         return effects.violations.map(\.violation)
+    }
+
+    /// What it sends for it, at once or once that is on disk.
+    mutating func answers(_ input: Consensus.Input) -> Effects {
+        var effects = Effects()
+        self.core.step(input, at: self.now, into: &effects)
+        if let request = effects.persist {
+            self.core.step(.persisted(sequence: request.sequence), at: self.now, into: &effects)
+        }
+        return effects
+    }
+
+    /// Wins the election of term 4 and commits its first entry there.
+    mutating func lead() {
+        self.now = self.core.nextDeadline
+        _ = self.answers(.tick)
+        _ = self.hear(.preVoteResponse(requested: Term(4), granted: true))
+        _ = self.hear(.voteResponse(granted: true), term: 4)
+        #expect(self.core.isLeader)
+        _ = self.hear(.appendAccepted(match: self.core.lastMark.index), term: 4)
+        #expect(self.core.commitIndex == self.core.lastMark.index)
     }
 
     /// Says it, and expects that it is noticed, answered by nothing, and changes nothing.
@@ -116,5 +137,60 @@ extension LogMark {
         node.refuses(.appendRejected(previous: LogIndex(1), hint: .init(3, 99)), term: 4)
         node.refuses(.appendRejected(previous: LogIndex(1), hint: .init(2, 3)), term: 4)
         node.refuses(.heartbeat(commit: .zero, round: 0), term: 4)
+    }
+}
+
+/// What a correct peer says too late, or to a node that may not do it.
+@Suite struct `What a node does not do for its peers` {
+    private static let stranger = NodeID(9)
+
+    private func receive(_ body: Message.Body, from sender: NodeID = Accused.peer, term: UInt64) -> Consensus.Input {
+        .receive(from: sender, Message(term: Term(term), body: body))
+    }
+
+    @Test func `a snapshot of what the log holds takes nothing behind it away (rule C4)`() {
+        var node = Accused(entries: [.init(2, 2), .init(3, 3), .init(3, 4), .init(3, 5)])
+        let chunk = Message.SnapshotChunk(
+            mark: .init(3, 4), membership: Membership(voters: [NodeID(1)]), membershipIndex: LogIndex(1), offset: 0,
+            total: 0, bytes: [])
+        _ = node.hear(.snapshotChunk(chunk))
+        #expect(node.core.lastMark == .init(3, 5))
+        #expect(node.core.commitIndex == LogIndex(4))
+    }
+
+    @Test func `nobody votes for who lacks what it has, not even for whom the leader wants (rule C5)`() {
+        var node = Accused()
+        let ask = self.receive(.voteRequest(last: .init(3, 3), transfer: true), from: Accused.other, term: 4)
+        let effects = node.answers(ask)
+        let answers = (effects.messagesNow + effects.messagesAfterPersist).map(\.message.body)
+        #expect(answers == [.voteResponse(granted: false)])
+    }
+
+    @Test func `who is told to lead and lacks what the leader has does not campaign (rule C9)`() {
+        var node = Accused()
+        _ = node.answers(self.receive(.timeoutNow(last: .init(3, 5)), term: 3))
+        #expect(node.core.role == .follower)
+        _ = node.answers(self.receive(.timeoutNow(last: .init(3, 4)), term: 3))
+        #expect(node.core.role == .candidate)
+    }
+
+    @Test func `the late answer of a node that was removed unseats no leader (rule C5)`() {
+        var node = Accused()
+        node.lead()
+        _ = node.answers(self.receive(.heartbeatResponse(round: 0), from: Self.stranger, term: 9))
+        #expect(node.core.isLeader)
+    }
+
+    @Test func `one change of the membership at a time (rule C7)`() {
+        var node = Accused()
+        node.lead()
+        func change(_ learners: [NodeID]) -> [Effects.Dropped] {
+            node.answers(
+                .changeMembership(
+                    Membership(voters: [Accused.me, Accused.peer, Accused.other], learners: learners))
+            ).dropped
+        }
+        #expect(change([NodeID(4)]).isEmpty)
+        #expect(change([NodeID(5)]).map(\.reason) == [.changePending(index: node.core.lastMark.index)])
     }
 }

@@ -64,7 +64,7 @@ struct RunRecords: Sendable {
     }
 
     /// How the names of a group's files begin; those of others may too.
-    private static func beginning(_ group: GroupName?) -> String {
+    static func beginning(_ group: GroupName?) -> String {
         group.map { Files.component($0.rawValue) + "." } ?? ""
     }
 
@@ -113,11 +113,11 @@ struct RunRecords: Sendable {
             .filter { group == nil || $0.group == group?.rawValue }
     }
 
-    /// Where there is a record of a kind that says nothing.
-    func unreadableHoldings(_ kind: Kind) -> [String] {
+    /// Where there is a record of a kind that says nothing; of one group when given.
+    func unreadableHoldings(_ kind: Kind, of group: GroupName?) -> [String] {
         let directory = "\(self.directory)/\(kind.rawValue)"
-        return Files.list(directory).filter { !$0.hasSuffix(".new") }.map { directory + "/" + $0 }
-            .filter { self.parse($0) == nil }
+        return Files.list(directory, beginning: Self.beginning(group)).filter { !$0.hasSuffix(".new") }
+            .map { directory + "/" + $0 }.filter { self.parse($0) == nil }
     }
 
     private func path(_ kind: Kind, _ group: GroupName, _ resource: ResourceName) -> String {

@@ -92,8 +92,7 @@ extension RunRecords {
 
     /// What was started and not stopped, of one group when given; the latest first.
     func started(of group: GroupName? = nil) -> [StartedRecord] {
-        Files.list(self.startedDirectory).filter { $0.hasSuffix(".json") }
-            .compactMap { self.decodeStarted(self.startedDirectory + "/" + $0) }
+        self.startedPaths(of: group).compactMap(self.decodeStarted)
             .filter { group == nil || $0.group == group?.rawValue }
             .sorted { ($0.startedAtNanoseconds, $0.resource) > ($1.startedAtNanoseconds, $1.resource) }
     }
@@ -101,12 +100,16 @@ extension RunRecords {
     /// Records that are there and say nothing: what they are about may still be active, and nobody knows how it is stopped. Of
     /// one group when given; sorted. (Rule L11.5)
     func unreadable(of group: GroupName? = nil) -> [UnreadableRecord] {
-        let started = Files.list(self.startedDirectory).filter { $0.hasSuffix(".json") }
-            .map { self.startedDirectory + "/" + $0 }.filter { self.decodeStarted($0) == nil }
-        let held = Kind.allCases.flatMap { self.unreadableHoldings($0) }
+        let started = self.startedPaths(of: group).filter { self.decodeStarted($0) == nil }
+        let held = Kind.allCases.flatMap { self.unreadableHoldings($0, of: group) }
         // Whoever ended it in the meantime took the record away.
         return (started + held).filter(Files.exists).compactMap(UnreadableRecord.init)
             .filter { group == nil || $0.group == group }.sorted { $0.path < $1.path }
+    }
+
+    private func startedPaths(of group: GroupName?) -> [String] {
+        Files.list(self.startedDirectory, beginning: Self.beginning(group)).filter { $0.hasSuffix(".json") }
+            .map { self.startedDirectory + "/" + $0 }
     }
 
     private func decodeStarted(_ path: String) -> StartedRecord? {

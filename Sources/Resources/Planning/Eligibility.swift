@@ -9,7 +9,7 @@ public struct Eligibility {
     /// Every excluded node that is up was excluded because the group failed there.
     public private(set) var isExhausted = false
 
-    /// Judges each node of the group's list.
+    /// Judges each node of the group's list, and whoever alone has its data. (Rule V21.1)
     ///
     /// Order: a node that did not restart since the group's last epoch goes before one that did, because its copy
     /// also holds writes that were acknowledged but not flushed (rule V8's guarantee); then, if all have restarted,
@@ -17,7 +17,7 @@ public struct Eligibility {
     public init(_ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation) {
         var bannedUp = 0
         var otherUp = 0
-        for name in policy.nodes {
+        for name in policy.nodes + group.retreats {
             switch Self.objection(to: name, group, observation) {
             case .none: self.candidates.append(name)
             case .some(.failedThere(let reason)):

@@ -81,6 +81,9 @@ public struct Observation: Equatable, Sendable {
         public var bans: [Ban]
         /// Nodes that lack the data: a volume's in-sync set does not hold them. (Rule V8)
         public var withoutData: [Ban]
+        /// Nodes outside of its list that have all its data while none of the list has: it may run there until one has.
+        /// (Rule V21.1)
+        public var retreats: [String]
         /// A node that must not run it, where something of it is left all the same. (Rules L11.5, L12.3)
         public var remains: Ban?
         /// Why it is parked, if it is.
@@ -104,6 +107,7 @@ public struct Observation: Equatable, Sendable {
             self.occupied = []
             self.bans = []
             self.withoutData = []
+            self.retreats = []
             self.remains = nil
             self.parked = nil
             self.target = nil

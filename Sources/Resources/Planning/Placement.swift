@@ -40,6 +40,9 @@ enum Placement {
 
     private static func reason(_ group: Observation.Group, _ policy: GroupPolicy, _ node: String) -> String {
         guard let last = group.lastOwner else { return "it was never started and \(node) is its first choice" }
+        if !policy.nodes.contains(node) {
+            return "\(node) alone has all its data, until another node of its list has them"
+        }
         if last == node { return "\(node) had it last and may run it" }
         if let ban = group.bans.first(where: { $0.node == last }) { return "\(last) \(ban.reason)" }
         return "it has no owner since \(last) and \(node) is the best that may run it"

@@ -49,22 +49,41 @@ extension ClusterState {
         if let policy {
             let window = policy.moveWindow.milliseconds
             group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
-            for name in policy.nodes {
-                guard let node = self.node(named: name) else { continue }
-                if record.assignment == nil || record.target != nil,
-                    let holder = self.holder(against: record, policy, on: node.id, index)
-                {
-                    group.occupied.append(.init(node: name, reason: "has no room: \(self.sentence(holder))"))
-                }
-                for volume in policy.volumes {
-                    if let objection = self.dataObjection(volume, on: node.id) {
-                        group.withoutData.append(.init(node: name, reason: objection))
-                        break
-                    }
-                }
+            for name in policy.nodes { self.judge(name, record, policy, index, &group) }
+            // Rule V21.1.
+            let hasNoHolder = policy.nodes.allSatisfy { name in group.withoutData.contains { $0.node == name } }
+            if !policy.volumes.isEmpty, hasNoHolder {
+                group.retreats = self.retreats(policy)
+                for name in group.retreats { self.judge(name, record, policy, index, &group) }
             }
         }
         return group
+    }
+
+    /// Whether a node has room for the group, and its data.
+    private func judge(
+        _ name: String, _ record: GroupRecord, _ policy: GroupPolicy, _ index: ClaimIndex,
+        _ group: inout Observation.Group
+    ) {
+        guard let node = self.node(named: name) else { return }
+        if record.assignment == nil || record.target != nil,
+            let holder = self.holder(against: record, policy, on: node.id, index)
+        {
+            group.occupied.append(.init(node: name, reason: "has no room: \(self.sentence(holder))"))
+        }
+        let objection = policy.volumes.lazy.compactMap { self.dataObjection($0, on: node.id) }.first
+        if let objection { group.withoutData.append(.init(node: name, reason: objection)) }
+    }
+
+    /// Nodes that the list has no more, and that hold every write of all its volumes.
+    private func retreats(_ policy: GroupPolicy) -> [String] {
+        self.nodes.filter { node in
+            !node.about.isWitness && !policy.nodes.contains(node.about.name)
+                && policy.volumes.allSatisfy { volume in
+                    self.volume(volume)?.holders.contains(node.id) == true
+                        && self.dataObjection(volume, on: node.id) == nil
+                }
+        }.map(\.about.name).sorted()
     }
 }
 

@@ -122,7 +122,11 @@ extension ClusterState {
         guard let record = self.volume(volume), self.policy.volume(volume) != nil else {
             return "the volume \(volume) is not in the configuration"
         }
-        guard self.hasReplica(node, of: volume) else { return "has no replica of \(volume)" }
+        // Rule V21.1: a replica that the policy has no more counts while none of those that it has holds every write.
+        let isKept = record.holders.contains { self.hasReplica($0, of: volume) }
+        guard self.hasReplica(node, of: volume) || !isKept && record.holders.contains(node) else {
+            return "has no replica of \(volume)"
+        }
         if record.epoch == .none { return nil }
         if record.holders.contains(node) {
             // Rule V20: a machine that booted may have come back with another disk, and who is given the volume then is all of

@@ -71,7 +71,7 @@ package struct Explainer {
     private func candidates(_ group: Observation.Group) -> [ExplainReport.Candidate] {
         guard let policy = self.status.state.policy.group(group.name) else { return [] }
         let eligibility = Eligibility(group, policy, self.status.observation)
-        return policy.nodes.map { name in
+        return (policy.nodes + group.retreats).map { name in
             if group.unreported.contains(name) {
                 let found = group.findings.first { $0.node == name }?.reason
                 return .init(
