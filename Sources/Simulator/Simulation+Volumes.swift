@@ -208,13 +208,14 @@ extension Simulation {
             volume.requests.take(id)
             // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
             let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
-            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless, at: self.now)
+            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless)
             self.checkFlushed(promises, of: volume)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
-                // What it holds is what the others have been made equal to, also if it never comes to serve it.
-                self.promoted(volume, on: node)
+                // What it holds is what the others have been made equal to. It decides nothing about the writes that nobody
+                // answered before it serves: until the log has its word, the copies of the set before are as good. (Rule V7.1)
+                self.promoted(volume, on: node, serves: false)
             }
             self.tellDaemon(node, volume, event)
         case .startExport(let epoch): self.beginExport(of: volume, epoch, on: node)
@@ -261,7 +262,7 @@ extension Simulation {
         node.processes[volume.group]?.isEmpty == false
     }
 
-    func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+    func promoted(_ volume: SimulatedVolume, on node: SimulatedNode, serves: Bool = true) {
         // Without a lease it answers nobody: it is judged once it is let go on. In doubt it answers nobody either, but what it
         // holds is what the others are made equal to. (Rules L12, L15, L20)
         // Of a machine that was taken back nobody is made equal to what it holds: its connections were gone. (Rule E4.2)
@@ -271,14 +272,18 @@ extension Simulation {
         // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
         // for the next owner has its copy. (Rules V1, L18, L20)
         let mine = volume.core?.metadata.epoch ?? .none
-        let isTakenOver = self.nodes.contains { other in
+        // Who was taken back may also take itself for the owner under an earlier epoch of its own. (Rule E4)
+        let isOver = self.checkers.history.state.volume(volume.name).map { $0.epoch > mine } ?? false
+        let isTakenOver = isOver || self.nodes.contains { other in
             other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
         }
         if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
         let content = volume.copy.content.current
-        if let broken = self.workloads[volume.number].promoted(node.id, content, at: self.now) {
-            self.fail("\(volume.name): \(broken)")
-        }
+        let broken =
+            serves
+            ? self.workloads[volume.number].promoted(node.id, content, at: self.now)
+            : self.workloads[volume.number].objection(to: node.id, content)
+        if let broken { self.fail("\(volume.name): \(broken)") }
     }
 
     private func store(
