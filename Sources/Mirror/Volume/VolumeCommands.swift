@@ -117,7 +117,7 @@ extension Volume {
     private mutating func close(_ epoch: Epoch, at now: Tick, into effects: inout Effects) {
         guard epoch >= self.ledger.metadata.epoch else { return effects.event(.closed(epoch: epoch)) }
         guard self.failure == nil, let owner = self.owner, owner.epoch == epoch, owner.supersededBy == nil else {
-            // What an earlier epoch opened is over too: its group was ended before another one got this epoch.
+            // What an earlier epoch opened is over too: what used it ended before this epoch began. (Rule L11)
             self.dropOwner(into: &effects)
             return effects.event(.closed(epoch: epoch))
         }
