@@ -40,10 +40,12 @@ extension Simulation {
     /// mended. (`docs/guarantees.md`, limits)
     func noteMeeting(_ volume: SimulatedVolume, at now: Tick) {
         guard !self.copiesHaveMet[volume.number], let core = volume.core, core.isOwner else { return }
-        // One that was taken back is not mended before it was found out, and made equal. (Rule E4.2)
+        // One that was taken back is not mended before it was found out, and made equal (rule E4.2); nor is one whose disk has
+        // failed already, and was not used since.
         let areTrusted = self.nodes.allSatisfy { node in
             node.volumes.allSatisfy { other in
-                other.number != volume.number || !other.isWanted || other.core?.metadata.trusted ?? false
+                other.number != volume.number || !other.isWanted
+                    || !other.isToBeMended && other.core?.metadata.trusted ?? false
             }
         }
         guard areTrusted, self.now >= self.takenBackAt + 3_000_000_000 else { return }
@@ -132,6 +134,7 @@ extension Simulation {
     }
 
     private func mendLater(_ volume: SimulatedVolume) {
+        volume.isToBeMended = true
         let pause = self.copyRandom.span(.seconds(1), .seconds(15)).nanoseconds
         self.queue.add(.copyMended(volume), at: self.now + pause)
     }
@@ -141,6 +144,7 @@ extension Simulation {
         let node = self.node(volume.node)
         if node.isOn, self.now < node.pausedUntil { return self.queue.add(.copyMended(volume), at: node.pausedUntil) }
         self.note("the disks of the copy of \(volume.node) are mended")
+        volume.isToBeMended = false
         volume.copy.isMounted = true
         volume.copy.failure = 0
         volume.disk.heal()

@@ -43,6 +43,8 @@ final class SimulatedVolume {
     var older: DiskMoment?
     /// What lies there is no copy that may be overwritten, until somebody removes it.
     var isToBeCleared = false
+    /// What was done to its disks is not undone yet.
+    var isToBeMended = false
     var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)] = []
 
     // Payloads that the core's shell holds.

@@ -274,9 +274,12 @@ extension Simulation {
         let mine = volume.core?.metadata.epoch ?? .none
         // Who was taken back may also take itself for the owner under an earlier epoch of its own. (Rule E4)
         let isOver = self.checkers.history.state.volume(volume.name).map { $0.epoch > mine } ?? false
-        let isTakenOver = isOver || self.nodes.contains { other in
-            other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
-        }
+        let isTakenOver =
+            isOver
+            || self.nodes.contains { other in
+                other.id != node.id
+                    && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
+            }
         if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
         let content = volume.copy.content.current
         let broken =
