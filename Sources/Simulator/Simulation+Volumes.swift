@@ -272,15 +272,13 @@ extension Simulation {
         // Just resumed from a pause that it cannot know of: for one look it shows what it had, and no write of it is answered,
         // for the next owner has its copy. (Rules V1, L18, L20)
         let mine = volume.core?.metadata.epoch ?? .none
-        // Who was taken back may also take itself for the owner under an earlier epoch of its own. (Rule E4)
-        let isOver = self.checkers.history.state.volume(volume.name).map { $0.epoch > mine } ?? false
-        let isTakenOver =
-            isOver
-            || self.nodes.contains { other in
-                other.id != node.id
-                    && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
-            }
-        if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
+        let isTakenOver = self.nodes.contains { other in
+            other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
+        }
+        // Who was just taken back has its own earlier copy, and may take itself for the owner that it was then. (Rule E4)
+        if isTakenOver || node.wasTakenBack, self.now < node.excusedUntil {
+            return self.count("exports after hidden pauses")
+        }
         let content = volume.copy.content.current
         let broken =
             serves
