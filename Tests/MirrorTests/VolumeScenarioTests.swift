@@ -137,6 +137,7 @@ struct VolumeScenarioTests {
             case "heal": self.world.cut = []
             case "stop": self.world.stop(node, power: arguments[1] == "power")
             case "start": self.world.start(node)
+            case "break": self.world.input(.localFailed(reason: "its disk failed"), to: node)
             case "dead": self.world.nodes[node]?.volume = nil
             case "show": return self.show(arguments[1], node)
             default: throw UnknownDirective(description: "line \(directive.line): \(directive.command)")

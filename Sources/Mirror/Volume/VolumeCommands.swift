@@ -72,7 +72,7 @@ extension Volume {
 
     private mutating func open(_ wanted: Opening, at now: Tick, into effects: inout Effects) {
         let epoch = wanted.epoch
-        if let failure = self.failure { return effects.event(.failed(reason: failure)) }
+        if let failure = self.failure { return self.giveUp(wanted, failure, into: &effects) }
         guard epoch >= self.ledger.metadata.epoch else {
             return effects.event(
                 .failed(
@@ -81,11 +81,10 @@ extension Volume {
                 ))
         }
         guard self.ledger.metadata.trusted else {
-            return effects.event(
-                .failed(
-                    reason:
-                        "this copy lacks writes, because its disk failed or it was put back: let another node own the "
-                        + "volume, and this copy is rebuilt"))
+            return self.giveUp(
+                wanted,
+                "this copy lacks writes, because its disk failed or it was put back: let another node own the volume, "
+                    + "and this copy is rebuilt", into: &effects)
         }
         if let owner = self.owner, owner.epoch == epoch, owner.incarnation == wanted.incarnation, !owner.isClosing {
             self.owner?.inSyncChanged(wanted.inSync, version: wanted.version, at: now, &self.ledger, &effects)
@@ -107,11 +106,19 @@ extension Volume {
         self.opening = wanted
     }
 
+    /// Rule V19: a copy that lacks writes serves nobody under an epoch that is new to it; the others of the set count instead.
+    private func giveUp(_ wanted: Opening, _ reason: String, into effects: inout Effects) {
+        if wanted.epoch > self.ledger.metadata.epoch {
+            effects.event(.outdated(epoch: wanted.epoch, version: wanted.version, reason: reason))
+        }
+        effects.event(.failed(reason: reason))
+    }
+
     private mutating func close(_ epoch: Epoch, at now: Tick, into effects: inout Effects) {
         guard epoch >= self.ledger.metadata.epoch else { return effects.event(.closed(epoch: epoch)) }
         guard self.failure == nil, let owner = self.owner, owner.epoch == epoch, owner.supersededBy == nil else {
-            if self.owner?.epoch == epoch || self.opening?.epoch == epoch { self.dropOwner(into: &effects) }
-            guard self.owner == nil else { return }
+            // What an earlier epoch opened is over too: what used it ended before this epoch began. (Rule L11)
+            self.dropOwner(into: &effects)
             return effects.event(.closed(epoch: epoch))
         }
         guard !owner.isClosing else { return }

@@ -95,7 +95,7 @@ extension ClusterState {
             let others = isAlone ? record.former : record.inSync.filter { $0 != owner }
             guard !others.isEmpty else { return "there is no other copy to yield to" }
             state.note(
-                "\(volume): the copy on \(state.name(of: owner)) was put back to an older state; those on "
+                "\(volume): the copy on \(state.name(of: owner)) lacks writes; those on "
                     + "\(others.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
                 rule: "V19", at: index, node: owner)
             record.inSync = others
