@@ -26,7 +26,8 @@ extension GroupRunner {
         _ place: Int, _ volume: VolumeName, _ reason: String, at now: Tick, into requests: inout [Request]
     ) {
         let state = self.resources[place].state
-        guard state == .running || state == .starting && self.goal == .up, self.goal != .suspended, !self.isKilling else {
+        guard state == .running || state == .starting && self.goal == .up, self.goal != .suspended, !self.isKilling
+        else {
             return self.volumeFailed(place, reason, at: now, into: &requests)
         }
         if state == .starting {
