@@ -21,7 +21,7 @@ extension Simulation {
             volume.older?.content.current = volume.copy.content.stable
             return
         }
-        guard self.isAllWell else { return }
+        guard self.isAllWell, self.isKnownFromOlder(volume) else { return }
         self.count("copies harmed")
         self.copiesHaveMet[volume.number] = false
         if volume.core != nil, self.copyRandom.chance(perMille: 350) {
@@ -54,6 +54,21 @@ extension Simulation {
             record.epoch == core.metadata.epoch
         else { return }
         self.copiesHaveMet[volume.number] = core.status(at: now).peers.allSatisfy { $0.connected && $0.inSync }
+    }
+
+    /// The copy is told from the older state that it may be put back to: another start or epoch of it was noted since, or
+    /// another copy has cleared a turn of marks that the older state did not note. What a copy loses that is put back by less
+    /// than that, nobody can see. (`docs/guarantees.md`, limits)
+    private func isKnownFromOlder(_ volume: SimulatedVolume) -> Bool {
+        guard let older = volume.older?.metadata, let present = volume.copy.metadata else { return true }
+        if older.starts.last != present.starts.last || older.epoch != present.epoch { return true }
+        return older.count != present.count
+            && self.nodes.contains { node in
+                node.volumes.contains { other in
+                    other.number == volume.number && other.node != volume.node
+                        && other.copy.metadata?.clearedTurn ?? 0 > older.notedTurn
+                }
+            }
     }
 
     /// Nothing is broken, and every copy is in the set.

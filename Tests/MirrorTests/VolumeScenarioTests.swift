@@ -38,7 +38,7 @@ struct VolumeScenarioTests {
             case "world":
                 var tuning = Volume.Tuning()
                 tuning.markAhead = 0
-                tuning.markRetention = .zero
+                tuning.markRetention = .seconds(number("retention"))
                 self.world = MirrorWorld(nodes: Int(number("nodes")), blocks: 64, tuning: tuning)
             case "lease":
                 let end = self.world.now + .milliseconds(number("for"))

@@ -96,6 +96,29 @@ import Testing
         #expect(!bench.requests.contains(.openVolume(data)) && bench.runner.isUp)
     }
 
+    @Test func `opens again a volume whose server ended while its device was being attached (rule V23)`() {
+        let bench = GroupRunnerBench(["volume", "filesystem"])
+        let data = VolumeName("data")
+        bench.step(.resume)
+        bench.step(.volumeOpened(data))
+        guard let start = bench.call else { return #expect(Bool(false), "nothing is started") }
+        bench.step(.volumeLost(data, reason: "its server was killed"))
+        #expect(bench.requests.contains(.openVolume(data)) && bench.call == nil)
+        // However long the start takes.
+        bench.now += 60_000
+        bench.step(.tick)
+        #expect(bench.requests == [.openVolume(data)])
+        bench.step(.agentFinished(id: start.id, .success))
+        #expect(bench.succeed() == ["start r1"] && bench.runner.isUp)
+        bench.now += 500
+        bench.step(.tick)
+        #expect(bench.requests.contains(.openVolume(data)))
+        // From here on it is as with any volume whose server ended.
+        bench.now += 10_000
+        bench.step(.tick)
+        #expect(bench.requests.contains(.cutVolume(data)) && bench.call?.action == .stop)
+    }
+
     @Test func `lets what waits for a volume fail when its server does not come back (rule V23)`() {
         let bench = self.onVolume()
         let data = VolumeName("data")

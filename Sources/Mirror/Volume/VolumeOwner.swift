@@ -266,6 +266,9 @@ extension Volume {
         }
 
         /// Begins to clear marks that are stable on every replica for a while. With `all`, without the while. (Rule V6)
+        ///
+        /// When all copies have just become equal, there is no while either: what was written without one of them is
+        /// known to that one by the turn alone, should this copy be put back. (Rule V19)
         mutating func clearMarks(all: Bool, _ ledger: inout Ledger, _ effects: inout Effects) {
             guard self.areAllCurrent else {
                 self.clearing.settled.removeAll()
@@ -274,8 +277,9 @@ extension Volume {
             let everywhere = self.peers.reduce(self.stable) { min($0, $1.stable) }
             let retention = ledger.configuration.tuning.markRetention
             var limit = everywhere
-            if !all {
-                self.clearing.settled.append((self.clearing.lastPass, everywhere))
+            let isFirst = self.clearing.settled.isEmpty
+            if !all { self.clearing.settled.append((self.clearing.lastPass, everywhere)) }
+            if !all, !isFirst {
                 guard
                     let old = self.clearing.settled.lastIndex(where: {
                         self.clearing.lastPass.since($0.at) >= retention

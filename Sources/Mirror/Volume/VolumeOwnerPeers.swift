@@ -66,6 +66,7 @@ extension Volume.Owner {
         }
         self.answerComplete(at: now, &ledger, &effects)
         self.letGo(at: now, &ledger, &effects)
+        if isNews, self.clearing.settled.isEmpty { self.clearMarks(all: false, &ledger, &effects) }
     }
 
     // MARK: Frames

@@ -28,7 +28,7 @@ extension GroupRunner: InvariantChecking {
             }
             if resource.reopening != nil {
                 try invariant(
-                    resource.volume != nil && resource.state == .running,
+                    resource.volume != nil && (resource.state == .running || resource.state == .starting),
                     "GroupRunner: \(resource.policy.name) waits for its volume while it is \(resource.state.rawValue)")
             }
         }

@@ -88,8 +88,10 @@ extension GroupRunner {
         }
         self.advance(at: now, into: &requests)
         self.deadline = self.retryAt
-        for place in self.resources.indices where self.resources[place].state == .running {
-            self.deadline = min(self.deadline, self.resources[place].nextMonitor)
+        for place in self.resources.indices {
+            if self.resources[place].state == .running {
+                self.deadline = min(self.deadline, self.resources[place].nextMonitor)
+            }
             if let reopening = self.resources[place].reopening {
                 self.deadline = min(self.deadline, reopening.next, reopening.until)
             }
@@ -269,6 +271,7 @@ extension GroupRunner {
         self.resources[place].state = .running
         self.resources[place].runningSince = now
         self.resources[place].checkedAt = now
+        self.resources[place].reopening?.until = now + Self.reopenPatience
         let interval = self.resources[place].policy.monitorInterval
         self.resources[place].nextMonitor = interval == .zero ? .never : now + interval
         if case .degraded(let reason) = outcome {

@@ -25,8 +25,15 @@ extension GroupRunner {
     mutating func volumeLost(
         _ place: Int, _ volume: VolumeName, _ reason: String, at now: Tick, into requests: inout [Request]
     ) {
-        guard self.resources[place].state == .running, self.goal != .suspended, !self.isKilling else {
+        let state = self.resources[place].state
+        guard state == .running || state == .starting && self.goal == .up, self.goal != .suspended, !self.isKilling
+        else {
             return self.volumeFailed(place, reason, at: now, into: &requests)
+        }
+        if state == .starting {
+            // The start may have found the device as it was, and would end well on one that nobody serves any more. It has
+            // a time of its own, so no other runs.
+            self.resources[place].reopening = Reopening(until: .never, next: now + Self.reopenInterval, reason: reason)
         }
         if self.resources[place].reopening == nil {
             self.restarts.reopenings.removeAll { now.since($0) > self.restarts.window }

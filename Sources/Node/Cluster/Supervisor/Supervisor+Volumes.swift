@@ -146,7 +146,8 @@ extension Supervisor {
     ) {
         guard status.role == .replica, let record = self.state.volume(name),
             let runner = self.groups.runners.first(where: { $0.epoch == record.epoch && $0.place(of: name) != nil }),
-            let place = runner.place(of: name), runner.resources[place].state == .running
+            let place = runner.place(of: name),
+            runner.resources[place].state == .running || runner.resources[place].state == .starting
         else { return }
         self.stepRunner(
             runner.name, runner.epoch, .volumeLost(name, reason: "its volume server was restarted"), at: now,
