@@ -19,6 +19,7 @@ extension Simulation {
             volume.older = volume.diskMoment
             // As a snapshot of the disk: what was not synced is not in it.
             volume.older?.content.current = volume.copy.content.stable
+            volume.older?.said = volume.storedMetadata
             return
         }
         guard self.isAllWell, self.isKnownFromOlder(volume) else { return }
@@ -60,13 +61,13 @@ extension Simulation {
     /// another copy has cleared a turn of marks that the older state did not note. What a copy loses that is put back by less
     /// than that, nobody can see. (`docs/guarantees.md`, limits)
     private func isKnownFromOlder(_ volume: SimulatedVolume) -> Bool {
-        guard let older = volume.older?.metadata, let present = volume.copy.metadata else { return true }
+        guard let older = volume.older?.said, let present = volume.storedMetadata else { return true }
         if older.starts.last != present.starts.last || older.epoch != present.epoch { return true }
         return older.count != present.count
             && self.nodes.contains { node in
                 node.volumes.contains { other in
                     other.number == volume.number && other.node != volume.node
-                        && other.copy.metadata?.clearedTurn ?? 0 > older.notedTurn
+                        && other.storedMetadata?.clearedTurn ?? 0 > older.notedTurn
                 }
             }
     }

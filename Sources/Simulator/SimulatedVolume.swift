@@ -112,10 +112,7 @@ final class SimulatedVolume {
     /// Sabotage: the metadata is believed, whatever lies in the backing.
     private func believe() throws(StoreError) {
         let place = self.place
-        let subject = MetadataSubject(volume: place.name, node: place.node, sizeBytes: place.sizeBytes)
-        guard let known = try MetadataFile.open(path: place.metadataPath, on: self.disk, subject: subject)?.metadata,
-            known.volume == place.volume
-        else { return }
+        guard let known = self.storedMetadata, known.volume == place.volume else { return }
         if !self.copy.content.isThere { self.copy.make() }
         try self.copy.makeRoom(for: place.sizeBytes)
         try self.copy.put(CopyLabel(known, node: place.node), at: place.sizeBytes)
@@ -127,6 +124,13 @@ final class SimulatedVolume {
             _ = try CopyStore.make(self.place, on: self.disk, draw: { random.next() })
             return nil
         } catch { return error }
+    }
+
+    /// What the metadata on the disk says; nil where there is none that is whole.
+    var storedMetadata: VolumeMetadata? {
+        let place = self.place
+        let subject = MetadataSubject(volume: place.name, node: place.node, sizeBytes: place.sizeBytes)
+        return (try? MetadataFile.open(path: place.metadataPath, on: self.disk, subject: subject))?.metadata
     }
 
     /// What a completion makes stable, and what the core hears of it.
@@ -177,6 +181,8 @@ final class SimulatedVolume {
     struct DiskMoment {
         var metadata: SimulatedDisk.Moment
         var content: SimulatedBlocks.Content
+        /// What the metadata said then, where somebody looked.
+        var said: VolumeMetadata?
     }
 
     /// The blocks are again what they were some time ago.
