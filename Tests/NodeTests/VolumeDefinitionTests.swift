@@ -187,6 +187,31 @@ struct VolumeDefinitionTests {
         #expect(!world.configure(VolumeCopyWorld.policy(backings: [("osk-1", "/b")])))
     }
 
+    @Test func `a replica stays until the copy that remains was seen on a node that is trusted (rule V21)`() {
+        let onlyOsk = VolumeCopyWorld.policy(backings: [("osk-1", "/b")])
+        let world = VolumeCopyWorld.settled()
+        world.stop()
+        let life = world.state.node(Self.osk)?.incarnation ?? .none
+        #expect(world.run(.suspect(Self.osk, life)))
+        let suspectedAt = world.state.appliedIndex
+        // What osk-1 holds is not known to be there any more: the other copy is not given up for it.
+        #expect(!world.configure(VolumeCopyWorld.policy(backings: [("tok-1", "/c"), ("osk-1", "/b")])))
+        #expect(world.configure(onlyOsk))
+        #expect(world.record.definition.replicas.map(\.node) == ["osk-1", "tok-1"])
+        #expect(world.record.inSync == [Self.tok, Self.osk])
+        #expect(world.run(.trust(Self.osk, life, suspectedAt: suspectedAt)))
+        #expect(world.record.definition.replicas.map(\.node) == ["osk-1"])
+
+        let other = VolumeCopyWorld.settled()
+        other.stop()
+        other.reboot(Self.osk)
+        #expect(other.configure(onlyOsk))
+        #expect(other.record.inSync == [Self.tok, Self.osk])
+        // Its copy was put back: the one that was to go is the last, and stays.
+        #expect(other.copy(Self.osk, identity: 20, starts: [99], epoch: other.epoch))
+        #expect(other.record.inSync == [Self.tok] && other.record.definition.replicas.count == 2)
+    }
+
     @Test func `a volume in use outlives its removal, and a new one of its name is another`() {
         let world = VolumeCopyWorld.settled()
         let before = world.record.identity

@@ -46,6 +46,15 @@ extension ClusterState {
                     "move its group to another node first")
             }
         }
+        let isAnyReplaced = record.holders.contains { node in
+            !kept.contains(node) && wanted.replicas.contains { $0.node == self.name(of: node) }
+        }
+        if isAnyReplaced, !kept.contains(where: { self.isSeen($0, of: record) }) {
+            let holders = kept.map { self.name(of: $0) }.joined(separator: ", ")
+            return refused(
+                "replicas", "the complete copy that would remain (on \(holders)) was not seen since its node was away",
+                "wait until `holdfast status` shows that node as up, or change one backing at a time")
+        }
         return nil
     }
 
@@ -153,13 +162,21 @@ extension ClusterState {
             if record.epoch != .none, record.holders.contains(node) {
                 // While there is an owner it asks for `leaves`; without one the others must have everything.
                 let isKeptElsewhere = record.holders.contains { other in
-                    other != node && wanted.replicas.contains { $0.node == self.name(of: other) }
+                    other != node && self.isSeen(other, of: record)
+                        && wanted.replicas.contains { $0.node == self.name(of: other) }
                 }
                 guard record.owner == nil, isKeptElsewhere else { return }
             }
             self.volumes[place].forget(node)
         }
         self.volumes[place].definition.replicas.removeAll { $0.node == replica.node }
+    }
+
+    /// Whether a copy that holds every write is there as far as anybody can know: its node is trusted, and has looked at it since
+    /// it booted and since it had another log; whoever was given the volume had. (Rules V20, V21)
+    private func isSeen(_ node: NodeID, of record: VolumeRecord) -> Bool {
+        guard let place = self.node(node), place.standing == .trusted else { return false }
+        return record.owner == node || record.copy(of: node)?.bootID == place.bootID
     }
 
     /// A volume grows to what the policy says, if every copy has room. (Rule V21)

@@ -31,13 +31,16 @@ extension ClusterState {
                 return nil
             }
         case .trust(let node, let incarnation, let suspectedAt):
-            return self.update(node, incarnation, "trust") { state, record in
+            let outcome = self.update(node, incarnation, "trust") { state, record in
                 guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
                 record.standing = .trusted
                 record.since = state.clusterMilliseconds
                 state.note("\(record.about.name) is heard again", rule: "L4", at: index, node: node)
                 return nil
             }
+            // A replica may have waited for this. (Rule V21)
+            if outcome == .accepted { self.tidyVolumes() }
+            return outcome
         case .lost(let node, let incarnation, let suspectedAt):
             return self.lose(
                 node, incarnation, suspectedAt, rule: "L6", how: "its lease has certainly ended", at: index)
