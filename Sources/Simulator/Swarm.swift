@@ -142,6 +142,8 @@ enum SwarmEvent {
     case join(SimulatedNode)
     /// What was armed happens now.
     case moment(MomentFault, on: NodeID)
+    /// An operator moves a group.
+    case move
     /// The second and the third step of a pair of faults.
     case shortenLease
     case restartOthers(NodeID)
@@ -162,6 +164,7 @@ extension Simulation {
         case .reconfigure: self.reconfigure()
         case .join(let node): self.join(node)
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
+        case .move: self.moveSomething()
         case .shortenLease: self.shortenLease()
         case .restartOthers(let id): self.restartOthers(than: id)
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")

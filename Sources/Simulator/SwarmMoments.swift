@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Raft
+import Resources
 
 /// Something that goes wrong right when something else happens: each alone is met often by chance, both together hardly ever.
 struct MomentFault {
@@ -67,6 +68,24 @@ extension Simulation {
         self.swarm.armed = MomentFault(
             trigger: trigger, fault: fault, skipping: self.swarm.random.below(most),
             delay: fault == .delaysWord ? 0 : self.swarm.random.below(40_000_000))
+        // Else nothing might stop before the next strike.
+        if trigger == .tells { self.queue.add(.swarm(.move), at: self.now + 500_000_000) }
+    }
+
+    /// An operator moves a group that runs somewhere, to any other of its nodes.
+    func moveSomething() {
+        guard !self.swarm.isOver, self.now < self.options.length.nanoseconds else { return }
+        let running = self.nodes.filter { $0.isOn && $0.daemon?.supervisor.consensus.isLeader == false && $0.isOwning }
+        guard !running.isEmpty else { return }
+        let node = running[Int(self.swarm.random.below(UInt64(running.count)))]
+        guard let supervisor = node.daemon?.supervisor else { return }
+        let runners = supervisor.groups.runners.filter(\.isUp)
+        guard !runners.isEmpty else { return }
+        let runner = runners[Int(self.swarm.random.below(UInt64(runners.count)))]
+        let names = supervisor.state.policy.groups.first { $0.name == runner.name }?.nodes ?? []
+        let others = self.nodes.filter { names.contains($0.name) && $0 !== node }
+        guard !others.isEmpty else { return }
+        self.operate(.move(runner.name, to: others[Int(self.swarm.random.below(UInt64(others.count)))].id))
     }
 
     /// Something happens on a node that a fault may wait for.
