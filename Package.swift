@@ -122,7 +122,8 @@ let package = Package(
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(name: "SecureLinkTests", dependencies: ["Basis", "SecureLink", "CLinux"], swiftSettings: strict),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Basis", "Cluster", "Mirror", "Raft", "Resources", "Simulator"],
+            name: "SimulationTests",
+            dependencies: ["Basis", "Host", "Cluster", "CopyStorage", "Mirror", "Raft", "Resources", "Simulator"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -31,6 +31,11 @@ package struct BlockRun: Equatable, Sendable {
     package var length: UInt64
     /// Takes no space on the medium, and reads as zeros.
     package var isHole: Bool
+
+    package init(length: UInt64, isHole: Bool) {
+        self.length = length
+        self.isHole = isHole
+    }
 }
 
 /// A `Disk` that also has what copies of volumes lie in.

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import Mirror
 import Resources
 
@@ -15,18 +16,23 @@ extension Simulation {
         guard volume.isWanted else { return }
         if volume.older == nil || self.copyRandom.chance(perMille: 300) {
             guard volume.core != nil else { return }
-            volume.older = volume.copy
+            volume.older = volume.diskMoment
             // As a snapshot of the disk: what was not synced is not in it.
-            volume.older?.current = volume.copy.stable
+            volume.older?.content.current = volume.copy.content.stable
+            volume.older?.said = volume.storedMetadata
             return
         }
         guard self.isAllWell, self.isKnownFromOlder(volume) else { return }
         self.count("copies harmed")
         self.copiesHaveMet[volume.number] = false
-        self.powerOff(node)
-        self.harm(volume)
-        self.queue.add(
-            .powerOn(node.id), at: self.now + self.copyRandom.span(.milliseconds(500), .seconds(6)).nanoseconds)
+        if volume.core != nil, self.copyRandom.chance(perMille: 350) {
+            self.breakDisks(of: volume)
+        } else {
+            self.powerOff(node)
+            self.harm(volume)
+            self.queue.add(
+                .powerOn(node.id), at: self.now + self.copyRandom.span(.milliseconds(500), .seconds(6)).nanoseconds)
+        }
         self.quietUntil = self.now + 30_000_000_000
     }
 
@@ -35,10 +41,12 @@ extension Simulation {
     /// mended. (`docs/guarantees.md`, limits)
     func noteMeeting(_ volume: SimulatedVolume, at now: Tick) {
         guard !self.copiesHaveMet[volume.number], let core = volume.core, core.isOwner else { return }
-        // One that was taken back is not mended before it was found out, and made equal. (Rule E4.2)
+        // One that was taken back is not mended before it was found out, and made equal (rule E4.2); nor is one whose disk has
+        // failed already, and was not used since.
         let areTrusted = self.nodes.allSatisfy { node in
             node.volumes.allSatisfy { other in
-                other.number != volume.number || !other.isWanted || other.core?.metadata.trusted ?? false
+                other.number != volume.number || !other.isWanted
+                    || !other.isToBeMended && other.core?.metadata.trusted ?? false
             }
         }
         guard areTrusted, self.now >= self.takenBackAt + 3_000_000_000 else { return }
@@ -53,20 +61,20 @@ extension Simulation {
     /// another copy has cleared a turn of marks that the older state did not note. What a copy loses that is put back by less
     /// than that, nobody can see. (`docs/guarantees.md`, limits)
     private func isKnownFromOlder(_ volume: SimulatedVolume) -> Bool {
-        guard let older = volume.older?.metadata, let present = volume.copy.metadata else { return true }
+        guard let older = volume.older?.said, let present = volume.storedMetadata else { return true }
         if older.starts.last != present.starts.last || older.epoch != present.epoch { return true }
         return older.count != present.count
             && self.nodes.contains { node in
                 node.volumes.contains { other in
                     other.number == volume.number && other.node != volume.node
-                        && other.copy.metadata?.clearedTurn ?? 0 > older.notedTurn
+                        && other.storedMetadata?.clearedTurn ?? 0 > older.notedTurn
                 }
             }
     }
 
     /// Nothing is broken, and every copy is in the set.
     private var isAllWell: Bool {
-        return !self.network.isBroken && self.haveCopiesMet
+        !self.network.isBroken && self.haveCopiesMet
             && self.nodes.allSatisfy { node in
                 node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
                     && node.daemon?.supervisor.state.volumes.allSatisfy { volume in
@@ -75,29 +83,90 @@ extension Simulation {
             }
     }
 
+    /// What happens to a copy while its machine is off.
     private func harm(_ volume: SimulatedVolume) {
-        let older = volume.older ?? SimulatedCopy()
-        let kind = self.copyRandom.below(7)
+        let kind = self.copyRandom.below(10)
         self.note("the copy of \(volume.node) is harmed, kind \(kind)")
         switch kind {
-        case 0:
-            // The file is gone, or its file system is a new one.
-            let metadata = volume.copy.metadata
-            volume.copy = SimulatedCopy()
-            volume.copy.metadata = metadata
-        case 1: volume.copy = SimulatedCopy()
-        case 2:
-            let metadata = volume.copy.metadata
-            volume.copy = older
-            volume.copy.metadata = metadata
-        case 3: volume.copy.metadata = older.metadata
-        case 4: volume.copy = older
-        case 5: volume.copy.metadata = nil
+        // The file is gone, or its file system is a new one; the metadata went with it, or not.
+        case 0: volume.copy.remove()
+        case 1:
+            volume.copy.remove()
+            volume.disk.emptyLog()
+        case 2: volume.bringBackContent()
+        case 3: volume.bringBackMetadata()
+        case 4:
+            volume.bringBackContent()
+            volume.bringBackMetadata()
+        case 5: volume.disk.emptyLog()
+        case 6: self.exchange(volume)
+        case 7:
+            // Two nodes' disks changed places: an operator sees what the server says, and clears this one.
+            let others = self.nodes.flatMap(\.volumes).filter { $0.name == volume.name && $0.node != volume.node }
+            guard let other = others.first else { return }
+            volume.copy.content = other.copy.content
+            volume.copy.content.current = volume.copy.content.stable
+            volume.isToBeCleared = true
+            self.mendLater(volume)
+        case 8:
+            // The file was cut short: its label is gone.
+            volume.copy.content.tail = []
+            volume.isToBeCleared = true
+            self.mendLater(volume)
         default:
-            // A disk of another copy of the volume.
-            volume.copy.label?.identity = self.copyRandom.next() | 1
-            for block in volume.copy.stable.indices { volume.copy.stable[block] = 0 }
-            volume.copy.current = volume.copy.stable
+            volume.copy.isMounted = false
+            self.mendLater(volume)
         }
+    }
+
+    /// Another, new copy of this very volume and node lies there.
+    private func exchange(_ volume: SimulatedVolume) {
+        let other = SimulatedVolume(
+            name: volume.name, number: volume.number, node: volume.node, peers: volume.peers)
+        other.identity = volume.identity
+        if let failure = other.renew(&self.copyRandom) { self.fail("another copy could not be made: \(failure)") }
+        volume.copy.content = other.copy.content
+    }
+
+    /// What happens to a copy that is in use.
+    private func breakDisks(of volume: SimulatedVolume) {
+        self.count("disks of copies broken")
+        let kind = self.copyRandom.below(6)
+        self.note("the disks of the copy of \(volume.node) fail, kind \(kind)")
+        let always = Int(UInt32.max)
+        switch kind {
+        case 0: volume.disk.inject(.init(nil, count: always, code: .inputOutput))
+        case 1: volume.disk.inject(.init(.write, count: always, code: .noSpace))
+        case 2: volume.disk.inject(.init(.synchronize, count: 1, code: .inputOutput))
+        case 3: volume.copy.failure = DiskErrorCode.inputOutput.rawValue
+        case 4: volume.copy.failure = DiskErrorCode.noSpace.rawValue
+        default:
+            // A disk that hangs: whatever is asked of it takes its time.
+            volume.busyUntil =
+                max(volume.busyUntil, self.now) + self.copyRandom.span(.milliseconds(200), .seconds(12)).nanoseconds
+            return
+        }
+        self.mendLater(volume)
+    }
+
+    private func mendLater(_ volume: SimulatedVolume) {
+        volume.isToBeMended = true
+        let pause = self.copyRandom.span(.seconds(1), .seconds(15)).nanoseconds
+        self.queue.add(.copyMended(volume), at: self.now + pause)
+    }
+
+    /// Somebody mounts the file system, clears what is not overwritten, or puts in a disk that works, and starts the server.
+    func mendCopy(_ volume: SimulatedVolume) {
+        let node = self.node(volume.node)
+        if node.isOn, self.now < node.pausedUntil { return self.queue.add(.copyMended(volume), at: node.pausedUntil) }
+        self.note("the disks of the copy of \(volume.node) are mended")
+        volume.isToBeMended = false
+        volume.copy.isMounted = true
+        volume.copy.failure = 0
+        volume.disk.heal()
+        if volume.isToBeCleared, volume.core == nil { volume.copy.remove() }
+        volume.isToBeCleared = false
+        guard node.isOn else { return }
+        if volume.absence != nil { self.lookAgain(volume, on: node) } else { self.stopServer(volume, on: node) }
     }
 }

@@ -10,10 +10,10 @@ extension Simulation {
         guard !promises.isEmpty, self.isJudged(volume.number) else { return }
         let members = self.members(of: volume.name)
         for (block, number) in promises {
-            for member in members where member.copy.stable[block] < number {
+            for member in members where member.copy.content.stable[block] < number {
                 return self.fail(
                     "InSync: a flush of \(volume.name) was answered with \(number) in block \(block), the disk of "
-                        + "\(member.node), which is in the set, has \(member.copy.stable[block])")
+                        + "\(member.node), which is in the set, has \(member.copy.content.stable[block])")
             }
         }
     }
@@ -26,7 +26,7 @@ extension Simulation {
             let set = JudgedSets.Of(volume: record.identity, epoch: record.epoch, version: record.version)
             guard self.judged.sets.updateValue(set, forKey: record.name) != set else { continue }
             for member in self.members(of: record.name) where self.isJudged(member.number) {
-                guard let lack = self.workloads[member.number].lack(of: member.copy.stable) else { continue }
+                guard let lack = self.workloads[member.number].lack(of: member.copy.content.stable) else { continue }
                 return self.fail(
                     "InSync: \(member.node) is in the set \(record.inSync) of \(record.name), and its disk has "
                         + "\(lack.found) in block \(lack.block), flushed was \(lack.flushed)")

@@ -108,7 +108,8 @@ extension Simulation {
         // What came since was not there then.
         for volume in node.volumes.dropFirst(moment.volumes.count) {
             volume.stop()
-            volume.copy = SimulatedCopy()
+            volume.copy.remove()
+            volume.disk.emptyLog()
             volume.absence = nil
             volume.isWanted = false
         }

@@ -1,6 +1,5 @@
 import Basis
 import Host
-import RaftStorage
 
 /// A disk in memory that may lose or tear whatever was not synchronized, and fails on command.
 ///
@@ -69,6 +68,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     private var hasPower = true
     /// It has power; without, everything fails.
     var isPowered: Bool { self.hasPower }
+    /// What copies of volumes lie in, by path.
+    var blocks: [String: SimulatedBlocks] = [:]
 
     /// Operations that changed something or were to make it durable, counted from the start.
     public private(set) var operations = 0
@@ -124,7 +125,8 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         self.directories = moment.directories
         self.openFiles = moment.openFiles
         self.locked = moment.locked
-        self.nextFile = moment.nextFile
+        // Whoever still has a later file closes no other one.
+        self.nextFile = max(self.nextFile, moment.nextFile)
     }
 
     // MARK: Faults

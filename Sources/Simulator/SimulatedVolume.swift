@@ -1,33 +1,13 @@
 import Basis
+import CopyStorage
+import Host
 import Mirror
 import Resources
 
-/// What a copy is made of: blocks with a label behind them, and metadata beside them. Faults change the parts separately;
-/// whether they belong together is decided by the production's `CopyEvidence`.
-struct SimulatedCopy {
-    // The backing: what a read shows, and what survives the loss of power.
-    var current = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
-    var stable = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
-    var label: CopyLabel?
-    var metadata: VolumeMetadata?
-
-    var content: CopyEvidence.Content {
-        if let label { return .labelled(label) }
-        return self.stable.allSatisfy { $0 == 0 } ? .blank : .foreign
-    }
-
-    /// Stores metadata; the label is written first when it counts further.
-    mutating func store(_ metadata: VolumeMetadata, node: NodeID) {
-        if self.label?.count != metadata.count || self.label?.identity != metadata.identity {
-            self.label = CopyLabel(metadata, node: node)
-        }
-        self.metadata = metadata
-    }
-}
-
-/// One volume server: the production core over 4 KiB blocks that each hold one number.
+/// One volume server: the production core, and its production store over simulated disks. What decides whether a copy is
+/// this node's, whole, and how old, is `CopyStore`.
 final class SimulatedVolume {
-    static let blockBytes: UInt64 = 4096
+    static let blockBytes = SimulatedBlocks.blockBytes
     static let sizeBytes: UInt64 = 1 << 20
     static var blocks: Int { Int(self.sizeBytes / self.blockBytes) }
 
@@ -53,9 +33,18 @@ final class SimulatedVolume {
     var exportEpoch: Epoch?
     /// It exports, and what it shows was not judged yet.
     var isUnjudged = false
-    var copy = SimulatedCopy()
-    /// What the copy was some time ago, for faults that bring it back.
-    var older: SimulatedCopy?
+    /// Where the metadata is, and where the blocks are.
+    let disk = SimulatedDisk()
+    let copy = SimulatedBlocks(path: SimulatedVolume.backingPath, blocks: SimulatedVolume.blocks)
+    static let backingPath = "/v"
+    /// Nil while the server does not run, or found no copy.
+    private(set) var store: CopyStore<SimulatedDisk>?
+    /// What lay on the disks some time ago, for faults that bring it back.
+    var older: DiskMoment?
+    /// What lies there is no copy that may be overwritten, until somebody removes it.
+    var isToBeCleared = false
+    /// What was done to its disks is not undone yet.
+    var isToBeMended = false
     var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)] = []
 
     // Payloads that the core's shell holds.
@@ -77,17 +66,27 @@ final class SimulatedVolume {
         self.service = ResourceName(number == 0 ? "db" : "db-\(number)")
         self.node = node
         self.peers = peers
+        self.disk.blocks[Self.backingPath] = self.copy
+    }
+
+    /// Where the copy is, and of what.
+    var place: CopyPlace {
+        CopyPlace(
+            volume: self.identity, name: self.name.rawValue, node: self.node, sizeBytes: Self.sizeBytes,
+            backingPath: Self.backingPath, metadataPath: "/metadata/v.meta")
     }
 
     /// What the server reports about its copy.
     func report(answering question: UInt64 = 0) -> CopyReport {
         let ready = self.core.map { CopyReport.Finding.ready($0.metadata.copyMark) }
         return CopyReport(
-            volume: self.identity, backing: "/v", capacityBytes: .max,
-            finding: ready ?? self.absence ?? .none(reason: "/v is missing", mayMake: true), answers: question)
+            volume: self.identity, backing: Self.backingPath, capacityBytes: .max,
+            finding: ready ?? self.absence ?? .none(reason: "\(Self.backingPath) is missing", mayMake: true),
+            answers: question)
     }
 
-    func start(_ random: inout SeededRandom, believing: Bool) {
+    /// Starts the server; says why it ended at once, if it did.
+    func start(_ random: inout SeededRandom, believing: Bool) -> StoreError? {
         self.server += 1
         self.exportEpoch = nil
         self.requests.removeAll()
@@ -96,69 +95,109 @@ final class SimulatedVolume {
         self.dialling = []
         self.pendingMetadata = []
         self.absence = nil
-        let evidence = CopyEvidence(
-            volume: self.identity, node: self.node, content: self.copy.content, metadata: self.copy.metadata)
-        switch evidence.verdict(place: "/v") {
-        case .copy(let metadata): self.run(metadata.started(mark: random.next()))
-        case .none(_, let mayMake) where believing && mayMake && self.copy.metadata?.volume == self.identity:
-            // Sabotage: the metadata is believed, whatever lies in the backing.
-            if let metadata = self.copy.metadata { self.run(metadata.started(mark: random.next())) }
-        case .none(let reason, let mayMake): self.absence = .none(reason: reason, mayMake: mayMake)
-        }
+        do throws(StoreError) {
+            if believing { try self.believe() }
+            switch try CopyStore.open(self.place, on: self.disk, draw: { random.next() }) {
+            case .copy(let store, let metadata):
+                self.store = store
+                self.core = Volume(
+                    configuration: .init(node: self.node, peers: self.peers, sizeBytes: Self.sizeBytes),
+                    metadata: metadata)
+            case .none(let report): self.absence = report.finding
+            }
+            return nil
+        } catch { return error }
     }
 
-    private func run(_ metadata: VolumeMetadata) {
-        self.copy.store(metadata, node: self.node)
-        self.core = Volume(
-            configuration: .init(node: self.node, peers: self.peers, sizeBytes: Self.sizeBytes), metadata: metadata)
+    /// Sabotage: the metadata is believed, whatever lies in the backing.
+    private func believe() throws(StoreError) {
+        let place = self.place
+        guard let known = self.storedMetadata, known.volume == place.volume else { return }
+        if !self.copy.content.isThere { self.copy.make() }
+        try self.copy.makeRoom(for: place.sizeBytes)
+        try self.copy.put(CopyLabel(known, node: place.node), at: place.sizeBytes)
     }
 
-    /// A new copy of what is there. (Rule V20)
-    func renew(_ random: inout SeededRandom) {
-        let fresh = VolumeMetadata(identity: random.next() | 1, volume: self.identity, sizeBytes: Self.sizeBytes)
-        self.copy.store(fresh, node: self.node)
+    /// A new copy of what is there; why not, if it could not be made. (Rule V20)
+    func renew(_ random: inout SeededRandom) -> StoreError? {
+        do throws(StoreError) {
+            _ = try CopyStore.make(self.place, on: self.disk, draw: { random.next() })
+            return nil
+        } catch { return error }
     }
 
-    /// What a completion makes stable.
-    func completed(_ input: Volume.Input, _ data: [UInt64]) {
+    /// What the metadata on the disk says; nil where there is none that is whole.
+    var storedMetadata: VolumeMetadata? {
+        let place = self.place
+        let subject = MetadataSubject(volume: place.name, node: place.node, sizeBytes: place.sizeBytes)
+        return (try? MetadataFile.open(path: place.metadataPath, on: self.disk, subject: subject))?.metadata
+    }
+
+    /// What a completion makes stable, and what the core hears of it.
+    func completed(_ input: Volume.Input, _ data: [UInt64]) -> Volume.Input {
         switch input {
-        case .localSynced: self.copy.stable = data
+        case .localWritten:
+            if self.copy.failure != 0 { return .localFailed(reason: "cannot write") }
+        case .localSynced:
+            self.copy.synced(data)
+            if self.copy.failure != 0 { return .localFailed(reason: "cannot sync") }
         case .metadataSynced(let token):
-            guard let done = self.pendingMetadata.last(where: { $0.token <= token }) else { return }
-            self.copy.store(done.metadata, node: self.node)
+            guard let done = self.pendingMetadata.last(where: { $0.token <= token }) else { return input }
             self.pendingMetadata.removeAll { $0.token <= token }
-        default: return
+            do throws(StoreError) { try self.store?.store(done.metadata) } catch {
+                return .localFailed(reason: "\(error)")
+            }
+        default: break
         }
+        return input
     }
 
     /// The server's process ends; what it wrote stays in the page cache.
     func stop() {
-        if let last = self.pendingMetadata.last { self.copy.store(last.metadata, node: self.node) }
+        if let last = self.pendingMetadata.last { try? self.store?.store(last.metadata) }
+        self.end()
+    }
+
+    private func end() {
         self.pendingMetadata = []
+        self.store = nil
         self.core = nil
         self.absence = nil
         self.exportEpoch = nil
     }
 
-    /// The machine loses power: un-synced blocks keep the old or the new content, one by one.
+    /// The machine loses power, perhaps while metadata is being written.
     func losePower(_ random: inout SeededRandom) {
-        let pending = self.pendingMetadata
-        self.pendingMetadata = []
-        self.stop()
-        for block in self.copy.current.indices where self.copy.current[block] != self.copy.stable[block] {
-            if random.chance(perMille: 500) { self.copy.stable[block] = self.copy.current[block] }
+        if let first = self.pendingMetadata.first, random.chance(perMille: 700) {
+            self.disk.powerFailsAt = self.disk.operations + 1 + Int(random.below(3))
+            try? self.store?.store(first.metadata)
         }
-        self.copy.current = self.copy.stable
-        // Metadata is written to alternating slots: a write under way is there as a whole or not at all. The label goes
-        // before it.
-        if let first = pending.first {
-            if random.chance(perMille: 500) {
-                self.copy.store(first.metadata, node: self.node)
-            } else if first.metadata.count % 2 == 0 {
-                self.copy.label = CopyLabel(first.metadata, node: self.node)
-            }
-        }
+        self.end()
+        self.copy.losePower { random.chance(perMille: 500) }
+        self.disk.crash(random: &random)
     }
+
+    /// What lies on the disks.
+    struct DiskMoment {
+        var metadata: SimulatedDisk.Moment
+        var content: SimulatedBlocks.Content
+        /// What the metadata said then, where somebody looked.
+        var said: VolumeMetadata?
+    }
+
+    /// The blocks are again what they were some time ago.
+    func bringBackContent() {
+        if let older { self.copy.content = older.content }
+    }
+
+    /// The metadata is again what it was some time ago; nothing has it open.
+    func bringBackMetadata() {
+        guard let older else { return }
+        self.disk.bringBack(older.metadata)
+        self.disk.restartProcess()
+    }
+
+    var diskMoment: DiskMoment { DiskMoment(metadata: self.disk.moment, content: self.copy.content) }
 
     /// The server and its copy at one moment. (Rule E4)
     struct Moment {
@@ -166,7 +205,8 @@ final class SimulatedVolume {
         fileprivate var core: Volume?
         fileprivate var exportEpoch: Epoch?
         fileprivate var isUnjudged: Bool
-        fileprivate var copy: SimulatedCopy
+        fileprivate var disks: DiskMoment
+        fileprivate var store: CopyStore<SimulatedDisk>.Moment?
         fileprivate var pendingMetadata: [(token: UInt64, metadata: VolumeMetadata)]
         fileprivate var requests: Numbered<[UInt64]>
         fileprivate var completions: Line<(Volume.Input, [UInt64])>
@@ -179,9 +219,9 @@ final class SimulatedVolume {
     var moment: Moment {
         Moment(
             identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
-            copy: self.copy, pendingMetadata: self.pendingMetadata, requests: self.requests,
-            completions: self.completions, received: self.received, dialling: self.dialling, peers: self.peers,
-            isWanted: self.isWanted)
+            disks: self.diskMoment, store: self.store?.moment, pendingMetadata: self.pendingMetadata,
+            requests: self.requests, completions: self.completions, received: self.received, dialling: self.dialling,
+            peers: self.peers, isWanted: self.isWanted)
     }
 
     func bringBack(_ moment: Moment) {
@@ -190,7 +230,11 @@ final class SimulatedVolume {
         self.absence = nil
         self.exportEpoch = moment.exportEpoch
         self.isUnjudged = moment.isUnjudged
-        self.copy = moment.copy
+        // The store closes its files when it goes: before the disk is what it was.
+        self.store = nil
+        self.disk.bringBack(moment.disks.metadata)
+        self.copy.content = moment.disks.content
+        self.store = moment.store.map { CopyStore($0) }
         self.pendingMetadata = moment.pendingMetadata
         self.requests = moment.requests
         self.completions = moment.completions

@@ -11,8 +11,9 @@ extension Simulation {
             guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             guard let (input, data) = volume.completions.take() else { return }
-            volume.completed(input, data)
-            self.step(volume, input, data: data, on: node)
+            let outcome = volume.completed(input, data)
+            if case .localFailed(let reason) = outcome { self.note("\(node.name) \(volume.name): \(reason)") }
+            self.step(volume, outcome, data: data, on: node)
         case .volumeControl(let volume, let server, let command):
             if volume.core == nil { return self.answer(command, volume, server, event) }
             guard let node = self.machine(of: volume, server) else { return }
@@ -54,6 +55,7 @@ extension Simulation {
             guard let node = self.machine(of: volume, server) else { return }
             if self.postpone(node, event) { return }
             self.dial(node, volume, peer: peer)
+        case .copyMended(let volume): self.mendCopy(volume)
         case .linkFrame(let link, let toOwner): self.deliverFrame(link, toOwner: toOwner)
         case .linkClosed(let link, let toOwner): self.learnClosed(link, toOwner: toOwner)
         case .linkCheck(let link):
@@ -80,8 +82,12 @@ extension Simulation {
     }
 
     private func startServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
-        volume.start(&self.copyRandom, believing: self.options.sabotage == "V17")
         self.note("\(node.name) volume server of \(volume.name) starts")
+        if let failure = volume.start(&self.copyRandom, believing: self.options.sabotage == "V17") {
+            self.note("\(node.name) volume server of \(volume.name) ends: \(failure)")
+            self.count("servers that could not open their copy")
+            return self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 1_000_000_000)
+        }
         if volume.core != nil {
             self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
             self.queue.add(.volumeTick(volume, server: volume.server), at: self.now + 200_000_000)
@@ -106,11 +112,11 @@ extension Simulation {
         case .close(let epoch): self.tellDaemon(node, volume, .closed(epoch: epoch))
         case .makeCopy where mayMake:
             self.note("\(node.name) makes a new copy of \(volume.name)")
+            if let failure = volume.renew(&self.copyRandom) {
+                return self.note("\(node.name) cannot make a copy of \(volume.name): \(failure)")
+            }
             self.count("copies made anew")
-            volume.renew(&self.copyRandom)
-            volume.absence = nil
-            self.step(node, .volumeDisconnected(volume.name))
-            self.startServer(volume, on: node)
+            self.lookAgain(volume, on: node)
         default: return
         }
     }
@@ -121,7 +127,16 @@ extension Simulation {
         self.note("\(node.name) gives its copy of \(volume.name) a new identity")
         self.count("copies renewed")
         self.stopServer(volume, on: node)
-        volume.renew(&self.copyRandom)
+        if let failure = volume.renew(&self.copyRandom) {
+            self.note("\(node.name) cannot renew its copy of \(volume.name): \(failure)")
+        }
+    }
+
+    /// A server without a copy finds that there may be one now.
+    func lookAgain(_ volume: SimulatedVolume, on node: SimulatedNode) {
+        volume.absence = nil
+        self.step(node, .volumeDisconnected(volume.name))
+        self.startServer(volume, on: node)
     }
 
     func stopServer(_ volume: SimulatedVolume, on node: SimulatedNode) {
@@ -172,7 +187,7 @@ extension Simulation {
         case .dropReceived: volume.received.removeAll()
         case .syncLocal(let token):
             // Conservative: what is written before this effect is stable only once its completion is known.
-            self.later(volume, node, .localSynced(token: token), data: volume.copy.current)
+            self.later(volume, node, .localSynced(token: token), data: volume.copy.content.current)
         case .persist(let metadata, let token):
             volume.pendingMetadata.append((token, metadata))
             self.later(volume, node, .metadataSynced(token: token))
@@ -185,7 +200,7 @@ extension Simulation {
             }
             self.transmit(frame, data: content, from: node.id, to: to, volume.name)
         case .digest(let chunk, let peer, let session):
-            let sums = Array(volume.copy.current[SimulatedVolume.range(of: chunk)])
+            let sums = Array(volume.copy.content.current[SimulatedVolume.range(of: chunk)])
             self.later(volume, node, .digested(chunk: chunk, peer: peer, session: session), data: sums)
         case .readChunk(let peer, let session, let chunk, let ticket, let exclusive):
             self.readChunk(volume, peer, session, chunk, ticket, exclusive, sums: data, on: node)
@@ -193,13 +208,14 @@ extension Simulation {
             volume.requests.take(id)
             // Who was just taken back cannot know that its word is worth nothing. (Rule E4)
             let isWorthless = node.wasTakenBack && self.now < node.excusedUntil
-            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless, at: self.now)
+            let promises = self.workloads[volume.number].replied(id, reply == .done && !isWorthless)
             self.checkFlushed(promises, of: volume)
         case .event(let event):
             if case .wantsOpen = event {
                 self.count("reconciled promotions")
-                // What it holds is what the others have been made equal to, also if it never comes to serve it.
-                self.promoted(volume, on: node)
+                // What it holds is what the others have been made equal to. It decides nothing about the writes that nobody
+                // answered before it serves: until the log has its word, the copies of the set before are as good. (Rule V7.1)
+                self.promoted(volume, on: node, serves: false)
             }
             self.tellDaemon(node, volume, event)
         case .startExport(let epoch): self.beginExport(of: volume, epoch, on: node)
@@ -246,7 +262,7 @@ extension Simulation {
         node.processes[volume.group]?.isEmpty == false
     }
 
-    func promoted(_ volume: SimulatedVolume, on node: SimulatedNode) {
+    func promoted(_ volume: SimulatedVolume, on node: SimulatedNode, serves: Bool = true) {
         // Without a lease it answers nobody: it is judged once it is let go on. In doubt it answers nobody either, but what it
         // holds is what the others are made equal to. (Rules L12, L15, L20)
         // Of a machine that was taken back nobody is made equal to what it holds: its connections were gone. (Rule E4.2)
@@ -259,10 +275,16 @@ extension Simulation {
         let isTakenOver = self.nodes.contains { other in
             other.id != node.id && other.volumes.contains { $0.name == volume.name && $0.exportEpoch ?? .none > mine }
         }
-        if isTakenOver, self.now < node.excusedUntil { return self.count("exports after hidden pauses") }
-        if let broken = self.workloads[volume.number].promoted(node.id, volume.copy.current, at: self.now) {
-            self.fail("\(volume.name): \(broken)")
+        // Who was just taken back has its own earlier copy, and may take itself for the owner that it was then. (Rule E4)
+        if isTakenOver || node.wasTakenBack, self.now < node.excusedUntil {
+            return self.count("exports after hidden pauses")
         }
+        let content = volume.copy.content.current
+        let broken =
+            serves
+            ? self.workloads[volume.number].promoted(node.id, content, at: self.now)
+            : self.workloads[volume.number].objection(to: node.id, content)
+        if let broken { self.fail("\(volume.name): \(broken)") }
     }
 
     private func store(
@@ -270,9 +292,9 @@ extension Simulation {
     ) {
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() {
             if case .zero = kind {
-                volume.copy.current[block] = 0
+                volume.copy.set(block, 0)
             } else if place < numbers.count {
-                volume.copy.current[block] = numbers[place]
+                volume.copy.set(block, numbers[place])
             }
         }
     }
@@ -291,7 +313,7 @@ extension Simulation {
         guard mask != 0 else { return self.store(volume, extent, kind, numbers) }
         var next = 0
         for (place, block) in SimulatedVolume.range(of: extent).enumerated() where mask >> UInt64(place) & 1 == 1 {
-            if next < numbers.count { volume.copy.current[block] = numbers[next] }
+            if next < numbers.count { volume.copy.set(block, numbers[next]) }
             next += 1
         }
     }
@@ -304,9 +326,9 @@ extension Simulation {
         var differing: UInt64 = 0
         var numbers: [UInt64] = []
         for (place, block) in SimulatedVolume.range(of: chunk).enumerated() {
-            if place < sums.count, sums[place] == volume.copy.current[block] { continue }
+            if place < sums.count, sums[place] == volume.copy.content.current[block] { continue }
             differing |= 1 << UInt64(place)
-            numbers.append(volume.copy.current[block])
+            numbers.append(volume.copy.content.current[block])
         }
         let input = Volume.Input.chunkRead(
             peer: peer, session: session, chunk: chunk, ticket: ticket, differing: differing)

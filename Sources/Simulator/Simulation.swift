@@ -25,6 +25,7 @@ public final class Simulation {
         indirect case volumeEvent(SimulatedVolume, boot: UInt64, VolumeEvent)
         case volumeTick(SimulatedVolume, server: UInt64)
         case startServer(SimulatedVolume, boot: UInt64)
+        case copyMended(SimulatedVolume)
         case dial(SimulatedVolume, server: UInt64, peer: NodeID)
         case linkFrame(VolumeLinks.Link, toOwner: Bool)
         case linkCheck(VolumeLinks.Link)
@@ -235,8 +236,8 @@ public final class Simulation {
             self.checkers.look(at: node, in: self)
             self.wake(node)
         case .powerOn(let id): self.powerOn(self.node(id))
-        case .volumeDone, .volumeControl, .volumeEvent, .volumeTick, .startServer, .dial, .linkFrame, .linkCheck,
-            .linkClosed:
+        case .volumeDone, .volumeControl, .volumeEvent, .volumeTick, .startServer, .copyMended, .dial, .linkFrame,
+            .linkCheck, .linkClosed:
             self.handleVolume(event)
         case .workload: self.stepWorkload()
         case .logFault(let fault, let stage): self.go(on: fault, stage)

@@ -36,6 +36,8 @@ struct Wishes {
     private(set) var acknowledged = LogIndex.zero
     private var clientOf: [LogIndex: UInt64] = [:]
     private var held: [Subject: Held] = [:]
+    /// Of all that was acknowledged about it what comes last in the log: answers may come in another order.
+    private var latest: [Subject: Held] = [:]
     /// Something was asked about it whose fate nobody knows.
     private var uncertain: Set<Subject> = []
     /// Requests under way about it.
@@ -113,9 +115,10 @@ struct Wishes {
         self.acknowledged = max(self.acknowledged, index)
         guard let subject = Self.subject(of: request.command) else { return nil }
         self.underWay[subject, default: 1] -= 1
-        if self.underWay[subject] == 0, !self.uncertain.contains(subject) {
-            self.held[subject] = Held(command: request.command, index: index)
+        if index > self.latest[subject]?.index ?? .zero {
+            self.latest[subject] = Held(command: request.command, index: index)
         }
+        if self.underWay[subject] == 0, !self.uncertain.contains(subject) { self.held[subject] = self.latest[subject] }
         return nil
     }
 

@@ -207,7 +207,7 @@ extension Simulation {
         case .sums: volume.isTakingSums = true
         default: break
         }
-        if case .blocks = parcel.frame.body, !toOwner, !self.swarm.isEmpty {
+        if case .blocks = parcel.frame.body, !toOwner {
             self.workloads[volume.number].madeEqual(to, to: from)
         }
         defer { (volume.inputSequence, volume.isTakingSums) = (nil, false) }

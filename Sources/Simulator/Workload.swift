@@ -8,7 +8,8 @@ struct Workload {
         var acked: UInt64 = 0
         /// Who answered it, or was promoted with it: only that node's flush confirms it.
         var ackedBy: NodeID?
-        var ackedAt: UInt64 = 0
+        /// When the write was issued: a copy may lose its power after it took the write, before the client is answered.
+        var ackedFrom: UInt64 = 0
         var flushed: UInt64 = 0
         /// What the latest promotion found, and the last number issued before it: whatever else was issued by then is dead.
         var shown: UInt64 = 0
@@ -20,7 +21,7 @@ struct Workload {
     }
 
     private enum Request {
-        case write(block: Int, number: UInt64)
+        case write(block: Int, number: UInt64, at: UInt64)
         case flush(promises: [(block: Int, number: UInt64)])
     }
 
@@ -38,7 +39,7 @@ struct Workload {
     init(writersPerBlock: Int = 1) { self.writersPerBlock = writersPerBlock }
 
     mutating func write(
-        on node: NodeID, _ random: inout SeededRandom
+        on node: NodeID, _ random: inout SeededRandom, at now: UInt64
     ) -> (id: UInt64, input: Volume.Input, numbers: [UInt64])? {
         let id = self.nextRequest
         if random.chance(perMille: 250) {
@@ -56,7 +57,7 @@ struct Workload {
         self.nextNumber += 1
         self.blocks[block].issued = number
         self.blocks[block].busy += 1
-        self.requests.put((node, .write(block: block, number: number)), at: id)
+        self.requests.put((node, .write(block: block, number: number, at: now)), at: id)
         let extent = Extent(offset: UInt64(block) * SimulatedVolume.blockBytes, length: SimulatedVolume.blockBytes)
         let isDurable = random.chance(perMille: 100)
         return (id, .write(id: id, extent: extent, kind: .data, durable: isDurable), [number])
@@ -64,10 +65,10 @@ struct Workload {
 
     /// Answers what a flush promised.
     @discardableResult
-    mutating func replied(_ id: UInt64, _ isDone: Bool, at now: UInt64) -> [(block: Int, number: UInt64)] {
+    mutating func replied(_ id: UInt64, _ isDone: Bool) -> [(block: Int, number: UInt64)] {
         guard let (node, request) = self.requests.take(id) else { return [] }
         switch request {
-        case .write(let block, let number):
+        case .write(let block, let number, let issuedAt):
             self.blocks[block].busy -= 1
             // An answer that waited in a machine that stood still tells nothing that the promotion since did not show.
             guard isDone, number > self.blocks[block].closed else { return [] }
@@ -75,7 +76,7 @@ struct Workload {
             guard number > self.blocks[block].acked else { return [] }
             self.blocks[block].acked = number
             self.blocks[block].ackedBy = node
-            self.blocks[block].ackedAt = now
+            self.blocks[block].ackedFrom = issuedAt
             self.acknowledged += 1
             self.list(block)
             return []
@@ -110,7 +111,7 @@ struct Workload {
     /// The export is gone: whoever waited gets no answer any more.
     mutating func exportEnded(_ node: NodeID) {
         for (_, request) in self.requests.takeAll(where: { $0.node == node }) {
-            if case .write(let block, _) = request { self.blocks[block].busy -= 1 }
+            if case .write(let block, _, _) = request { self.blocks[block].busy -= 1 }
         }
     }
 
@@ -139,6 +140,24 @@ struct Workload {
     /// NoStalePromotion: the promoted copy holds every flushed write, and every acknowledged one unless its machine
     /// lost power since.
     mutating func promoted(_ node: NodeID, _ content: [UInt64], at now: UInt64) -> String? {
+        if let objection = self.objection(to: node, content) { return objection }
+        for place in self.blocks.indices {
+            let block = self.blocks[place]
+            let found = content[place]
+            // From here on this is the content: an answer that never came may have taken effect or not.
+            if found != block.acked { self.blocks[place].ackedFrom = now }
+            self.blocks[place].acked = found
+            self.blocks[place].ackedBy = node
+            self.blocks[place].shown = found
+            self.blocks[place].closed = block.issued
+            self.blocks[place].flushed = min(block.flushed, found)
+            if self.blocks[place].flushed < found { self.list(place) }
+        }
+        return nil
+    }
+
+    /// Why this content must not be promoted on that node; nil if it may.
+    func objection(to node: NodeID, _ content: [UInt64]) -> String? {
         let lostPowerAt = self.lostPowerAt[node] ?? 0
         for place in self.blocks.indices {
             let block = self.blocks[place]
@@ -147,7 +166,7 @@ struct Workload {
                 return
                     "NoStalePromotion: \(node) was promoted with \(found) in block \(place), flushed was \(block.flushed)"
             }
-            if found < block.acked, block.ackedAt > lostPowerAt {
+            if found < block.acked, block.ackedFrom > lostPowerAt {
                 return
                     "NoStalePromotion: \(node) was promoted with \(found) in block \(place), acknowledged was \(block.acked)"
             }
@@ -157,14 +176,6 @@ struct Workload {
                     + "had \(block.shown) there"
             }
             if found > block.issued { return "block \(place) on \(node) holds \(found), which nobody wrote" }
-            // From here on this is the content: an answer that never came may have taken effect or not.
-            if found != block.acked { self.blocks[place].ackedAt = now }
-            self.blocks[place].acked = found
-            self.blocks[place].ackedBy = node
-            self.blocks[place].shown = found
-            self.blocks[place].closed = block.issued
-            self.blocks[place].flushed = min(block.flushed, found)
-            if self.blocks[place].flushed < found { self.list(place) }
         }
         return nil
     }
@@ -186,7 +197,10 @@ extension Simulation {
         // Without a lease it answers nobody.
         if volume.isUnjudged { return }
         for _ in 0..<(1 + self.random.below(4)) {
-            guard let (id, input, numbers) = self.workloads[volume.number].write(on: node.id, &self.random) else {
+            guard
+                let (id, input, numbers) = self.workloads[volume.number].write(
+                    on: node.id, &self.random, at: self.now)
+            else {
                 continue
             }
             volume.requests.put(numbers, at: id)
@@ -201,7 +215,7 @@ extension Simulation {
             self.now >= node.excusedUntil
         else { return }
         self.count("reads")
-        let content = volume.copy.current
+        let content = volume.copy.content.current
         if let broken = self.workloads[volume.number].read(content, on: node.id, &self.swarm.random) {
             self.fail(broken)
         }

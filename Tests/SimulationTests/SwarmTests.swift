@@ -65,6 +65,28 @@ import Testing
         #expect(wishes.missing(in: ClusterState()) == nil)
     }
 
+    @Test func `hold what comes last in the log, whichever is answered first`() {
+        var state = ClusterState()
+        _ = state.apply(
+            self.entry(
+                .bootstrap(
+                    clusterID: 1, clusterName: "c",
+                    node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)), from: self.node),
+            at: LogIndex(1))
+        var wishes = Wishes()
+        let (on, off) = (Command.drain(self.node, isDrained: true), Command.drain(self.node, isDrained: false))
+        let first = wishes.ask(on, of: self.node)
+        let second = wishes.ask(off, of: self.node)
+        #expect(wishes.take(second, .accepted, at: LogIndex(3), nil, from: self.node) == nil)
+        #expect(wishes.take(first, .accepted, at: LogIndex(2), nil, from: self.node) == nil)
+        _ = state.apply(self.entry(on, from: self.node, sequence: 2), at: LogIndex(2))
+        #expect(wishes.missing(in: state) == nil, "the later entry is not applied here yet")
+        _ = state.apply(self.entry(on, from: self.node, sequence: 3), at: LogIndex(3))
+        #expect(wishes.missing(in: state) != nil)
+        _ = state.apply(self.entry(off, from: self.node, sequence: 4), at: LogIndex(4))
+        #expect(wishes.missing(in: state) == nil)
+    }
+
     @Test func `know nothing of what was asked of a daemon that ended`() {
         var wishes = Wishes()
         let drain = Command.drain(self.node, isDrained: true)

@@ -14,7 +14,7 @@ import Testing
         var workload = Workload()
         var random = SeededRandom(seed: 1)
         while true {
-            guard let (id, input, numbers) = workload.write(on: self.here, &random),
+            guard let (id, input, numbers) = workload.write(on: self.here, &random, at: 4),
                 case .write(_, let extent, _, _) = input
             else { continue }
             let without = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
@@ -26,7 +26,7 @@ import Testing
 
     @Test func `misses an acknowledged write`() throws {
         var (workload, id, with, without) = try self.writing()
-        _ = workload.replied(id, true, at: 5)
+        _ = workload.replied(id, true)
         #expect(workload.promoted(self.there, without, at: 9) != nil)
         #expect(workload.promoted(self.there, with, at: 9) == nil)
     }
@@ -48,18 +48,46 @@ import Testing
             (0..<5000).contains { _ in workload.read(content, on: self.here, &random) != nil }
         }
         #expect(!isNoticed(without), "it is not answered yet")
-        workload.replied(id, true, at: 5)
+        workload.replied(id, true)
         #expect(isNoticed(without))
         #expect(!isNoticed(with))
     }
 
     @Test func `forgives a copy what another one lost with its power, once that one was copied to it`() throws {
         var (workload, id, _, without) = try self.writing()
-        workload.replied(id, true, at: 5)
+        workload.replied(id, true)
         workload.nodeLostPower(self.here, at: 6)
         #expect(workload.promoted(self.there, without, at: 9) != nil)
         workload.madeEqual(self.there, to: self.here)
         #expect(workload.promoted(self.there, without, at: 9) == nil)
+    }
+
+    @Test func `forgives a copy that lost its power after it took a write, before the client was answered`() throws {
+        var (workload, id, _, without) = try self.writing()
+        workload.nodeLostPower(self.there, at: 5)
+        workload.replied(id, true)
+        #expect(workload.promoted(self.there, without, at: 9) == nil)
+    }
+
+    @Test func `misses a write that was issued after the copy lost its power`() throws {
+        var workload = Workload()
+        workload.nodeLostPower(self.there, at: 3)
+        var random = SeededRandom(seed: 1)
+        while true {
+            guard let (id, input, _) = workload.write(on: self.here, &random, at: 4), case .write = input else {
+                continue
+            }
+            workload.replied(id, true)
+            break
+        }
+        let without = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
+        #expect(workload.promoted(self.there, without, at: 9)?.contains("acknowledged") == true)
+    }
+
+    @Test func `lets a copy that nobody was served from decide nothing`() throws {
+        var (workload, _, with, without) = try self.writing()
+        #expect(workload.objection(to: self.there, without) == nil)
+        #expect(workload.promoted(self.here, with, at: 9) == nil)
     }
 
     @Test func `holds the later of two writes of one block, whichever is answered first`() {
@@ -67,15 +95,15 @@ import Testing
         var random = SeededRandom(seed: 1)
         var first: [Extent: (id: UInt64, number: UInt64)] = [:]
         while true {
-            guard let (id, input, numbers) = workload.write(on: self.here, &random),
+            guard let (id, input, numbers) = workload.write(on: self.here, &random, at: 4),
                 case .write(_, let extent, _, _) = input, let number = numbers.first
             else { continue }
             guard let earlier = first[extent] else {
                 first[extent] = (id, number)
                 continue
             }
-            workload.replied(id, true, at: 5)
-            workload.replied(earlier.id, true, at: 6)
+            workload.replied(id, true)
+            workload.replied(earlier.id, true)
             var content = [UInt64](repeating: 0, count: SimulatedVolume.blocks)
             content[Int(extent.offset / SimulatedVolume.blockBytes)] = earlier.number
             #expect(workload.promoted(self.there, content, at: 9)?.contains("acknowledged was \(number)") == true)

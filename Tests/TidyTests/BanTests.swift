@@ -98,7 +98,8 @@ private let isBelieved: @Sendable (String) -> Bool = {
 private let believed: Set<String> = [
     "Sources/Host/Locked.swift", "Sources/Host/LeasePage.swift", "Sources/Mirror/Server/Link/RawBuffer.swift",
     "Sources/SecureLink/NodeSigner.swift",
-    "Sources/SecureLink/TLSContext.swift", "Sources/Simulator/SimulatedDisk.swift",
+    "Sources/SecureLink/TLSContext.swift", "Sources/Simulator/SimulatedBlocks.swift",
+    "Sources/Simulator/SimulatedDisk.swift",
 ]
 
 /// The stores, which rename through `Disk` or are what it is made of.

@@ -18,7 +18,7 @@ extension BlockFile {
     }
 
     /// Gives a file the size for a volume of so many bytes; a device must have it.
-    func makeRoom(for sizeBytes: UInt64) throws(StoreError) {
+    package func makeRoom(for sizeBytes: UInt64) throws(StoreError) {
         let wanted = sizeBytes + CopyLabel.bytes
         let end = self.endBytes
         guard end != wanted else { return }
@@ -31,7 +31,7 @@ extension BlockFile {
     }
 
     /// The label at this offset, if there is one.
-    func label(at offset: UInt64) -> CopyLabel? {
+    package func label(at offset: UInt64) -> CopyLabel? {
         guard self.endBytes >= offset + CopyLabel.bytes else { return nil }
         var bytes = [UInt8](repeating: 0, count: 44)
         guard bytes.withUnsafeMutableBytes({ self.read(offset: offset, into: $0) }) == 0 else { return nil }
@@ -45,7 +45,7 @@ extension BlockFile {
     }
 
     /// Writes the label durably, and nothing else.
-    func put(_ label: CopyLabel, at offset: UInt64) throws(StoreError) {
+    package func put(_ label: CopyLabel, at offset: UInt64) throws(StoreError) {
         var writer = ByteWriter(reserving: 4096)
         writer.uint32(labelMagic)
         writer.uint32(Format.copyLabel.version)

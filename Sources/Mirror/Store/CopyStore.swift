@@ -13,7 +13,7 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
     package let place: CopyPlace
     package let backing: Storage.Blocks
     private let disk: Storage
-    private struct State {
+    fileprivate struct State: Sendable {
         var file: MetadataFile<Storage>
         /// Of the label.
         var count: UInt64
@@ -96,9 +96,13 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
     private static func make(
         _ place: CopyPlace, _ disk: Storage, in backing: Storage.Blocks, _ draw: () -> UInt64?
     ) throws(StoreError) -> (CopyStore, VolumeMetadata) {
+        let isNewFile = backing.isFile && backing.endBytes == 0
+        let known = try MetadataFile.open(path: place.metadataPath, on: disk, subject: place.subject)?.metadata
         try backing.makeRoom(for: place.sizeBytes)
-        let fresh = VolumeMetadata(
+        var fresh = VolumeMetadata(
             identity: try self.number(draw, place), volume: place.volume, sizeBytes: place.sizeBytes)
+        // After a sync that failed, what is read may never have reached the disk: a new name for it mends nothing.
+        if !isNewFile, let known, known.volume == place.volume { fresh.trusted = known.trusted }
         let metadata = fresh.started(mark: try self.number(draw, place))
         try backing.put(CopyLabel(metadata, node: place.node), at: place.sizeBytes)
         let file = try MetadataFile.create(
@@ -120,11 +124,39 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
         try self.state.withLock { (state) throws(StoreError) in
             guard !state.isOver else { return }
             if metadata.count != state.count {
-                try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
+                do throws(StoreError) {
+                    try self.backing.put(CopyLabel(metadata, node: self.place.node), at: self.place.sizeBytes)
+                } catch {
+                    // What says that this disk failed may yet reach the disk of the metadata. It counts further than the
+                    // label then, and the two are taken for one copy no more.
+                    if !metadata.trusted { try state.file.store(metadata) }
+                    throw error
+                }
                 state.count = metadata.count
             }
             try state.file.store(metadata)
         }
+    }
+
+    /// The store at one moment, with its files: for a machine that is taken back to it. (Rule E4)
+    package struct Moment {
+        fileprivate let place: CopyPlace
+        fileprivate let disk: Storage
+        fileprivate let backing: Storage.Blocks
+        fileprivate let state: State
+    }
+
+    /// See `Moment`.
+    package var moment: Moment {
+        Moment(place: self.place, disk: self.disk, backing: self.backing, state: self.state.withLock { $0 })
+    }
+
+    /// Goes on from that moment; what lies on the disk must be what it was then.
+    package init(_ moment: Moment) {
+        self.place = moment.place
+        self.disk = moment.disk
+        self.backing = moment.backing
+        self.state = Locked(moment.state, lendsPriority: false)
     }
 
     /// What there is, for the daemon.
