@@ -155,7 +155,7 @@ extension Simulation {
     }
 
     private func delayWord(of node: SimulatedNode) {
-        let left = Span(nanoseconds: node.leaseEnd.nanoseconds - min(node.tick(at: self.now), node.leaseEnd).nanoseconds)
+        let left = node.leaseEnd.since(node.tick(at: self.now))
         guard left > .zero, left < .seconds(30), node.leaseGrace > .zero else { return }
         let back = self.now + left.nanoseconds + self.swarm.random.below(node.leaseGrace.nanoseconds)
         self.cut(node, from: self.nodes, until: back)
