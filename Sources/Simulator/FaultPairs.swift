@@ -1,4 +1,6 @@
 import Basis
+import Cluster
+import Resources
 
 /// Faults that belong together: each alone is met often by chance, both at the right moment hardly ever.
 extension Simulation {
@@ -7,9 +9,43 @@ extension Simulation {
         self.queue.add(.pairOfFaults, at: self.now + self.pairs.span(.seconds(40), .seconds(160)).nanoseconds)
         guard self.now >= self.quietUntil else { return }
         guard let owner = self.nodes.first(where: { $0.isOn && $0.isOwning }) else { return }
+        if self.swarm.strikes(.configuration), self.shortenLease(asking: owner) { return }
         self.faultAt = self.now
         self.disturb()
         self.isolateAndRestartOthers(owner)
+    }
+
+    /// An operator gives the cluster a long lease, and a minute later a short one, just before the owner is cut off and the
+    /// others restart: what they answered lasts longer than what they read in the configuration. (Rule L5.1)
+    private func shortenLease(asking owner: SimulatedNode) -> Bool {
+        guard let state = owner.daemon?.supervisor.state, state.policyIndex != .zero,
+            self.pairs.chance(perMille: 700), self.now >= owner.scheduledFrom
+        else { return false }
+        let isLong = state.policy.timing.leaseDuration >= .seconds(6)
+        var policy = state.policy
+        policy.timing = .standard
+        if !isLong { policy.timing.leaseDuration = .seconds(8) }
+        guard policy.timing.problems.isEmpty else { return false }
+        self.ask(.configure(policy, text: "", expectedIndex: state.policyIndex), of: owner)
+        let pause = isLong ? self.pairs.span(.milliseconds(5), .milliseconds(400)) : .seconds(10)
+        self.queue.add(.swarm(isLong ? .restartOthers(owner.id) : .shortenLease), at: self.now + pause.nanoseconds)
+        return true
+    }
+
+    func shortenLease() {
+        guard let owner = self.nodes.first(where: { $0.isOn && $0.isOwning }), self.isPairDue else { return }
+        _ = self.shortenLease(asking: owner)
+    }
+
+    private var isPairDue: Bool {
+        self.now < self.options.length.nanoseconds && !self.swarm.isOver && self.now >= self.quietUntil
+    }
+
+    func restartOthers(than id: NodeID) {
+        guard self.isPairDue, self.node(id).isOn else { return }
+        self.faultAt = self.now
+        self.disturb()
+        self.isolateAndRestartOthers(self.node(id))
     }
 
     /// The owner is cut off, and the daemons that answered it, or their machines, start anew a moment later. (Rule L5.1)

@@ -174,6 +174,7 @@ extension Simulation {
             self.openMask |= 1 << UInt64(place)
             self.open[place] = self.packets.take(from: node.id, to: to, boot: receiver.boot)
         }
+        if self.swarm.armed != nil { self.reachedMessage(envelope.message, of: node) }
         self.packets[self.open[place]].letters.append(envelope)
     }
 
@@ -215,6 +216,10 @@ extension Simulation {
     }
 
     private func launch(_ place: Int) {
+        if let held = self.swarm.held, held.from == self.packets[place].via, self.now <= held.until {
+            self.packets[place].boot = Packet.anyBoot
+            return self.queue.add(token: Self.token(packet: place), at: held.arrival)
+        }
         if self.swarm.latePerMillion > 0, self.swarm.random.below(1_000_000) < self.swarm.latePerMillion {
             self.launchLate(place)
             if self.swarm.random.chance(perMille: 500) { return self.packets.giveBack(place) }

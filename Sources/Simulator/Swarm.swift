@@ -55,6 +55,14 @@ struct Swarm {
     private(set) var latePerMillion: UInt64 = 0
     /// What is to happen at which moment; nil while nothing is armed.
     var armed: MomentFault?
+    /// What a node sends until then arrives much later.
+    var held: Held?
+
+    struct Held {
+        var from: NodeID
+        var until: UInt64
+        var arrival: UInt64
+    }
 
     /// How often services fail, of a thousand calls.
     struct AgentRates {
@@ -118,6 +126,7 @@ struct Swarm {
     mutating func end() {
         self.isOver = true
         self.armed = nil
+        self.held = nil
         self.latePerMillion = 0
         self.guardLatenessNanoseconds = 30_000_000
     }
@@ -133,6 +142,11 @@ enum SwarmEvent {
     case join(SimulatedNode)
     /// What was armed happens now.
     case moment(MomentFault, on: NodeID)
+    /// An operator moves a group.
+    case move
+    /// The second and the third step of a pair of faults.
+    case shortenLease
+    case restartOthers(NodeID)
     /// A daemon whose disk failed has said what it had to say.
     case diskEnds(SimulatedNode, SimulatedDaemon)
     /// A disk works again.
@@ -150,6 +164,9 @@ extension Simulation {
         case .reconfigure: self.reconfigure()
         case .join(let node): self.join(node)
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
+        case .move: self.moveSomething()
+        case .shortenLease: self.shortenLease()
+        case .restartOthers(let id): self.restartOthers(than: id)
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")
         case .diskMended(let node): self.mendDisk(of: node)
         case .diskPatience(let node, let daemon): self.losePatience(node, daemon)

@@ -1,6 +1,7 @@
 import Basis
 import Cluster
 import Raft
+import Resources
 
 /// Something that goes wrong right when something else happens: each alone is met often by chance, both together hardly ever.
 struct MomentFault {
@@ -22,6 +23,8 @@ struct MomentFault {
         case facts
         /// The lease is given back or has ended, or is there again.
         case lease
+        /// The leader is told that a group has stopped.
+        case tells
     }
 
     /// What happens then.
@@ -37,6 +40,11 @@ struct MomentFault {
         case restartsMajority
         case killsServer
         case killsDaemonAndCuts
+        /// What the node sends now arrives late, and it is cut off until its lease has ended, but not so long that it is lost.
+        /// (Rule L11.1)
+        case delaysWord
+        /// The disks of the others hang for a while, and its daemon starts anew at once. (Rule L11.2)
+        case hangsOthers
     }
 
     var trigger: Trigger
@@ -52,10 +60,32 @@ extension Simulation {
         guard self.swarm.armed == nil else { return }
         let triggers = MomentFault.Trigger.allCases
         let faults = MomentFault.Fault.allCases
-        let trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
+        var trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
+        let fault = faults[Int(self.swarm.random.below(UInt64(faults.count)))]
+        // These two say something only then.
+        if fault == .delaysWord || fault == .hangsOthers { trigger = .tells }
+        let most: UInt64 = trigger == .writes ? 40 : trigger == .tells ? 2 : 6
         self.swarm.armed = MomentFault(
-            trigger: trigger, fault: faults[Int(self.swarm.random.below(UInt64(faults.count)))],
-            skipping: self.swarm.random.below(trigger == .writes ? 40 : 6), delay: self.swarm.random.below(40_000_000))
+            trigger: trigger, fault: fault, skipping: self.swarm.random.below(most),
+            delay: fault == .delaysWord ? 0 : self.swarm.random.below(40_000_000))
+        // Else nothing might stop before the next strike.
+        if trigger == .tells { self.queue.add(.swarm(.move), at: self.now + 500_000_000) }
+    }
+
+    /// An operator moves a group that runs somewhere, to any other of its nodes.
+    func moveSomething() {
+        guard !self.swarm.isOver, self.now < self.options.length.nanoseconds else { return }
+        let running = self.nodes.filter { $0.isOn && $0.daemon?.supervisor.consensus.isLeader == false && $0.isOwning }
+        guard !running.isEmpty else { return }
+        let node = running[Int(self.swarm.random.below(UInt64(running.count)))]
+        guard let supervisor = node.daemon?.supervisor else { return }
+        let runners = supervisor.groups.runners.filter(\.isUp)
+        guard !runners.isEmpty else { return }
+        let runner = runners[Int(self.swarm.random.below(UInt64(runners.count)))]
+        let names = supervisor.state.policy.groups.first { $0.name == runner.name }?.nodes ?? []
+        let others = self.nodes.filter { names.contains($0.name) && $0 !== node }
+        guard !others.isEmpty else { return }
+        self.operate(.move(runner.name, to: others[Int(self.swarm.random.below(UInt64(others.count)))].id))
     }
 
     /// Something happens on a node that a fault may wait for.
@@ -71,7 +101,16 @@ extension Simulation {
             return
         }
         self.swarm.armed = nil
+        if fault.fault == .delaysWord { return self.happen(fault, on: node) }
         self.queue.add(.swarm(.moment(fault, on: node.id)), at: self.now + fault.delay)
+    }
+
+    /// A message leaves that a fault may wait for.
+    func reachedMessage(_ message: NodeMessage, of node: SimulatedNode) {
+        guard self.swarm.armed?.trigger == .tells, case .forward(let command) = message,
+            case .stopped = command.command
+        else { return }
+        self.reachedArmed(.tells, on: node)
     }
 
     func happen(_ moment: MomentFault, on node: SimulatedNode) {
@@ -110,7 +149,28 @@ extension Simulation {
             self.hiddenPause(node, Span(nanoseconds: back - self.now))
         case .restartsMajority: self.restartMajority(but: node.id)
         case .killsServer: for volume in node.volumes { self.stopServer(volume, on: node) }
+        case .delaysWord: self.delayWord(of: node)
+        case .hangsOthers: self.hangOthers(than: node)
         }
+    }
+
+    private func delayWord(of node: SimulatedNode) {
+        let left = node.leaseEnd.since(node.tick(at: self.now))
+        guard left > .zero, left < .seconds(30), node.leaseGrace > .zero else { return }
+        let back = self.now + left.nanoseconds + self.swarm.random.below(node.leaseGrace.nanoseconds)
+        self.cut(node, from: self.nodes, until: back)
+        let arrival = back + self.swarm.random.span(.milliseconds(200), .seconds(8)).nanoseconds
+        self.swarm.held = Swarm.Held(from: node.id, until: self.now + 5_000_000, arrival: arrival)
+    }
+
+    private func hangOthers(than node: SimulatedNode) {
+        guard self.nodes.allSatisfy({ self.now >= $0.diskBadUntil }) else { return }
+        let until = self.now + self.swarm.random.span(.milliseconds(500), .seconds(4)).nanoseconds
+        for other in self.nodes where other !== node && other.isOn {
+            other.diskHangsUntil = until
+            other.diskBadUntil = until
+        }
+        self.killDaemon(node, until: self.now + self.swarm.random.below(200_000_000))
     }
 
     private func killDaemon(_ node: SimulatedNode, until back: UInt64) {
