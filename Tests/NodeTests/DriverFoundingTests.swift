@@ -215,7 +215,8 @@ struct DriverFoundingTests {
     @Test func `mistakes in a configuration come back as usage, one line each`() async throws {
         let scratch = try ScratchDirectory()
         let daemon = try SmallDaemon(try SmallDaemon.found(in: scratch))
-        _ = try await daemon.view { $0.supervisor.isCaughtUp }
+        // Before it is admitted no group is planned for it.
+        _ = try await daemon.view { $0.supervisor.state.nodes.first?.standing == .trusted && $0.supervisor.isAdmitted }
         let wrong = """
             cluster: prod
             groups:

@@ -12,8 +12,11 @@ import Testing
 final class TestNetwork: Sendable {
     let name: String
     var setup: @Sendable () -> Void {
-        let path = "/run/netns/\(self.name)"
-        return { precondition(holdfast_enter_network_namespace(path) == 0, "the namespace of the test is missing") }
+        // It holds this object, which takes the namespace along when it goes.
+        {
+            let path = "/run/netns/\(self.name)"
+            precondition(holdfast_enter_network_namespace(path) == 0, "the namespace of the test is missing")
+        }
     }
 
     init() throws {

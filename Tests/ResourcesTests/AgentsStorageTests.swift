@@ -85,7 +85,7 @@ final class TestDisk: Sendable {
             "fs", "filesystem", ["device": disk.path, "mount": mount, "format": "if-blank"])
         #expect(await bench.call(.start, resource) == .success)
         let foreign = open(mount, O_RDONLY | O_DIRECTORY)
-        #expect(await bench.call(.stop, resource, timeout: .seconds(2)) == .success)
+        #expect(await bench.call(.stop, resource, timeout: .seconds(6)) == .success)
         #expect(MountTable().mounted(at: mount).isEmpty)
         close(foreign)
     }

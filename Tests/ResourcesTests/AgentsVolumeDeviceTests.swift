@@ -69,10 +69,18 @@ import Testing
         return text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.reduce(0, +)
     }
 
+    /// Writes that the device has answered since it is there.
+    private func written(_ device: String) -> Int {
+        let text = Files.text("/sys/block/\(device.dropFirst("/dev/".count))/stat") ?? ""
+        let fields = text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        return fields.count > 4 ? fields[4] : 0
+    }
+
     /// A writer that has ended before, or never began, fails the test; it is not waited for.
     private func awaitWrites(_ device: String) async throws {
         let end = MachineClock.now + .seconds(60)
-        while self.inFlight(device) == 0 {
+        let before = self.written(device)
+        while self.inFlight(device) == 0, self.written(device) == before {
             try #require(MachineClock.now < end, "nothing is written any more")
             await Task.yield()
         }
