@@ -30,24 +30,6 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         }
     }
 
-    fileprivate struct Write {
-        var offset: Int
-        var bytes: [UInt8]
-        /// A sync of it failed: it is still read back, but no later sync writes it.
-        var abandoned = false
-    }
-
-    fileprivate struct Inode {
-        var durable: [UInt8] = []
-        var pending: [Write] = []
-
-        var current: [UInt8] {
-            var bytes = self.durable
-            for write in self.pending { SimulatedDisk.apply(write, to: &bytes) }
-            return bytes
-        }
-    }
-
     /// One atomic change of names in a directory: each path's new file, nil for none.
     fileprivate struct NameChange {
         var directory: String
@@ -216,16 +198,6 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         }
     }
 
-    private static func apply(_ write: Write, to bytes: inout [UInt8]) {
-        let end = write.offset + write.bytes.count
-        if bytes.count == write.offset {
-            bytes += write.bytes
-            return
-        }
-        if bytes.count < end { bytes += repeatElement(0, count: end - bytes.count) }
-        bytes.replaceSubrange(write.offset..<end, with: write.bytes)
-    }
-
     private static func apply(_ change: NameChange, to names: inout [String: Int]) {
         for (path, inode) in change.paths { names[path] = inode }
     }
@@ -321,7 +293,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
         let fits = min(bytes.count, free)
         try self.perform(.write, file.path) {
             let part = fits == bytes.count ? bytes : Array(bytes[..<fits])
-            self.inodes[number]?.pending.append(Write(offset: Int(offset), bytes: part))
+            self.inodes[number]?.add(Write(offset: Int(offset), bytes: part))
         }
         if fits < bytes.count { throw DiskError(.write, file.path, .noSpace) }
     }

@@ -119,4 +119,25 @@ import Testing
         blocks.losePower { true }
         #expect(blocks.content.current[3] == 0 && blocks.content.current[4] == 9)
     }
+
+    @Test func `what is written over a write whose sync failed is durable once it is synced`() throws {
+        for seed in UInt64(1)...40 {
+            let disk = SimulatedDisk()
+            try disk.createDirectory("/d")
+            let file = try disk.create("/d/f")
+            try disk.write([1, 2, 3, 4], to: file, at: 0)
+            try disk.synchronize(file)
+            try disk.synchronizeDirectory("/d")
+            try disk.write([5, 5, 5], to: file, at: 0)
+            disk.inject(.init(.synchronize, count: 1, code: .inputOutput))
+            #expect(throws: DiskError.self) { try disk.synchronize(file) }
+            try disk.write([7, 7], to: file, at: 0)
+            try disk.synchronize(file)
+            #expect(try disk.read("/d/f") == [7, 7, 5, 4])
+            var random = SeededRandom(seed: seed)
+            disk.crash(random: &random)
+            let found = try disk.read("/d/f")
+            #expect(found == [7, 7, 5, 4] || found == [7, 7, 3, 4], "\(found)")
+        }
+    }
 }
