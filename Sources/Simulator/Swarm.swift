@@ -142,8 +142,9 @@ enum SwarmEvent {
     case join(SimulatedNode)
     /// What was armed happens now.
     case moment(MomentFault, on: NodeID)
-    /// An operator moves a group.
+    /// An operator moves a group, or it fails where it is; and once more.
     case move
+    case wearOut(SimulatedNode, GroupName, left: Int)
     /// The second and the third step of a pair of faults.
     case shortenLease
     case restartOthers(NodeID)
@@ -165,6 +166,7 @@ extension Simulation {
         case .join(let node): self.join(node)
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
         case .move: self.moveSomething()
+        case .wearOut(let node, let group, let left): self.wearOut(node, group, left: left)
         case .shortenLease: self.shortenLease()
         case .restartOthers(let id): self.restartOthers(than: id)
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")

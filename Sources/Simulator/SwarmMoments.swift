@@ -72,7 +72,7 @@ extension Simulation {
         if trigger == .tells { self.queue.add(.swarm(.move), at: self.now + 500_000_000) }
     }
 
-    /// An operator moves a group that runs somewhere, to any other of its nodes.
+    /// An operator moves a group that runs somewhere, to any other of its nodes, or it fails there.
     func moveSomething() {
         guard !self.swarm.isOver, self.now < self.options.length.nanoseconds else { return }
         let running = self.nodes.filter { $0.isOn && $0.daemon?.supervisor.consensus.isLeader == false && $0.isOwning }
@@ -82,10 +82,25 @@ extension Simulation {
         let runners = supervisor.groups.runners.filter(\.isUp)
         guard !runners.isEmpty else { return }
         let runner = runners[Int(self.swarm.random.below(UInt64(runners.count)))]
+        if self.swarm.random.chance(perMille: 500) { return self.wearOut(node, runner.name, left: 60) }
         let names = supervisor.state.policy.groups.first { $0.name == runner.name }?.nodes ?? []
         let others = self.nodes.filter { names.contains($0.name) && $0 !== node }
         guard !others.isEmpty else { return }
         self.operate(.move(runner.name, to: others[Int(self.swarm.random.below(UInt64(others.count)))].id))
+    }
+
+    /// A service dies again and again, until its group is given up on this node: nobody in the log has asked for its end
+    /// then. (Rule L11.3)
+    func wearOut(_ node: SimulatedNode, _ group: GroupName, left: Int) {
+        guard left > 0, node.isOn, node.daemon != nil, !self.swarm.isOver else { return }
+        if self.now >= node.pausedUntil, let running = node.processes[group],
+            let name = running.keys.max(by: { $0.rawValue < $1.rawValue }), let epoch = running[name]
+        {
+            self.note("\(node.name) \(group)/\(name) dies")
+            node.processes[group]?[name] = nil
+            self.step(node, .serviceExited(group, name, epoch, reason: "killed by signal 9"))
+        }
+        self.queue.add(.swarm(.wearOut(node, group, left: left - 1)), at: self.now + 50_000_000)
     }
 
     /// Something happens on a node that a fault may wait for.
