@@ -45,6 +45,9 @@ struct MomentFault {
         case delaysWord
         /// The disks of the others hang for a while, and its daemon starts anew at once. (Rule L11.2)
         case hangsOthers
+        /// The disks of the others hang, and the node hears nobody until its lease has ended: then it has the lease again while
+        /// its word is in a log, and not committed. (Rule L11.1)
+        case deafens
     }
 
     var trigger: Trigger
@@ -53,21 +56,25 @@ struct MomentFault {
     var skipping: UInt64
     /// Nanoseconds between the moment and the fault.
     var delay: UInt64
+    /// Since when it waits.
+    var armedAt: UInt64
 }
 
 extension Simulation {
     func armMoment() {
-        guard self.swarm.armed == nil else { return }
+        // What nothing reached for a while makes room for another.
+        if let armed = self.swarm.armed, self.now < armed.armedAt + 20_000_000_000 { return }
         let triggers = MomentFault.Trigger.allCases
         let faults = MomentFault.Fault.allCases
         var trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
         let fault = faults[Int(self.swarm.random.below(UInt64(faults.count)))]
-        // These two say something only then.
-        if fault == .delaysWord || fault == .hangsOthers { trigger = .tells }
+        // These say something only then.
+        if fault == .delaysWord || fault == .hangsOthers || fault == .deafens { trigger = .tells }
         let most: UInt64 = trigger == .writes ? 40 : trigger == .tells ? 2 : 6
         self.swarm.armed = MomentFault(
             trigger: trigger, fault: fault, skipping: self.swarm.random.below(most),
-            delay: fault == .delaysWord ? 0 : self.swarm.random.below(40_000_000))
+            delay: fault == .delaysWord ? 0 : self.swarm.random.below(trigger == .tells ? 4_000_000 : 40_000_000),
+            armedAt: self.now)
         // Else nothing might stop before the next strike.
         if trigger == .tells { self.queue.add(.swarm(.move), at: self.now + 500_000_000) }
     }
@@ -165,8 +172,21 @@ extension Simulation {
         case .restartsMajority: self.restartMajority(but: node.id)
         case .killsServer: for volume in node.volumes { self.stopServer(volume, on: node) }
         case .delaysWord: self.delayWord(of: node)
-        case .hangsOthers: self.hangOthers(than: node)
+        case .hangsOthers:
+            self.hangOthers(
+                than: node, until: self.now + self.swarm.random.span(.milliseconds(500), .seconds(4)).nanoseconds)
+            self.killDaemon(node, until: self.now + self.swarm.random.below(200_000_000))
+        case .deafens: self.deafen(node)
         }
+    }
+
+    private func deafen(_ node: SimulatedNode) {
+        let left = node.leaseEnd.since(node.tick(at: self.now))
+        guard left > .zero, left < .seconds(4) else { return }
+        let back = self.now + left.nanoseconds + self.swarm.random.below(300_000_000)
+        for other in self.nodes where other !== node { self.network.cut(from: other.id, to: node.id) }
+        self.queue.add(.heal, at: back)
+        self.hangOthers(than: node, until: back + self.swarm.random.span(.milliseconds(50), .seconds(1)).nanoseconds)
     }
 
     private func delayWord(of node: SimulatedNode) {
@@ -178,14 +198,12 @@ extension Simulation {
         self.swarm.held = Swarm.Held(from: node.id, until: self.now + 5_000_000, arrival: arrival)
     }
 
-    private func hangOthers(than node: SimulatedNode) {
+    private func hangOthers(than node: SimulatedNode, until: UInt64) {
         guard self.nodes.allSatisfy({ self.now >= $0.diskBadUntil }) else { return }
-        let until = self.now + self.swarm.random.span(.milliseconds(500), .seconds(4)).nanoseconds
         for other in self.nodes where other !== node && other.isOn {
             other.diskHangsUntil = until
             other.diskBadUntil = until
         }
-        self.killDaemon(node, until: self.now + self.swarm.random.below(200_000_000))
     }
 
     private func killDaemon(_ node: SimulatedNode, until back: UInt64) {
