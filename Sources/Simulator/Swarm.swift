@@ -145,6 +145,7 @@ enum SwarmEvent {
     /// An operator moves a group, or it fails where it is; and once more.
     case move
     case wearOut(SimulatedNode, GroupName, left: Int)
+    case restart(SimulatedNode, until: UInt64)
     /// The second and the third step of a pair of faults.
     case shortenLease
     case restartOthers(NodeID)
@@ -167,6 +168,7 @@ extension Simulation {
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
         case .move: self.moveSomething()
         case .wearOut(let node, let group, let left): self.wearOut(node, group, left: left)
+        case .restart(let node, let back): self.killDaemon(node, until: back)
         case .shortenLease: self.shortenLease()
         case .restartOthers(let id): self.restartOthers(than: id)
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")

@@ -192,8 +192,14 @@ extension Simulation {
     private func delayWord(of node: SimulatedNode) {
         let left = node.leaseEnd.since(node.tick(at: self.now))
         guard left > .zero, left < .seconds(30), node.leaseGrace > .zero else { return }
-        let back = self.now + left.nanoseconds + self.swarm.random.below(node.leaseGrace.nanoseconds)
-        self.cut(node, from: self.nodes, until: back)
+        var back = self.now + left.nanoseconds + self.swarm.random.below(node.leaseGrace.nanoseconds)
+        if self.swarm.random.chance(perMille: 500) {
+            // Its daemon starts anew instead, and has forgotten what it sent. (Rule L11.2)
+            back = self.now + self.swarm.random.below(300_000_000)
+            self.queue.add(.swarm(.restart(node, until: back)), at: self.now + 5_000_000)
+        } else {
+            self.cut(node, from: self.nodes, until: back)
+        }
         let arrival = back + self.swarm.random.span(.milliseconds(200), .seconds(8)).nanoseconds
         self.swarm.held = Swarm.Held(from: node.id, until: self.now + 5_000_000, arrival: arrival)
     }
@@ -206,8 +212,8 @@ extension Simulation {
         }
     }
 
-    private func killDaemon(_ node: SimulatedNode, until back: UInt64) {
-        guard node.daemon != nil, node.hiding(at: self.now) == nil else { return }
+    func killDaemon(_ node: SimulatedNode, until back: UInt64) {
+        guard node.isOn, node.daemon != nil, node.hiding(at: self.now) == nil else { return }
         self.stopDaemon(node)
         self.queue.add(.restartDaemon(node.id, boot: node.boot), at: back)
     }
