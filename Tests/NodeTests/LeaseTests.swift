@@ -276,6 +276,29 @@ private final class Voting {
     }
 }
 
+@Suite struct `A voter that was restarted` {
+    @Test func `counts what an earlier life may have answered for as long as that lasts longer (rules L5.1, L9)`() {
+        // The lease was made shorter, and the voter restarted: it answers with the new D what it may have answered with the old.
+        var voter = LeaseVoter(startedAt: at(5000))
+        let view = LeaseVoter.View(
+            incarnation: Incarnation(1), bootID: "boot", isSuspected: false, isLost: false, membershipIndex: LogIndex(1))
+        func renewal(sentAt: Tick) -> Renewal {
+            Renewal(
+                node: n1, incarnation: Incarnation(1), bootID: "boot", nonce: 7, sentAt: sentAt, duration: .seconds(2),
+                membershipIndex: LogIndex(1))
+        }
+        for time in [UInt64(9000), 11_500] {
+            let sent = renewal(sentAt: at(time))
+            #expect(voter.receive(sent, view: view, at: at(time)) == nil)
+            voter.note(sent, at: at(time))
+            let answer = voter.answerAge(of: n1, at: at(time + 500), longest: .seconds(8))
+            let isForgotten = time == 9000
+            #expect(answer.age == (isForgotten ? .milliseconds(4500) : .milliseconds(500)))
+            #expect(answer.duration == .seconds(isForgotten ? 8 : 2))
+        }
+    }
+}
+
 @Suite struct `The times of a lease` {
     @Test func `the wait covers lease, grace and clock rates (rule L6)`() {
         let timing = Timing.standard

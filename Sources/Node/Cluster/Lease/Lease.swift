@@ -364,13 +364,15 @@ public struct LeaseVoter: Equatable, Sendable {
     /// is in the durable log. (Rule L5)
     ///
     /// What an earlier life of the daemon answered is forgotten: it counts as answered at the start, with `longest`, the
-    /// longest D that a renewal of this life of the node can have carried. (Rule L5.1)
+    /// longest D that a renewal of this life of the node can have carried, and for as long as that lasts longer than what this
+    /// life answered. (Rules L5.1, L9)
     public func answerAge(of node: NodeID, at now: Tick, longest: Span) -> (age: Span, duration: Span) {
         let floor = max(self.startedAt, self.membershipChangedAt)
         guard let promise = self.promises.first(where: { $0.node == node }) else {
             return (now.since(floor), longest)
         }
-        if promise.at >= floor { return (now.since(promise.at), promise.duration) }
-        return (now.since(floor), max(promise.duration, longest))
+        if promise.at < floor { return (now.since(floor), max(promise.duration, longest)) }
+        if promise.at + promise.duration < floor + longest { return (now.since(floor), longest) }
+        return (now.since(promise.at), promise.duration)
     }
 }
