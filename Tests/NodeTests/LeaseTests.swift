@@ -281,7 +281,8 @@ private final class Voting {
         // The lease was made shorter, and the voter restarted: it answers with the new D what it may have answered with the old.
         var voter = LeaseVoter(startedAt: at(5000))
         let view = LeaseVoter.View(
-            incarnation: Incarnation(1), bootID: "boot", isSuspected: false, isLost: false, membershipIndex: LogIndex(1))
+            incarnation: Incarnation(1), bootID: "boot", isSuspected: false, isLost: false, membershipIndex: LogIndex(1)
+        )
         func renewal(sentAt: Tick) -> Renewal {
             Renewal(
                 node: n1, incarnation: Incarnation(1), bootID: "boot", nonce: 7, sentAt: sentAt, duration: .seconds(2),
