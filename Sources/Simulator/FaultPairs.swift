@@ -15,7 +15,7 @@ extension Simulation {
         self.isolateAndRestartOthers(owner)
     }
 
-    /// An operator gives the cluster a long lease, and a minute later a short one, just before the owner is cut off and the
+    /// An operator gives the cluster a long lease, and ten seconds later a short one, just before the owner is cut off and the
     /// others restart: what they answered lasts longer than what they read in the configuration. (Rule L5.1)
     private func shortenLease(asking owner: SimulatedNode) -> Bool {
         guard let state = owner.daemon?.supervisor.state, state.policyIndex != .zero,

@@ -48,6 +48,9 @@ struct MomentFault {
         /// The disks of the others hang, and the node hears nobody until its lease has ended: then it has the lease again while
         /// its word is in a log, and not committed. (Rule L11.1)
         case deafens
+
+        /// It says something only when the leader is told that a group has stopped.
+        var isAboutWord: Bool { self == .delaysWord || self == .hangsOthers || self == .deafens }
     }
 
     var trigger: Trigger
@@ -68,8 +71,7 @@ extension Simulation {
         let faults = MomentFault.Fault.allCases
         var trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
         let fault = faults[Int(self.swarm.random.below(UInt64(faults.count)))]
-        // These say something only then.
-        if fault == .delaysWord || fault == .hangsOthers || fault == .deafens { trigger = .tells }
+        if fault.isAboutWord { trigger = .tells }
         let most: UInt64 = trigger == .writes ? 40 : trigger == .tells ? 2 : 6
         self.swarm.armed = MomentFault(
             trigger: trigger, fault: fault, skipping: self.swarm.random.below(most),

@@ -46,7 +46,8 @@ import Testing
         #expect(wishes.take(id, .accepted, at: LogIndex(7), other, from: self.node) != nil)
     }
 
-    @Test func `notice a wish that was acknowledged and undone, unless somebody asked since`() {
+    /// A cluster of one node.
+    private func founded() -> ClusterState {
         var state = ClusterState()
         _ = state.apply(
             self.entry(
@@ -54,6 +55,11 @@ import Testing
                     clusterID: 1, clusterName: "c",
                     node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)), from: self.node),
             at: LogIndex(1))
+        return state
+    }
+
+    @Test func `notice a wish that was acknowledged and undone, unless somebody asked since`() {
+        var state = self.founded()
         var wishes = Wishes()
         let drain = Command.drain(self.node, isDrained: true)
         let id = wishes.ask(drain, of: self.node)
@@ -66,13 +72,7 @@ import Testing
     }
 
     @Test func `hold what comes last in the log, whichever is answered first`() {
-        var state = ClusterState()
-        _ = state.apply(
-            self.entry(
-                .bootstrap(
-                    clusterID: 1, clusterName: "c",
-                    node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)), from: self.node),
-            at: LogIndex(1))
+        var state = self.founded()
         var wishes = Wishes()
         let (on, off) = (Command.drain(self.node, isDrained: true), Command.drain(self.node, isDrained: false))
         let first = wishes.ask(on, of: self.node)
