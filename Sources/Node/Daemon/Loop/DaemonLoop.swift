@@ -121,6 +121,7 @@ private final class LoopCourse {
     /// When the log rests and is sealed; `never` once it is.
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
+    private var told = ToldCounts()
 
     init(
         _ supervisor: Supervisor, queue: LoopQueue, published: Locked<SupervisorView?>, actors: DaemonLoop.Actors,
@@ -202,6 +203,7 @@ private final class LoopCourse {
         self.lookForDoubt()
         self.drawMarkIfDue()
         self.step(.tick)
+        self.countEvents()
         let now = MachineClock.now
         self.actors.housekeeping(now)
         self.nextTick = min(max(self.supervisor.schedule.deadline, now + .milliseconds(1)), now + Self.tickInterval)
@@ -242,10 +244,17 @@ private final class LoopCourse {
         return random ^ (MachineClock.wallMilliseconds &* 0x9E37_79B9_7F4A_7C15)
     }
 
+    private func countEvents() {
+        let state = self.supervisor.state
+        self.told.count(state.events, through: state.appliedIndex, isNews: self.supervisor.isCaughtUp)
+    }
+
     private func view(at now: Tick) -> SupervisorView {
-        SupervisorView(
+        self.countEvents()
+        return SupervisorView(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
-            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.performer.isPoisoned)
+            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.performer.isPoisoned,
+            startedAt: self.startedAt, told: self.told)
     }
 
     private func step(_ input: SupervisorInput) {
@@ -330,6 +339,7 @@ extension LoopCourse: SupervisorWorld {
     func reply(_ id: UInt64, _ reply: ClientReply) { self.waiting.removeValue(forKey: id)?(reply) }
 
     func note(_ note: Note) {
+        self.told.count(note)
         let text = note.sentence(self.supervisor.state)
         if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
     }
