@@ -233,4 +233,12 @@ final class SimulatedDaemon {
     /// What a slow disk has not made durable yet.
     var unwritten: [PersistRequest] = []
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
+
+    /// An entry that its log holds in memory.
+    func entry(at index: LogIndex) -> Entry? { Self.entry(at: index, in: &self.supervisor) }
+
+    /// In place, so that nothing is copied.
+    private static func entry(at index: LogIndex, in supervisor: inout Supervisor) -> Entry? {
+        supervisor.consensus.entry(at: index)
+    }
 }

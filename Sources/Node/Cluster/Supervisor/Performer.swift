@@ -75,8 +75,8 @@ public struct Performer: Sendable {
         var answers: [SupervisorInput] = []
         // Taken from the end, so that nothing is copied or left over: most are messages.
         effects.turn()
-        while !self.hasForgotten, !world.isOver, let effect = effects.popLast() {
-            self.perform(consume effect, in: &world, at: now, &answers)
+        while !effects.isEmpty, !self.hasForgotten, !world.isOver {
+            self.perform(effects.removeLast(), in: &world, at: now, &answers)
             if !answers.isEmpty { Self.follow(&answers, &effects, in: &world) }
         }
         effects.drop()
