@@ -41,7 +41,8 @@ public enum Format: String, CaseIterable, Sendable {
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
-        case .join, .mirrorFrame, .copyMetadata, .facts: 2
+        case .mirrorFrame, .copyMetadata, .facts: 2
+        case .join: 3
         }
     }
 

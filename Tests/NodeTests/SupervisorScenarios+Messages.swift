@@ -123,6 +123,11 @@ extension TrioWorld {
             }
             return running.isEmpty ? ["nothing runs"] : running
         case "leader": return [self.trio.leader.map { "\(Self.name($0)) leads" } ?? "nobody leads"]
+        case "nodes":
+            return (supervisor?.state.nodes ?? []).map { record in
+                let standing = "\(record.standing)".prefix { $0 != "(" }
+                return "\(record.about.name), \(record.about.role): \(standing)" + (record.isRetiring ? ", to leave" : "")
+            }
         case "voters":
             let voters = self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
             return [voters.map(Self.name).joined(separator: " ")]

@@ -3,7 +3,7 @@ import Testing
 
 /// The rules of docs/protocols.md.
 let safetyRules: [String] =
-    [("L", 1...21), ("E", 1...4), ("B", 1...5), ("V", 1...8), ("V", 17...23), ("N", 1...2), ("C", 1...9), ("K", 1...2)]
+    [("L", 1...21), ("E", 1...4), ("B", 1...5), ("V", 1...8), ("V", 17...23), ("N", 1...2), ("C", 1...9), ("K", 1...2), ("J", 1...6)]
     .flatMap { (letter: String, numbers: ClosedRange<Int>) -> [String] in numbers.map { "\(letter)\($0)" } }
     + ["E2.1", "E2.2", "E2.4", "E2.5", "E2.6", "E2.7", "E2.8", "V7.1"]
 

@@ -76,6 +76,12 @@ extension ClusterState.NodeRecord {
         writer.bool(self.isDrained)
         writer.bool(self.isDeparting)
         writer.uint64(self.since)
+        writer.bool(self.isRetiring)
+        writer.optional(self.formerAddress) { $0.string($1) }
+        writer.list(self.labels) { writer, label in
+            writer.string(label.name)
+            writer.string(label.value)
+        }
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
@@ -89,13 +95,19 @@ extension ClusterState.NodeRecord {
         case 3: standing = .lost
         default: throw .invalid(field: "standing", offset: reader.offset)
         }
-        return Self(
+        var record = Self(
             id: id, about: about, standing: standing, suspicionTerm: Term(try reader.uint64()),
             incarnation: Incarnation(try reader.uint64()),
             bootID: try reader.string(), mark: try StartMark.decode(from: &reader),
             directoryAdmittedAt: LogIndex(try reader.uint64()), longestLease: try reader.span(),
             longestGrace: try reader.span(), isDrained: try reader.bool(), isDeparting: try reader.bool(),
             since: try reader.uint64())
+        record.isRetiring = try reader.bool()
+        record.formerAddress = try reader.optional { (reader) throws(CodecError) in try reader.string() }
+        record.labels = try reader.list { (reader) throws(CodecError) in
+            NodeLabel(name: try reader.string(), value: try reader.string())
+        }
+        return record
     }
 }
 

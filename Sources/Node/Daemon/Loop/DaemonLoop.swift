@@ -48,7 +48,7 @@ final class DaemonLoop: Sendable {
         var volume: (VolumeName, VolumeCommand) -> Void
         var cutVolume: (VolumeName) -> Void
         var volumeServers: ([VolumeServerSpec]) -> Void
-        var peers: ([PeerSpec]) -> Void
+        var peers: (PeerRoll) -> Void
         /// Called about twenty times a second.
         var housekeeping: (Tick) -> Void
         /// Called once, when the log takes no more writes: what this node could still promise is over.
@@ -337,7 +337,7 @@ private final class LoopCourse {
         case .volume(let name, let command): self.actors.volume(name, command)
         case .cutVolume(let name): self.actors.cutVolume(name)
         case .volumeServers(let specs): self.actors.volumeServers(specs)
-        case .peers(let peers): self.actors.peers(peers)
+        case .peers(let roll): self.actors.peers(roll)
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
         case .note(let note):
             let text = note.sentence(self.supervisor.state)
