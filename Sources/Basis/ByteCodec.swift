@@ -55,11 +55,13 @@ public struct ByteWriter: Sendable {
         self.bytes.append(contentsOf: utf8)
     }
     /// Appends a count, then each element by `write`.
+    @inlinable
     public mutating func list<Element>(_ values: [Element], _ write: (inout ByteWriter, Element) -> Void) {
         self.uint32(UInt32(values.count))
         for value in values { write(&self, value) }
     }
     /// Appends a presence byte, then the value by `write`.
+    @inlinable
     public mutating func optional<Value>(_ value: Value?, _ write: (inout ByteWriter, Value) -> Void) {
         self.bool(value != nil)
         if let value { write(&self, value) }
@@ -122,6 +124,7 @@ public struct ByteReader: Sendable {
         return text
     }
     /// Takes a count and that many elements. A count that cannot fit the remaining bytes is refused at once.
+    @inlinable
     public mutating func list<Element>(
         _ read: (inout ByteReader) throws(CodecError) -> Element
     ) throws(CodecError) -> [Element] {
@@ -133,6 +136,7 @@ public struct ByteReader: Sendable {
         return values
     }
     /// Takes a presence byte, and the value where it is 1.
+    @inlinable
     public mutating func optional<Value>(
         _ read: (inout ByteReader) throws(CodecError) -> Value
     ) throws(CodecError) -> Value? {

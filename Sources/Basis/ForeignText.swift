@@ -9,8 +9,11 @@ public enum ForeignText {
     /// The text as one line: control characters are written as `\x1b`, direction marks as `\u202e`, a tab is a space, and
     /// what is longer than `limit` ends in `…`.
     public static func line(_ text: some StringProtocol, limit: Int = ForeignText.lengthMaximum) -> String {
-        // Nearly everything is plain, and short.
-        if text.utf8.count <= limit, text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) { return String(text) }
+        // Nearly everything is plain, and short; its bytes are looked at where they lie.
+        let isPlain = text.utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.count <= limit && bytes.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
+        }
+        if isPlain == true { return String(text) }
         var result = String.UnicodeScalarView()
         var count = 0
         for scalar in text.unicodeScalars {

@@ -37,17 +37,22 @@ public enum Format: String, CaseIterable, Sendable {
     /// The version that this release writes.
     public var version: UInt32 {
         switch self {
-        case .logFiles, .clusterState, .logEntry, .envelope, .joinToken, .volumeControl, .copyLabel, .nodeFile,
+        case .logFiles, .logEntry, .envelope, .joinToken, .volumeControl, .copyLabel, .nodeFile,
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
-        case .mirrorFrame, .copyMetadata, .facts: 2
+        case .clusterState, .mirrorFrame, .copyMetadata, .facts: 2
         case .join: 3
         }
     }
 
     /// The oldest version that this release reads.
-    public var oldest: UInt32 { self.version }
+    public var oldest: UInt32 {
+        switch self {
+        case .clusterState: 1
+        default: self.version
+        }
+    }
 
     /// Refuses a version that this release does not read.
     public func check(_ found: UInt32) throws(CodecError) {

@@ -7,6 +7,15 @@ public enum Severity: UInt8, Sendable, CaseIterable, Comparable {
     /// Something that should work does not.
     case error
 
+    /// Its name in answers to programs.
+    public var name: String {
+        switch self {
+        case .info: "info"
+        case .warning: "warning"
+        case .error: "error"
+        }
+    }
+
     /// By weight.
     public static func < (left: Severity, right: Severity) -> Bool { left.rawValue < right.rawValue }
 }

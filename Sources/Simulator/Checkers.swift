@@ -88,7 +88,7 @@ struct Checkers {
             self.model.look(
                 at: node, term: term, isLeader: isLeader, commit: commit,
                 membership: daemon.supervisor.consensus.outline.membership,
-                termAt: { daemon.supervisor.consensus.entry(at: $0)?.mark.term })
+                termAt: { daemon.entry(at: $0)?.mark.term })
             if let violation = self.model.violation { simulation.fail(violation) }
         }
     }
@@ -126,7 +126,7 @@ struct Checkers {
         if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }
         for index in (from + 1)...upTo {
             // A snapshot may have taken the place of the entry in the very step that applied it.
-            let held = daemon.supervisor.consensus.entry(at: LogIndex(index))
+            let held = daemon.entry(at: LogIndex(index))
             guard let entry = held ?? (self.applied[index] == nil ? self.model.entry(at: LogIndex(index)) : nil) else {
                 continue
             }

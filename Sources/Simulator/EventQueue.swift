@@ -47,14 +47,15 @@ struct EventQueue<Event> {
         let key = time << Self.lowBits | low
         let latestOfTime = key | Self.lowMask
         if self.count == self.keys.count { self.keys.append(contentsOf: repeatElement(0, count: self.count)) }
-        var hole = self.count
+        let count = self.count
         self.count += 1
         self.keys.withUnsafeMutableBufferPointer { keys in
-            while hole > 0, keys[hole - 1] <= latestOfTime {
-                keys[hole] = keys[hole - 1]
-                hole -= 1
+            var place = count
+            while place > 0, keys[place - 1] <= latestOfTime { place -= 1 }
+            if place < count, let base = keys.baseAddress {
+                (base + place + 1).update(from: base + place, count: count - place)
             }
-            keys[hole] = key
+            keys[place] = key
         }
     }
 
@@ -76,7 +77,12 @@ struct EventQueue<Event> {
         self.count -= 1
         let place = Int(self.keys[self.count] & Self.lowMask)
         self.free.append(place)
-        guard let event = self.events[place].take() else {
+        let taken = self.events.withUnsafeMutableBufferPointer { events in
+            let event = events.moveElement(from: place)
+            events.initializeElement(at: place, to: nil)
+            return event
+        }
+        guard let event = taken else {
             preconditionFailure("the event queue lost an event")
         }
         return event

@@ -238,4 +238,12 @@ final class SimulatedDaemon {
     /// The log takes no more writes.
     var isPoisoned = false
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
+
+    /// An entry that its log holds in memory.
+    func entry(at index: LogIndex) -> Entry? { Self.entry(at: index, in: &self.supervisor) }
+
+    /// In place, so that nothing is copied.
+    private static func entry(at index: LogIndex, in supervisor: inout Supervisor) -> Entry? {
+        supervisor.consensus.entry(at: index)
+    }
 }

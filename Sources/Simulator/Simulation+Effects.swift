@@ -15,8 +15,8 @@ extension Simulation {
         // Taken from the end, so that nothing is copied or left over: most are messages.
         effects.turn()
         node.daemon?.outbox.begin()
-        while let effect = effects.popLast() {
-            switch consume effect {
+        while !effects.isEmpty {
+            switch effects.removeLast() {
             case .send(let envelope, let to):
                 node.daemon?.outbox.send(envelope, to: to) { self.post($0, from: node, to: $1) }
             case .persist(let request):

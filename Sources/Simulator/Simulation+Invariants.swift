@@ -13,12 +13,17 @@ extension Simulation {
         guard self.stepsSinceLook >= Self.stepsBetweenLooks else { return }
         self.stepsSinceLook = 0
         do {
-            try daemon.supervisor.checkInvariants()
-            try daemon.supervisor.consensus.checkInvariants()
-            try daemon.supervisor.state.checkInvariants()
+            try Self.checkInvariants(of: &daemon.supervisor)
             for volume in node.volumes { try volume.core?.checkInvariants() }
         } catch {
             self.fail("\(node.name): \(error)")
         }
+    }
+
+    /// In place, so that nothing is copied.
+    private static func checkInvariants(of supervisor: inout Supervisor) throws(BrokenInvariant) {
+        try supervisor.checkInvariants()
+        try supervisor.consensus.checkInvariants()
+        try supervisor.state.checkInvariants()
     }
 }

@@ -264,19 +264,16 @@ public final class Simulation {
 
     /// The packet at this place of the pool arrives.
     private func deliver(_ place: Int) {
-        let node = self.node(self.packets[place].to)
+        // Nodes live as long as the simulation: not counted.
+        unowned(unsafe) let node = self.node(self.packets[place].to)
         if node.isOn, node.boot == self.packets[place].boot || self.isLate(place) {
             guard self.now >= node.scheduledFrom else {
                 return self.queue.add(token: Self.token(packet: place), at: node.scheduledFrom)
             }
-            // Lent out, so that nothing is copied.
-            var letters: [Envelope] = []
-            swap(&letters, &self.packets[place].letters)
             let via = self.packets[place].via
             self.step(node) { supervisor, tick, effects in
-                supervisor.receive(&letters, via: via, at: tick, into: &effects)
+                supervisor.receive(&self.packets[place].letters, via: via, at: tick, into: &effects)
             }
-            swap(&letters, &self.packets[place].letters)
         }
         self.packets.giveBack(place)
     }

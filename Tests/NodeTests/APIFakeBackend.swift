@@ -164,6 +164,14 @@ final class FakeBackend: APIBackend {
             ], events: EventReport.samples, nextStep: "holdfast volume resync pgdata --wait",
             recovery: "if its owner dies it usually runs again in about 3.4 s")
     }
+    func counters() async throws -> CountersReport {
+        CountersReport(
+            node: "tok-1", daemonSeconds: 93_784,
+            notes: [
+                .init(kind: "lease.ended", severity: "warning", count: 2),
+                .init(kind: "volume.server-failed", severity: "error", count: 1),
+            ], events: [.init(kind: "node.up", severity: "info", count: 12)])
+    }
     func agents() async throws -> AgentsReport {
         AgentsReport(node: "tok-1", agents: ["ocf:heartbeat:Dummy", "ocf:heartbeat:IPaddr2"])
     }
@@ -183,10 +191,16 @@ extension EventReport {
     static let samples = [
         EventReport(
             index: 1199, wallClockMilliseconds: 1_700_000_000_000, sentence: "tok-2 is lost", rule: "L6", node: "tok-2"),
-        EventReport(
-            index: 1207, wallClockMilliseconds: 1_700_000_001_500, sentence: "orders is assigned to tok-1", rule: "L1",
-            group: "orders", node: "tok-1"),
+        assignment,
     ]
+    private static var assignment: EventReport {
+        var report = EventReport(
+            index: 1207, wallClockMilliseconds: 1_700_000_001_500, sentence: "orders is assigned to tok-1", rule: "L1",
+            group: "orders", node: "tok-1")
+        (report.kind, report.severity, report.nodeID) = ("group.assigned", "info", 1)
+        (report.epoch, report.reason) = ("1207", "it is its first choice")
+        return report
+    }
 }
 
 extension StatusReport {

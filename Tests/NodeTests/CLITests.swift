@@ -103,7 +103,7 @@ final class RecordedHooks: Sendable {
             for words in [
                 ["status"], ["plan"], ["policy"], ["token"], ["explain", "orders"], ["group", "stop", "orders"],
                 ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
-                ["volume", "resync", "pgdata"],
+                ["volume", "resync", "pgdata"], ["counters"],
             ] {
                 let recorded = RecordedConsole()
                 #expect(await self.run(words + ["--run", run, "-o", "json"], console: recorded.console()) == 0)

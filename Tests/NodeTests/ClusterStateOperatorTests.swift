@@ -12,8 +12,9 @@ import Testing
         let event = log.state.events.last
         #expect(
             event?.sentence == "an operator notes about osk-1: the disk in bay 3 was exchanged, asked on tok-1")
-        #expect(event?.rule == "operator")
-        #expect(event?.node == NodeID(2))
+        #expect(event?.rule == .operator)
+        let words = KeptWords("the disk in bay 3 was exchanged")
+        #expect(event?.happening == .cluster(.noted(words, about: NamedNode(NodeID(2), "osk-1"))))
         #expect(log.run(.note("the provider was called", about: nil)).isAccepted)
         #expect(log.state.events.last?.sentence == "an operator notes: the provider was called, asked on tok-1")
     }

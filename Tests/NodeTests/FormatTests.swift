@@ -77,7 +77,7 @@ import Testing
         bytes[0] = 9
         self.expect(
             self.refusal { _ = try ClusterState(decoding: bytes) }, names: "version 9 of the replicated state",
-            "this release reads 1")
+            "this release reads 1 to 2")
     }
 
     @Test func `a message of another version ends the connection, and the log names the peer`() throws {

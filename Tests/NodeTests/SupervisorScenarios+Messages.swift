@@ -133,7 +133,7 @@ extension TrioWorld {
             return [voters.map(Self.name).joined(separator: " ")]
         case "suspicions":
             let events = self.trio.supervisors[self.trio.leader ?? node]?.state.events ?? []
-            return events.filter { $0.rule == "L7" }.map(\.sentence)
+            return events.filter { $0.happening.identifier == "node.silent" }.map(\.sentence)
         case "page": return [self.trio.leases[node] ?? .zero > self.trio.tick(of: node) ? "a lease" : "no lease"]
         case "lease": return [supervisor?.hasLease(at: self.trio.tick) == true ? "held" : "none"]
         case "life":

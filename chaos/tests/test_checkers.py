@@ -137,10 +137,12 @@ class Timeline(unittest.TestCase):
         class Seen:
             began = {"device": 13.1, "mounted": 13.2, "recovered": 13.9, "address": 14.0}
         events = [
-            {"at": 3.0, "sentence": "orders is assigned to tok-1: preferred"},
-            {"at": 10.9, "sentence": "tok-1 is silent: a majority hears nothing from it"},
-            {"at": 12.6, "sentence": "tok-1 is lost: its lease has certainly ended"},
-            {"at": 12.7, "sentence": "orders is assigned to osk-1: tok-1 is lost"},
+            {"at": 3.0, "kind": "group.assigned", "node": "tok-1"},
+            {"at": 10.2, "kind": "cluster.configured"},
+            {"at": 10.5, "kind": "node.silent", "node": "nag-1"},
+            {"at": 10.9, "kind": "node.silent", "node": "tok-1"},
+            {"at": 12.6, "kind": "node.lost", "node": "tok-1"},
+            {"at": 12.7, "kind": "group.assigned", "node": "osk-1"},
         ]
         phases = timeline.build(10.0, events, cast(Observer, Seen), 14.1, "tok-1")
         self.assertEqual([round(at, 1) for _, _, at in phases if at is not None], [0.9, 2.6, 2.7, 3.1, 3.2, 3.9, 4.0, 4.1])

@@ -11,21 +11,18 @@ Phases = list[tuple[str, str, float | None]]  # name, explanation, seconds since
 Shares = list[tuple[str, str, float | None, float | None]]  # and seconds since the phase before
 
 
+PHASES = {"node.silent": "detected", "node.lost": "lost", "group.assigned": "assigned", "group.started": "running"}
+
+
 def from_events(events: list[dict[str, Any]], fault: float, lost_node: str) -> dict[str, float]:
     """Times of detected, lost, assigned and running, from events of the log that carry `at`."""
     found: dict[str, float] = {}
     for event in events:
         if event["at"] < fault - 0.05:
             continue
-        sentence = event["sentence"]
-        if lost_node and sentence.startswith(f"{lost_node} is silent"):
-            found.setdefault("detected", event["at"])
-        elif lost_node and sentence.startswith((f"{lost_node} is lost", f"{lost_node} ended its life")):
-            found.setdefault("lost", event["at"])
-        elif " is assigned to " in sentence:
-            found.setdefault("assigned", event["at"])
-        elif " runs on " in sentence:
-            found.setdefault("running", event["at"])
+        phase = PHASES.get(event["kind"])
+        if phase and (event["node"] == lost_node or not event["kind"].startswith("node.")):
+            found.setdefault(phase, event["at"])
     return found
 
 

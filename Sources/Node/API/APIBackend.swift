@@ -52,6 +52,8 @@ public protocol APIBackend: Sendable {
     /// At most `limit` events with an index above `after`, the first or, with `latest`, the newest; when there are none
     /// yet, waits up to `waitSeconds`.
     func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport
+    /// How often the answering daemon has told what, since it began.
+    func counters() async throws -> CountersReport
     /// Why a group is where it is.
     func explain(_ group: String) async throws -> ExplainReport
     /// The OCF agents of the answering machine.

@@ -185,6 +185,8 @@ extension APIClient: APIBackend {
     public func explain(_ group: String) async throws -> ExplainReport {
         try await self.get("/v1/groups/\(group)/explain")
     }
+    /// `GET /v1/counters`.
+    public func counters() async throws -> CountersReport { try await self.get("/v1/counters") }
     /// `GET /v1/agents`.
     public func agents() async throws -> AgentsReport { try await self.get("/v1/agents") }
     /// `GET /v1/agents/AGENT`.

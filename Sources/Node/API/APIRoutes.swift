@@ -81,6 +81,7 @@ public struct APIRoutes: Sendable {
         case "policy": return try APICoding.encode(try await self.backend.policy())
         case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
+        case "counters": return try APICoding.encode(try await self.backend.counters())
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0
             let limit = try self.number(request, "limit", Int.init) ?? 100

@@ -26,7 +26,10 @@ public struct HoldfastCommand: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Look",
-                subcommands: [StatusCommand.self, ExplainCommand.self, EventsCommand.self, AgentCommand.self]),
+                subcommands: [
+                    StatusCommand.self, ExplainCommand.self, EventsCommand.self, CountersCommand.self,
+                    AgentCommand.self,
+                ]),
             CommandGroup(
                 name: "Configure",
                 subcommands: [CheckCommand.self, PlanCommand.self, ApplyCommand.self, PolicyCommand.self]),

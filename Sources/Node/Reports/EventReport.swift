@@ -1,5 +1,17 @@
 /// One thing that happened, from the log.
 public struct EventReport: Codable, Equatable, Sendable {
+    /// A node, with the name that it had then.
+    public struct Node: Codable, Equatable, Sendable {
+        /// Its number, which no other node ever gets.
+        public var id: UInt32
+        /// Its name then.
+        public var name: String
+        /// All fields.
+        public init(id: UInt32, name: String) {
+            self.id = id
+            self.name = name
+        }
+    }
     /// The log index that recorded it.
     public var index: UInt64
     /// Milliseconds since 1970 by the wall clock of the leader that recorded it; for people only.
@@ -10,9 +22,30 @@ public struct EventReport: Codable, Equatable, Sendable {
     public var rule: String
     /// The group that it is about.
     public var group: String?
-    /// The node that it is about.
+    /// The name that the node which it is about had then.
     public var node: String?
-    /// All fields.
+    /// Its stable name for programs, such as `node.lost`; `told` for an event of an earlier build, which has nothing but a
+    /// sentence. Later releases may have kinds that this one does not know.
+    public var kind: String?
+    /// How much it matters: `info`, `warning` or `error`.
+    public var severity: String?
+    /// The number of `node`.
+    public var nodeID: UInt32?
+    /// Further nodes that it names.
+    public var otherNodes: [Node]?
+    /// The volume that it is about.
+    public var volume: String?
+    /// The epoch that it belongs to.
+    public var epoch: String?
+    /// The resource that it is about.
+    public var resource: String?
+    /// Why, in the words of the planner, an agent or a volume server.
+    public var reason: String?
+    /// What a person wrote or signed.
+    public var statement: String?
+    /// The node on which a person asked for it.
+    public var asker: Node?
+    /// The fields that every event has, and whom it is about.
     public init(
         index: UInt64, wallClockMilliseconds: UInt64, sentence: String, rule: String, group: String? = nil,
         node: String? = nil

@@ -19,6 +19,10 @@ extension Consensus {
         public var isVoter = false
         /// When `.tick` is due.
         public var nextDeadline = Tick.zero
+        /// The log is durable up to here.
+        public var durableIndex = LogIndex.zero
+        /// How many requests to make something durable were handed out in this run.
+        public var requestsIssued: UInt64 = 0
 
         init(last: LogMark, membership: Membership) {
             self.last = last
@@ -37,6 +41,8 @@ extension Consensus {
             self.outline.isVoter = self.isVoter
         }
         self.outline.nextDeadline = self.nextDeadline
+        self.outline.durableIndex = self.durability.last
+        self.outline.requestsIssued = self.durability.issued
     }
 
     /// What the node is.
@@ -74,14 +80,13 @@ extension Consensus {
     public var snapshotIndex: LogIndex { self.snapshot?.mark.index ?? .zero }
     /// The log is durable up to here.
     public var durableIndex: LogIndex { self.durability.last }
-    /// How many requests to make something durable were handed out in this run.
-    public var requestsIssued: UInt64 { self.durability.issued }
     /// Grows whenever an entry is appended or cut off.
     public var logVersion: UInt64 { self.log.version }
     /// Whether this node's disk was reported as failed.
     public var hasFailedDisk: Bool { self.diskHasFailed }
 
     /// When `.tick` is due; `never` when nothing waits for time.
+    @inline(__always)
     public var nextDeadline: Tick {
         if self.diskHasFailed { return .never }
         if self.deliveredIndex < min(self.commitIndex, self.durability.last) { return self.latest }

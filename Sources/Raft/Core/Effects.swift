@@ -79,6 +79,7 @@ public struct Effects: Sendable {
     public init() {}
 
     /// There is nothing but messages that may leave at once.
+    @inlinable
     public var areMessagesOnly: Bool {
         if case .some = self.persist { return false }
         if case .some = self.installed { return false }

@@ -131,7 +131,7 @@ struct History {
         }
         self.explained += 1
         let isTold = self.state.events.suffix(16).contains { event in
-            event.index == index && !event.rule.isEmpty && !event.sentence.isEmpty
+            event.index == index && !event.rule.rawValue.isEmpty && !event.sentence.isEmpty
                 && (concerned == nil || event.group == concerned)
         }
         if !isTold { self.fail("Explained: no event tells of entry \(index), \(command)") }

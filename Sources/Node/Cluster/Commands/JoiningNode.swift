@@ -73,11 +73,11 @@ extension ClusterState {
             // Another id: what was signed for the old one belongs to nobody then.
             self.nodes.remove(at: place)
             self.append(node)
-            self.note("\(node.name) joined again, at \(node.site); it was never up before", rule: "N2", at: index)
+            self.note(.node(self.named(NodeID(self.nodesEver)), .joinedAgain(site: node.site)), at: index)
             return .accepted
         }
         self.append(node)
-        self.note("\(node.name) joined, at \(node.site)", rule: "B1", at: index)
+        self.note(.node(self.named(NodeID(self.nodesEver)), .joined(site: node.site)), at: index)
         return .accepted
     }
 }

@@ -55,19 +55,6 @@ extension ClusterState {
         self.appliedIndex = index
     }
 
-    mutating func note(
-        _ sentence: String, rule: String, at index: LogIndex, group: GroupName? = nil, node: NodeID? = nil
-    ) {
-        // What a person asked for says where that was: who may ask there is root of that machine.
-        let asked = ["operator", "apply"].contains(rule) ? self.asker.flatMap { self.node($0)?.about.name } : nil
-        let sentence = asked.map { "\(sentence), asked on \($0)" } ?? sentence
-        self.events.append(
-            ClusterEvent(
-                index: index, wallMilliseconds: self.wallMilliseconds,
-                sentence: ForeignText.line(sentence, limit: 1000), rule: rule, group: group, node: node))
-        if self.events.count > Self.eventsMaximum { self.events.removeFirst(self.events.count - Self.eventsMaximum) }
-    }
-
     /// The wait T that applies to the policy's own lease. (Rule L6)
     public var wait: Span { self.policy.timing.wait(forLease: self.policy.timing.leaseDuration) }
 }

@@ -43,7 +43,7 @@ extension ClusterState {
         self.beginSearches(before: before, at: index)
         self.reclaim()
         self.configureVolumes(policy, at: index)
-        self.note("the configuration was changed", rule: "apply", at: index)
+        self.note(.cluster(.configured), at: index)
         return .accepted
     }
 

@@ -102,10 +102,8 @@ extension ClusterState {
         if let objection = self.objectionToLettingGo(of: node, in: record) { return .unfit(objection) }
         let wasInSync = record.inSync.contains(node)
         record.forget(node)
-        self.note(
-            "\(record.name): \(self.name(of: node)) has no usable copy (\(why))"
-                + (wasInSync ? "; it left the in-sync set, and a new copy is compared as a whole" : ""),
-            rule: "V20", at: index, node: node)
+        let lost = VolumeHappening.copyLost(on: self.named(node), reason: KeptWords(why), wasInSync: wasInSync)
+        self.note(.volume(record.name, lost), at: index)
         return nil
     }
 
@@ -156,7 +154,8 @@ extension ClusterState {
         record.former = []
         record.version += 1
         self.volumes[place] = record
-        self.note("an operator signed for \(volume): \(statement)", rule: "V8", at: index, node: node)
+        let signed = VolumeHappening.lossAccepted(self.named(node), statement: KeptWords(statement))
+        self.note(.volume(volume, signed), at: index)
         return .accepted
     }
 
@@ -170,7 +169,7 @@ extension ClusterState {
             return .refused(.over("\(volume) has changed since you looked; look again"))
         }
         self.volumes[place].mayRepair = true
-        self.note("an operator allowed a repair of \(volume): \(statement)", rule: "V22", at: index)
+        self.note(.volume(volume, .repairAllowed(statement: KeptWords(statement))), at: index)
         return .accepted
     }
 

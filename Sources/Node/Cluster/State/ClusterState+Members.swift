@@ -64,14 +64,11 @@ extension ClusterState {
             if !label.value.isEmpty { self.nodes[place].labels.append(label) }
         }
         self.nodes[place].labels.sort { $0.name < $1.name }
-        var words: [String] = []
-        if after.role != before.role { words.append("is \(after.role.words) now") }
-        if after.site != before.site { words.append("is at \(after.site) now") }
-        if after.address != before.address { words.append("is reached at \(after.address) now") }
-        if !change.labels.isEmpty { words.append("has other labels") }
-        if !words.isEmpty {
-            self.note("\(after.name) \(words.joined(separator: " and "))", rule: "operator", at: index, node: node)
-        }
+        let named = self.nodes[place].named
+        if after.role != before.role { self.note(.node(named, .role(after.role)), at: index) }
+        if after.site != before.site { self.note(.node(named, .site(after.site)), at: index) }
+        if after.address != before.address { self.note(.node(named, .address(after.address)), at: index) }
+        if !change.labels.isEmpty { self.note(.node(named, .labelled), at: index) }
         return .accepted
     }
 
@@ -114,9 +111,7 @@ extension ClusterState {
         // Its place and its name are another machine's.
         if !isRetiring, Self.isReplaced(name) { return .refused("\(name) was replaced") }
         self.nodes[place].isRetiring = isRetiring
-        self.note(
-            isRetiring ? "\(name) is to leave the cluster for good" : "\(name) stays in the cluster", rule: "operator",
-            at: index, node: node)
+        self.note(.node(self.nodes[place].named, isRetiring ? .retires : .kept), at: index)
         return .accepted
     }
 
@@ -154,7 +149,7 @@ extension ClusterState {
             if self.groups[group].target == node { self.groups[group].target = nil }
             if self.groups[group].lastOwner == node { self.groups[group].lastOwner = nil }
         }
-        self.note("\(record.about.name) has left the cluster for good", rule: "J2", at: index)
+        self.note(.node(record.named, .left), at: index)
         self.tidyVolumes()
         return .accepted
     }
@@ -210,7 +205,7 @@ extension ClusterState {
         // Rule J3: names follow, and nothing else does: what the old machine held counts no more, and the new one starts empty.
         for volume in self.volumes.indices { self.volumes[volume].forget(node) }
         self.append(newcomer)
-        self.note("another machine takes the place of \(newcomer.name)", rule: "J3", at: index, node: NodeID(self.nodesEver))
+        self.note(.node(NamedNode(NodeID(self.nodesEver), newcomer.name), .replaced), at: index)
         self.tidyVolumes()
         return .accepted
     }

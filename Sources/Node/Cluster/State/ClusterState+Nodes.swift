@@ -13,7 +13,7 @@ extension ClusterState {
             self.clusterName = clusterName
             self.policy.name = clusterName
             self.append(node)
-            self.note("\(node.name) founded the cluster \(clusterName)", rule: "B1", at: index)
+            self.note(.cluster(.founded(clusterName, by: self.named(NodeID(self.nodesEver)))), at: index)
             return .accepted
         case .addNode(let node):
             return self.join(node, at: index)
@@ -25,9 +25,7 @@ extension ClusterState {
                 record.standing = .suspected(at: index)
                 record.suspicionTerm = term
                 record.since = state.clusterMilliseconds
-                state.note(
-                    "\(record.about.name) is silent: a majority hears nothing from it", rule: "L7", at: index,
-                    node: node)
+                state.note(.node(record.named, .silent), at: index)
                 return nil
             }
         case .trust(let node, let incarnation, let suspectedAt):
@@ -35,21 +33,20 @@ extension ClusterState {
                 guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
                 record.standing = .trusted
                 record.since = state.clusterMilliseconds
-                state.note("\(record.about.name) is heard again", rule: "L4", at: index, node: node)
+                state.note(.node(record.named, .heardAgain), at: index)
                 return nil
             }
             // A replica may have waited for this. (Rule V21)
             if outcome == .accepted { self.tidyVolumes() }
             return outcome
         case .lost(let node, let incarnation, let suspectedAt):
-            return self.lose(
-                node, incarnation, suspectedAt, rule: "L6", how: "its lease has certainly ended", at: index)
+            return self.lose(node, incarnation, suspectedAt, .leaseEnded, at: index)
         case .fenced(let node, let incarnation, let suspectedAt, let fencingBeganAfter):
             // Rule L14.
             guard fencingBeganAfter >= suspectedAt else {
                 return .refused("the fencing began before the suspicion that it should confirm")
             }
-            return self.lose(node, incarnation, suspectedAt, rule: "L14", how: "a fence device confirmed it", at: index)
+            return self.lose(node, incarnation, suspectedAt, .fenced, at: index)
         case .drain(let node, let isDrained):
             guard let place = self.nodes.firstIndex(where: { $0.id == node }) else {
                 return .refused(.unknown(.node(node)))
@@ -59,9 +56,7 @@ extension ClusterState {
                     "\(self.name(of: node)) is a witness: it runs no group, so there is nothing to drain")
             }
             self.nodes[place].isDrained = isDrained
-            self.note(
-                "\(self.name(of: node)) is \(isDrained ? "drained: its groups move away" : "no longer drained")",
-                rule: "operator", at: index, node: node)
+            self.note(.node(self.nodes[place].named, isDrained ? .drained : .undrained), at: index)
             return .accepted
         case .depart(let node, let incarnation, let isDeparting):
             return self.depart(node, incarnation, isDeparting, at: index)
@@ -77,9 +72,7 @@ extension ClusterState {
         self.update(node, incarnation, "depart") { state, record in
             guard record.isDeparting != isDeparting else { return "it is so already" }
             record.isDeparting = isDeparting
-            state.note(
-                "\(record.about.name) \(isDeparting ? "shuts down: what it runs moves or stops" : "stays")",
-                rule: "L21", at: index, node: node)
+            state.note(.node(record.named, isDeparting ? .shutsDown : .stays), at: index)
             return nil
         }
     }
@@ -163,25 +156,21 @@ extension ClusterState {
         record.longestGrace = self.policy.timing.leaseGrace
         record.since = self.clusterMilliseconds
         self.nodes[place] = record
-        self.note(
-            isOther
-                ? "\(record.about.name) is back with a new log and starts a new life (E2)"
-                : "\(record.about.name) is up",
-            rule: isOther ? "E2" : "L8", at: index, node: node)
+        self.note(.node(record.named, isOther ? .upWithNewLog : .up), at: index)
         return .accepted
     }
 
     private mutating func lose(
-        _ node: NodeID, _ incarnation: Incarnation, _ suspectedAt: LogIndex, rule: String, how: String,
-        at index: LogIndex
+        _ node: NodeID, _ incarnation: Incarnation, _ suspectedAt: LogIndex,
+        _ proof: NodeHappening.LossProof, at index: LogIndex
     ) -> Outcome {
         self.update(node, incarnation, "lose") { state, record in
             guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
             record.standing = .lost
             record.since = state.clusterMilliseconds
-            state.note("\(record.about.name) is lost: \(how)", rule: rule, at: index, node: node)
+            state.note(.node(record.named, .lost(proof)), at: index)
             state.endAssignments(of: node, incarnation: incarnation)
-            if rule == "L14" { state.forgetRemains(of: node) }
+            if proof == .fenced { state.forgetRemains(of: node) }
             return nil
         }
     }

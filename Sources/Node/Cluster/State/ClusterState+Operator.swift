@@ -19,9 +19,7 @@ extension ClusterState {
                     record.moves.removeAll()
                 }
                 record.since = state.clusterMilliseconds
-                state.note(
-                    "an operator wants \(group) \(isRunning ? "running" : "stopped")", rule: "operator", at: index,
-                    group: group)
+                state.note(.group(group, isRunning ? .wantedRunning : .wantedStopped), at: index)
                 return nil
             }
         case .move(let group, let node):
@@ -45,16 +43,14 @@ extension ClusterState {
                 record.wishedAt = index
                 record.bans.removeAll { $0.node == node }
                 record.parked = nil
-                state.note(
-                    "an operator moves \(group) to \(name)", rule: "operator", at: index, group: group, node: node)
+                state.note(.group(group, .moveWanted(to: state.named(node))), at: index)
                 return nil
             }
         case .note(let text, let node):
             let line = ForeignText.line(text, limit: Self.noteMaximum)
             guard !line.isEmpty else { return .refused(.unfit("a note says something")) }
             if let node, self.node(node) == nil { return .refused(.unknown(.node(node))) }
-            let about = node.map { " about \(self.name(of: $0))" } ?? ""
-            self.note("an operator notes\(about): \(line)", rule: "operator", at: index, node: node)
+            self.note(.cluster(.noted(KeptWords(line), about: node.map { self.named($0) })), at: index)
             return .accepted
         default:
             preconditionFailure("not an operator's: \(command)")

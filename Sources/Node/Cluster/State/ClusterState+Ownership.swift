@@ -19,9 +19,8 @@ extension ClusterState {
                 record.assignment = assignment
                 if let target { record.target = target }
                 record.since = state.clusterMilliseconds
-                state.note(
-                    "stopping \(group) on \(state.name(of: assignment.node)): \(reason)", rule: "plan", at: index,
-                    group: group, node: assignment.node)
+                let owner = state.named(assignment.node)
+                state.note(.group(group, .released(on: owner, epoch, reason: KeptWords(reason))), at: index)
                 return nil
             }
         case .started(let group, let epoch):
@@ -34,9 +33,7 @@ extension ClusterState {
                 state.noteWritten(epoch)
                 record.assignment = assignment
                 record.since = state.clusterMilliseconds
-                state.note(
-                    "\(group) runs on \(state.name(of: assignment.node))", rule: "L1", at: index, group: group,
-                    node: assignment.node)
+                state.note(.group(group, .started(on: state.named(assignment.node), epoch)), at: index)
                 return nil
             }
         case .restarted(let group, let epoch, let resource, let reason):
@@ -44,10 +41,9 @@ extension ClusterState {
                 guard record.epoch == epoch, let owner = record.assignment?.node else {
                     return .over("the epoch is over")
                 }
-                let what = resource.map { "\(group)/\($0) \(reason) and" } ?? "\(group) stopped because \(reason), and"
-                state.note(
-                    "\(what) is started again on \(state.name(of: owner))", rule: "restart", at: index, group: group,
-                    node: owner)
+                let restarted = GroupHappening.restarted(
+                    on: state.named(owner), epoch, resource, reason: KeptWords(reason))
+                state.note(.group(group, restarted), at: index)
                 return nil
             }
         case .stopped(let group, let epoch, let failure):
@@ -72,7 +68,7 @@ extension ClusterState {
         return self.updateGroup(group) { state, record in
             // Rule L11: refused unless the group still has that epoch.
             guard record.epoch == epoch, let assignment = record.assignment else { return .over("the epoch is over") }
-            let name = state.name(of: assignment.node)
+            let owner = state.named(assignment.node)
             record.assignment = nil
             record.awaited = []
             state.endHoldings { $0.group == group && $0.epoch == epoch }
@@ -80,15 +76,14 @@ extension ClusterState {
             record.since = state.clusterMilliseconds
             if let failure {
                 if failure.isFatal {
-                    record.parked = "\(failure.resource) \(failure.reason) on \(name), which no node can cure"
+                    record.parked = "\(failure.resource) \(failure.reason) on \(owner.name), which no node can cure"
                 }
                 record.bans.removeAll { $0.node == assignment.node }
                 record.bans.append(.init(node: assignment.node, failure: failure, since: state.clusterMilliseconds))
-                state.note(
-                    "\(group) gave up on \(name): \(failure.resource) \(failure.reason)", rule: "restart", at: index,
-                    group: group, node: assignment.node)
+                let reason = KeptWords(failure.reason)
+                state.note(.group(group, .gaveUp(on: owner, epoch, failure.resource, reason: reason)), at: index)
             } else {
-                state.note("\(group) stopped on \(name)", rule: "L11", at: index, group: group, node: assignment.node)
+                state.note(.group(group, .stopped(on: owner, epoch)), at: index)
             }
             for volume in state.volumes.indices where state.volumes[volume].epoch == epoch {
                 state.volumes[volume].owner = nil
@@ -143,9 +138,9 @@ extension ClusterState {
             record.wasCleanlyStopped = false
             record.target = nil
             record.since = state.clusterMilliseconds
-            state.note(
-                "\(group) is assigned to \(state.name(of: node)): \(reason)", rule: isTakeover ? "immediate" : "plan",
-                at: index, group: group, node: node)
+            let assigned = GroupHappening.assigned(
+                to: state.named(node), epoch, isTakeover: isTakeover, reason: KeptWords(reason))
+            state.note(.group(group, assigned), at: index)
             return nil
         }
     }

@@ -13,7 +13,7 @@ extension ClusterState {
                 guard record.assignment == nil, record.parked == nil else { return "it is not waiting" }
                 record.parked = reason
                 record.since = state.clusterMilliseconds
-                state.note("\(group) is parked: \(reason)", rule: "NoFlap", at: index, group: group)
+                state.note(.group(group, .parked(reason: KeptWords(reason))), at: index)
                 return nil
             }
         case .forgive(let group, let node, let since):
@@ -22,9 +22,7 @@ extension ClusterState {
                     return "that failure counts no longer"
                 }
                 record.bans.remove(at: place)
-                state.note(
-                    "\(group) may run on \(state.name(of: node)) again: its failure there is long ago", rule: "restart",
-                    at: index, group: group, node: node)
+                state.note(.group(group, .mayRunAgain(on: state.named(node))), at: index)
                 return nil
             }
         default:

@@ -34,9 +34,8 @@ extension ClusterState {
                     return "\(state.name(of: node)) did not say that anything of it is left there"
                 }
                 record.remains.removeAll { $0.node == node }
-                state.note(
-                    "an operator signed that nothing of \(group) is left on \(state.name(of: node)): \(statement)",
-                    rule: "L11", at: index, group: group, node: node)
+                let signed = GroupHappening.stopSigned(on: state.named(node), statement: KeptWords(statement))
+                state.note(.group(group, signed), at: index)
                 return nil
             }
         default:
@@ -51,9 +50,7 @@ extension ClusterState {
         guard let remains else {
             guard let place else { return }
             record.remains.remove(at: place)
-            self.note(
-                "nothing of \(record.name) is left on \(self.name(of: node)) any more", rule: "L12", at: index,
-                group: record.name, node: node)
+            self.note(.group(record.name, .remainsOver(on: self.named(node))), at: index)
             return
         }
         if let place, record.remains[place].remains.kind == remains.kind {
@@ -68,9 +65,7 @@ extension ClusterState {
                     node: node, remains: remains, since: self.clusterMilliseconds, heardAt: self.clusterMilliseconds))
             record.remains.sort { $0.node < $1.node }
         }
-        self.note(
-            "\(self.name(of: node)) \(remains.reason) of \(record.name)",
-            rule: remains.kind == .unkilled ? "L12" : "L11", at: index, group: record.name, node: node)
+        self.note(.group(record.name, .remains(on: self.named(node), remains)), at: index)
     }
 
     /// A new life of a node, or a fence, ends what was left on it.

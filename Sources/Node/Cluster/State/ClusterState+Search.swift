@@ -19,9 +19,7 @@ extension ClusterState {
                 record.findings.removeAll { $0.node == finding.node }
                 record.findings.append(finding)
                 record.findings.sort { $0.node < $1.node }
-                state.note(
-                    "\(group) waits: \(state.name(of: finding.node)) \(finding.clause)", rule: "B2", at: index,
-                    group: group, node: finding.node)
+                state.note(.group(group, .found(finding, on: state.named(finding.node))), at: index)
                 return nil
             }
         case .declareAbsent(let group, let nodes, let since, let statement):
@@ -33,10 +31,9 @@ extension ClusterState {
                 for node in nodes where !record.absentOn.contains(node) { record.absentOn.append(node) }
                 record.absentOn.sort()
                 record.findings.removeAll { nodes.contains($0.node) }
-                let names = nodes.map { state.name(of: $0) }.joined(separator: ", ")
-                state.note(
-                    "an operator signed that nothing of \(group) runs on \(names): \(statement)", rule: "B2", at: index,
-                    group: group)
+                let signed = GroupHappening.absenceSigned(
+                    on: nodes.map { state.named($0) }, statement: KeptWords(statement))
+                state.note(.group(group, signed), at: index)
                 return nil
             }
         default:

@@ -18,9 +18,7 @@ extension ClusterState {
                 guard record.inSync.count > 1 else { return "it is the last copy" }
                 record.inSync.removeAll { $0 == node }
                 record.version += 1
-                state.note(
-                    "\(volume): \(state.name(of: node)) left the in-sync set; its copy may not be promoted",
-                    rule: "V3", at: index, node: node)
+                state.note(.volume(volume, .leftSet(state.named(node), epoch)), at: index)
                 return nil
             }
         case .joins(let volume, let epoch, let version, let node, let copy):
@@ -33,8 +31,7 @@ extension ClusterState {
                 record.inSync.sort()
                 record.note(epoch, of: [node])
                 record.version += 1
-                state.note(
-                    "\(volume): \(state.name(of: node)) holds every write again", rule: "V5", at: index, node: node)
+                state.note(.volume(volume, .joinedSet(state.named(node), epoch)), at: index)
                 return nil
             }
         case .opens(let volume, let epoch, let version, let inSync, let copies):
@@ -77,8 +74,7 @@ extension ClusterState {
             record.former = []
             record.version += 1
             if added.isEmpty { return nil }
-            let names = added.map { state.name(of: $0) }.joined(separator: ", ")
-            state.note("\(volume): \(names) kept every write through the promotion", rule: "V7", at: index)
+            state.note(.volume(volume, .keptWrites(added.map { state.named($0) }, epoch)), at: index)
             return nil
         }
     }
@@ -94,10 +90,9 @@ extension ClusterState {
             let isAlone = record.inSync == [owner]
             let others = isAlone ? record.former : record.inSync.filter { $0 != owner }
             guard !others.isEmpty else { return "there is no other copy to yield to" }
-            state.note(
-                "\(volume): the copy on \(state.name(of: owner)) lacks writes; those on "
-                    + "\(others.map { state.name(of: $0) }.joined(separator: ", ")) count instead",
-                rule: "V19", at: index, node: owner)
+            let yielded = VolumeHappening.yielded(
+                from: state.named(owner), to: others.map { state.named($0) }, epoch)
+            state.note(.volume(volume, yielded), at: index)
             record.inSync = others
             record.copies.removeAll { $0.node == owner }
             record.former = []

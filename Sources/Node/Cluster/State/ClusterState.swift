@@ -103,6 +103,8 @@ public struct ClusterState: Equatable, Sendable {
         public var isDeparting = false
         /// Cluster time of the last change of `standing`.
         public var since: UInt64
+        /// The node, as events name it.
+        var named: NamedNode { NamedNode(self.id, self.about.name) }
     }
 
     /// One group's ownership.
@@ -299,35 +301,6 @@ public struct ClusterState: Equatable, Sendable {
     }
     /// A node's name, or its id when it is unknown.
     public func name(of id: NodeID) -> String { self.node(id)?.about.name ?? id.description }
-}
-
-/// Something that happened, told once, in words.
-public struct ClusterEvent: Equatable, Sendable {
-    /// The log entry that caused it. (Explained)
-    public var index: LogIndex
-    /// Milliseconds of the leader's wall clock.
-    public var wallMilliseconds: UInt64
-    /// One sentence.
-    public var sentence: String
-    /// The rule or command behind it: `L6`, `apply`, ….
-    public var rule: String
-    /// The group concerned, if any.
-    public var group: GroupName?
-    /// The node concerned, if any.
-    public var node: NodeID?
-
-    /// All fields.
-    public init(
-        index: LogIndex, wallMilliseconds: UInt64, sentence: String, rule: String, group: GroupName? = nil,
-        node: NodeID? = nil
-    ) {
-        self.index = index
-        self.wallMilliseconds = wallMilliseconds
-        self.sentence = sentence
-        self.rule = rule
-        self.group = group
-        self.node = node
-    }
 }
 
 extension [ClusterState.NodeRecord] {

@@ -29,7 +29,8 @@ extension ClusterState {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        try Format.clusterState.check(UInt32(try reader.uint16()))
+        let version = UInt32(try reader.uint16())
+        try Format.clusterState.check(version)
         self.init()
         self.clusterID = try reader.uint64()
         self.clusterName = try reader.string()
@@ -37,7 +38,9 @@ extension ClusterState {
         self.policy = try ClusterPolicy.decode(from: &reader)
         self.policyText = try reader.string()
         self.policyIndex = LogIndex(try reader.uint64())
-        self.nodes = try reader.list { (reader) throws(CodecError) in try NodeRecord.decode(from: &reader) }
+        self.nodes = try reader.list { (reader) throws(CodecError) in
+            try NodeRecord.decode(from: &reader, version: version)
+        }
         self.nodesEver = try reader.uint32()
         guard self.nodes.allSatisfy({ $0.id.rawValue <= self.nodesEver }), self.nodesEver < .max else {
             throw .invalid(field: "number of node ids", offset: reader.offset)
@@ -45,7 +48,11 @@ extension ClusterState {
         self.groups = try reader.list { (reader) throws(CodecError) in try GroupRecord.decode(from: &reader) }
         self.volumes = try reader.list { (reader) throws(CodecError) in try VolumeRecord.decode(from: &reader) }
         self.holdings = try reader.list { (reader) throws(CodecError) in try Holding.decode(from: &reader) }
-        self.events = try reader.list { (reader) throws(CodecError) in try ClusterEvent.decode(from: &reader) }
+        self.events = try reader.list { [self] (reader) throws(CodecError) in
+            // Version 1 has sentences alone.
+            version > 1
+                ? try ClusterEvent.decode(from: &reader) : try ClusterEvent.decodeFirst(from: &reader, among: self)
+        }
         self.clusterMilliseconds = try reader.uint64()
         self.wallMilliseconds = try reader.uint64()
         self.requests = try AppliedRequests.decode(from: &reader)
@@ -84,7 +91,7 @@ extension ClusterState.NodeRecord {
         }
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+    fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
         let id = try reader.node()
         let about = try JoiningNode.decode(from: &reader)
         let standing: ClusterState.Standing
@@ -102,6 +109,8 @@ extension ClusterState.NodeRecord {
             directoryAdmittedAt: LogIndex(try reader.uint64()), longestLease: try reader.span(),
             longestGrace: try reader.span(), isDrained: try reader.bool(), isDeparting: try reader.bool(),
             since: try reader.uint64())
+        // Version 1 knows no node that leaves, moves or has labels.
+        if version == 1 { return record }
         record.isRetiring = try reader.bool()
         record.formerAddress = try reader.optional { (reader) throws(CodecError) in try reader.string() }
         record.labels = try reader.list { (reader) throws(CodecError) in
@@ -261,24 +270,5 @@ extension Claim {
             throw .invalid(field: "kind of a claim", offset: reader.offset)
         }
         return Claim(kind, try reader.string())
-    }
-}
-
-extension ClusterEvent {
-    fileprivate func encode(into writer: inout ByteWriter) {
-        writer.uint64(self.index.rawValue)
-        writer.uint64(self.wallMilliseconds)
-        writer.string(self.sentence)
-        writer.string(self.rule)
-        writer.optional(self.group) { $0.string($1.rawValue) }
-        writer.optional(self.node) { $0.node($1) }
-    }
-
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
-        ClusterEvent(
-            index: LogIndex(try reader.uint64()), wallMilliseconds: try reader.uint64(),
-            sentence: try reader.string(), rule: try reader.string(),
-            group: try reader.optional { (reader) throws(CodecError) in try reader.group() },
-            node: try reader.optional { (reader) throws(CodecError) in try reader.node() })
     }
 }

@@ -21,15 +21,15 @@ package struct Explainer {
         let volumes = state.policy.group(record.name)?.volumes ?? []
         let events = state.events.filter { event in
             if let group = event.group { return group == record.name }
-            // What is said of a volume begins with its name.
-            if event.rule.hasPrefix("V") { return volumes.contains { event.sentence.hasPrefix("\($0): ") } }
-            return event.node != nil && event.node == record.lastOwner
+            if let volume = event.happening.volume { return volumes.contains(volume) }
+            let node = EventParts(event.happening).node
+            return node != nil && node?.id == record.lastOwner
         }.suffix(Self.eventsMaximum)
         var reasons: [String] = []
         if let assigned = state.events.last(where: {
             $0.group == record.name && $0.index.rawValue == record.epoch.index
         }) {
-            reasons.append("\(assigned.sentence) (entry \(assigned.index), rule \(assigned.rule))")
+            reasons.append("\(assigned.sentence) (entry \(assigned.index), rule \(assigned.rule.rawValue))")
         }
         if let action = self.status.planned(record.name) { reasons.append("the planner would \(action.sentence)") }
         for ban in record.bans {
@@ -47,7 +47,7 @@ package struct Explainer {
         }
         return ExplainReport(
             group: name, sentence: self.sentence(group), reasons: reasons,
-            candidates: self.candidates(observed), events: events.map { EventReport($0, state) },
+            candidates: self.candidates(observed), events: events.map { EventReport($0) },
             nextStep: self.next(group), recovery: self.status.recoverySentence(record.name))
     }
 
@@ -108,14 +108,5 @@ package struct Explainer {
         case .waiting: self.status.hasQuorum ? nil : "bring a majority of the nodes back"
         case .running, .starting, .stopping, .moving: nil
         }
-    }
-}
-
-extension EventReport {
-    /// An event of the replicated state.
-    package init(_ event: ClusterEvent, _ state: ClusterState) {
-        self.init(
-            index: event.index.rawValue, wallClockMilliseconds: event.wallMilliseconds, sentence: event.sentence,
-            rule: event.rule, group: event.group?.rawValue, node: event.node.map { state.name(of: $0) })
     }
 }

@@ -40,13 +40,14 @@ extension StatusBuilder {
 
     /// From the assignment of the present epoch to the report that it runs. By the leader's wall clock, for people only.
     private func lastStart(of name: GroupName) -> Span? {
-        guard let record = self.state.group(name), let assignment = record.assignment, assignment.isStarted else {
+        guard let record = self.state.group(name), record.assignment?.isStarted == true else {
             return nil
         }
         let events = (self.eventsByGroup[name] ?? []).filter { $0.index.rawValue >= record.epoch.index }
         guard let assigned = events.first(where: { $0.index.rawValue == record.epoch.index }),
-            let started = events.first(where: {
-                $0.index > assigned.index && $0.rule == "L1" && $0.node == assignment.node
+            let started = events.first(where: { event in
+                guard case .group(_, .started(_, record.epoch)) = event.happening else { return false }
+                return true
             }), started.wallMilliseconds >= assigned.wallMilliseconds
         else { return nil }
         return .milliseconds(started.wallMilliseconds - assigned.wallMilliseconds)

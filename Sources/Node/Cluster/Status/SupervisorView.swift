@@ -13,16 +13,23 @@ package struct SupervisorView: Sendable {
     package var leaderSeenAt: Tick?
     /// The log takes no more writes.
     package var isPoisoned: Bool
+    /// When its daemon began.
+    package var startedAt: Tick
+    /// What that told since then.
+    package var told: ToldCounts
 
     /// A look from its parts.
     package init(
-        supervisor: Supervisor, now: Tick, wallMilliseconds: UInt64, leaderSeenAt: Tick?, isPoisoned: Bool = false
+        supervisor: Supervisor, now: Tick, wallMilliseconds: UInt64, leaderSeenAt: Tick?, isPoisoned: Bool = false,
+        startedAt: Tick = .zero, told: ToldCounts = ToldCounts()
     ) {
         self.supervisor = supervisor
         self.now = now
         self.wallMilliseconds = wallMilliseconds
         self.leaderSeenAt = leaderSeenAt
         self.isPoisoned = isPoisoned
+        self.startedAt = startedAt
+        self.told = told
     }
 }
 

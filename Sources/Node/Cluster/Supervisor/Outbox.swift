@@ -39,13 +39,15 @@ public struct Outbox: Sendable {
     }
 
     /// Sends, now or when it may leave.
-    public mutating func send(_ envelope: Envelope, to hop: NodeID, _ transmit: (Envelope, NodeID) -> Void) {
+    public mutating func send(
+        _ envelope: consuming Envelope, to hop: NodeID, _ transmit: (consuming Envelope, NodeID) -> Void
+    ) {
         guard self.rests(envelope.message) else { return transmit(envelope, hop) }
         if !self.isPoisoned { self.held.append(Held(sequence: self.issued, envelope: envelope, hop: hop)) }
     }
 
     /// Everything up to this request is durable.
-    public mutating func persisted(_ sequence: UInt64, _ transmit: (Envelope, NodeID) -> Void) {
+    public mutating func persisted(_ sequence: UInt64, _ transmit: (consuming Envelope, NodeID) -> Void) {
         self.durable = max(self.durable, sequence)
         self.pending.removeAll { $0.sequence <= sequence }
         let free = self.held.prefix { $0.sequence <= sequence }

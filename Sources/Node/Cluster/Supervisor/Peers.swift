@@ -76,6 +76,16 @@ struct Acquaintance: Sendable {
 }
 
 extension [Acquaintance] {
+    /// What a message to this node says about those before it. (Rule E4)
+    func word(to node: NodeID, stamp: Tick, records: UInt64) -> HearingWord {
+        for place in self.indices where self[place].node == node {
+            var word = self[place].hearing.word(stamp: stamp, records: records)
+            word.counts = word.run != .none && self[place].counted.run == word.run
+            return word
+        }
+        return HearingWord(run: .none, stamp: stamp, records: records)
+    }
+
     /// Some node was seen not to remember what is noted of it.
     var isAnyForgetful: Bool { self.contains { $0.evidence != nil } }
 }

@@ -6,15 +6,10 @@ import Resources
 /// A machine that was taken back to an earlier moment with its memory: the same boot, the same daemon, an older log. It learns
 /// it from the first message of anybody who has talked to it since that moment. (Rule E4)
 extension Supervisor {
-    /// What a message to this node says about those before it.
+    /// What a message to this node says about those before it. In line, because a call would copy all of the supervisor.
+    @inline(__always)
     func hearingWord(to node: NodeID, at now: Tick) -> HearingWord {
-        let records = self.consensus.requestsIssued
-        for place in self.peers.acquaintances.indices where self.peers.acquaintances[place].node == node {
-            var word = self.peers.acquaintances[place].hearing.word(stamp: now, records: records)
-            word.counts = word.run != .none && self.peers.acquaintances[place].counted.run == word.run
-            return word
-        }
-        return HearingWord(run: .none, stamp: now, records: records)
+        self.peers.acquaintances.word(to: node, stamp: now, records: self.consensus.outline.requestsIssued)
     }
 
     /// Takes what a message says about those before it.
@@ -25,7 +20,7 @@ extension Supervisor {
         let place = self.acquaintance(sender)
         let before = self.peers.acquaintances[place].hearing.run
         let finding = self.peers.acquaintances[place].hearing.take(
-            word, from: mark.run, own: self.marks.run, records: self.consensus.requestsIssued, at: now)
+            word, from: mark.run, own: self.marks.run, records: self.consensus.outline.requestsIssued, at: now)
         // Another run of it: what the former one acknowledged, this one may not hold.
         if before != .none, before != self.peers.acquaintances[place].hearing.run {
             self.consensusStep(.startedAnew(sender), at: now, into: &effects)

@@ -50,7 +50,9 @@ extension Supervisor {
         }
     }
 
-    /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
+    /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open. In line,
+    /// because a call would copy all of the supervisor.
+    @inline(__always)
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
         if record.isRetiring { return true }

@@ -27,7 +27,8 @@ extension Supervisor {
 
     // MARK: Holder
 
-    /// Whether groups of this life may run now. (Rule L1)
+    /// Whether groups of this life may run now. (Rule L1) In line, because a call would copy all of the supervisor.
+    @inline(__always)
     public func hasLease(at now: Tick) -> Bool {
         self.lease.holds(for: self.birth.incarnation, grace: self.state.policy.timing.leaseGrace, at: now)
     }
@@ -221,7 +222,7 @@ extension Supervisor {
         // A suspicion that reaches this log is answered at once.
         let version = (
             log: self.consensus.outline.logVersion, applied: self.state.appliedIndex,
-            durable: self.consensus.durableIndex
+            durable: self.consensus.outline.durableIndex
         )
         guard self.voting.isReportDue(version, at: now) else { return }
         let lines = self.reportLines(at: now)

@@ -250,7 +250,9 @@ public struct Supervisor: Sendable {
     /// Voters, sorted: the possible relays. (Rule L16)
     var relays: [NodeID] { self.consensus.outline.membership.allVoters }
 
-    mutating func send(_ message: NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]) {
+    mutating func send(
+        _ message: consuming NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
         let hop =
             self.links.reachability.sendDirectly(to: node, at: now)
             ? node : self.links.reachability.nextHop(to: node, relays: self.relays, at: now)

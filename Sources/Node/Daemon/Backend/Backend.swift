@@ -65,11 +65,17 @@ struct Backend: APIBackend {
                     page += found.dropFirst(page.count).prefix { $0.index == last.index }
                 }
                 return EventsReport(
-                    events: page.map { EventReport($0, state) }, nextAfter: page.last?.index.rawValue ?? after,
+                    events: page.map { EventReport($0) }, nextAfter: page.last?.index.rawValue ?? after,
                     older: older)
             }
             try await Task.sleep(nanoseconds: Self.eventPoll.nanoseconds)
         }
+    }
+
+    func counters() async throws -> CountersReport {
+        let view = try await self.view()
+        return view.told.report(
+            node: self.file.name, seconds: Double(view.now.since(view.startedAt).milliseconds) / 1000)
     }
 
     func createToken() async throws -> TokenReport {

@@ -125,6 +125,7 @@ private final class LoopCourse {
     /// When the log rests and is sealed; `never` once it is.
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
+    private var told = ToldCounts()
     /// What could not be written yet, for want of room.
     private var unwrittenFacts: Facts?
 
@@ -208,6 +209,7 @@ private final class LoopCourse {
         self.lookForDoubt()
         self.drawMarkIfDue()
         self.step(.tick)
+        self.countEvents()
         let now = MachineClock.now
         self.actors.housekeeping(now)
         self.nextTick = min(max(self.supervisor.schedule.deadline, now + .milliseconds(1)), now + Self.tickInterval)
@@ -277,10 +279,16 @@ private final class LoopCourse {
         }
     }
 
+    private func countEvents() {
+        let state = self.supervisor.state
+        self.told.count(state.events, through: state.appliedIndex, isNews: self.supervisor.isCaughtUp)
+    }
+
     private func view(at now: Tick) -> SupervisorView {
-        SupervisorView(
+        self.countEvents()
+        return SupervisorView(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
-            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned)
+            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned, startedAt: self.startedAt, told: self.told)
     }
 
     // MARK: Steps and effects
@@ -340,6 +348,7 @@ private final class LoopCourse {
         case .peers(let roll): self.actors.peers(roll)
         case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
         case .note(let note):
+            self.told.count(note)
             let text = note.sentence(self.supervisor.state)
             if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
         }

@@ -1,0 +1,212 @@
+import Basis
+import Resources
+
+/// What can happen to a cluster as a whole, to one of its nodes, groups or volumes.
+public enum Happening: Equatable, Sendable {
+    case cluster(ClusterHappening)
+    case node(NamedNode, NodeHappening)
+    case group(GroupName, GroupHappening)
+    case volume(VolumeName, VolumeHappening)
+    /// In the words of an earlier build, which kept no more than these.
+    case told(EarlierWords)
+
+    /// A stable name for counters and alerts; never reworded.
+    public var identifier: String {
+        switch self {
+        case .cluster(let happening): happening.identifier
+        case .node(_, let happening): happening.identifier
+        case .group(_, let happening): happening.identifier
+        case .volume(_, let happening): happening.identifier
+        case .told: "told"
+        }
+    }
+
+    /// How much it matters; always the same for one `identifier`.
+    public var severity: Severity {
+        switch self {
+        case .cluster, .told: .info
+        case .node(_, let happening): happening.severity
+        case .group(_, let happening): happening.severity
+        case .volume(_, let happening): happening.severity
+        }
+    }
+
+    /// The rule or the wish behind it.
+    public var rule: EventRule {
+        switch self {
+        case .cluster(let happening): happening.rule
+        case .node(_, let happening): happening.rule
+        case .group(_, let happening): happening.rule
+        case .volume(_, let happening): happening.rule
+        case .told(let words): words.rule
+        }
+    }
+
+    /// Whether a person asked for it or signed it.
+    public var isAsked: Bool {
+        switch self {
+        case .cluster(let happening): happening.isAsked
+        case .node(_, let happening): happening.isAsked
+        case .group(_, let happening): happening.isAsked
+        case .volume(_, let happening): happening.isAsked
+        case .told: false
+        }
+    }
+
+    /// The group that it is about, if any.
+    public var group: GroupName? {
+        switch self {
+        case .group(let group, _): group
+        case .told(let words): words.group
+        case .cluster, .node, .volume: nil
+        }
+    }
+
+    /// The volume that it is about, if any.
+    public var volume: VolumeName? {
+        if case .volume(let volume, _) = self { return volume }
+        return nil
+    }
+}
+
+/// An event of an earlier build: a sentence, and what was kept beside it.
+public struct EarlierWords: Equatable, Sendable {
+    /// The sentence.
+    var words: KeptWords
+    /// The rule or the wish behind it.
+    var rule: EventRule
+    /// The group that it is about, if any.
+    var group: GroupName?
+    /// The node that it is about, if any.
+    var node: NamedNode?
+}
+
+/// What happens to the cluster as a whole.
+public enum ClusterHappening: Equatable, Sendable {
+    /// It begins, with its name. (Rule B1)
+    case founded(String, by: NamedNode)
+    /// A person put another configuration into force.
+    case configured
+    /// A person writes something down, about a node or about none.
+    case noted(KeptWords, about: NamedNode?)
+
+    var identifier: String {
+        switch self {
+        case .founded: "cluster.founded"
+        case .configured: "cluster.configured"
+        case .noted: "cluster.noted"
+        }
+    }
+
+    var rule: EventRule {
+        switch self {
+        case .founded: EventRule("B1")
+        case .configured: .apply
+        case .noted: .operator
+        }
+    }
+
+    var isAsked: Bool {
+        switch self {
+        case .founded: false
+        case .configured, .noted: true
+        }
+    }
+}
+
+/// What happens to a node.
+public enum NodeHappening: Equatable, Sendable {
+    /// It is a member from here on. (Rule B1)
+    case joined(site: String)
+    /// It joined once more, before it was ever up. (Rule N2)
+    case joinedAgain(site: String)
+    /// A life of it begins. (Rule L8)
+    case up
+    /// A life of it begins, with another log than the one that was known. (Rule E2)
+    case upWithNewLog
+    /// A majority hears nothing from it. (Rule L7)
+    case silent
+    /// It is heard again before it was lost. (Rule L4)
+    case heardAgain
+    /// It has certainly no lease any more.
+    case lost(LossProof)
+    /// A person wants it empty, or no longer.
+    case drained, undrained
+    /// It goes in order, or does not after all. (Rule L21)
+    case shutsDown, stays
+    /// A person made something else of it, in this order: what it may do, its site, its address, its labels. (Rules J1, J4, J5)
+    case role(NodeRole), site(String), address(String), labelled
+    /// A person wants it gone for good, or kept after all. (Rule J2)
+    case retires, kept
+    /// It is no node any more. (Rule J2)
+    case left
+    /// Another machine has its place and its name. (Rule J3)
+    case replaced
+
+    /// Why it is certain.
+    public enum LossProof: UInt8, Sendable {
+        /// The wait for its lease is over. (Rule L6)
+        case leaseEnded = 0
+        /// A fence device ended it. (Rule L14)
+        case fenced = 1
+    }
+
+    var identifier: String {
+        switch self {
+        case .joined: "node.joined"
+        case .joinedAgain: "node.joined-again"
+        case .up: "node.up"
+        case .upWithNewLog: "node.up-with-new-log"
+        case .silent: "node.silent"
+        case .heardAgain: "node.heard-again"
+        case .lost: "node.lost"
+        case .drained: "node.drained"
+        case .undrained: "node.undrained"
+        case .shutsDown: "node.shuts-down"
+        case .stays: "node.stays"
+        case .role: "node.role"
+        case .site: "node.site"
+        case .address: "node.address"
+        case .labelled: "node.labelled"
+        case .retires: "node.retires"
+        case .kept: "node.kept"
+        case .left: "node.left"
+        case .replaced: "node.replaced"
+        }
+    }
+
+    /// Whether a person asked for it.
+    var isAsked: Bool {
+        switch self {
+        case .drained, .undrained, .role, .site, .address, .labelled, .retires, .kept: true
+        default: false
+        }
+    }
+
+    var severity: Severity {
+        switch self {
+        case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
+        case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced: .info
+        case .upWithNewLog, .silent: .warning
+        case .lost: .error
+        }
+    }
+
+    var rule: EventRule {
+        switch self {
+        case .joined: EventRule("B1")
+        case .joinedAgain: EventRule("N2")
+        case .up: EventRule("L8")
+        case .upWithNewLog: EventRule("E2")
+        case .silent: EventRule("L7")
+        case .heardAgain: EventRule("L4")
+        case .lost(.leaseEnded): EventRule("L6")
+        case .lost(.fenced): EventRule("L14")
+        case .drained, .undrained: .operator
+        case .shutsDown, .stays: EventRule("L21")
+        case .role, .site, .address, .labelled, .retires, .kept: .operator
+        case .left: EventRule("J2")
+        case .replaced: EventRule("J3")
+        }
+    }
+}
