@@ -138,8 +138,9 @@ groups:
         node = self.lab.node("osk-1")
         token = json.loads(self.cluster.run("tok-1", "token", "-o", "json").stdout)["token"]
         node.power_off()
-        for entry in os.listdir(node.state):
-            path = os.path.join(node.state, entry)
+        state = os.path.join(node.directory, "state")
+        for entry in os.listdir(state):
+            path = os.path.join(state, entry)
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
         node.boot()
         early = self.cluster.run("osk-1", "join", token, *self.cluster.about(node), "--replace", check=False)

@@ -8,6 +8,7 @@ struct Links: Sendable {
     var roll = PeerRoll(peers: [])
     var nodes: [NodeID] = []
     var derivedAt: LogIndex?
+    var wasCurrent = false
 
     /// Nodes that say that this one has left the cluster, sorted. (Rule J6)
     var shownOutBy: [NodeID] = []
@@ -18,10 +19,12 @@ struct Links: Sendable {
     var deadline: Tick { self.reachability.deadline }
 
     /// The roll that follows from the applied state; nil when it is the same.
-    mutating func settle(_ state: ClusterState, of own: NodeID) -> PeerRoll? {
-        guard self.derivedAt != state.appliedIndex else { return nil }
+    mutating func settle(_ state: ClusterState, of own: NodeID, isCurrent: Bool) -> PeerRoll? {
+        guard self.derivedAt != state.appliedIndex || self.wasCurrent != isCurrent else { return nil }
         self.derivedAt = state.appliedIndex
-        let roll = state.roll(of: own)
+        self.wasCurrent = isCurrent
+        var roll = state.roll(of: own)
+        roll.isCurrent = isCurrent
         guard roll != self.roll else { return nil }
         self.roll = roll
         self.nodes = roll.peers.map(\.node)

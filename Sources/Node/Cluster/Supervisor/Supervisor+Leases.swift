@@ -7,7 +7,9 @@ extension Supervisor {
     // MARK: Links
 
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
-        if let roll = self.links.settle(self.state, of: self.identity.node) { effects.append(.peers(roll)) }
+        if let roll = self.links.settle(
+            self.state, of: self.identity.node, isCurrent: self.birth.isCaughtUp)
+        { effects.append(.peers(roll)) }
     }
 
     /// After the renewals, which make most pings superfluous.

@@ -171,6 +171,8 @@ public struct PeerRoll: Equatable, Sendable {
     public var peers: [PeerSpec]
     /// This node; nil before it joined, and once it has left.
     public var own: JoiningNode?
+    /// It is surely not older than this daemon's start: before, what the log says of this node may be long over. (Rule L10)
+    public var isCurrent = false
     /// So many ids were given: a node with one of them that is not in the roll has left. (Rule J6)
     public var idsGiven: UInt32
 

@@ -42,6 +42,7 @@ struct OwnRecord {
     /// The applied log says who is in the cluster.
     mutating func take(_ roll: PeerRoll) {
         self.file.peers = roll.peers.map { .init(node: $0.node.rawValue, name: $0.name, address: $0.address) }
+        guard roll.isCurrent else { return self.write() }
         if roll.hasLeft(self.file.id, own: self.file.id) {
             self.log.error("\(self.file.name) has left the cluster for good; its daemon may be stopped (J6)")
         }
