@@ -69,9 +69,6 @@ extension Simulation {
         self.note("\(node.name) is in no doubt any more")
         self.disturb()
         node.isFrozen = false
-        let calls = node.heldCalls
-        node.heldCalls = []
-        for call in calls { self.call(call, on: node) }
         self.checkers.look(at: node, in: self)
     }
 

@@ -12,7 +12,7 @@ extension Simulation {
         let tick = node.tick(at: self.now)
         let view = SupervisorView(
             supervisor: daemon.supervisor, now: tick, wallMilliseconds: self.now / 1_000_000,
-            leaderSeenAt: daemon.supervisor.leaderSeen(at: tick), isPoisoned: daemon.isPoisoned)
+            leaderSeenAt: daemon.supervisor.leaderSeen(at: tick), isPoisoned: daemon.performer.isPoisoned)
         return StatusBuilder(view).report(clusterName: "simulated", nodeName: node.name)
     }
 

@@ -27,7 +27,7 @@ struct MachineMoment {
     fileprivate let diskMoment: SimulatedDisk.Moment
     fileprivate let log: LogStore.Moment
     fileprivate let supervisor: Supervisor
-    fileprivate let outbox: Outbox
+    fileprivate let performer: Performer
     fileprivate let unwritten: [PersistRequest]
     fileprivate let isSealed: Bool
     fileprivate let volumes: [SimulatedVolume.Moment]
@@ -36,7 +36,6 @@ struct MachineMoment {
     // What runs, and what keeps an eye on it.
     fileprivate let lease: PublishedLease
     fileprivate let comparison: ClockComparison
-    fileprivate let heldCalls: [AgentCall]
     fileprivate let facts: Facts?
     fileprivate let progress: LogProgress?
     fileprivate let processes: [GroupName: [ResourceName: Epoch]]
@@ -59,13 +58,13 @@ extension Simulation {
         return MachineMoment(
             takenAt: self.now, tick: node.tick(at: self.now), bootedAs: node.bootedAs,
             clock: node.clockMoment(at: self.now), disk: node.disk, diskMoment: node.disk.moment, log: log.moment,
-            supervisor: daemon.supervisor, outbox: daemon.outbox, unwritten: daemon.unwritten,
+            supervisor: daemon.supervisor, performer: daemon.performer, unwritten: daemon.unwritten,
             isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links,
             lease: .init(
                 end: node.leaseEnd, incarnation: node.leaseIncarnation, sentAt: node.leaseSentAt,
                 grace: node.leaseGrace,
                 doubtSince: node.doubtSince, isFrozen: node.isFrozen), comparison: node.comparison,
-            heldCalls: node.heldCalls, facts: node.facts, progress: node.progress, processes: node.processes,
+            facts: node.facts, progress: node.progress, processes: node.processes,
             mayLoseLog: node.mayLoseLog)
     }
 
@@ -125,7 +124,6 @@ extension Simulation {
         node.comparison = moment.comparison
         node.doubtSince = moment.lease.doubtSince
         node.isFrozen = moment.lease.isFrozen
-        node.heldCalls = moment.heldCalls
         node.facts = moment.facts
         node.progress = moment.progress
         node.processes = moment.processes
@@ -136,7 +134,7 @@ extension Simulation {
 
     private func bringBackDaemon(_ node: SimulatedNode, _ moment: MachineMoment) {
         let daemon = SimulatedDaemon(moment.supervisor)
-        daemon.outbox = moment.outbox
+        daemon.performer = moment.performer
         daemon.unwritten = moment.unwritten
         node.daemon = daemon
         node.guardShownAt = 0

@@ -69,8 +69,6 @@ final class SimulatedNode {
     var doubtSince = Tick.zero
     /// The guard holds everything still.
     var isFrozen = false { didSet { self.runsChanged() } }
-    /// Starts that wait for the end of a doubt.
-    var heldCalls: [AgentCall] = []
 
     var isInDoubt: Bool { self.doubtSince != .zero && self.leaseSentAt <= self.doubtSince }
     /// What volume servers go by.
@@ -175,7 +173,6 @@ final class SimulatedNode {
         self.doubtSince = .zero
         self.leaseSentAt = .zero
         self.isFrozen = false
-        self.heldCalls = []
         self.bootedAt = time
         self.clockOffset = offset
         self.ratePartsPerMillion = ratePartsPerMillion
@@ -231,12 +228,10 @@ final class SimulatedNode {
 /// A running daemon. A class, so that its supervisor is changed in place and never copied.
 final class SimulatedDaemon {
     var supervisor: Supervisor
-    /// What waits for the log, as in the real daemon.
-    var outbox = Outbox()
+    /// As in the real daemon.
+    var performer = Performer()
     /// What a slow disk has not made durable yet.
     var unwritten: [PersistRequest] = []
-    /// The log takes no more writes.
-    var isPoisoned = false
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 
     /// An entry that its log holds in memory.

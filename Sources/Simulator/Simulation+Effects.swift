@@ -5,77 +5,117 @@ import Raft
 import RaftStorage
 import Resources
 
-/// Performs a supervisor's effects in virtual time.
+/// A machine, for the effects of its daemon.
+struct SimulatedWorld: SupervisorWorld {
+    let simulation: Simulation
+    let node: SimulatedNode
+    let daemon: SimulatedDaemon
+
+    var isOver: Bool { self.node.daemon !== self.daemon || self.simulation.violation != nil }
+
+    func step(_ input: SupervisorInput, into effects: inout [SupervisorEffect]) {
+        self.daemon.supervisor.step(input, at: self.node.tick(at: self.simulation.now), into: &effects)
+        self.simulation.checkers.checkModel(self.node.id, self.daemon, in: self.simulation)
+    }
+
+    func isInDoubt(comparing: Bool) -> Bool {
+        if comparing { self.simulation.compareClocks(self.node) }
+        guard self.node.isInDoubt else { return false }
+        // What waits may be late, and go elsewhere.
+        if comparing { self.simulation.disturb() }
+        return true
+    }
+
+    func persist(_ request: PersistRequest) -> LogAnswer {
+        if self.simulation.isLate(request, of: self.node) { return .later }
+        return self.simulation.persist(request, of: self.node)
+    }
+
+    func forget(_ reason: String) { self.simulation.forget(self.node, reason) }
+
+    func write(_ facts: Facts) -> Bool {
+        if self.node.guardDeadUntil != 0 { self.simulation.checkGuarded(facts, on: self.node) }
+        self.node.facts = facts
+        self.simulation.reached(.facts, on: self.node)
+        return true
+    }
+
+    func send(_ envelope: consuming Envelope, to hop: NodeID) {
+        self.simulation.post(envelope, from: self.node, to: hop)
+    }
+
+    func keep(_ roll: PeerRoll) {}
+
+    func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
+        self.node.leaseGrace = grace
+        self.node.leaseIncarnation = incarnation
+        self.simulation.publish(end: end, sentAt: sentAt, of: self.node)
+    }
+
+    func call(_ call: AgentCall, _ answers: inout [SupervisorInput]) { self.simulation.call(call, on: self.node) }
+
+    func cancel(_ id: UInt64) { self.simulation.cancel(id, on: self.node) }
+
+    func kill(_ group: GroupName, _ answers: inout [SupervisorInput]) { self.simulation.kill(group, on: self.node) }
+
+    func forgetStarted(_ group: GroupName) {}
+
+    func inspect(
+        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ answers: inout [SupervisorInput]
+    ) {}
+
+    func tell(_ volume: VolumeName, _ command: VolumeCommand, _ answers: inout [SupervisorInput]) {
+        self.simulation.tell(volume, command, on: self.node)
+    }
+
+    func cut(_ volume: VolumeName) {}
+
+    func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) {
+        for name in self.simulation.keep(servers, on: self.node) { answers.append(.volumeConnected(name)) }
+    }
+
+    func reply(_ id: UInt64, _ reply: ClientReply) { self.simulation.answer(id, reply, from: self.node) }
+
+    func note(_ note: Note) {
+        self.simulation.note("\(self.node.name): \(note.sentence(self.daemon.supervisor.state))")
+    }
+}
+
+/// What the effects of a supervisor do in virtual time.
 extension Simulation {
-    func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode) {
-        defer {
-            effects.drop()
-            if self.openMask != 0 { self.dispatch() }
-        }
-        // Taken from the end, so that nothing is copied or left over: most are messages.
-        effects.turn()
-        node.daemon?.outbox.begin()
-        while !effects.isEmpty {
-            switch effects.removeLast() {
-            case .send(let envelope, let to):
-                node.daemon?.outbox.send(envelope, to: to) { self.post($0, from: node, to: $1) }
-            case .persist(let request):
-                node.daemon?.outbox.persist(request.sequence, at: node.tick(at: self.now))
-                if node.daemon?.isPoisoned == true || self.isLate(request, of: node) { continue }
-                switch self.persist(request, of: node) {
-                case .written: self.follow(&effects, .persisted(sequence: request.sequence), of: node)
-                case .refused: self.follow(&effects, .diskFailed, of: node)
-                case .over: return
-                }
-            case .forget(let reason): return self.forget(node, reason)
-            case .barrier: node.daemon?.outbox.barrier()
-            case .lease(let end, let incarnation, let grace, let sentAt):
-                node.leaseGrace = grace
-                node.leaseIncarnation = incarnation
-                self.publish(end: end, sentAt: sentAt, of: node)
-            case .facts(let facts):
-                if node.guardDeadUntil != 0 { self.checkGuarded(facts, on: node) }
-                node.facts = facts
-                self.reached(.facts, on: node)
-            case .call(let call):
-                self.call(call, on: node)
-            case .cancel(let id): self.cancel(id, on: node)
-            case .killGroup(let group): self.kill(group, on: node)
-            case .forgetStarted, .cutVolume: continue
-            case .inspect: continue
-            case .volume(let name, let command):
-                guard let volume = node.volume(name), volume.core != nil || volume.absence != nil,
-                    !self.isLost(command, of: node)
-                else { continue }
-                self.queue.add(
-                    .volumeControl(volume, server: volume.server, command),
-                    at: self.now + 50_000 + self.random.below(200_000))
-            case .volumeServers(let specs) where !self.swarm.isEmpty:
-                for name in self.keepServers(specs, on: node) {
-                    self.follow(&effects, .volumeConnected(name), of: node)
-                }
-            case .volumeServers(let specs):
-                for spec in specs {
-                    guard let volume = node.volume(spec.policy.name) else { continue }
-                    guard volume.core == nil, volume.absence == nil else {
-                        // It has outlived the daemon that started it, and is found again.
-                        self.follow(&effects, .volumeConnected(volume.name), of: node)
-                        continue
-                    }
-                    volume.identity = spec.identity
-                    self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
-                }
-            case .peers: continue
-            case .reply(let id, let reply): self.answer(id, reply, from: node)
-            case .note(let note):
-                self.note("\(node.name): \(node.daemon.map { note.sentence($0.supervisor.state) } ?? note.identifier)")
+    func perform(_ effects: inout [SupervisorEffect], of node: SimulatedNode, _ daemon: SimulatedDaemon) {
+        var world = SimulatedWorld(simulation: self, node: node, daemon: daemon)
+        daemon.performer.perform(&effects, in: &world, at: node.tick(at: self.now))
+        if self.openMask != 0 { self.dispatch() }
+    }
+
+    fileprivate func tell(_ name: VolumeName, _ command: VolumeCommand, on node: SimulatedNode) {
+        guard let volume = node.volume(name), volume.core != nil || volume.absence != nil,
+            !self.isLost(command, of: node)
+        else { return }
+        self.queue.add(
+            .volumeControl(volume, server: volume.server, command), at: self.now + 50_000 + self.random.below(200_000))
+    }
+
+    /// Those that run already: they are found again.
+    fileprivate func keep(_ servers: [VolumeServerSpec], on node: SimulatedNode) -> [VolumeName] {
+        if !self.swarm.isEmpty { return self.keepServers(servers, on: node) }
+        var found: [VolumeName] = []
+        for spec in servers {
+            guard let volume = node.volume(spec.policy.name) else { continue }
+            guard volume.core == nil, volume.absence == nil else {
+                // It has outlived the daemon that started it.
+                found.append(volume.name)
+                continue
             }
-            guard node.daemon != nil, self.violation == nil else { return }
+            volume.identity = spec.identity
+            self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
         }
+        return found
     }
 
     /// A lease, for the guard and the volume servers.
-    private func publish(end: Tick, sentAt: Tick, of node: SimulatedNode) {
+    fileprivate func publish(end: Tick, sentAt: Tick, of node: SimulatedNode) {
         if self.swarm.armed != nil, end <= node.leaseEnd || node.tick(at: self.now) >= node.leaseEnd {
             self.reached(.lease, on: node)
         }
@@ -84,7 +124,7 @@ extension Simulation {
         for volume in node.volumes {
             self.step(volume, .lease(end: node.usableEnd, incarnation: node.leaseIncarnation), on: node)
         }
-        if node.isFrozen || !node.heldCalls.isEmpty, !node.isInDoubt { self.endDoubt(node) }
+        if node.isFrozen, !node.isInDoubt { self.endDoubt(node) }
     }
 
     /// The last words of a daemon to its volume servers may not get to them.
@@ -93,18 +133,9 @@ extension Simulation {
             && self.revertRandom.chance(perMille: 300)
     }
 
-    /// Steps the supervisor once more, and performs what it asks for after what is left of `effects`.
-    private func follow(_ effects: inout [SupervisorEffect], _ input: SupervisorInput, of node: SimulatedNode) {
-        var more: [SupervisorEffect] = []
-        guard let daemon = node.daemon else { return }
-        daemon.supervisor.step(input, at: node.tick(at: self.now), into: &more)
-        self.checkers.checkModel(node.id, daemon, in: self)
-        effects.insert(contentsOf: more.reversed(), at: 0)
-    }
-
     /// Whether a request waits for a slow disk: the daemon goes on meanwhile, and what it hands over until then is written
     /// along with it.
-    private func isLate(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
+    fileprivate func isLate(_ request: PersistRequest, of node: SimulatedNode) -> Bool {
         guard let daemon = node.daemon else { return false }
         if daemon.unwritten.isEmpty, let delay = self.hangs(node, daemon) {
             self.queue.add(.logWritten(node, daemon), at: self.now + delay)
@@ -128,19 +159,23 @@ extension Simulation {
         }
         for request in daemon.unwritten.dropFirst() { joined.join(request) }
         daemon.unwritten.removeAll()
-        if daemon.isPoisoned { return }
+        if daemon.performer.isPoisoned { return }
         self.count("slow log writes")
-        let written = self.persist(joined, of: node)
-        if self.openMask != 0 { self.dispatch() }
-        switch written {
-        case .written: self.step(node, .persisted(sequence: joined.sequence))
-        case .refused: self.step(node, .diskFailed)
-        case .over: return
+        switch self.persist(joined, of: node) {
+        case .written:
+            var world = SimulatedWorld(simulation: self, node: node, daemon: daemon)
+            daemon.performer.persisted(joined.sequence, in: &world)
+            if self.openMask != 0 { self.dispatch() }
+            self.step(node, .persisted(sequence: joined.sequence))
+        case .failed:
+            _ = daemon.performer.logFailed()
+            self.step(node, .diskFailed)
+        case .later: return
         }
     }
 
-    private func persist(_ request: PersistRequest, of node: SimulatedNode) -> LogWrite {
-        guard let log = node.log else { return .over }
+    fileprivate func persist(_ request: PersistRequest, of node: SimulatedNode) -> LogAnswer {
+        guard let log = node.log else { return .later }
         self.reached(.writes, on: node)
         do {
             try log.persist(request)
@@ -152,7 +187,6 @@ extension Simulation {
                 let isOwn = node.daemon?.supervisor.state.appliedIndex ?? .zero >= snapshot.mark.index
                 self.count(isOwn ? "snapshots" : "snapshots installed")
             }
-            node.daemon?.outbox.persisted(request.sequence) { self.post($0, from: node, to: $1) }
             return .written
         } catch {
             self.checkers.model.failedToPersist(node.id, request)
@@ -160,7 +194,7 @@ extension Simulation {
         }
     }
 
-    private func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
+    fileprivate func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
         if case .raft(let message) = envelope.message, envelope.from == node.id {
             self.checkers.model.sent(node.id, message, to: envelope.to)
             if let violation = self.checkers.model.violation { self.fail(violation) }
@@ -241,15 +275,7 @@ extension Simulation {
 
     // MARK: Agents
 
-    func call(_ call: AgentCall, on node: SimulatedNode) {
-        if call.action == .start {
-            // Rule L20: the clocks are compared before each start.
-            self.compareClocks(node)
-            if node.isInDoubt {
-                node.heldCalls.append(call)
-                return
-            }
-        }
+    fileprivate func call(_ call: AgentCall, on node: SimulatedNode) {
         var outcome = AgentOutcome.success
         let isRunning = node.processes[call.group]?[call.resource.name] != nil
         var delay = self.random.span(.milliseconds(5), .milliseconds(150)).nanoseconds
@@ -313,16 +339,14 @@ extension Simulation {
         self.step(node, .agentFinished(id: id, outcome))
     }
 
-    private func cancel(_ id: UInt64, on node: SimulatedNode) {
-        if !node.heldCalls.isEmpty { node.heldCalls.removeAll { $0.id == id } }
+    fileprivate func cancel(_ id: UInt64, on node: SimulatedNode) {
         guard let call = node.calls.removeValue(forKey: id) else { return }
         // What a killed start had brought up by then stays until it is stopped.
         if call.action == .start { node.processes[call.group, default: [:]][call.resource.name] = call.epoch }
     }
 
-    private func kill(_ group: GroupName, on node: SimulatedNode) {
+    fileprivate func kill(_ group: GroupName, on node: SimulatedNode) {
         self.note("\(node.name) kills \(group)")
-        if !node.heldCalls.isEmpty { node.heldCalls.removeAll { $0.group == group } }
         node.calls = node.calls.filter { $0.value.group != group }
         // Rule L11: dead is what is dead, not what was told to die.
         if self.random.chance(perMille: 900) { node.processes[group] = nil }

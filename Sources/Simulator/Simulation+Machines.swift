@@ -261,7 +261,6 @@ extension Simulation {
             node.processes[call.group, default: [:]][call.resource.name] = call.epoch
         }
         node.calls = [:]
-        node.heldCalls = []
         node.disk.restartProcess()
     }
 

@@ -297,7 +297,7 @@ public final class Simulation {
         }
         if self.now >= node.sealAt {
             node.sealAt = .max
-            if !daemon.isPoisoned, !self.seal(node) { return }
+            if !daemon.performer.isPoisoned, !self.seal(node, daemon) { return }
         }
         // What was due has been put off since: the daemon sleeps on, as the real one does.
         if node.tick(at: self.now) < daemon.supervisor.schedule.deadline {
@@ -308,9 +308,10 @@ public final class Simulation {
     }
 
     /// False when nothing goes on here because of it.
-    private func seal(_ node: SimulatedNode) -> Bool {
+    private func seal(_ node: SimulatedNode, _ daemon: SimulatedDaemon) -> Bool {
         do { try node.log?.seal() } catch {
-            guard self.logFailed(error, of: node) == .refused else { return false }
+            guard self.logFailed(error, of: node) == .failed else { return false }
+            _ = daemon.performer.logFailed()
             self.step(node, .diskFailed)
             return false
         }
@@ -353,7 +354,7 @@ public final class Simulation {
         }
         advance(&daemon.supervisor, tick, &effects)
         self.checkers.checkModel(node.id, daemon, in: self)
-        if !effects.isEmpty { self.perform(&effects, of: node) }
+        if !effects.isEmpty { self.perform(&effects, of: node, daemon) }
         swap(&effects, &self.effects)
         self.checkInvariants(of: node, daemon)
         self.checkers.look(at: node, daemon, in: self)

@@ -4,15 +4,6 @@ import Host
 import Raft
 import RaftStorage
 
-/// What came of a request to the log.
-enum LogWrite {
-    case written
-    /// It is not durable, and never will be under this daemon.
-    case refused
-    /// Nothing goes on on this machine, or the run is over.
-    case over
-}
-
 /// Disks of logs that fail, are full, hang, or lose power in the middle of a write. (NothingAcknowledgedIsLost)
 extension Simulation {
     /// After so long without an answer of the disk its daemon ends. (`Daemon/Processes/DiskProbe.swift`)
@@ -90,24 +81,22 @@ extension Simulation {
         node.progress = log.progress
     }
 
-    /// What becomes of a daemon whose log could not be written. (Rule L5.2)
-    func logFailed(_ error: any Error, of node: SimulatedNode) -> LogWrite {
+    /// What becomes of a daemon whose log could not be written: it goes on for a moment, unless its machine does not. (Rule L5.2)
+    func logFailed(_ error: any Error, of node: SimulatedNode) -> LogAnswer {
         guard self.swarm.has(.disks), let daemon = node.daemon else {
             self.fail("\(node.name) could not persist: \(error)")
-            return .over
+            return .later
         }
         guard node.disk.isPowered else {
             self.powerOff(node)
             self.queue.add(
                 .powerOn(node.id), at: self.now + self.swarm.random.span(.milliseconds(300), .seconds(15)).nanoseconds)
-            return .over
+            return .later
         }
         self.note("\(node.name) cannot write its log: \(error)")
-        daemon.isPoisoned = true
-        _ = daemon.outbox.poison()
         let words = self.now + self.swarm.random.span(.milliseconds(1), .milliseconds(300)).nanoseconds
         self.queue.add(.swarm(.diskEnds(node, daemon)), at: words)
-        return .refused
+        return .failed
     }
 
     /// Such a daemon ends, and is started again until its log can be opened.

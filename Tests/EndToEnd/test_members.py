@@ -99,7 +99,8 @@ groups:
         node = self.node_of("fuk-1")
         assert node
         self.assertEqual(node["site"], "kumamoto")
-        self.assertIn("the configuration names it", self.said("tok-1", "node", "set", "osk-1", "--role", "witness", "--yes", code=6))
+        said = self.said("tok-1", "node", "set", "osk-1", "--role", "witness", "--yes", code=6)
+        self.assertIn("the configuration names it", said)
         # The witness becomes a member: its next daemon is one, with a guard.
         self.said("tok-1", "node", "set", "wit-1", "--role", "member", "--yes", "--allow-worse")
         for _ in range(100):

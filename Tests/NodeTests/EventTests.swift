@@ -216,7 +216,9 @@ private let words = KeptWords("it was so")
         let asked = Self.samples.filter(\.happening.isAsked).map(\.name)
         #expect(
             Set(asked) == [
-                "cluster.configured", "cluster.noted", "node.drained", "node.undrained", "group.absence-signed",
+                "cluster.configured", "cluster.noted", "node.drained", "node.undrained", "node.role", "node.site",
+                "node.address",
+                "node.labelled", "node.retires", "node.kept", "group.absence-signed",
                 "group.wanted-running", "group.wanted-stopped", "group.move-wanted", "group.stop-signed",
                 "volume.loss-accepted", "volume.repair-allowed",
             ])

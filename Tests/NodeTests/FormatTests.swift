@@ -111,7 +111,7 @@ import Testing
         let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2])
         #expect(Array(question.encoded[..<4]) == Array("hfj3".utf8))
         var bytes = question.encoded
-        bytes[3] = UInt8(ascii: "3")
+        bytes[3] = UInt8(ascii: "4")
         self.expect(
             self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 4 of the join messages",
             "this release reads 3")
@@ -170,7 +170,7 @@ import Testing
             toFile: path, atomically: true, encoding: .utf8)
         self.expect(
             self.refusal { _ = try FactsFile.read(path) }, names: path, "version 3 of the facts file",
-            "this release reads 3", "install the release that wrote it")
+            "this release reads 2", "install the release that wrote it")
     }
 
     @Test func `a run directory that another release began is left alone`() throws {

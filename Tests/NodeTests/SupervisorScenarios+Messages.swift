@@ -108,6 +108,13 @@ extension TrioWorld {
         }
     }
 
+    private static func nodes(_ records: [ClusterState.NodeRecord]) -> [String] {
+        records.map { record in
+            let standing = "\(record.standing)".prefix { $0 != "(" }
+            return "\(record.about.name), \(record.about.role): \(standing)" + (record.isRetiring ? ", to leave" : "")
+        }
+    }
+
     func show(_ what: String, _ node: NodeID) throws -> [String] {
         let supervisor = self.trio.supervisors[node]
         switch what {
@@ -123,11 +130,7 @@ extension TrioWorld {
             }
             return running.isEmpty ? ["nothing runs"] : running
         case "leader": return [self.trio.leader.map { "\(Self.name($0)) leads" } ?? "nobody leads"]
-        case "nodes":
-            return (supervisor?.state.nodes ?? []).map { record in
-                let standing = "\(record.standing)".prefix { $0 != "(" }
-                return "\(record.about.name), \(record.about.role): \(standing)" + (record.isRetiring ? ", to leave" : "")
-            }
+        case "nodes": return Self.nodes(supervisor?.state.nodes ?? [])
         case "voters":
             let voters = self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
             return [voters.map(Self.name).joined(separator: " ")]

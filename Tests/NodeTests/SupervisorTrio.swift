@@ -8,6 +8,7 @@ import Testing
 /// Three supervisors (or five) in virtual time, with a network that delivers at once or not at all. Agents succeed at once.
 final class Trio {
     var supervisors: [NodeID: Supervisor] = [:]
+    private var performers: [NodeID: Performer] = [:]
     var now: UInt64 = 1_000_000_000
     var cuts: Set<[NodeID]> = []
     var stopped: Set<NodeID> = []
@@ -16,16 +17,20 @@ final class Trio {
     var calls: [NodeID: [AgentCall]] = [:]
     var leases: [NodeID: Tick] = [:]
     var facts: [NodeID: Facts] = [:]
-    private var forgetful: Set<NodeID> = []
+    var forgetful: Set<NodeID> = []
     /// Nodes whose guard does not look at the lease.
     var unguarded: Set<NodeID> = []
     /// Nodes whose disk does not answer, with what waits for it.
     var held: [NodeID: [UInt64]] = [:]
+    /// Nodes whose clocks are found parted before each start. (Rule L20)
+    var parted: Set<NodeID> = []
+    /// What the step under way asked for.
+    var asked: [SupervisorEffect] = []
     /// What cannot be taken down of the group on a node.
     var undying: [NodeID: GroupRemains] = [:]
     /// Nodes whose kills take until `finishKills`.
     var slowKills: Set<NodeID> = []
-    private var heldKills: [(node: NodeID, group: GroupName)] = []
+    var heldKills: [(node: NodeID, group: GroupName)] = []
     /// Nodes whose volume server finds no copy.
     var isWithoutCopy: Set<NodeID> = []
     /// Nodes whose volume servers get no word that their copies were taken back.
@@ -40,11 +45,11 @@ final class Trio {
     var probes: [NodeID: AgentOutcome] = [:]
     /// Nodes where a stop goes on until it is let through; and what was held there.
     var slow: Set<NodeID> = []
-    private var heldStops: [(node: NodeID, call: AgentCall)] = []
+    var heldStops: [(node: NodeID, call: AgentCall)] = []
     var volumeIdentities: [VolumeName: UInt64] = [:]
     /// What each node's volume server was told, in order, besides reports.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
-    private var queue: [(Envelope, via: NodeID, to: NodeID)] = []
+    var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
     let ids: [NodeID]
     static let ids = [NodeID(1), NodeID(2), NodeID(3)]
@@ -117,6 +122,7 @@ final class Trio {
     private struct Kept {
         var at: UInt64
         var supervisor: Supervisor?
+        var performer: Performer?
         var running: Set<String>?
         var lease: Tick?
         var facts: Facts?
@@ -125,7 +131,8 @@ final class Trio {
 
     func keep(_ id: NodeID) {
         self.kept[id] = Kept(
-            at: self.now - (self.hidden[id] ?? 0), supervisor: self.supervisors[id], running: self.running[id],
+            at: self.now - (self.hidden[id] ?? 0), supervisor: self.supervisors[id],
+            performer: self.performers[id], running: self.running[id],
             lease: self.leases[id], facts: self.facts[id])
     }
 
@@ -133,6 +140,7 @@ final class Trio {
     func takeBack(_ id: NodeID) {
         guard let kept = self.kept[id] else { return }
         self.supervisors[id] = kept.supervisor
+        self.performers[id] = kept.performer
         self.running[id] = kept.running
         self.leases[id] = kept.lease
         self.facts[id] = kept.facts
@@ -171,27 +179,18 @@ final class Trio {
 
     /// Performs the effects, and returns them.
     @discardableResult func step(_ id: NodeID, _ input: SupervisorInput) -> [SupervisorEffect] {
-        var effects: [SupervisorEffect] = []
-        self.supervisors[id]?.step(input, at: self.tick(of: id), into: &effects)
-        var place = 0
-        var isWaiting = false
-        while place < effects.count {
-            switch effects[place] {
-            case .persist(let request) where self.held[id] != nil:
-                self.held[id]?.append(request.sequence)
-                isWaiting = true
-            case .send(let envelope, _) where isWaiting && envelope.message.restsOnLog: break
-            default: self.perform(effects[place], of: id, into: &effects)
-            }
-            place += 1
-        }
+        self.asked = []
+        var world = TrioMachine(trio: self, id: id)
+        self.performers[id, default: Performer()].step(input, in: &world, at: self.tick(of: id))
         if self.forgetful.remove(id) != nil { self.startEmpty(id) }
-        return effects
+        return self.asked
     }
 
     /// The disk answers again, all that waits for it at once.
     func release(_ id: NodeID) {
         guard let last = self.held.removeValue(forKey: id)?.last else { return }
+        var world = TrioMachine(trio: self, id: id)
+        self.performers[id]?.persisted(last, in: &world)
         self.step(id, .persisted(sequence: last))
     }
 
@@ -205,6 +204,7 @@ final class Trio {
     /// The daemon of a node is started with a new log directory.
     private func startEmpty(_ id: NodeID) {
         guard let before = self.supervisors[id] else { return }
+        self.performers[id] = nil
         self.supervisors[id] = try? Supervisor(
             identity: .init(
                 node: id, bootID: before.identity.bootID, memory: Self.memory(before.identity.nonce + 1000),
@@ -213,54 +213,8 @@ final class Trio {
             leaseEnd: self.leases[id] ?? .zero, seed: before.identity.nonce, at: self.tick(of: id))
     }
 
-    private func perform(_ effect: SupervisorEffect, of id: NodeID, into effects: inout [SupervisorEffect]) {
-        switch effect {
-        case .persist(let request):
-            self.supervisors[id]?.step(.persisted(sequence: request.sequence), at: self.tick(of: id), into: &effects)
-        case .send(let envelope, let to): self.queue.append((envelope, via: id, to: to))
-        case .lease(let end, _, _, _): self.leases[id] = end
-        case .facts(let facts): self.facts[id] = facts
-        case .call(let call):
-            self.calls[id, default: []].append(call)
-            self.check(call, of: id)
-            if call.action == .stop, self.slow.contains(id) {
-                self.heldStops.append((id, call))
-            } else {
-                self.answer(call, of: id, into: &effects)
-            }
-        case .inspect(let request, let asker, let questions):
-            self.supervisors[id]?.step(
-                .inspected(id: request, for: asker, questions.map { _ in .yes }), at: self.tick(of: id), into: &effects)
-        case .killGroup(let group):
-            if self.slowKills.contains(id) { return self.heldKills.append((id, group)) }
-            self.heldStops.removeAll { $0.node == id && $0.call.group == group }
-            let left = self.undying[id]
-            if left == nil { self.running[id] = self.running[id]?.filter { !Self.belongs($0, to: group) } }
-            self.supervisors[id]?.step(.groupRemains(group, left), at: self.tick(of: id), into: &effects)
-            self.supervisors[id]?.step(.groupKilled(group, isDead: left == nil), at: self.tick(of: id), into: &effects)
-        case .forgetStarted(let group):
-            self.forgotten[id, default: []].append(group)
-            self.undying[id] = nil
-        case .volumeServers(let specs):
-            for spec in specs {
-                self.volumeIdentities[spec.policy.name] = spec.identity
-                self.supervisors[id]?.step(.volumeConnected(spec.policy.name), at: self.tick(of: id), into: &effects)
-            }
-        case .volume(let name, let command):
-            for event in self.answer(name, command, of: id) {
-                self.supervisors[id]?.step(.volume(name, event), at: self.tick(of: id), into: &effects)
-            }
-        case .note(let note):
-            if let state = self.supervisors[id]?.state { self.notes.append("\(id): \(note.sentence(state))") }
-        case .forget(let reason):
-            self.notes.append("\(id): has forgotten: \(reason)")
-            self.forgetful.insert(id)
-        default: return
-        }
-    }
-
     /// Rule V7.1: nothing starts on a volume before the log knows who holds what is written from here on.
-    private func check(_ call: AgentCall, of id: NodeID) {
+    func check(_ call: AgentCall, of id: NodeID) {
         guard call.action == .start, let record = self.supervisors[id]?.state.volumes.first, record.owner == id else {
             return
         }
@@ -275,7 +229,7 @@ final class Trio {
     }
 
     /// What a volume server says to a command. One that finds no copy says so when it is to open it, not before.
-    private func answer(_ name: VolumeName, _ command: VolumeCommand, of id: NodeID) -> [VolumeEvent] {
+    func answer(_ name: VolumeName, _ command: VolumeCommand, of id: NodeID) -> [VolumeEvent] {
         let copy = self.copies[id] ?? ([1], .none)
         let mark = CopyMark(
             identity: UInt64(id.rawValue), starts: copy.starts, epoch: copy.epoch,
@@ -302,7 +256,7 @@ final class Trio {
         }
     }
 
-    private func answer(_ call: AgentCall, of id: NodeID, into effects: inout [SupervisorEffect]) {
+    func answer(_ call: AgentCall, of id: NodeID) -> SupervisorInput {
         var outcome = AgentOutcome.success
         let name = Self.name(call.group, call.resource.name)
         switch call.action {
@@ -312,7 +266,7 @@ final class Trio {
             if self.running[id]?.contains(name) != true { outcome = .notRunning }
             if call.action == .probe, let answer = self.probes[id] { outcome = answer }
         }
-        self.supervisors[id]?.step(.agentFinished(id: call.id, outcome), at: self.tick(of: id), into: &effects)
+        return .agentFinished(id: call.id, outcome)
     }
 
     /// A resource of `orders` goes by its own name.
@@ -320,7 +274,7 @@ final class Trio {
         group == Self.orders ? resource.rawValue : "\(group)/\(resource)"
     }
 
-    private static func belongs(_ name: String, to group: GroupName) -> Bool {
+    static func belongs(_ name: String, to group: GroupName) -> Bool {
         group == Self.orders ? !name.contains("/") : name.hasPrefix("\(group)/")
     }
 
@@ -329,15 +283,7 @@ final class Trio {
         self.slow.remove(id)
         let calls = self.heldStops.filter { $0.node == id }
         self.heldStops.removeAll { $0.node == id }
-        for entry in calls {
-            var effects: [SupervisorEffect] = []
-            self.answer(entry.call, of: id, into: &effects)
-            var place = 0
-            while place < effects.count {
-                self.perform(effects[place], of: id, into: &effects)
-                place += 1
-            }
-        }
+        for entry in calls { self.step(id, self.answer(entry.call, of: id)) }
     }
 
     private func drain() {

@@ -57,7 +57,8 @@ extension ClusterState {
         guard self.clusterID != 0 else { return "there is no cluster yet" }
         guard self.nodesEver < Self.nodesMaximum else { return "this cluster has given away every node id there is" }
         if let twin = self.node(named: node.name), twin.standing != .never || twin.id == Self.founder {
-            return "a node named \(node.name) exists already, and was up; choose another name, or, if that machine is gone, give "
+            return
+                "a node named \(node.name) exists already, and was up; choose another name, or, if that machine is gone, give "
                 + "--replace to take its place"
         }
         if let other = self.nodes.first(where: { $0.about.address == node.address && $0.about.name != node.name }) {

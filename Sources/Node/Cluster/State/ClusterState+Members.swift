@@ -41,13 +41,16 @@ extension ClusterState {
         if record.isRetiring { return .unfit("\(name) is leaving the cluster") }
         if !after.role.runsGroups, record.about.role.runsGroups {
             if let use = self.use(of: name) { return .unfit("\(name) cannot become a witness while \(use)") }
-            if self.groups.contains(where: { $0.assignment?.node == node }) || self.holdings.contains(where: { $0.node == node })
+            if self.groups.contains(where: { $0.assignment?.node == node })
+                || self.holdings.contains(where: { $0.node == node })
             {
                 return .unfit("\(name) cannot become a witness before what runs there has stopped")
             }
         }
         let isOtherMember = self.nodes.contains { $0.id != node && !$0.isRetiring && $0.about.role == .member }
-        if after.role != .member, !isOtherMember { return .unfit("\(name) is the only member, and a cluster needs one") }
+        if after.role != .member, !isOtherMember {
+            return .unfit("\(name) is the only member, and a cluster needs one")
+        }
         return nil
     }
 
@@ -117,7 +120,9 @@ extension ClusterState {
 
     /// Why a node that is to leave is a node still, as a clause; nil if it can go once it neither votes nor has a lease.
     public func whatKeeps(_ node: NodeID) -> String? {
-        if let group = self.groups.first(where: { $0.assignment?.node == node }) { return "group \(group.name) runs there" }
+        if let group = self.groups.first(where: { $0.assignment?.node == node }) {
+            return "group \(group.name) runs there"
+        }
         if let holding = self.holdings.first(where: { $0.node == node }) {
             return "group \(holding.group) is stopping there"
         }

@@ -105,7 +105,8 @@ package struct StatusBuilder {
             )
         }
         if self.state.hasLeft(self.me) {
-            found.append("this node has left the cluster for good; stop its daemon, and remove its state directory (J6)")
+            found.append(
+                "this node has left the cluster for good; stop its daemon, and remove its state directory (J6)")
         } else if let node = self.view.supervisor.links.shownOutBy.first {
             found.append(
                 "\(self.state.name(of: node)) says that this node has left the cluster, and does not listen to it (J6): stop its "

@@ -9,7 +9,9 @@ extension Supervisor {
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
         if let roll = self.links.settle(
             self.state, of: self.identity.node, isCurrent: self.birth.isCaughtUp)
-        { effects.append(.peers(roll)) }
+        {
+            effects.append(.peers(roll))
+        }
     }
 
     /// After the renewals, which make most pings superfluous.

@@ -108,17 +108,13 @@ private final class LoopCourse {
 
     private var supervisor: Supervisor
     private var actors: DaemonLoop.Actors
-    private var effects: [SupervisorEffect] = []
-    private var outbox = Outbox()
+    private var performer = Performer()
     private var waiting: [UInt64: @Sendable (ClientReply) -> Void] = [:]
     private var nextClient: UInt64 = 1
-    private var isPoisoned = false
     private var guardSeen = Tick.zero
     private var undeadSince = Tick.zero
     private var doubtSeen = Tick.zero
     private let startedAt = MachineClock.now
-    /// What would start something, while boot clock and hardware clock have parted. (Rule L20)
-    private var heldBack: [SupervisorEffect] = []
     private var leaderSeenAt: Tick?
     private var nextTick = Tick.zero
     private var nextMarkAt = Tick.zero
@@ -126,8 +122,6 @@ private final class LoopCourse {
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
     private var told = ToldCounts()
-    /// What could not be written yet, for want of room.
-    private var unwrittenFacts: Facts?
 
     init(
         _ supervisor: Supervisor, queue: LoopQueue, published: Locked<SupervisorView?>, actors: DaemonLoop.Actors,
@@ -162,8 +156,7 @@ private final class LoopCourse {
     /// False when the end was asked for meanwhile.
     private func awaitLog() -> Bool {
         var items: [DaemonLoop.Item] = []
-        while let since = self.outbox.waitingSince, MachineClock.now.since(since) >= self.logPatience, !self.isPoisoned
-        {
+        while let since = self.performer.logWaitsSince, MachineClock.now.since(since) >= self.logPatience {
             _ = self.queue.wait(atMost: Self.tickInterval) { $0.hasWordOfLog ? true : nil }
             self.queue.withLock { $0.takeWordsOfLog(into: &items) }
             for item in items where !self.take(item) { return false }
@@ -177,10 +170,11 @@ private final class LoopCourse {
         case .input(let input):
             self.step(input)
         case .persisted(let sequence):
-            self.outbox.persisted(sequence) { self.actors.send($0, $1) }
+            var world = self
+            self.performer.persisted(sequence, in: &world)
             self.step(.persisted(sequence: sequence))
         case .logFailed(let error):
-            self.poison(error)
+            self.logFailed(error)
         case .request(let request, let answer):
             let id = self.nextClient
             self.nextClient += 1
@@ -217,7 +211,6 @@ private final class LoopCourse {
             self.nextPublication = now + Self.publishInterval
             let view = self.view(at: now)
             self.published.change { $0 = view }
-            if let facts = self.unwrittenFacts { self.write(facts) }
         }
     }
 
@@ -230,7 +223,7 @@ private final class LoopCourse {
         self.nextMarkAt = now + self.markInterval
     }
 
-    /// Rule L20: the supervisor learns of a doubt at once; what was held back goes on when it is over.
+    /// Rule L20: the supervisor learns of a doubt at once.
     private func lookForDoubt() {
         let isInDoubt = self.actors.witness.isInDoubt(at: MachineClock.now)
         let parted = self.actors.lease.partedAt
@@ -242,12 +235,6 @@ private final class LoopCourse {
                 self.step(.doubt(since: parted, nonce: isOlder ? nil : Self.freshNumber(parted)))
             }
         }
-        if isInDoubt { return }
-        if !self.heldBack.isEmpty {
-            let effects = self.heldBack
-            self.heldBack.removeAll()
-            for effect in effects { self.perform(effect, at: MachineClock.now) }
-        }
     }
 
     /// A number that this machine draws in no other course of events: a kernel that was taken back may draw the same twice, but
@@ -255,28 +242,6 @@ private final class LoopCourse {
     private static func freshNumber(_ parted: Tick) -> UInt64 {
         let random = (try? Founding.randomNumber()) ?? parted.nanoseconds
         return random ^ (MachineClock.wallMilliseconds &* 0x9E37_79B9_7F4A_7C15)
-    }
-
-    /// Whether an effect starts something that must not start in doubt. The clocks are compared before each. (Rule L20)
-    private func mustWait(_ effect: SupervisorEffect) -> Bool {
-        switch effect {
-        case .call(let call) where call.action == .start: break
-        case .volume(_, .open), .volume(_, .thaw): break
-        default: return false
-        }
-        return self.actors.witness.isInDoubt(at: MachineClock.now, atOnce: true)
-    }
-
-    /// Drops what waits and is no longer wanted.
-    private func forgetHeldBack(_ effect: SupervisorEffect) {
-        self.heldBack.removeAll { held in
-            switch (effect, held) {
-            case (.cancel(let id), .call(let call)): call.id == id
-            case (.killGroup(let group), .call(let call)): call.group == group
-            case (.volume(let name, let command), .volume(let heldName, _)): name == heldName && !command.isReport
-            default: false
-            }
-        }
     }
 
     private func countEvents() {
@@ -288,94 +253,94 @@ private final class LoopCourse {
         self.countEvents()
         return SupervisorView(
             supervisor: self.supervisor, now: now, wallMilliseconds: MachineClock.wallMilliseconds,
-            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.isPoisoned, startedAt: self.startedAt, told: self.told)
+            leaderSeenAt: self.leaderSeenAt, isPoisoned: self.performer.isPoisoned,
+            startedAt: self.startedAt, told: self.told)
     }
 
-    // MARK: Steps and effects
-
     private func step(_ input: SupervisorInput) {
-        // Rule L3: the clock is read after the input was received.
         let now = MachineClock.now
-        self.supervisor.wallMilliseconds = MachineClock.wallMilliseconds
-        self.effects.removeAll(keepingCapacity: true)
-        self.supervisor.step(input, at: now, into: &self.effects)
-        self.performAll(at: now)
-        self.noteLeader(at: now)
+        var world = self
+        self.performer.step(input, in: &world, at: now)
+        self.leaderSeenAt = self.supervisor.leaderSeen(at: now) ?? self.leaderSeenAt
         self.nextTick = min(self.nextTick, self.supervisor.schedule.deadline)
     }
 
-    private func performAll(at now: Tick) {
-        self.outbox.begin()
-        var place = 0
-        while place < self.effects.count {
-            self.perform(self.effects[place], at: now)
-            place += 1
-        }
-    }
-
-    private func noteLeader(at now: Tick) {
-        self.leaderSeenAt = self.supervisor.leaderSeen(at: now) ?? self.leaderSeenAt
-    }
-
-    private func perform(_ effect: SupervisorEffect, at now: Tick) {
-        if !self.heldBack.isEmpty { self.forgetHeldBack(effect) }
-        if self.mustWait(effect) {
-            self.heldBack.append(effect)
-            return
-        }
-        switch effect {
-        case .persist(let request):
-            self.outbox.persist(request.sequence, at: now)
-            if !self.isPoisoned { self.worker.put(request) }
-        case .barrier: self.outbox.barrier()
-        case .forget(let reason):
-            self.isPoisoned = true
-            _ = self.outbox.poison()
-            self.log.error("this log is not what it was: \(reason)")
-            self.actors.forget(reason)
-        case .send(let envelope, let hop): self.outbox.send(envelope, to: hop) { self.actors.send($0, $1) }
-        case .lease(let end, let incarnation, let grace, let sentAt):
-            self.actors.lease.publish(end: end, incarnation, grace: grace, sentAt: sentAt)
-        case .facts(let facts): self.write(facts)
-        case .call(let call): self.actors.call(call)
-        case .cancel(let id): self.actors.cancel(id)
-        case .killGroup(let group): self.actors.killGroup(group)
-        case .forgetStarted(let group): self.actors.forgetStarted(group)
-        case .inspect(let id, let asker, let questions): self.actors.inspect(id, asker, questions)
-        case .volume(let name, let command): self.actors.volume(name, command)
-        case .cutVolume(let name): self.actors.cutVolume(name)
-        case .volumeServers(let specs): self.actors.volumeServers(specs)
-        case .peers(let roll): self.actors.peers(roll)
-        case .reply(let id, let reply): self.waiting.removeValue(forKey: id)?(reply)
-        case .note(let note):
-            self.told.count(note)
-            let text = note.sentence(self.supervisor.state)
-            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
-        }
-    }
-
-    private func write(_ facts: Facts) {
-        self.unwrittenFacts = nil
-        do { try self.actors.facts(facts) } catch {
-            self.unwrittenFacts = facts
-            let text = "what runs here cannot be written down: \(error); a restart of the daemon will stop it"
-            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.error(line) }
-        }
-    }
-
-    private func poison(_ error: any Error) {
-        guard !self.isPoisoned else { return }
-        self.isPoisoned = true
+    private func logFailed(_ error: any Error) {
+        guard let held = self.performer.logFailed() else { return }
         self.log.error("the log cannot be written: \(error)")
-        // What rests on something that is not durable must never leave.
-        let held = self.outbox.poison()
         if held > 0 { self.log.warning("\(held) messages were held back: the log is not durable") }
         self.step(.diskFailed)
         self.actors.logFailed(error)
     }
 }
 
-extension VolumeCommand {
-    /// It asks, and changes nothing.
-    fileprivate var isReport: Bool { if case .report = self { true } else { false } }
+/// This machine, for the effects.
+extension LoopCourse: SupervisorWorld {
+    var isOver: Bool { false }
+
+    func step(_ input: SupervisorInput, into effects: inout [SupervisorEffect]) {
+        // Rule L3: the clock is read after the input was received.
+        let now = MachineClock.now
+        self.supervisor.wallMilliseconds = MachineClock.wallMilliseconds
+        self.supervisor.step(input, at: now, into: &effects)
+    }
+
+    func isInDoubt(comparing: Bool) -> Bool {
+        self.actors.witness.isInDoubt(at: MachineClock.now, atOnce: comparing)
+    }
+
+    func persist(_ request: PersistRequest) -> LogAnswer {
+        self.worker.put(request)
+        return .later
+    }
+
+    func forget(_ reason: String) {
+        self.log.error("this log is not what it was: \(reason)")
+        self.actors.forget(reason)
+    }
+
+    func write(_ facts: Facts) -> Bool {
+        do { try self.actors.facts(facts) } catch {
+            let text = "what runs here cannot be written down: \(error); a restart of the daemon will stop it"
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.error(line) }
+            return false
+        }
+        return true
+    }
+
+    func send(_ envelope: consuming Envelope, to hop: NodeID) { self.actors.send(envelope, hop) }
+
+    func keep(_ roll: PeerRoll) { self.actors.peers(roll) }
+
+    func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
+        self.actors.lease.publish(end: end, incarnation, grace: grace, sentAt: sentAt)
+    }
+
+    func call(_ call: AgentCall, _ answers: inout [SupervisorInput]) { self.actors.call(call) }
+
+    func cancel(_ id: UInt64) { self.actors.cancel(id) }
+
+    func kill(_ group: GroupName, _ answers: inout [SupervisorInput]) { self.actors.killGroup(group) }
+
+    func forgetStarted(_ group: GroupName) { self.actors.forgetStarted(group) }
+
+    func inspect(
+        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ answers: inout [SupervisorInput]
+    ) { self.actors.inspect(id, asker, questions) }
+
+    func tell(_ volume: VolumeName, _ command: VolumeCommand, _ answers: inout [SupervisorInput]) {
+        self.actors.volume(volume, command)
+    }
+
+    func cut(_ volume: VolumeName) { self.actors.cutVolume(volume) }
+
+    func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) { self.actors.volumeServers(servers) }
+
+    func reply(_ id: UInt64, _ reply: ClientReply) { self.waiting.removeValue(forKey: id)?(reply) }
+
+    func note(_ note: Note) {
+        self.told.count(note)
+        let text = note.sentence(self.supervisor.state)
+        if let line = self.notes.admit(text, at: MachineClock.now) { self.log.write(.init(note.severity), line) }
+    }
 }

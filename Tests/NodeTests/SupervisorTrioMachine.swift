@@ -1,0 +1,99 @@
+import Basis
+import Cluster
+import Mirror
+import Raft
+import Resources
+
+/// One node of them, for the effects of its supervisor: all but a slow disk, slow stops and slow kills answers at once.
+struct TrioMachine: SupervisorWorld {
+    let trio: Trio
+    let id: NodeID
+
+    var isOver: Bool { false }
+
+    func step(_ input: SupervisorInput, into effects: inout [SupervisorEffect]) {
+        var more: [SupervisorEffect] = []
+        self.trio.supervisors[self.id]?.step(input, at: self.trio.tick(of: self.id), into: &more)
+        self.trio.asked += more
+        effects += more
+    }
+
+    func isInDoubt(comparing: Bool) -> Bool { self.trio.parted.contains(self.id) }
+
+    func persist(_ request: PersistRequest) -> LogAnswer {
+        guard self.trio.held[self.id] != nil else { return .written }
+        self.trio.held[self.id]?.append(request.sequence)
+        return .later
+    }
+
+    func forget(_ reason: String) {
+        self.trio.notes.append("\(self.id): has forgotten: \(reason)")
+        self.trio.forgetful.insert(self.id)
+    }
+
+    func write(_ facts: Facts) -> Bool {
+        self.trio.facts[self.id] = facts
+        return true
+    }
+
+    func send(_ envelope: consuming Envelope, to hop: NodeID) {
+        self.trio.queue.append((envelope, via: self.id, to: hop))
+    }
+
+    func keep(_ roll: PeerRoll) {}
+
+    func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) { self.trio.leases[self.id] = end }
+
+    func call(_ call: AgentCall, _ answers: inout [SupervisorInput]) {
+        self.trio.calls[self.id, default: []].append(call)
+        self.trio.check(call, of: self.id)
+        if call.action == .stop, self.trio.slow.contains(self.id) {
+            self.trio.heldStops.append((self.id, call))
+        } else {
+            answers.append(self.trio.answer(call, of: self.id))
+        }
+    }
+
+    func cancel(_ id: UInt64) {}
+
+    func kill(_ group: GroupName, _ answers: inout [SupervisorInput]) {
+        if self.trio.slowKills.contains(self.id) { return self.trio.heldKills.append((self.id, group)) }
+        self.trio.heldStops.removeAll { $0.node == self.id && $0.call.group == group }
+        let left = self.trio.undying[self.id]
+        if left == nil {
+            self.trio.running[self.id] = self.trio.running[self.id]?.filter { !Trio.belongs($0, to: group) }
+        }
+        answers.append(.groupRemains(group, left))
+        answers.append(.groupKilled(group, isDead: left == nil))
+    }
+
+    func forgetStarted(_ group: GroupName) {
+        self.trio.forgotten[self.id, default: []].append(group)
+        self.trio.undying[self.id] = nil
+    }
+
+    func inspect(
+        _ id: UInt64, for asker: NodeID, _ questions: [InspectionQuestion], _ answers: inout [SupervisorInput]
+    ) { answers.append(.inspected(id: id, for: asker, questions.map { _ in .yes })) }
+
+    func tell(_ volume: VolumeName, _ command: VolumeCommand, _ answers: inout [SupervisorInput]) {
+        for event in self.trio.answer(volume, command, of: self.id) { answers.append(.volume(volume, event)) }
+    }
+
+    func cut(_ volume: VolumeName) {}
+
+    func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) {
+        for spec in servers {
+            self.trio.volumeIdentities[spec.policy.name] = spec.identity
+            answers.append(.volumeConnected(spec.policy.name))
+        }
+    }
+
+    func reply(_ id: UInt64, _ reply: ClientReply) {}
+
+    func note(_ note: Note) {
+        if let state = self.trio.supervisors[self.id]?.state {
+            self.trio.notes.append("\(self.id): \(note.sentence(state))")
+        }
+    }
+}
