@@ -85,9 +85,14 @@ private let osk = NodeID(2)
     @Test func `has its name, an id of its own, and none of its copies`() {
         let log = StateLog()
         log.configure()
+        for node in [NodeID(1), osk] { log.absent(node) }
+        log.run(.assign(orders, NodeID(1), log.life(NodeID(1)), replacing: .none, isTakeover: false, reason: "test"))
+        if let record = log.state.volume(data) { log.run(.joins(data, record.epoch, version: record.version, osk)) }
+        #expect(log.state.volume(data)?.inSync == [NodeID(1), osk])
         log.lose(osk)
         #expect(log.run(.replaceNode(osk, machine("osk-1"))).isAccepted)
         #expect(log.state.node(named: "osk-1")?.id == NodeID(4))
+        #expect(log.state.volume(data)?.inSync == [NodeID(1)])
         #expect(log.state.node(osk)?.about.name == "osk-1~2")
         #expect(log.state.node(osk)?.isRetiring == true)
         #expect(log.run(.expel(osk, log.life(osk))).isAccepted)

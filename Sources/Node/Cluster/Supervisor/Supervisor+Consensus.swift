@@ -184,7 +184,9 @@ extension Supervisor {
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard envelope.isRelayed, via == envelope.from, self.links.reachability.isGood(envelope.to, at: now) else {
+        guard envelope.isRelayed, via == envelope.from, !self.state.hasLeft(via),
+            self.links.reachability.isGood(envelope.to, at: now)
+        else {
             return
         }
         effects.append(.send(envelope, to: envelope.to))

@@ -149,7 +149,9 @@ final class JoinServer: Sendable {
     /// What the log is asked for. A replacement that asks again, because the answer was lost, is a node already.
     private static func command(for question: JoinQuestion, in state: ClusterState) -> Result<Command, Refusal> {
         let about = question.about
-        guard question.isReplacement, let record = state.node(named: about.name), record.about != about else {
+        guard question.isReplacement, let record = state.node(named: about.name),
+            record.about != about || record.standing != .never
+        else {
             return state.objection(toJoining: about).map { .failure(.unfit($0)) } ?? .success(.addNode(about))
         }
         return state.objection(toReplacing: record.id, by: about).map { .failure($0) }
