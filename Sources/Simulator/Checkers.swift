@@ -227,6 +227,7 @@ extension Simulation {
             }
         }
         self.checkEdited(leader)
+        self.checkVoters(leader)
         self.checkers.history.checkEnd(leader.state)
         if let violation = self.checkers.history.violation { self.fail(violation) }
         for node in leader.state.nodes where node.standing != .trusted {

@@ -9,7 +9,7 @@ import Resources
 extension Simulation {
     func harmCopies() {
         guard self.copyRandom.chance(perMille: 120) else { return }
-        let holders = self.nodes.filter { !$0.volumes.isEmpty }
+        let holders = self.living.filter { !$0.volumes.isEmpty }
         let node = holders[Int(self.copyRandom.below(UInt64(holders.count)))]
         let place = node.volumes.count == 1 ? 0 : Int(self.copyRandom.below(UInt64(node.volumes.count)))
         let volume = node.volumes[place]
@@ -43,7 +43,7 @@ extension Simulation {
         guard !self.copiesHaveMet[volume.number], let core = volume.core, core.isOwner else { return }
         // One that was taken back is not mended before it was found out, and made equal (rule E4.2); nor is one whose disk has
         // failed already, and was not used since.
-        let areTrusted = self.nodes.allSatisfy { node in
+        let areTrusted = self.living.allSatisfy { node in
             node.volumes.allSatisfy { other in
                 other.number != volume.number || !other.isWanted
                     || !other.isToBeMended && other.core?.metadata.trusted ?? false
@@ -64,7 +64,7 @@ extension Simulation {
         guard let older = volume.older?.said, let present = volume.storedMetadata else { return true }
         if older.starts.last != present.starts.last || older.epoch != present.epoch { return true }
         return older.count != present.count
-            && self.nodes.contains { node in
+            && self.living.contains { node in
                 node.volumes.contains { other in
                     other.number == volume.number && other.node != volume.node
                         && other.storedMetadata?.clearedTurn ?? 0 > older.notedTurn
@@ -73,9 +73,9 @@ extension Simulation {
     }
 
     /// Nothing is broken, and every copy is in the set.
-    private var isAllWell: Bool {
+    var isAllWell: Bool {
         !self.network.isBroken && self.haveCopiesMet
-            && self.nodes.allSatisfy { node in
+            && self.living.allSatisfy { node in
                 node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
                     && node.daemon?.supervisor.state.volumes.allSatisfy { volume in
                         volume.inSync.count == volume.definition.replicas.count
@@ -102,7 +102,7 @@ extension Simulation {
         case 6: self.exchange(volume)
         case 7:
             // Two nodes' disks changed places: an operator sees what the server says, and clears this one.
-            let others = self.nodes.flatMap(\.volumes).filter { $0.name == volume.name && $0.node != volume.node }
+            let others = self.living.flatMap(\.volumes).filter { $0.name == volume.name && $0.node != volume.node }
             guard let other = others.first else { return }
             volume.copy.content = other.copy.content
             volume.copy.content.current = volume.copy.content.stable

@@ -51,9 +51,9 @@ extension Simulation {
     /// Alone means that all others are well and in touch: only then may a copy come back that not every other node can
     /// tell from the log that was there. (`docs/guarantees.md` states that limit.)
     func harmLog() {
-        guard !self.network.isBroken, self.nodes.allSatisfy({ self.isWell($0) }) else { return }
+        guard !self.network.isBroken, self.living.allSatisfy({ self.isWell($0) }) else { return }
         self.keepCopies()
-        let victim = self.nodes[Int(self.memoryRandom.below(UInt64(self.nodes.count)))]
+        let victim = self.anyNode(&self.memoryRandom)
         guard let present = victim.log?.memory.present else { return }
         var fault = LogFault(
             victim: victim.id, isReboot: self.memoryRandom.chance(perMille: 500),
@@ -68,7 +68,7 @@ extension Simulation {
             guard let copy else { return }
             fault.copy = copy
         }
-        let isSeenByAll = self.nodes.allSatisfy { node in
+        let isSeenByAll = self.living.allSatisfy { node in
             node.id == victim.id || node.daemon?.supervisor.consensus.notedMark(of: victim.id)?.mark == present
         }
         // The run directory knows the present start too, while the machine runs.
@@ -100,6 +100,7 @@ extension Simulation {
             self.now >= max(node.pausedUntil, node.daemonPausedUntil, node.diskBadUntil)
         else { return false }
         let membership = supervisor.consensus.membership
+        if self.swarm.has(.members) { return !membership.isJoint && membership.voters.count >= 3 }
         return !membership.isJoint && membership.learners.count == (self.nodes.count { $0.isPresent } + 1) % 2
     }
 

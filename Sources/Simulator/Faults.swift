@@ -13,7 +13,7 @@ extension Simulation {
         self.disturb()
         self.harmCopies()
         guard self.now >= self.quietUntil else { return }
-        let victim = self.nodes[Int(self.random.below(UInt64(self.nodes.count)))]
+        let victim = self.anyNode(&self.random)
         let kind = self.random.below(15)
         if self.swarm.leavesOut(kind) { return }
         switch kind {
@@ -75,7 +75,8 @@ extension Simulation {
         self.disturb()
         self.note("all faults end")
         self.swarm.end()
-        for node in self.nodes {
+        for node in self.nodes where node.hasLeft { self.switchOff(node) }
+        for node in self.living {
             self.endSwarmFaults(of: node)
             let isMachinePaused = node.isOn && self.now < node.pausedUntil
             node.endHiding(at: self.now)
@@ -91,7 +92,7 @@ extension Simulation {
     func endWishes() {
         let leader = self.nodes.first { $0.daemon?.supervisor.consensus.isLeader == true }?.daemon?.supervisor
         for name in leader.map({ self.groupNames($0.state) }) ?? [] { self.operate(.want(name, isRunning: true)) }
-        for node in self.nodes { self.operate(.drain(node.id, isDrained: false)) }
+        for node in self.living { self.operate(.drain(node.id, isDrained: false)) }
     }
 
     private func partition() {
@@ -118,9 +119,10 @@ extension Simulation {
     }
 
     private func twoNodes() -> (NodeID, NodeID) {
-        let left = self.random.below(UInt64(self.nodes.count))
-        let right = (left + 1 + self.random.below(UInt64(self.nodes.count) - 1)) % UInt64(self.nodes.count)
-        return (self.nodes[Int(left)].id, self.nodes[Int(right)].id)
+        let living = self.living
+        let left = self.random.below(UInt64(living.count))
+        let right = (left + 1 + self.random.below(UInt64(living.count) - 1)) % UInt64(living.count)
+        return (living[Int(left)].id, living[Int(right)].id)
     }
 
     private func cutOneLink() {

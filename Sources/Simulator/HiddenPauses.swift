@@ -14,13 +14,14 @@ extension Simulation {
         let isOwnerWanted = self.pairs.chance(perMille: 600)
         let several = self.pairs.chance(perMille: 150)
         if several, self.pairs.chance(perMille: 300) { return self.stopHost() }
-        let any = Int(self.pairs.below(UInt64(self.nodes.count)))
+        let living = self.living
+        let any = Int(self.pairs.below(UInt64(living.count)))
         let owner = self.nodes.first { $0.isOn && $0.isOwning }
-        for node in self.nodes {
+        for node in living {
             let isChosen =
                 several
                 ? self.pairs.chance(perMille: 500)
-                : isOwnerWanted && owner != nil ? node === owner : node === self.nodes[any]
+                : isOwnerWanted && owner != nil ? node === owner : node === living[any]
             guard isChosen, node.isOn, self.now >= node.pausedUntil else { continue }
             self.hiddenPause(node, self.drawLength())
         }
@@ -80,7 +81,7 @@ extension Simulation {
 
     /// Somebody, or the kernel, sets a hardware clock: a doubt without a pause.
     private func setHardwareClock() {
-        let node = self.nodes[Int(self.pairs.below(UInt64(self.nodes.count)))]
+        let node = self.anyNode(&self.pairs)
         self.count("hardware clocks set")
         node.hardwareOffset += Int64(self.pairs.below(20_000_000_000)) - 10_000_000_000
     }
@@ -133,7 +134,7 @@ extension Simulation {
             let resumedAt = node.pausedUntil
             let isCalm =
                 !self.network.isBroken && self.healedAt <= resumedAt && self.faultAt + 1_000_000_000 <= resumedAt
-                && self.nodes.allSatisfy {
+                && self.living.allSatisfy {
                     $0.isOn && $0.daemon?.supervisor.isCaughtUp == true
                         && self.now >= max($0.scheduledFrom, $0.diskBadUntil)
                 }

@@ -27,7 +27,7 @@ extension Simulation {
             self.options.reverts == .many ? (.seconds(5), .seconds(60)) : (.seconds(60), .seconds(600))
         self.queue.add(.revert, at: self.now + self.revertRandom.span(pause.0, pause.1).nanoseconds)
         let draw = self.revertRandom.below(10)
-        let any = self.nodes[Int(self.revertRandom.below(UInt64(self.nodes.count)))]
+        let any = self.anyNode(&self.revertRandom)
         let owner = self.nodes.first { $0.isOn && $0.isOwning }
         let leader = self.nodes.first { $0.daemon?.supervisor.consensus.isLeader == true }
         let node = draw < 4 ? owner ?? any : draw < 6 ? leader ?? any : any
@@ -75,7 +75,7 @@ extension Simulation {
         guard self.now >= self.quietUntil, node.isOn, self.now >= node.pausedUntil, !self.network.isBroken,
             self.now >= self.healedAt + 2_000_000_000, node.volumes.isEmpty || self.haveCopiesMet
         else { return false }
-        return self.nodes.allSatisfy { other in
+        return self.living.allSatisfy { other in
             guard other === node || self.isWell(other), let state = other.daemon?.supervisor.state else {
                 return false
             }
@@ -89,8 +89,8 @@ extension Simulation {
         let draw = self.revertRandom.below(10)
         guard draw < 5 else { return }
         var side = [node.id]
-        if draw < 2, self.nodes.allSatisfy({ $0 === node || self.canTell($0, of: node, moment) }) {
-            let others = self.nodes.filter { $0 !== node }
+        if draw < 2, self.living.allSatisfy({ $0 === node || self.canTell($0, of: node, moment) }) {
+            let others = self.living.filter { $0 !== node }
             side.append(others[Int(self.revertRandom.below(UInt64(others.count)))].id)
         }
         self.note("\(side) are cut off from the others")

@@ -10,43 +10,52 @@ struct SimulatedNetwork {
     /// What each direction of each connection carries; nil for anything.
     var bytesPerSecond: UInt64?
     /// For each direction when what was sent so far has left.
-    private var free = [UInt64](repeating: 0, count: 128)
-    /// A bit for each direction of each pair.
-    private var cuts: UInt64 = 0
+    private var free: [UInt64] = []
+    /// For each sender a bit for each receiver that it is cut off from.
+    private var cuts = [UInt64](repeating: 0, count: Self.idsMaximum)
+    private var isAnyCut = false
+    /// Ids of nodes are lower than this.
+    static let idsMaximum = 64
 
     /// Messages are lost or doubled.
     var isBad: Bool { self.lossPerMille > 0 || self.duplicatePerMille > 0 }
 
     /// Something is cut, lost or doubled.
-    var isBroken: Bool { self.isBad || self.cuts != 0 || self.bytesPerSecond != nil }
+    var isBroken: Bool { self.isBad || self.isAnyCut || self.bytesPerSecond != nil }
 
-    private static func bit(_ from: NodeID, _ to: NodeID) -> UInt64 {
-        1 << (UInt64(from.rawValue & 7) << 3 | UInt64(to.rawValue & 7))
+    mutating func cut(from: NodeID, to: NodeID) {
+        self.cuts[Int(from.rawValue)] |= 1 << UInt64(to.rawValue)
+        self.isAnyCut = true
     }
 
-    mutating func cut(from: NodeID, to: NodeID) { self.cuts |= Self.bit(from, to) }
-
     mutating func healAll() {
-        self.cuts = 0
+        if self.isAnyCut {
+            for place in self.cuts.indices { self.cuts[place] = 0 }
+            self.isAnyCut = false
+        }
         self.lossPerMille = 0
         self.duplicatePerMille = 0
         self.delayHigh = .milliseconds(2)
         if self.bytesPerSecond != nil {
             self.bytesPerSecond = nil
-            for place in self.free.indices { self.free[place] = 0 }
+            self.free.removeAll(keepingCapacity: true)
         }
     }
 
     /// How long this many bytes wait and take; daemons and volume servers have connections of their own.
     mutating func wait(_ bytes: UInt64, from: NodeID, to: NodeID, isVolume: Bool, at now: UInt64) -> UInt64 {
         guard let bytesPerSecond else { return 0 }
-        let place = Self.bit(from, to).trailingZeroBitCount | (isVolume ? 64 : 0)
+        let pair = Int(from.rawValue) * Self.idsMaximum + Int(to.rawValue)
+        let place = pair * 2 + (isVolume ? 1 : 0)
+        if self.free.isEmpty {
+            self.free = [UInt64](repeating: 0, count: Self.idsMaximum * Self.idsMaximum * 2)
+        }
         self.free[place] = max(self.free[place], now) + bytes * 1_000_000_000 / bytesPerSecond
         return self.free[place] - now
     }
 
     func isCut(from: NodeID, to: NodeID) -> Bool {
-        self.cuts & Self.bit(from, to) != 0
+        self.isAnyCut && self.cuts[Int(from.rawValue)] >> UInt64(to.rawValue) & 1 == 1
     }
 
     func delay(_ random: inout SeededRandom) -> UInt64 {

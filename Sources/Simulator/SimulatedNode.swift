@@ -9,7 +9,9 @@ import Resources
 final class SimulatedNode {
     let id: NodeID
     let name: String
-    let isWitness: Bool
+    /// What its daemon takes itself for; what the log says of it it becomes with the next one.
+    var role: NodeRole
+    var isWitness: Bool { self.role == .witness }
     var disk = SimulatedDisk()
     /// What the disk held some time ago, for faults that bring it back; oldest first.
     var copies: [LogCopy] = []
@@ -17,6 +19,12 @@ final class SimulatedNode {
 
     /// It has joined, or is there from the start.
     var isPresent = true
+    /// An entry that was applied somewhere has expelled it: it is no node any more. (Rule J2)
+    var hasLeft = false
+    /// The machine is never switched on again.
+    var isGone = false
+    /// So long it may be on its way out, by its own retirement.
+    var mayEndUntil: UInt64 = 0
     /// The machine is on.
     var isOn = true
     /// Which run of the machine this is: raised by each boot, and whenever the machine is taken back to an earlier moment.
@@ -99,10 +107,10 @@ final class SimulatedNode {
     private var bootedAt: UInt64 = 0
     private var ratePartsPerMillion: Int64 = 0
 
-    init(id: NodeID, name: String, isWitness: Bool) {
+    init(id: NodeID, name: String, role: NodeRole) {
         self.id = id
         self.name = name
-        self.isWitness = isWitness
+        self.role = role
     }
 
     // A hypervisor stops the machine: no clock of its own counts that. (Rules L17 to L20)

@@ -34,7 +34,7 @@ extension Simulation {
     /// The policy with the edited groups as they are to be now.
     func edited(_ policy: ClusterPolicy) -> ClusterPolicy {
         guard self.options.hasEdits else { return policy }
-        let members = self.nodes.filter { !$0.isWitness }.map(\.name)
+        let members = self.hosts
         func resource(_ name: String, _ agent: String, _ key: String, _ value: String) -> ResourcePolicy {
             ResourcePolicy(
                 name: ResourceName(name), agent: agent, parameters: [.init(key, value)], startTimeout: .seconds(10),

@@ -44,7 +44,7 @@ struct SimulatedWorld: SupervisorWorld {
         self.simulation.post(envelope, from: self.node, to: hop)
     }
 
-    func keep(_ roll: PeerRoll) {}
+    func keep(_ roll: PeerRoll) { self.simulation.keep(roll, on: self.node) }
 
     func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
         self.node.leaseGrace = grace
@@ -77,6 +77,7 @@ struct SimulatedWorld: SupervisorWorld {
     func reply(_ id: UInt64, _ reply: ClientReply) { self.simulation.answer(id, reply, from: self.node) }
 
     func note(_ note: Note) {
+        if case .leaseEnded = note { self.simulation.leaseEnded(self.node) }
         self.simulation.note("\(self.node.name): \(note.sentence(self.daemon.supervisor.state))")
     }
 }
@@ -199,6 +200,7 @@ extension Simulation {
             self.checkers.model.sent(node.id, message, to: envelope.to)
             if let violation = self.checkers.model.violation { self.fail(violation) }
         }
+        if envelope.from == node.id { self.sent.count(envelope.message) }
         let place = Int(to.rawValue) - 1
         guard self.open.indices.contains(place) else { return }
         if self.openMask >> UInt64(place) & 1 == 0 {

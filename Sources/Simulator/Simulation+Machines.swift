@@ -13,7 +13,7 @@ extension Simulation {
         for number in 1...count {
             let id = NodeID(UInt32(number))
             let isWitness = number == count && count % 2 == 1 && self.random.chance(perMille: 600)
-            let node = SimulatedNode(id: id, name: "node-\(number)", isWitness: isWitness)
+            let node = SimulatedNode(id: id, name: "node-\(number)", role: isWitness ? .witness : .member)
             self.nodes.append(node)
         }
         self.open = [Int](repeating: 0, count: count)
@@ -110,7 +110,7 @@ extension Simulation {
     }
 
     func powerOn(_ node: SimulatedNode, isFirst: Bool = false) {
-        guard node.isPresent, isFirst || !node.isOn else { return }
+        guard node.isPresent, !node.isGone, isFirst || !node.isOn else { return }
         node.isOn = true
         node.boot += 1
         node.bootedAs = node.boot
@@ -295,6 +295,7 @@ extension Simulation {
         guard alive else { return }
         self.note("\(node.name) guard kills: lease ended at \(node.lastEnd), now \(tick)")
         self.count("guard kills")
+        self.leaseEnded(node)
         node.processes = [:]
         // Of a search that is killed the daemon hears that it failed; it asks again.
         node.calls = node.calls.filter { $0.value.action == .probe }

@@ -14,8 +14,9 @@ extension Simulation {
         guard self.takenBackAt == 0 || self.now >= self.takenBackAt + 30_000_000_000 else { return }
         // Now and then several at once, as where a cluster is switched off.
         let isSeveral = self.shutDownRandom.chance(perMille: 150)
-        let any = Int(self.shutDownRandom.below(UInt64(self.nodes.count)))
-        for (place, node) in self.nodes.enumerated() {
+        let living = self.living
+        let any = Int(self.shutDownRandom.below(UInt64(living.count)))
+        for (place, node) in living.enumerated() {
             guard isSeveral ? self.shutDownRandom.chance(perMille: 700) : place == any else { continue }
             guard node.isOn, node.daemon != nil, self.now >= node.scheduledFrom else { continue }
             self.note("\(node.name) is shut down in order")

@@ -79,6 +79,8 @@ public final class Simulation {
     var swarm: Swarm
     var stage = Stage()
     var wishes = Wishes()
+    var roster = Roster()
+    var sent = SentCounts()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
     /// No other fault before this: the present one may not be joined by a second.
@@ -160,6 +162,7 @@ public final class Simulation {
             self.note("the features of this seed: \(self.swarm.words)")
             self.queue.add(.swarm(.strike), at: 20_000_000_000)
             if self.swarm.has(.wishes) { self.queue.add(.swarm(.wish), at: 15_000_000_000) }
+            if self.swarm.has(.members) { self.queue.add(.swarm(.changeMembers), at: 12_000_000_000) }
             if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: 12_000_000_000) }
         }
         self.advance(to: length)
@@ -174,6 +177,8 @@ public final class Simulation {
             self.checkStatus()
             self.loseOneNode()
         }
+        if self.violation == nil { self.checkMembersCalmly() }
+        self.countSent()
         let counts = self.counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
         return SimulationResult(
             violation: self.violation, simulated: Span(nanoseconds: self.now), events: self.events,
@@ -359,6 +364,7 @@ public final class Simulation {
         self.checkInvariants(of: node, daemon)
         self.checkers.look(at: node, daemon, in: self)
         self.checkSets()
+        self.followMembers()
         if node.daemon === daemon { self.wake(node, daemon) }
     }
 

@@ -26,6 +26,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case lateness
     /// A majority of daemons or machines that starts anew at once.
     case majorities
+    /// Nodes that come, leave, are destroyed and replaced, and become something else.
+    case members
     /// Faults at the very moment when something else happens: a cut during a stop, a loss of power during a write.
     case moments
     /// One to three more volumes, with two and three replicas, each with a group and clients.
@@ -82,10 +84,14 @@ struct Swarm {
         switch wanted {
         case .none: return
         case .drawn:
-            for feature in SimulationFeature.allCases where self.random.chance(perMille: 500) { self.add(feature) }
+            for feature in SimulationFeature.allCases
+            where feature != .members && self.random.chance(perMille: 500) { self.add(feature) }
             for kind in 0..<UInt64(15) where self.random.chance(perMille: 250) { self.muted |= 1 << kind }
         case .chosen(let features): for feature in features { self.add(feature) }
         }
+        // Of its own chance, so that seeds mean what they meant before there was this.
+        var others = SeededRandom(seed: seed ^ 0x6D65_6D62_6572_7301)
+        if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
         self.longestPause = self.random.span(.seconds(3), .seconds(60))
         self.drawAgents()
         if self.has(.guards) { self.guardLatenessNanoseconds = self.random.below(450_000_000) }
@@ -138,7 +144,15 @@ struct Swarm {
 /// What of the features waits in the queue.
 enum SwarmEvent {
     /// It is time for another fault, another wish, another configuration.
-    case strike, wish, reconfigure
+    case strike, wish, reconfigure, changeMembers
+    /// Operators let a node go, or do without a machine that is destroyed.
+    case letGo(NodeID, until: UInt64)
+    case doWithout(NodeID, isReplaced: Bool)
+    /// The machine of a new id boots; whose node is none any more is switched off.
+    case bootsFirst(SimulatedNode)
+    case switchOff(SimulatedNode)
+    /// The log says that the node is for something else.
+    case becomes(SimulatedNode, NodeRole)
     case join(SimulatedNode)
     /// What was armed happens now.
     case moment(MomentFault, on: NodeID)
@@ -164,6 +178,12 @@ extension Simulation {
         case .strike: self.strike()
         case .wish: self.wish()
         case .reconfigure: self.reconfigure()
+        case .changeMembers: self.changeMembers()
+        case .letGo(let id, let until): self.letGo(id, until: until)
+        case .doWithout(let id, let isReplaced): self.doWithout(id, isReplaced: isReplaced)
+        case .bootsFirst(let node): self.bootFirst(node)
+        case .switchOff(let node): self.switchOff(node)
+        case .becomes(let node, let role): self.become(role, node)
         case .join(let node): self.join(node)
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
         case .move: self.moveSomething()
@@ -187,7 +207,7 @@ extension Simulation {
             self.swarm.has($0)
         }
         guard !kinds.isEmpty else { return }
-        let victim = self.nodes[Int(self.swarm.random.below(UInt64(self.nodes.count)))]
+        let victim = self.anyNode()
         switch kinds[Int(self.swarm.random.below(UInt64(kinds.count)))] {
         case .bandwidth: self.narrowNetwork()
         case .disks: self.breakDisk(of: victim)
@@ -222,10 +242,10 @@ extension Simulation {
 
     /// A majority of the voters starts anew within half a second; but never this one.
     func restartMajority(but spared: NodeID?) {
-        var chosen = self.nodes.filter {
+        var chosen = self.living.filter {
             $0.isOn && $0.daemon != nil && $0.id != spared && $0.hiding(at: self.now) == nil
         }
-        let count = self.nodes.count / 2 + 1
+        let count = self.living.count / 2 + 1
         guard chosen.count >= count else { return }
         for place in chosen.indices.reversed() {
             chosen.swapAt(place, Int(self.swarm.random.below(UInt64(place) + 1)))

@@ -27,7 +27,7 @@ extension Simulation {
     }
 
     private func change(_ policy: inout ClusterPolicy, _ random: inout SeededRandom) {
-        let members = self.nodes.filter { !$0.isWitness }.map(\.name)
+        let members = self.hosts
         let free = policy.groups.indices.filter { policy.groups[$0].name.rawValue.hasPrefix("g-") }
         let any = policy.groups.isEmpty ? nil : Int(random.below(UInt64(policy.groups.count)))
         switch random.below(14) {
@@ -88,7 +88,7 @@ extension Simulation {
         guard let place = Self.pick(places, &random) else { return }
         let name = policy.volumes[place].name
         let holders = policy.volumes[place].replicas.map(\.node)
-        let others = self.nodes.filter { !$0.isWitness && !holders.contains($0.name) }.map(\.name)
+        let others = self.hosts.filter { !holders.contains($0) }
         let group = policy.groups.firstIndex { $0.volumes == [name] }
         if holders.count < 3, let other = Self.pick(Array(others.indices), &random) {
             policy.volumes[place].replicas.append(

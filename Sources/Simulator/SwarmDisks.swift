@@ -10,7 +10,7 @@ extension Simulation {
     private static let patienceNanoseconds: UInt64 = 5_000_000_000
 
     func breakDisk(of node: SimulatedNode) {
-        guard node.isOn, node.daemon != nil, node.log != nil, self.nodes.allSatisfy({ self.now >= $0.diskBadUntil })
+        guard node.isOn, node.daemon != nil, node.log != nil, self.living.allSatisfy({ self.now >= $0.diskBadUntil })
         else { return }
         self.faultAt = self.now
         let length = self.swarm.random.span(.milliseconds(50), .seconds(20)).nanoseconds

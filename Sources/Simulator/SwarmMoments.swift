@@ -93,7 +93,7 @@ extension Simulation {
         let runner = runners[Int(self.swarm.random.below(UInt64(runners.count)))]
         if self.swarm.random.chance(perMille: 500) { return self.wearOut(node, runner.name, left: 60) }
         let names = supervisor.state.policy.groups.first { $0.name == runner.name }?.nodes ?? []
-        let others = self.nodes.filter { names.contains($0.name) && $0 !== node }
+        let others = self.living.filter { names.contains($0.name) && $0 !== node }
         guard !others.isEmpty else { return }
         self.operate(.move(runner.name, to: others[Int(self.swarm.random.below(UInt64(others.count)))].id))
     }
@@ -207,7 +207,7 @@ extension Simulation {
     }
 
     private func hangOthers(than node: SimulatedNode, until: UInt64) {
-        guard self.nodes.allSatisfy({ self.now >= $0.diskBadUntil }) else { return }
+        guard self.living.allSatisfy({ self.now >= $0.diskBadUntil }) else { return }
         for other in self.nodes where other !== node && other.isOn {
             other.diskHangsUntil = until
             other.diskBadUntil = until

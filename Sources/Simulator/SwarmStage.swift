@@ -136,7 +136,7 @@ extension Simulation {
     func about(_ node: SimulatedNode) -> JoiningNode {
         JoiningNode(
             name: node.name, site: "site-\((node.id.rawValue - 1) % 3)", address: "\(node.name):1",
-            role: node.isWitness ? .witness : .member)
+            role: node.role)
     }
 
     /// Asks for a node until the log has it, then switches it on; one after the other, for they get the next numbers.
@@ -165,6 +165,7 @@ extension Simulation {
     /// its group is called now. (Rule B5)
     func checkOwners(of node: SimulatedNode) {
         node.lookedAtVersion = node.runsVersion
+        if node.hasLeft { self.checkLeft(node) }
         guard node.isOn, self.now >= node.pausedUntil, !node.isFrozen else { return }
         let mine = node.allRunning.filter { $0.group != Self.quickGroup }
         for other in self.nodes where other !== node && other.isOn && self.now >= other.pausedUntil {

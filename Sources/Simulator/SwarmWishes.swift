@@ -18,6 +18,9 @@ struct Wishes {
     enum Subject: Hashable {
         case group(GroupName)
         case drain(NodeID)
+        case leaving(NodeID)
+        case role(NodeID)
+        case site(NodeID)
         case configuration
     }
 
@@ -48,6 +51,9 @@ struct Wishes {
         case .want(let group, _): .group(group)
         case .drain(let node, _): .drain(node)
         case .configure: .configuration
+        case .retire(let node, _), .replaceNode(let node, _): .leaving(node)
+        case .setNode(let node, let change):
+            change.role != nil ? .role(node) : change.site != nil ? .site(node) : nil
         default: nil
         }
     }
@@ -130,7 +136,12 @@ struct Wishes {
                 switch held.command {
                 case .want(let group, let isRunning):
                     state.group(group).map { $0.isWanted == isRunning } ?? (state.policy.group(group) == nil)
-                case .drain(let node, let isDrained): state.node(node)?.isDrained == isDrained
+                case .drain(let node, let isDrained):
+                    state.hasLeft(node) || state.node(node)?.isDrained == isDrained
+                case .retire(let node, let isRetiring):
+                    state.hasLeft(node) ? isRetiring : state.node(node)?.isRetiring == isRetiring
+                case .setNode(let node, let change):
+                    state.hasLeft(node) || state.node(node).map { change.applied(to: $0.about) == $0.about } ?? false
                 case .configure(let policy, _, _): state.policyIndex == held.index && state.policy == policy
                 default: true
                 }
@@ -200,7 +211,13 @@ extension Simulation {
         }
     }
 
-    func anyNode() -> SimulatedNode { self.nodes[Int(self.swarm.random.below(UInt64(self.nodes.count)))] }
+    func anyNode() -> SimulatedNode { self.anyNode(&self.swarm.random) }
+
+    /// One that has not left the cluster.
+    func anyNode(_ random: inout SeededRandom) -> SimulatedNode {
+        let living = self.living
+        return living[Int(random.below(UInt64(living.count)))]
+    }
 
     /// Nothing that was acknowledged is lost, on any node that has come that far.
     func checkWishes() {

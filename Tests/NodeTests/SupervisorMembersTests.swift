@@ -30,3 +30,20 @@ import Testing
         return trio.supervisors[other]?.links.reachability.heardDirectly(at: trio.tick).contains(node) == true
     }
 }
+
+@Suite struct `A supervisor and who votes (J1)` {
+    @Test func `chooses anew when the sites are others, though all that may vote do`() throws {
+        let trio = try Trio(others: ["c", "d"])
+        #expect(trio.settle())
+        trio.pass(milliseconds: 6000)
+        let (a, w, c) = (NodeID(1), NodeID(3), NodeID(4))
+        #expect(trio.supervisors[a]?.consensus.membership.voters.count == 5)
+        for (number, node) in [w, c].enumerated() {
+            let change = NodeChange(site: "other-\(number)")
+            trio.step(trio.leader ?? a, .client(id: UInt64(number) + 1, .propose(.setNode(node, change))))
+        }
+        trio.pass(milliseconds: 6000)
+        let voters = trio.supervisors[a]?.consensus.membership.voters ?? []
+        #expect(voters.count == 3 && voters.contains(w) && voters.contains(c), "\(voters)")
+    }
+}

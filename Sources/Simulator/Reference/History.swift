@@ -19,6 +19,9 @@ struct History {
     private(set) var explained: UInt64 = 0
     private(set) var answers: UInt64 = 0
     private(set) var moves: UInt64 = 0
+    /// Accepted changes of who is in the cluster and what each node is for, and entries about who votes.
+    private(set) var memberChanges: UInt64 = 0
+    private(set) var voterChanges: UInt64 = 0
 
     private var asked: [UInt64: Asked] = [:]
     /// Above all numbers of wishes.
@@ -86,6 +89,7 @@ struct History {
         guard entry.mark.index == self.state.appliedIndex.next else {
             return self.fail("History: entry \(entry.mark) follows \(self.state.appliedIndex)")
         }
+        if case .membership = entry.payload { self.voterChanges += 1 }
         guard case .command(let bytes) = entry.payload else { return self.state.skip(to: entry.mark.index) }
         let command: LogCommand
         do { command = try LogCommand(decoding: bytes) } catch {
@@ -103,6 +107,7 @@ struct History {
             self.wishes[entry.mark.index] = command.command
         case .want, .move, .drain: self.wishes[entry.mark.index] = command.command
         case .assign(let group, let node, _, _, _, _): self.moved(group, to: node, after: cause, at: now)
+        case .setNode, .retire, .replaceNode, .expel, .addNode: self.memberChanges += 1
         case .forgive, .joins, .copy:
             // What was in the way of a node is over: that moves groups too.
             self.released.number += 1
@@ -126,7 +131,7 @@ struct History {
         switch command {
         case .assign(let group, _, _, _, _, _), .release(let group, _, _, _), .park(let group, _, _, _):
             concerned = group
-        case .lost, .suspect, .configure: concerned = nil
+        case .lost, .suspect, .configure, .expel, .replaceNode: concerned = nil
         default: return
         }
         self.explained += 1

@@ -21,7 +21,7 @@ public struct ClusterState: Equatable, Sendable {
     /// Sorted by id.
     public internal(set) var nodes: [NodeRecord] = []
     /// How many ids were ever given.
-    var nodesEver: UInt32 = 0
+    package internal(set) var nodesEver: UInt32 = 0
     /// No cluster has more node ids: what begins with one has its version in the byte above. (docs/formats.md)
     static let nodesMaximum: UInt32 = 0xFF_FFFF
     /// While an entry is applied: the node that asked for it.

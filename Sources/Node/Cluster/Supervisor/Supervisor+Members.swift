@@ -111,9 +111,12 @@ extension ClusterState.NodeRecord {
 }
 
 extension Membership {
-    /// Whether every node that may votes, the witnesses as witnesses, but for one that would make the number even.
+    /// Whether every node that may votes, the witnesses as witnesses, and no choice is left: an odd number, no more than may
+    /// vote at all, and no site that is a majority while there is another.
     fileprivate func hasSettled(for nodes: [ClusterState.NodeRecord]) -> Bool {
-        guard self.voters.count + self.learners.count == nodes.count else { return false }
+        guard self.voters.count + self.learners.count == nodes.count, self.voters.count % 2 == 1,
+            self.voters.count <= VoterChoice.votersMaximum, !self.isOneSiteOfSeveralMajority(nodes)
+        else { return false }
         var spare = 0
         for place in nodes.indices {
             let id = nodes[place].id
@@ -126,5 +129,17 @@ extension Membership {
             }
         }
         return spare == 0
+    }
+
+    /// Whether the voters stand in several sites of which one is a majority: it may have been another when they were chosen.
+    private func isOneSiteOfSeveralMajority(_ nodes: [ClusterState.NodeRecord]) -> Bool {
+        for place in nodes.indices where self.voters.contains(nodes[place].id) {
+            var same = 0
+            for other in nodes.indices where self.voters.contains(nodes[other].id) {
+                if nodes[other].about.site == nodes[place].about.site { same += 1 }
+            }
+            if same < self.voters.count, same * 2 > self.voters.count { return true }
+        }
+        return false
     }
 }
