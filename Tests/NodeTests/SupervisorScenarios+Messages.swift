@@ -108,6 +108,11 @@ extension TrioWorld {
         }
     }
 
+    private static func words(_ command: VolumeCommand) -> String {
+        if case .over(let epoch) = command { return "over below \(epoch)" }
+        return "\("\(command)".prefix { $0 != "(" })"
+    }
+
     func show(_ what: String, _ node: NodeID) throws -> [String] {
         let supervisor = self.trio.supervisors[node]
         switch what {
@@ -173,7 +178,7 @@ extension TrioWorld {
             guard let record = supervisor?.state.volumes.first else { return ["no volume"] }
             return ["in sync \(record.inSync), before \(record.former)"]
         case "volume":
-            return self.trio.volumeCommands[node]?.map { "\("\($0)".prefix { $0 != "(" })" } ?? ["was told nothing"]
+            return self.trio.volumeCommands[node]?.map(Self.words) ?? ["was told nothing"]
         default: throw BadDirective(text: "show \(what)?")
         }
     }
