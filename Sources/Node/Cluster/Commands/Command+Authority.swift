@@ -19,7 +19,7 @@ extension Command {
     var authority: Authority {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
-            .compare, .allowRepair, .note:
+            .compare, .allowRepair, .note, .putAttribute, .deleteAttribute:
             .member
         case .suspect, .trust, .lost, .fenced, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)

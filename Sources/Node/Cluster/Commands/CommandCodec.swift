@@ -106,6 +106,7 @@ extension Command {
             writer.bool(isDeparting)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
+        case .putAttribute, .deleteAttribute: self.encodeAttribute(into: &writer)
         default:
             self.encodeOwnership(into: &writer)
         }
@@ -245,6 +246,7 @@ extension Command {
         case 25:
             return .remark(
                 try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
+        case 35, 36: return try self.decodeAttribute(type, from: &reader)
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)

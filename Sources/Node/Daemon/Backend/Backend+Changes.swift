@@ -168,7 +168,7 @@ extension Backend {
         return record
     }
 
-    private func node(_ name: String, _ state: ClusterState) throws -> ClusterState.NodeRecord {
+    func node(_ name: String, _ state: ClusterState) throws -> ClusterState.NodeRecord {
         guard let record = state.node(named: name) else {
             throw APIFailure(
                 .notFound, "there is no node \(name)",
