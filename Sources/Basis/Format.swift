@@ -41,7 +41,8 @@ public enum Format: String, CaseIterable, Sendable {
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
-        case .clusterState, .join, .mirrorFrame, .copyMetadata, .facts: 2
+        case .clusterState, .mirrorFrame, .copyMetadata, .facts: 2
+        case .join: 3
         }
     }
 

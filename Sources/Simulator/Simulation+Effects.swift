@@ -44,7 +44,7 @@ struct SimulatedWorld: SupervisorWorld {
         self.simulation.post(envelope, from: self.node, to: hop)
     }
 
-    func keep(_ peers: [PeerSpec]) {}
+    func keep(_ roll: PeerRoll) {}
 
     func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
         self.node.leaseGrace = grace

@@ -136,7 +136,7 @@ extension Simulation {
     func about(_ node: SimulatedNode) -> JoiningNode {
         JoiningNode(
             name: node.name, site: "site-\((node.id.rawValue - 1) % 3)", address: "\(node.name):1",
-            isWitness: node.isWitness)
+            role: node.isWitness ? .witness : .member)
     }
 
     /// Asks for a node until the log has it, then switches it on; one after the other, for they get the next numbers.

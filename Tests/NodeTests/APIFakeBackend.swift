@@ -115,6 +115,23 @@ final class FakeBackend: APIBackend {
     func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("undrain \(node)", request)
     }
+    func nodeSet(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        var result = try self.mutate("set \(node)", request)
+        result.survival = SurvivalReport(
+            votersBefore: ["osk-1", "tok-1", "wit-1"], votersAfter: ["osk-1", "tok-1", "wit-1"],
+            before: "any node, any site", after: "any node, any site", isWorse: false)
+        return result
+    }
+    func nodeRemove(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        var result = try self.mutate("remove \(node)", request)
+        result.survival = SurvivalReport(
+            votersBefore: ["osk-1", "tok-1", "wit-1"], votersAfter: ["tok-1"], before: "any node, any site",
+            after: "no failure", isWorse: true)
+        return result
+    }
+    func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("keep \(node)", request)
+    }
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("shut \(node) down", request)
     }

@@ -41,6 +41,10 @@ final class RecordedHooks: Sendable {
     var hooks: CommandHooks {
         CommandHooks(
             initialize: { options in self.record("\(options)") }, join: { options in self.record("\(options)") },
+            listen: { options in
+                self.record("\(options)")
+                return options.address
+            },
             daemon: { options in self.record("\(options)") }, volumeServer: { options in self.record("\(options)") },
             guardProcess: { options in self.record("\(options)") })
     }

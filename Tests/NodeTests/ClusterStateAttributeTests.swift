@@ -81,7 +81,10 @@ private let rack = AttributeKey(.node(osk), "rack")
 
     @Test func `all of a node goes with it`() {
         #expect(self.put(rack, "b7").isAccepted && self.put(primary, "osk-1").isAccepted)
-        self.log.state.forgetAttributes(of: osk)
+        #expect(self.log.run(.retire(osk, isRetiring: true)).isAccepted)
+        self.log.lose(osk)
+        #expect(self.log.state.attributes[rack] != nil)
+        #expect(self.log.run(.expel(osk, self.log.life(osk))).isAccepted)
         #expect(self.log.state.attributes.records.map(\.key) == [primary])
     }
 

@@ -27,7 +27,7 @@ final class StateLog {
     }
 
     static func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
-        JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
+        JoiningNode(name: name, site: "s", address: "\(name):1", role: isWitness ? .witness : .member)
     }
 
     var next: LogIndex { self.state.appliedIndex.next }
@@ -43,7 +43,7 @@ final class StateLog {
 
     private func rightful(_ command: Command) -> NodeID {
         switch command.authority {
-        case .member, .leader: NodeID(1)
+        case .member, .memberOrNode, .leader: NodeID(1)
         case .node(let node): node
         case .owner(let group, let epoch):
             self.state.holdings.first { $0.group == group && $0.epoch == epoch }?.node ?? NodeID(1)

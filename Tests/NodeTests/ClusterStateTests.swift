@@ -99,12 +99,12 @@ private let wit = NodeID(3)
     @Test func `what a node tells about itself is bounded and fit to be shown (rule N2)`() {
         let log = Log()
         let unfit = [
-            JoiningNode(name: "a b", site: "s", address: "h:1", isWitness: false),
-            JoiningNode(name: "", site: "s", address: "h:1", isWitness: false),
-            JoiningNode(name: "x", site: "s\u{1B}[2J", address: "h:1", isWitness: false),
-            JoiningNode(name: "x", site: "s", address: "h h:1", isWitness: false),
-            JoiningNode(name: "x", site: "s", address: "h:0", isWitness: false),
-            JoiningNode(name: "x", site: "s", address: String(repeating: "h", count: 300) + ":1", isWitness: false),
+            JoiningNode(name: "a b", site: "s", address: "h:1", role: .member),
+            JoiningNode(name: "", site: "s", address: "h:1", role: .member),
+            JoiningNode(name: "x", site: "s\u{1B}[2J", address: "h:1", role: .member),
+            JoiningNode(name: "x", site: "s", address: "h h:1", role: .member),
+            JoiningNode(name: "x", site: "s", address: "h:0", role: .member),
+            JoiningNode(name: "x", site: "s", address: String(repeating: "h", count: 300) + ":1", role: .member),
         ]
         for node in unfit { #expect(!log.run(.addNode(node)).isAccepted, "\(node)") }
         #expect(log.run(.addNode(Log.about("x"))).isAccepted)

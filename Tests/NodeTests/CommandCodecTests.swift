@@ -36,6 +36,12 @@ private let examples: [Command] = [
     .copy(
         data, volume: 14, osk, CopyMark(identity: 12, starts: [15, 16], epoch: epoch, isNoted: true), capacityBytes: 17,
         against: CopyKnowledge(mark: 18, epoch: epoch), boot: "boot"),
+    .setNode(
+        osk,
+        NodeChange(
+            role: .observer, site: "osaka", address: "10.0.0.9:7400", labels: [NodeLabel(name: "rack", value: "a1")])),
+    .setNode(osk, NodeChange()), .retire(osk, isRetiring: true), .replaceNode(osk, StateLog.about("osk-1")),
+    .expel(osk, life),
     .lacks(data, volume: 14, osk, copy: 12), .yields(data, epoch, version: 11), .compare(data),
     .allowRepair(data, epoch, statement: "a person"), .want(orders, isRunning: true), .move(orders, to: osk),
     .drain(osk, isDrained: true), .note("the switch was restarted", about: osk),

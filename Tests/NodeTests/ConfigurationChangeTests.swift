@@ -56,7 +56,7 @@ private struct LivingCluster {
         self.runner = GroupRunner(policy: group, epoch: .none, incarnation: Incarnation(1), firstCall: 1)
         for (place, node) in Self.nodes.enumerated() {
             let about = JoiningNode(
-                name: node.name, site: node.site, address: "h:\(place + 1)", isWitness: node.role == .witness)
+                name: node.name, site: node.site, address: "h:\(place + 1)", role: NodeRole(node.role))
             self.run(
                 place == 0 ? .bootstrap(clusterID: 1, clusterName: "prod", node: about) : .addNode(about))
         }

@@ -41,7 +41,7 @@ final class SmallDaemon {
             directory: paths.log, on: RealDisk(),
             identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id),
             draw: try Founding.startDraw())
-        let transport = try Transport(self.file, identity: paths.identity, log: log)
+        let transport = try Transport(self.file, identity: paths.identity, log: log, shownOut: { _ in })
         let supervisor = try Supervisor(
             identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),
             settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
@@ -72,7 +72,7 @@ final class SmallDaemon {
         let queue = self.queue
         let loop = self.loop
         let joins = self.joins
-        transport.keep(self.file.seeds)
+        transport.keep(PeerRoll(peers: self.file.seeds))
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },

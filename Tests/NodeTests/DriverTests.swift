@@ -97,7 +97,7 @@ struct DriverTests {
     }
 
     @Test func `what is said when joining is read back, and damage is refused`() throws {
-        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", isWitness: true)
+        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .witness)
         let question = JoinQuestion(
             secret: Array(repeating: 7, count: 16), request: "PEM", about: about, proof: [1, 2])
         #expect(try JoinQuestion(decoding: question.encoded) == question)

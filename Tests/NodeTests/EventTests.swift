@@ -53,6 +53,14 @@ private let words = KeptWords("it was so")
         (.lost(.fenced), "node.lost", .error, "tok-1 is lost: a fence device confirmed it (L14)"),
         (.drained, "node.drained", .info, "tok-1 is drained: its groups move away (operator)"),
         (.undrained, "node.undrained", .info, "tok-1 is no longer drained (operator)"),
+        (.role(.observer), "node.role", .info, "tok-1 is an observer now (operator)"),
+        (.site("osaka"), "node.site", .info, "tok-1 is at osaka now (operator)"),
+        (.address("h:1"), "node.address", .info, "tok-1 is reached at h:1 now (operator)"),
+        (.labelled, "node.labelled", .info, "tok-1 has other labels (operator)"),
+        (.retires, "node.retires", .info, "tok-1 is to leave the cluster for good (operator)"),
+        (.kept, "node.kept", .info, "tok-1 stays in the cluster (operator)"),
+        (.left, "node.left", .info, "tok-1 has left the cluster for good (J2)"),
+        (.replaced, "node.replaced", .info, "another machine takes the place of tok-1 (J3)"),
         (.shutsDown, "node.shuts-down", .info, "tok-1 shuts down: what it runs moves or stops (L21)"),
         (.stays, "node.stays", .info, "tok-1 stays (L21)"),
     ].map { (happening: NodeHappening, name, severity, sentence) in (.node(tok, happening), name, severity, sentence) }
@@ -208,7 +216,9 @@ private let words = KeptWords("it was so")
         let asked = Self.samples.filter(\.happening.isAsked).map(\.name)
         #expect(
             Set(asked) == [
-                "cluster.configured", "cluster.noted", "node.drained", "node.undrained", "group.absence-signed",
+                "cluster.configured", "cluster.noted", "node.drained", "node.undrained", "node.role", "node.site",
+                "node.address",
+                "node.labelled", "node.retires", "node.kept", "group.absence-signed",
                 "group.wanted-running", "group.wanted-stopped", "group.move-wanted", "group.stop-signed",
                 "volume.loss-accepted", "volume.repair-allowed",
             ])

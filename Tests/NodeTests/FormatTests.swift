@@ -97,7 +97,7 @@ import Testing
     @Test func `a node id that leaves no room for a version is given to nobody`() {
         var state = ClusterState()
         state.clusterID = 1
-        let node = JoiningNode(name: "tok-1", site: "s", address: "10.0.0.1:7400", isWitness: false)
+        let node = JoiningNode(name: "tok-1", site: "s", address: "10.0.0.1:7400", role: .member)
         state.nodesEver = ClusterState.nodesMaximum - 1
         #expect(state.objection(toJoining: node) == nil)
         state.nodesEver += 1
@@ -107,14 +107,14 @@ import Testing
     // MARK: Joining
 
     @Test func `a question to join in another version is told from a damaged one`() throws {
-        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", isWitness: false)
+        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .member)
         let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2])
-        #expect(Array(question.encoded[..<4]) == Array("hfj2".utf8))
+        #expect(Array(question.encoded[..<4]) == Array("hfj3".utf8))
         var bytes = question.encoded
-        bytes[3] = UInt8(ascii: "3")
+        bytes[3] = UInt8(ascii: "4")
         self.expect(
-            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 3 of the join messages",
-            "this release reads 2")
+            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 4 of the join messages",
+            "this release reads 3")
         bytes[0] = 0
         #expect(!self.refusal { _ = try JoinQuestion(decoding: bytes) }.contains("version"))
     }

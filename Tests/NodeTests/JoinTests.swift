@@ -23,7 +23,7 @@ private struct Newcomer {
     }
 
     func about(_ name: String, site: String = "osaka", address: String? = nil) -> JoiningNode {
-        JoiningNode(name: name, site: site, address: address ?? "127.0.0.1:\(self.port)", isWitness: false)
+        JoiningNode(name: name, site: site, address: address ?? "127.0.0.1:\(self.port)", role: .member)
     }
 
     func ask(

@@ -33,7 +33,7 @@ private final class Relayed {
         let file = NodeFile(
             cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
             role: .member, peers: [])
-        self.transport = try Transport(file, identity: try identity(2), log: DriverLog())
+        self.transport = try Transport(file, identity: try identity(2), log: DriverLog(), shownOut: { _ in })
         self.sender = try RelaySeals(node: NodeID(1), cluster: "c1", identity: try identity(1))
         let received = self.received
         self.transport.start(

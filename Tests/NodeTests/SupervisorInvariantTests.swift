@@ -25,7 +25,7 @@ import Testing
     @Test func `the applied state`() throws {
         var applied = ClusterState()
         for (place, name) in ["a", "b"].enumerated() {
-            let about = JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: false)
+            let about = JoiningNode(name: name, site: "s", address: "\(name):1", role: .member)
             let command: Command =
                 place == 0 ? .bootstrap(clusterID: 1, clusterName: "c", node: about) : .addNode(about)
             _ = applied.apply(

@@ -59,7 +59,7 @@ private struct FakeWorld: SupervisorWorld {
         return self.hasRoom
     }
     mutating func send(_ envelope: consuming Envelope, to hop: NodeID) { self.done.append("sends") }
-    mutating func keep(_ peers: [PeerSpec]) { self.done.append("keeps peers") }
+    mutating func keep(_ roll: PeerRoll) { self.done.append("keeps peers") }
     mutating func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
         self.done.append("publishes")
         self.arePartedNow = false

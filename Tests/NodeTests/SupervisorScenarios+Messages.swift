@@ -108,6 +108,17 @@ extension TrioWorld {
         }
     }
 
+    private func voters(seenBy node: NodeID) -> [NodeID] {
+        self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
+    }
+
+    private static func nodes(_ records: [ClusterState.NodeRecord]) -> [String] {
+        records.map { record in
+            let standing = "\(record.standing)".prefix { $0 != "(" }
+            return "\(record.about.name), \(record.about.role): \(standing)" + (record.isRetiring ? ", to leave" : "")
+        }
+    }
+
     func show(_ what: String, _ node: NodeID) throws -> [String] {
         let supervisor = self.trio.supervisors[node]
         switch what {
@@ -123,9 +134,8 @@ extension TrioWorld {
             }
             return running.isEmpty ? ["nothing runs"] : running
         case "leader": return [self.trio.leader.map { "\(Self.name($0)) leads" } ?? "nobody leads"]
-        case "voters":
-            let voters = self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
-            return [voters.map(Self.name).joined(separator: " ")]
+        case "nodes": return Self.nodes(supervisor?.state.nodes ?? [])
+        case "voters": return [self.voters(seenBy: node).map(Self.name).joined(separator: " ")]
         case "suspicions":
             let events = self.trio.supervisors[self.trio.leader ?? node]?.state.events ?? []
             return events.filter { $0.happening.identifier == "node.silent" }.map(\.sentence)

@@ -45,7 +45,9 @@ import Testing
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
 ///     admit a boot=X counter=N     asks the leader for a new life of a
-///     show standing|running|leader|voters|suspicions|lease|page|life [NODE]; `page`: what the guard reads
+///     show standing|running|leader|voters|nodes|suspicions|lease|page|life [NODE]; `page`: what the guard reads
+///     retire a | stay a            an operator wants a to leave for good, or to stay after all
+///     observer a | member a        an operator makes that of a
 ///     joins b | without-copy a     the owner asks the log to take b's copy into the set; a server finds no copy
 ///     late-word b                  a server started anew, and its word is from before it accepted the epoch
 ///     show status|explain NODE     what people are told there
@@ -223,10 +225,20 @@ final class TrioWorld {
                 .client(
                     id: 3, .propose(.declareAbsent(Trio.orders, nodes: [node], since: since, statement: words))))
         case "configure": self.configure(directive)
+        case "retire": self.want(.retire(node, isRetiring: true))
+        case "stay": self.want(.retire(node, isRetiring: false))
+        case "observer": self.want(.setNode(node, NodeChange(role: .observer)))
+        case "member": self.want(.setNode(node, NodeChange(role: .member)))
         case "slow": self.trio.slow.insert(node)
         case "quick": self.trio.letThrough(node)
         default: throw BadDirective(text: "line \(directive.line): \(directive.command)")
         }
+    }
+
+    /// An operator wants something, and the cluster has a moment.
+    func want(_ command: Command) {
+        self.trio.step(self.trio.leader ?? NodeID(1), .client(id: 4, .propose(command)))
+        self.trio.pass(milliseconds: 100)
     }
 
     /// Groups of a directory, a command and an address, as far as they are given.

@@ -69,7 +69,7 @@ final class Trio {
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
         ]
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
-            JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
+            JoiningNode(name: name, site: "s", address: "\(name):1", role: isWitness ? .witness : .member)
         }
         var policy = Self.policy(volume: volume)
         if let restartWindow { policy.groups[0].restartWindow = restartWindow }

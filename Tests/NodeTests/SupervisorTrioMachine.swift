@@ -40,7 +40,7 @@ struct TrioMachine: SupervisorWorld {
         self.trio.queue.append((envelope, via: self.id, to: hop))
     }
 
-    func keep(_ peers: [PeerSpec]) {}
+    func keep(_ roll: PeerRoll) {}
 
     func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) { self.trio.leases[self.id] = end }
 

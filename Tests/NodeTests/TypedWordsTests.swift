@@ -47,7 +47,7 @@ import Testing
                     command: command), at: index)
         }
         func node(_ name: String, isWitness: Bool = false) -> JoiningNode {
-            JoiningNode(name: name, site: "s", address: "\(name):1", isWitness: isWitness)
+            JoiningNode(name: name, site: "s", address: "\(name):1", role: isWitness ? .witness : .member)
         }
         let web = GroupPolicy(
             name: GroupName("web"), nodes: ["a"], resources: [ResourcePolicy(name: ResourceName("app"), agent: "exec")])

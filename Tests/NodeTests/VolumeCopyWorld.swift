@@ -23,7 +23,7 @@ final class VolumeCopyWorld {
 
     init(sizeBytes: UInt64 = 4096) {
         func node(_ name: String, witness: Bool = false) -> JoiningNode {
-            JoiningNode(name: name, site: name, address: "\(name):1", isWitness: witness)
+            JoiningNode(name: name, site: name, address: "\(name):1", role: witness ? .witness : .member)
         }
         self.run(.bootstrap(clusterID: 7, clusterName: "prod", node: node("tok-1")))
         self.run(.addNode(node("osk-1")))
@@ -56,7 +56,7 @@ final class VolumeCopyWorld {
         case .node(let node): node
         case .writer: self.record.owner ?? tok
         case .owner: self.state.group(orders)?.assignment?.node ?? tok
-        case .member, .leader: tok
+        case .member, .memberOrNode, .leader: tok
         }
     }
 

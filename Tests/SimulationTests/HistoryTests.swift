@@ -19,8 +19,8 @@ import Testing
             self.add(
                 .bootstrap(
                     clusterID: 1, clusterName: "one",
-                    node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)))
-            self.add(.addNode(JoiningNode(name: "b", site: "s", address: "b:1", isWitness: false)))
+                    node: JoiningNode(name: "a", site: "s", address: "a:1", role: .member)))
+            self.add(.addNode(JoiningNode(name: "b", site: "s", address: "b:1", role: .member)))
             self.add(Self.configuration(after: .zero, "orders"))
         }
 

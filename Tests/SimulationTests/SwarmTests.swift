@@ -53,7 +53,7 @@ import Testing
             self.entry(
                 .bootstrap(
                     clusterID: 1, clusterName: "c",
-                    node: JoiningNode(name: "a", site: "s", address: "a:1", isWitness: false)), from: self.node),
+                    node: JoiningNode(name: "a", site: "s", address: "a:1", role: .member)), from: self.node),
             at: LogIndex(1))
         return state
     }

@@ -34,6 +34,12 @@ public protocol APIBackend: Sendable {
     /// Shuts the answering node down in order; asked again and again, it says what is left, and `accepted` once nothing is.
     /// (Rule L21)
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Changes role, site, address or labels of a node to what `request.node` says. (Rules J1, J4, J5)
+    func nodeSet(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Takes a node out of the cluster for good, step by step. (Rule J2)
+    func nodeRemove(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Keeps a node that is to leave and has not left yet.
+    func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Hands leadership to the node `request.to`; to the best one when nil.
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Writes `request.statement` among the events, about the node `request.to` or about none.

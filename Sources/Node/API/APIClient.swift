@@ -145,6 +145,18 @@ extension APIClient: APIBackend {
     public func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/shutdown", request)
     }
+    /// `POST /v1/nodes/NODE/set`.
+    public func nodeSet(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/set", request)
+    }
+    /// `POST /v1/nodes/NODE/remove`.
+    public func nodeRemove(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/remove", request)
+    }
+    /// `POST /v1/nodes/NODE/keep`.
+    public func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/keep", request)
+    }
     /// `POST /v1/leader/transfer`.
     public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/leader/transfer", request)

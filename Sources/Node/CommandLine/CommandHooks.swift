@@ -7,6 +7,8 @@ public struct CommandHooks: Sendable {
     public var initialize: @Sendable (NodeInitOptions) async throws -> Void
     /// Makes this machine a node of a cluster that is there.
     public var join: @Sendable (NodeJoinOptions) async throws -> Void
+    /// Changes where the daemon of this machine listens; returns the address in its usual form.
+    public var listen: @Sendable (ListenOptions) async throws -> String
     /// Runs the daemon in the foreground until it is told to stop.
     public var daemon: @Sendable (DaemonOptions) async throws -> Void
     /// Runs one volume server.
@@ -18,12 +20,14 @@ public struct CommandHooks: Sendable {
     public init(
         initialize: @escaping @Sendable (NodeInitOptions) async throws -> Void,
         join: @escaping @Sendable (NodeJoinOptions) async throws -> Void,
+        listen: @escaping @Sendable (ListenOptions) async throws -> String,
         daemon: @escaping @Sendable (DaemonOptions) async throws -> Void,
         volumeServer: @escaping @Sendable (VolumeServerCommandOptions) async throws -> Void,
         guardProcess: @escaping @Sendable (GuardOptions) async throws -> Void
     ) {
         self.initialize = initialize
         self.join = join
+        self.listen = listen
         self.daemon = daemon
         self.volumeServer = volumeServer
         self.guardProcess = guardProcess
@@ -32,6 +36,7 @@ public struct CommandHooks: Sendable {
     /// Hooks that refuse: for a build of the command line alone.
     public static let unavailable = CommandHooks(
         initialize: { _ in throw Self.missing("init") }, join: { _ in throw Self.missing("join") },
+        listen: { _ in throw Self.missing("listen") },
         daemon: { _ in throw Self.missing("daemon") }, volumeServer: { _ in throw Self.missing("volume-server") },
         guardProcess: { _ in throw Self.missing("guard") })
 

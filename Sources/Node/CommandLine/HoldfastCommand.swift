@@ -41,7 +41,9 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Set up",
-                subcommands: [InitCommand.self, TokenCommand.self, JoinCommand.self, DaemonCommand.self]),
+                subcommands: [
+                    InitCommand.self, TokenCommand.self, JoinCommand.self, ListenCommand.self, DaemonCommand.self,
+                ]),
             CommandGroup(name: "Internal", subcommands: [VolumeServerCommand.self, GuardCommand.self]),
         ])
 

@@ -47,10 +47,17 @@ public struct MutationRequest: Codable, Equatable, Sendable {
     public var expectedIndex: UInt64?
     /// Say what would happen, but change nothing.
     public var dryRun: Bool
+    /// What should be different about a node.
+    public var node: NodeChangeRequest?
+    /// Do it although fewer failures are survived afterwards; unless it is true that is a refusal.
+    public var allowWorse: Bool?
     /// All fields.
     public init(
-        to: String? = nil, statement: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false
+        to: String? = nil, statement: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false,
+        node: NodeChangeRequest? = nil, allowWorse: Bool? = nil
     ) {
+        self.node = node
+        self.allowWorse = allowWorse
         self.to = to
         self.statement = statement
         self.expectedIndex = expectedIndex
@@ -80,6 +87,8 @@ public struct MutationResult: Codable, Equatable, Sendable {
     public var interruptions: [PlanReport.Interruption] = []
     /// What is no longer there.
     public var removals: [String] = []
+    /// What becomes of the votes, if the change is about them.
+    public var survival: SurvivalReport?
     /// Groups that the change touches: `--wait` waits for these.
     public var touched: [String] = []
     /// All fields.

@@ -38,19 +38,40 @@ public struct NodeJoinOptions: Equatable, Sendable {
     public var address: String
     /// What it may do.
     public var role: NodeReport.Role
+    /// It takes the place of the lost node of its name. (Rule J3)
+    public var isReplacement: Bool
     /// The state directory.
     public var directory: String
 
     /// All fields.
     public init(
-        token: String, name: String, site: String, address: String, role: NodeReport.Role, directory: String
+        token: String, name: String, site: String, address: String, role: NodeReport.Role, isReplacement: Bool = false,
+        directory: String
     ) {
+        self.isReplacement = isReplacement
         self.token = token
         self.name = name
         self.site = site
         self.address = address
         self.role = role
         self.directory = directory
+    }
+}
+
+/// What `holdfast listen` was told.
+public struct ListenOptions: Equatable, Sendable {
+    /// Where the daemon is to listen, `HOST:PORT`.
+    public var address: String
+    /// The state directory.
+    public var directory: String
+    /// The run directory.
+    public var runDirectory: String
+
+    /// All fields.
+    public init(address: String, directory: String, runDirectory: String) {
+        self.address = address
+        self.directory = directory
+        self.runDirectory = runDirectory
     }
 }
 

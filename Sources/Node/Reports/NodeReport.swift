@@ -6,6 +6,8 @@ public struct NodeReport: Codable, Equatable, Sendable {
         case member
         /// Votes and keeps the log, runs nothing.
         case witness
+        /// Runs services and never votes.
+        case observer
     }
     /// How the log sees a node.
     public enum State: String, Codable, Sendable, CaseIterable {

@@ -4,6 +4,8 @@ import Basis
 enum Authority: Equatable, Sendable {
     /// A member, for an operator who works on it. A witness, on the smallest machine in a third place, may not.
     case member
+    /// This node, about its own address, or a member.
+    case memberOrNode(NodeID)
     /// The leader alone, for itself: it takes these from nobody.
     case leader
     /// This node.
@@ -19,9 +21,10 @@ extension Command {
     var authority: Authority {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
-            .compare, .allowRepair, .note, .putAttribute, .deleteAttribute:
+            .compare, .allowRepair, .note, .retire, .replaceNode, .putAttribute, .deleteAttribute:
             .member
-        case .suspect, .trust, .lost, .fenced, .assign, .release, .park, .forgive: .leader
+        case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
+        case .suspect, .trust, .lost, .fenced, .expel, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
         case .depart(let node, _, _), .remark(let node, _, _): .node(node)
         case .absent(_, let node, _, _): .node(node)
@@ -48,7 +51,8 @@ extension ClusterState {
     func objection(to command: Command, from origin: NodeID) -> Refusal? {
         switch command.authority {
         case .leader: return nil
-        case .member:
+        case .memberOrNode(let node) where node == origin: return nil
+        case .member, .memberOrNode:
             // Before there is a cluster the founder is no node yet.
             guard self.clusterID != 0 else { return nil }
             guard let node = self.node(origin) else { return .unknown(.node(origin)) }

@@ -63,6 +63,14 @@ public indirect enum Command: Equatable, Sendable {
     case move(GroupName, to: NodeID)
     /// An operator wants the node empty, or usable again.
     case drain(NodeID, isDrained: Bool)
+    /// An operator wants something about a node to be different. (Rules J1, J4, J5)
+    case setNode(NodeID, NodeChange)
+    /// An operator wants a node to leave the cluster for good, or takes that back. (Rule J2)
+    case retire(NodeID, isRetiring: Bool)
+    /// Another machine takes a lost node's place and name, under an id of its own. (Rule J3)
+    case replaceNode(NodeID, JoiningNode)
+    /// A node that is to leave has no vote, no group and no lease any more: it is no node from here on. (Rule J2)
+    case expel(NodeID, Incarnation)
     /// An operator writes something among the events, about a node or about no one node.
     case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.

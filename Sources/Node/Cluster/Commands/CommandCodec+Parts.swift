@@ -38,13 +38,13 @@ extension JoiningNode {
         writer.string(self.name)
         writer.string(self.site)
         writer.string(self.address)
-        writer.bool(self.isWitness)
+        writer.uint8(self.role.rawValue)
     }
 
     static func decode(from reader: inout ByteReader) throws(CodecError) -> JoiningNode {
         JoiningNode(
             name: try reader.string(), site: try reader.string(), address: try reader.string(),
-            isWitness: try reader.bool())
+            role: try reader.role())
     }
 }
 

@@ -8,14 +8,16 @@ public struct JoiningNode: Equatable, Sendable {
     public var site: String
     /// Where its peers reach it, `HOST:PORT`, unique in the cluster.
     public var address: String
-    /// A witness votes but runs nothing.
-    public var isWitness: Bool
+    /// What it is for.
+    public var role: NodeRole
+    /// It votes but runs nothing.
+    public var isWitness: Bool { self.role == .witness }
     /// All fields.
-    public init(name: String, site: String, address: String, isWitness: Bool) {
+    public init(name: String, site: String, address: String, role: NodeRole) {
         self.name = name
         self.site = site
         self.address = address
-        self.isWitness = isWitness
+        self.role = role
     }
 
     /// What is wrong with it in itself, as a sentence that shows nothing of a text that is not fit to be shown.
@@ -32,7 +34,7 @@ public struct JoiningNode: Equatable, Sendable {
         return nil
     }
 
-    private static func isPlain(_ text: String) -> Bool {
+    static func isPlain(_ text: String) -> Bool {
         guard (1...63).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "-") else { return false }
         return text.utf8.allSatisfy { byte in
             switch byte {
@@ -55,7 +57,9 @@ extension ClusterState {
         guard self.clusterID != 0 else { return "there is no cluster yet" }
         guard self.nodesEver < Self.nodesMaximum else { return "this cluster has given away every node id there is" }
         if let twin = self.node(named: node.name), twin.standing != .never || twin.id == Self.founder {
-            return "a node named \(node.name) exists already, and was up; choose another name"
+            return
+                "a node named \(node.name) exists already, and was up; choose another name, or, if that machine is gone, give "
+                + "--replace to take its place"
         }
         if let other = self.nodes.first(where: { $0.about.address == node.address && $0.about.name != node.name }) {
             return "its address \(node.address) is that of \(other.about.name)"

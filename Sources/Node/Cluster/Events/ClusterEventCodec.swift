@@ -116,6 +116,20 @@ extension NodeHappening {
         case .undrained: writer.uint8(8)
         case .shutsDown: writer.uint8(9)
         case .stays: writer.uint8(10)
+        case .role(let role):
+            writer.uint8(11)
+            writer.uint8(role.rawValue)
+        case .site(let site):
+            writer.uint8(12)
+            writer.string(site)
+        case .address(let address):
+            writer.uint8(13)
+            writer.string(address)
+        case .labelled: writer.uint8(14)
+        case .retires: writer.uint8(15)
+        case .kept: writer.uint8(16)
+        case .left: writer.uint8(17)
+        case .replaced: writer.uint8(18)
         }
     }
 
@@ -136,6 +150,14 @@ extension NodeHappening {
         case 8: return .undrained
         case 9: return .shutsDown
         case 10: return .stays
+        case 11: return .role(try reader.role())
+        case 12: return .site(try reader.string())
+        case 13: return .address(try reader.string())
+        case 14: return .labelled
+        case 15: return .retires
+        case 16: return .kept
+        case 17: return .left
+        case 18: return .replaced
         default: throw .invalid(field: "event of a node", offset: reader.offset)
         }
     }

@@ -46,7 +46,7 @@ public enum Happening: Equatable, Sendable {
     public var isAsked: Bool {
         switch self {
         case .cluster(let happening): happening.isAsked
-        case .node(_, let happening): happening == .drained || happening == .undrained
+        case .node(_, let happening): happening.isAsked
         case .group(_, let happening): happening.isAsked
         case .volume(_, let happening): happening.isAsked
         case .told: false
@@ -134,6 +134,14 @@ public enum NodeHappening: Equatable, Sendable {
     case drained, undrained
     /// It goes in order, or does not after all. (Rule L21)
     case shutsDown, stays
+    /// A person made something else of it, in this order: what it may do, its site, its address, its labels. (Rules J1, J4, J5)
+    case role(NodeRole), site(String), address(String), labelled
+    /// A person wants it gone for good, or kept after all. (Rule J2)
+    case retires, kept
+    /// It is no node any more. (Rule J2)
+    case left
+    /// Another machine has its place and its name. (Rule J3)
+    case replaced
 
     /// Why it is certain.
     public enum LossProof: UInt8, Sendable {
@@ -156,12 +164,29 @@ public enum NodeHappening: Equatable, Sendable {
         case .undrained: "node.undrained"
         case .shutsDown: "node.shuts-down"
         case .stays: "node.stays"
+        case .role: "node.role"
+        case .site: "node.site"
+        case .address: "node.address"
+        case .labelled: "node.labelled"
+        case .retires: "node.retires"
+        case .kept: "node.kept"
+        case .left: "node.left"
+        case .replaced: "node.replaced"
+        }
+    }
+
+    /// Whether a person asked for it.
+    var isAsked: Bool {
+        switch self {
+        case .drained, .undrained, .role, .site, .address, .labelled, .retires, .kept: true
+        default: false
         }
     }
 
     var severity: Severity {
         switch self {
         case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
+        case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced: .info
         case .upWithNewLog, .silent: .warning
         case .lost: .error
         }
@@ -179,6 +204,9 @@ public enum NodeHappening: Equatable, Sendable {
         case .lost(.fenced): EventRule("L14")
         case .drained, .undrained: .operator
         case .shutsDown, .stays: EventRule("L21")
+        case .role, .site, .address, .labelled, .retires, .kept: .operator
+        case .left: EventRule("J2")
+        case .replaced: EventRule("J3")
         }
     }
 }

@@ -31,6 +31,7 @@ extension ClusterState {
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain, .depart, .remark:
             return self.applyNode(entry.command, at: index, term: term)
+        case .setNode, .retire, .replaceNode, .expel: return self.applyMembers(entry.command, at: index)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)
         case .absent, .found, .assign, .release, .stopped, .started, .restarted, .dropped, .declareAbsent:

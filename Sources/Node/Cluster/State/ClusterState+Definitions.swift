@@ -174,7 +174,7 @@ extension ClusterState {
 
     /// Whether a copy that holds every write is there as far as anybody can know: its node is trusted, and has looked at it since
     /// it booted and since it had another log; whoever was given the volume had. (Rules V20, V21)
-    private func isSeen(_ node: NodeID, of record: VolumeRecord) -> Bool {
+    func isSeen(_ node: NodeID, of record: VolumeRecord) -> Bool {
         guard let place = self.node(node), place.standing == .trusted else { return false }
         return record.owner == node || record.copy(of: node)?.bootID == place.bootID
     }

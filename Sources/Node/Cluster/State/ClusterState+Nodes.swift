@@ -104,6 +104,10 @@ extension ClusterState {
             return .refused(.unknown(.node(node)))
         }
         var record = self.nodes[place]
+        // Rule J2: it is on its way out, and no life of it begins any more.
+        if record.isRetiring, record.standing == .never || record.standing == .lost {
+            return .refused(.unfit("\(record.about.name) is leaving the cluster"))
+        }
         let isOver = record.standing == .never || record.standing == .lost
         let isOther = record.standing != .never && mark.directory != record.mark.directory
         // Rule E2.7: what is known of a log is never lowered, by a late request or by a copy that was brought back.

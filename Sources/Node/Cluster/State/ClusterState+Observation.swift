@@ -11,7 +11,7 @@ extension ClusterState {
             nodes: self.nodes.map { record in
                 Observation.Node(
                     name: record.about.name, isMember: !record.about.isWitness,
-                    standing: record.observedStanding, isDrained: record.isDrained,
+                    standing: record.observedStanding, isDrained: record.isDrained || record.isRetiring,
                     isDeparting: record.isDeparting,
                     admittedAt: record.incarnation.rawValue)
             },

@@ -95,6 +95,12 @@ public struct ClusterState: Equatable, Sendable {
         public var longestGrace = Span.zero
         /// An operator wants it empty.
         public var isDrained: Bool
+        /// An operator wants it gone for good. (Rule J2)
+        public var isRetiring = false
+        /// Where it listened before, and may still. (Rule J4)
+        public var formerAddress: String?
+        /// What operators put on it, sorted by name.
+        public var labels: [NodeLabel] = []
         /// It shuts down in order: nothing is assigned to this life any more. (Rule L21)
         public var isDeparting = false
         /// Cluster time of the last change of `standing`.

@@ -39,7 +39,9 @@ extension ClusterState {
         self.policy = try ClusterPolicy.decode(from: &reader)
         self.policyText = try reader.string()
         self.policyIndex = LogIndex(try reader.uint64())
-        self.nodes = try reader.list { (reader) throws(CodecError) in try NodeRecord.decode(from: &reader) }
+        self.nodes = try reader.list { (reader) throws(CodecError) in
+            try NodeRecord.decode(from: &reader, version: version)
+        }
         self.nodesEver = try reader.uint32()
         guard self.nodes.allSatisfy({ $0.id.rawValue <= self.nodesEver }), self.nodesEver < .max else {
             throw .invalid(field: "number of node ids", offset: reader.offset)
@@ -84,9 +86,15 @@ extension ClusterState.NodeRecord {
         writer.bool(self.isDrained)
         writer.bool(self.isDeparting)
         writer.uint64(self.since)
+        writer.bool(self.isRetiring)
+        writer.optional(self.formerAddress) { $0.string($1) }
+        writer.list(self.labels) { writer, label in
+            writer.string(label.name)
+            writer.string(label.value)
+        }
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+    fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
         let id = try reader.node()
         let about = try JoiningNode.decode(from: &reader)
         let standing: ClusterState.Standing
@@ -97,13 +105,21 @@ extension ClusterState.NodeRecord {
         case 3: standing = .lost
         default: throw .invalid(field: "standing", offset: reader.offset)
         }
-        return Self(
+        var record = Self(
             id: id, about: about, standing: standing, suspicionTerm: Term(try reader.uint64()),
             incarnation: Incarnation(try reader.uint64()),
             bootID: try reader.string(), mark: try StartMark.decode(from: &reader),
             directoryAdmittedAt: LogIndex(try reader.uint64()), longestLease: try reader.span(),
             longestGrace: try reader.span(), isDrained: try reader.bool(), isDeparting: try reader.bool(),
             since: try reader.uint64())
+        // Version 1 knows no node that leaves, moves or has labels.
+        if version == 1 { return record }
+        record.isRetiring = try reader.bool()
+        record.formerAddress = try reader.optional { (reader) throws(CodecError) in try reader.string() }
+        record.labels = try reader.list { (reader) throws(CodecError) in
+            NodeLabel(name: try reader.string(), value: try reader.string())
+        }
+        return record
     }
 }
 

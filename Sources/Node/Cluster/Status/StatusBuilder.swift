@@ -104,6 +104,14 @@ package struct StatusBuilder {
                 "\(record.about.name) has lost its log: nothing that it promises counts until it has learned it anew (E2)"
             )
         }
+        if self.state.hasLeft(self.me) {
+            found.append(
+                "this node has left the cluster for good; stop its daemon, and remove its state directory (J6)")
+        } else if let node = self.view.supervisor.links.shownOutBy.first {
+            found.append(
+                "\(self.state.name(of: node)) says that this node has left the cluster, and does not listen to it (J6): stop its "
+                    + "daemon, and remove its state directory")
+        }
         for distrust in self.view.supervisor.distrusted {
             found.append("\(self.state.name(of: distrust.node)) is not believed any more: \(distrust.violation)")
         }
@@ -196,7 +204,9 @@ package struct StatusBuilder {
         found += self.clockWarnings
         let membership = supervisor.consensus.membership
         for node in membership.learners where !membership.voters.contains(node) {
-            guard self.state.node(node)?.standing == .trusted else { continue }
+            guard let record = self.state.node(node), record.standing == .trusted, record.about.role.mayVote,
+                !record.isRetiring
+            else { continue }
             found.append(
                 "\(self.state.name(of: node)) follows the log without a vote until the number of voters stays odd")
         }
@@ -230,7 +240,7 @@ package struct StatusBuilder {
             let applied = isMe ? self.state.appliedIndex : summary?.summary.appliedIndex
             let (state, reason) = self.standing(record)
             return NodeReport(
-                name: record.about.name, site: record.about.site, role: record.about.isWitness ? .witness : .member,
+                name: record.about.name, site: record.about.site, role: NodeReport.Role(record.about.role),
                 state: state,
                 address: record.about.address, incarnation: record.incarnation.rawValue,
                 leaseRemainingSeconds: lease.map { self.seconds($0) },
@@ -247,6 +257,11 @@ package struct StatusBuilder {
 
     private func standing(_ record: ClusterState.NodeRecord) -> (NodeReport.State, String) {
         let name = record.about.name
+        if record.isRetiring {
+            let keeper = self.state.whatKeeps(record.id).map { "it is to leave the cluster, but \($0)" }
+            let state = NodeReport.State(record.standing)
+            return (state, keeper ?? "it is leaving the cluster for good")
+        }
         switch record.standing {
         case .trusted where record.isDeparting: return (.up, "it is shutting down")
         case .lost where record.isDeparting:

@@ -12,7 +12,7 @@ extension Leadership {
     /// What the log is asked for about a node; nil while there is nothing to decide. `settled` is how long the membership has
     /// been what it is: no time from before counts.
     func verdict(
-        on record: ClusterState.NodeRecord, isForgetful: Bool, _ membership: Membership, _ timing: Timing,
+        on record: ClusterState.NodeRecord, isOut: Bool, _ membership: Membership, _ timing: Timing,
         settled: Span,
         at now: Tick
     ) -> Command? {
@@ -32,8 +32,8 @@ extension Leadership {
             let isSilent = membership.hasMajority { voter in
                 line(of: voter).map { min($0.line.silence, settled) > timing.detection } ?? false
             }
-            // Rule E2.6: who has forgotten what it promised is taken out although it is heard.
-            return isSilent || isForgetful ? .suspect(record.id, record.incarnation) : nil
+            // Rules E2.6, J2: who has forgotten what it promised, or is to leave for good, is taken out although it is heard.
+            return isSilent || isOut ? .suspect(record.id, record.incarnation) : nil
         case .suspected(let at):
             // Rule L6: a majority has the suspicion, and the youngest of its answers is older than T. Only time
             // since a report arrived may be added to the age in it.
@@ -52,7 +52,7 @@ extension Leadership {
                 guard let (line, since) = line(of: voter) else { return false }
                 return line.silence + since < timing.detection
             }
-            if isHeard, !isForgetful { return .trust(record.id, record.incarnation, suspectedAt: at) }
+            if isHeard, !isOut { return .trust(record.id, record.incarnation, suspectedAt: at) }
             return isOver ? .lost(record.id, record.incarnation, suspectedAt: at) : nil
         }
     }

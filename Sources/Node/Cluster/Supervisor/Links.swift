@@ -4,25 +4,44 @@ import Basis
 struct Links: Sendable {
     /// Who can be talked to.
     var reachability: Reachability
-    /// The peers that the driver keeps links to, their nodes, and the applied entry that they follow from.
-    var specs: [PeerSpec] = []
+    /// Whom the driver keeps links to, their nodes, and the applied entry that they follow from.
+    var roll = PeerRoll(peers: [])
     var nodes: [NodeID] = []
     var derivedAt: LogIndex?
+    var wasCurrent = false
+
+    /// Nodes that say that this one has left the cluster, sorted. (Rule J6)
+    var shownOutBy: [NodeID] = []
 
     init(node: NodeID) { self.reachability = Reachability(node: node) }
 
     /// When pings are due.
     var deadline: Tick { self.reachability.deadline }
 
-    /// The peers that follow from the applied state; nil when they are the same.
-    mutating func settle(_ nodes: [ClusterState.NodeRecord], of own: NodeID, at applied: LogIndex) -> [PeerSpec]? {
-        guard self.derivedAt != applied else { return nil }
-        self.derivedAt = applied
-        let specs = nodes.filter { $0.id != own }
-            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-        guard specs != self.specs else { return nil }
-        self.specs = specs
-        self.nodes = specs.map(\.node)
-        return specs
+    /// The roll that follows from the applied state; nil when it is the same.
+    mutating func settle(_ state: ClusterState, of own: NodeID, isCurrent: Bool) -> PeerRoll? {
+        guard self.derivedAt != state.appliedIndex || self.wasCurrent != isCurrent else { return nil }
+        self.derivedAt = state.appliedIndex
+        self.wasCurrent = isCurrent
+        var roll = state.roll(of: own)
+        roll.isCurrent = isCurrent
+        guard roll != self.roll else { return nil }
+        self.roll = roll
+        self.nodes = roll.peers.map(\.node)
+        return roll
     }
+}
+
+extension ClusterState {
+    /// Who is in the cluster, as one node is told it.
+    public func roll(of own: NodeID) -> PeerRoll {
+        PeerRoll(
+            peers: self.nodes.filter { $0.id != own }.map { PeerSpec($0) }, own: self.node(own)?.about,
+            idsGiven: self.nodesEver)
+    }
+}
+
+extension PeerRoll {
+    /// Where the peers are, the former addresses included.
+    public var addresses: [String] { self.peers.flatMap { [$0.address] + ($0.formerAddress.map { [$0] } ?? []) } }
 }

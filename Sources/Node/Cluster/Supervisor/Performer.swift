@@ -127,7 +127,7 @@ public struct Performer: Sendable {
             world.tell(name, command, &answers)
         case .cutVolume(let name): world.cut(name)
         case .volumeServers(let specs): world.keep(specs, &answers)
-        case .peers(let peers): world.keep(peers)
+        case .peers(let roll): world.keep(roll)
         case .reply(let id, let reply): world.reply(id, reply)
         case .note(let note): world.note(note)
         case .inspect(let id, let asker, let questions): world.inspect(id, for: asker, questions, &answers)

@@ -110,7 +110,7 @@ extension Supervisor {
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _, _), .opens(let volume, _, _, _, _),
                 .copy(let volume, _, _, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
                 self.inSyncChanged(volume, into: &effects)
-            case .configure:
+            case .configure, .expel, .replaceNode:
                 for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
             case .compare(let volume):
                 if self.state.volume(volume)?.owner == self.identity.node {
@@ -184,7 +184,9 @@ extension Supervisor {
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard envelope.isRelayed, via == envelope.from, self.links.reachability.isGood(envelope.to, at: now) else {
+        guard envelope.isRelayed, via == envelope.from, !self.state.hasLeft(via),
+            self.links.reachability.isGood(envelope.to, at: now)
+        else {
             return
         }
         effects.append(.send(envelope, to: envelope.to))
@@ -194,6 +196,8 @@ extension Supervisor {
         _ message: NodeMessage, from sender: NodeID, _ mark: StartMark, via: NodeID, isLate: Bool = false,
         at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        // Rule J6: who has left says nothing any more, to nobody.
+        if self.state.hasLeft(sender) || self.state.hasLeft(via) { return }
         if via == sender {
             self.links.reachability.heard(via, at: now)
         } else if self.links.reachability.isGood(sender, at: now) {

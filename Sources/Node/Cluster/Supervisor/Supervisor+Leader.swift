@@ -2,7 +2,7 @@ import Basis
 import Raft
 import Resources
 
-/// What only the leader decides: who is silent, who is lost, who votes, and what runs where.
+/// What only the leader decides: who is silent, who is lost, and what runs where.
 extension Supervisor {
     mutating func settleLeader(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard self.applied.unreadable == nil, self.leadership?.isDue(self.state.appliedIndex, at: now) == true else {
@@ -16,6 +16,7 @@ extension Supervisor {
         let isNew = self.leadership?.plannedAt != self.state.appliedIndex
         if self.leadership?.areVotesDue(isNew: isNew, at: now) == true {
             self.decideMembership(at: now, into: &effects)
+            self.decideExpulsions(at: now, into: &effects)
         }
         self.decideLives(at: now, into: &effects)
         self.planIfDue(isNew: isNew, at: now, into: &effects)
@@ -33,7 +34,7 @@ extension Supervisor {
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard
             self.leadership?.isSomebodySilent == true || self.state.nodes.isAnySuspected
-                || self.peers.acquaintances.isAnyForgetful
+                || self.peers.acquaintances.isAnyForgetful || self.state.nodes.contains(where: \.isRetiring)
         else { return }
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
@@ -43,7 +44,7 @@ extension Supervisor {
         let settled = now.since(self.voting.voter.membershipChangedAt)
         for record in self.state.nodes where self.isTalkedAbout(record) {
             let command = self.leadership?.verdict(
-                on: record, isForgetful: self.isForgetful(record.id, at: now), membership, timing, settled: settled,
+                on: record, isOut: self.isOut(record, at: now), membership, timing, settled: settled,
                 at: now)
             if let command { self.request(command, at: now, into: &effects) }
         }
@@ -54,64 +55,8 @@ extension Supervisor {
     @inline(__always)
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
+        if record.isRetiring { return true }
         return self.hasEvidence(against: record.id) || self.leadership?.isReported(record.id) == true
-    }
-
-    // MARK: Votes
-
-    /// Members and witnesses become voters once they are admitted and have caught up; always an odd number, because
-    /// an even number survives no more failures than one less. (Rules B1, B4)
-    private mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let membership = self.consensus.outline.membership
-        guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
-        if self.demoteForgetful(membership, at: now, into: &effects) { return }
-        if membership.hasSettled(for: self.state.nodes) { return }
-        let known = self.state.nodes.map(\.id)
-        // One that joined again before it was ever up has another id now.
-        var learners = membership.learners.filter { known.contains($0) }
-        for node in known where !membership.voters.contains(node) && !learners.contains(node) { learners.append(node) }
-        let match = self.consensus.matchIndexes
-        func isReady(_ node: NodeID) -> Bool {
-            // Rule E2.6: it follows with the very log that was admitted.
-            guard let record = self.state.node(node), record.standing == .trusted,
-                node == self.identity.node || self.seenMark(of: node)?.directory == record.mark.directory
-            else { return false }
-            guard let index = match.first(where: { $0.0 == node })?.1 else { return false }
-            return index.rawValue + 50 >= self.consensus.outline.last.index.rawValue
-        }
-        let candidates = learners.filter { isReady($0) }.sorted()
-        var voters = membership.voters
-        let room = min(7, voters.count + candidates.count)
-        let wanted = room % 2 == 1 ? room : room - 1
-        if wanted > voters.count { voters += candidates.prefix(wanted - voters.count) }
-        let target = Membership(
-            voters: voters, learners: learners.filter { !voters.contains($0) },
-            witnesses: known.filter { node in
-                voters.contains(node) && self.state.node(node)?.about.isWitness == true
-            })
-        if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
-    }
-
-    /// Rule E2.6: a voter that has forgotten, and whose known life is lost, becomes a learner: as one it gets the log anew,
-    /// is admitted under its new directory, and is given its vote back like any other.
-    private mutating func demoteForgetful(
-        _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
-    ) -> Bool {
-        guard self.peers.acquaintances.isAnyForgetful else { return false }
-        let found = membership.voters.first { node in
-            self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
-        }
-        guard let found else { return false }
-        let voters = membership.voters.filter { $0 != found }
-        let witnesses = membership.witnesses.filter { $0 != found }
-        guard witnesses.count < voters.count else { return false }
-        effects.append(
-            .note(.lostItsLog(found)))
-        self.consensusStep(
-            .changeMembership(
-                Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
-            at: now, into: &effects)
-        return true
     }
 
     // MARK: Plan
@@ -165,13 +110,12 @@ extension Supervisor {
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.me?.isDrained == true || self.me?.isDeparting == true, now >= self.departure.nextHandoverAt else {
+        guard let me = self.me, me.leavesLeadership, now >= self.departure.nextHandoverAt else {
             return
         }
         self.departure.nextHandoverAt = now + .seconds(5)
         let isOtherVoter = self.consensus.outline.membership.voters.contains { voter in
-            voter != self.identity.node && self.state.node(voter)?.isDrained == false
-                && self.state.node(voter)?.isDeparting == false
+            voter != self.identity.node && self.state.node(voter)?.leavesLeadership == false
                 && self.state.node(voter)?.about.isWitness == false && self.links.reachability.isGood(voter, at: now)
         }
         if isOtherVoter { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
@@ -228,23 +172,6 @@ extension Supervisor {
         // The later start of the same log is let in without a new life. (Rule E2.5)
         if !isHeard, record.mark.isBefore(mark) { return false }
         effects.append(.note(isHeard ? .twoLives(node) : .awaitsEndOfLife(node)))
-        return true
-    }
-}
-
-extension Membership {
-    /// Whether every node votes, the witnesses as witnesses, but for one learner that would make the number even.
-    fileprivate func hasSettled(for nodes: [ClusterState.NodeRecord]) -> Bool {
-        guard self.learners.isEmpty || (self.learners.count == 1 && self.voters.count % 2 == 1) else { return false }
-        guard self.voters.count + self.learners.count == nodes.count else { return false }
-        for place in nodes.indices {
-            let id = nodes[place].id
-            if self.voters.contains(id) {
-                guard self.witnesses.contains(id) == nodes[place].about.isWitness else { return false }
-            } else {
-                guard self.learners.contains(id) else { return false }
-            }
-        }
         return true
     }
 }

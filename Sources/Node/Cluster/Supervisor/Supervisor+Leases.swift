@@ -7,8 +7,11 @@ extension Supervisor {
     // MARK: Links
 
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
-        let peers = self.links.settle(self.state.nodes, of: self.identity.node, at: self.state.appliedIndex)
-        if let peers { effects.append(.peers(peers)) }
+        if let roll = self.links.settle(
+            self.state, of: self.identity.node, isCurrent: self.birth.isCaughtUp)
+        {
+            effects.append(.peers(roll))
+        }
     }
 
     /// After the renewals, which make most pings superfluous.

@@ -140,6 +140,8 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.groups.remains.guardKillsSince = since
             self.groups.version += 1
+        case .shownOut(let node):
+            if !self.links.shownOutBy.contains(node) { self.links.shownOutBy.append(node) }
         case .drawMark(let nonce): self.marks.offeredNonce = nonce
         case .doubt(let since, let nonce):
             self.lease.doubtSince = max(self.lease.doubtSince, since)

@@ -41,6 +41,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     case guardKills(since: Tick)
+    /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
+    case shownOut(by: NodeID)
     /// An `inspect` of this machine ended.
     indirect case inspected(id: UInt64, for: NodeID, [InspectionAnswer])
 }
@@ -111,8 +113,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     case cutVolume(VolumeName)
     /// These volume servers, and no others, should run.
     case volumeServers([VolumeServerSpec])
-    /// The peers to keep links to, by id.
-    case peers([PeerSpec])
+    /// Who is in the cluster: keep links to these, and show out who has left.
+    case peers(PeerRoll)
     /// Answer a client.
     case reply(id: UInt64, ClientReply)
     /// Tell whoever looks after the node; nothing waits for it.
@@ -148,12 +150,47 @@ public struct PeerSpec: Equatable, Sendable {
     public var name: String
     /// Where it listens.
     public var address: String
+    /// Where it listened before, and may still. (Rule J4)
+    public var formerAddress: String?
 
     /// All fields.
-    public init(node: NodeID, name: String, address: String) {
+    public init(node: NodeID, name: String, address: String, formerAddress: String? = nil) {
         self.node = node
         self.name = name
         self.address = address
+        self.formerAddress = formerAddress
+    }
+
+    /// A node as the log knows it.
+    public init(_ record: ClusterState.NodeRecord) {
+        self.init(
+            node: record.id, name: record.about.name, address: record.about.address,
+            formerAddress: record.formerAddress)
+    }
+}
+
+/// Who is in the cluster, as the applied log knows it.
+public struct PeerRoll: Equatable, Sendable {
+    /// The other nodes.
+    public var peers: [PeerSpec]
+    /// This node; nil before it joined, and once it has left.
+    public var own: JoiningNode?
+    /// It is surely not older than this daemon's start: before, what the log says of this node may be long over. (Rule L10)
+    public var isCurrent = false
+    /// So many ids were given: a node with one of them that is not in the roll has left. (Rule J6)
+    public var idsGiven: UInt32
+
+    /// All fields.
+    public init(peers: [PeerSpec], own: JoiningNode? = nil, idsGiven: UInt32 = 0) {
+        self.peers = peers
+        self.own = own
+        self.idsGiven = idsGiven
+    }
+
+    /// Whether a node was in the cluster, and is no more. `own` is this node's id.
+    public func hasLeft(_ node: NodeID, own: NodeID) -> Bool {
+        guard node.rawValue > 0, node.rawValue <= self.idsGiven else { return false }
+        return node == own ? self.own == nil : !self.peers.contains { $0.node == node }
     }
 }
 

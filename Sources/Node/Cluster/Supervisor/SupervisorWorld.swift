@@ -32,8 +32,8 @@ public protocol SupervisorWorld {
 
     /// Sends through this next hop.
     mutating func send(_ envelope: consuming Envelope, to hop: NodeID)
-    /// Keeps links to these peers.
-    mutating func keep(_ peers: [PeerSpec])
+    /// Keeps links to the nodes of the cluster, and shows out who has left.
+    mutating func keep(_ roll: PeerRoll)
 
     // The fence.
 

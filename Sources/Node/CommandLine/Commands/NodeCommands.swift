@@ -6,8 +6,8 @@ import Reports
 /// `holdfast node …`.
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Take nodes out of service and back.",
-        subcommands: [Drain.self, Undrain.self, ShutDown.self])
+        commandName: "node", abstract: "Take nodes out of service and back, change them, and remove them.",
+        subcommands: [Drain.self, Undrain.self, ShutDown.self, Set.self, Remove.self])
 
     /// `holdfast node drain`.
     struct Drain: ConversingCommand {

@@ -14,7 +14,8 @@ struct IdentityOptions: ParsableArguments {
     @Option(help: "This node's name: lower-case letters, digits and dashes.") var name: String
     @Option(help: "The site it is in, such as a city.") var site: String
     @Option(help: "Where its daemon listens for the others: HOST:PORT, such as 10.0.0.1:7400.") var address: String
-    @Option(help: "What it may do: member, or witness (votes, and runs nothing).") var role: NodeReport.Role = .member
+    @Option(help: "What it may do: member, witness (votes, and runs nothing), or observer (runs groups, no vote).")
+    var role: NodeReport.Role = .member
 
     func validate() throws {
         for (option, value) in [("--name", self.name), ("--site", self.site)] where !NameSyntax.isValid(value) {
@@ -97,18 +98,45 @@ struct JoinCommand: ConversingCommand {
     @OptionGroup var state: StateOptions
     @OptionGroup var identity: IdentityOptions
     @Argument(help: "The token that `holdfast token` printed.") var token: String
+    @Flag(help: "Take the place of the lost node of this name.") var replace = false
 
     func run() async throws {
         let options = NodeJoinOptions(
             token: self.token, name: self.identity.name, site: self.identity.site, address: self.identity.address,
-            role: self.identity.role, directory: self.state.path)
+            role: self.identity.role, isReplacement: self.replace, directory: self.state.path)
         try await CommandEnvironment.current.hooks.join(options)
         let report = SetupReport(
-            sentence: "\(self.identity.name) has joined as a \(self.identity.role.rawValue).",
+            sentence: "\(self.identity.name) has joined as \(self.identity.role == .observer ? "an" : "a") "
+                + "\(self.identity.role.rawValue).",
             next: [
                 "start it with `systemctl enable --now holdfast` (or `holdfast daemon`)",
                 "see it come up with `holdfast status --watch`",
             ])
+        try self.print(report, text: report.text)
+    }
+}
+
+/// `holdfast listen`.
+struct ListenCommand: ConversingCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "listen", abstract: "Say where this machine is reached now, while its daemon is down.",
+        discussion: """
+            For a machine whose address changed while it was off. Its daemon listens there when it is started, and tells the \
+            cluster. While the daemon runs, `holdfast node set NAME --address HOST:PORT` on any node does it.
+            """)
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var state: StateOptions
+    @OptionGroup var connection: ConnectionOptions
+    @Argument(help: "HOST:PORT, an address of this machine.") var address: String
+
+    func run() async throws {
+        let address = try await CommandEnvironment.current.hooks.listen(
+            ListenOptions(
+                address: self.address, directory: self.state.path, runDirectory: self.connection.directory))
+        let report = SetupReport(
+            sentence: "The daemon of this machine listens at \(address) from now on.",
+            next: ["start it with `systemctl start holdfast` (or `holdfast daemon`); it tells the others"])
         try self.print(report, text: report.text)
     }
 }

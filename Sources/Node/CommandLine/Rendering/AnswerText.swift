@@ -26,6 +26,7 @@ enum AnswerText {
         let suffix =
             result.accepted ? (result.index > 0 ? " (entry \(result.index))" : "") : " (dry run: nothing was changed)"
         lines.append(self.sentence(result.sentence) + suffix + ".")
+        if let survival = result.survival { lines += style.wrapped("Votes: \(survival.sentence).") }
         if let statement = result.statement { lines.append("To sign for it: --statement \"\(statement)\"") }
         if !result.actions.isEmpty {
             lines.append(result.accepted ? "This follows:" : "This would follow:")

@@ -69,7 +69,7 @@ extension Backend {
     ) async throws -> (policy: ClusterPolicy, warnings: [String]) {
         let known = state.nodes.map { record in
             KnownNode(
-                name: record.about.name, site: record.about.site, role: record.about.isWitness ? .witness : .member,
+                name: record.about.name, site: record.about.site, role: NodeReport.Role(record.about.role),
                 address: record.about.address)
         }
         let outcome = ConfigurationReader.read(

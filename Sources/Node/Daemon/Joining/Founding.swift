@@ -36,7 +36,7 @@ package enum Founding {
         try PEMFile.write(certificate, to: paths.certificate, isSecret: false)
         try self.writeFirstEntries(
             paths, clusterNumber, cluster: options.cluster, clusterID: clusterID,
-            JoiningNode(name: options.name, site: options.site, address: address, isWitness: false))
+            JoiningNode(name: options.name, site: options.site, address: address, role: .member))
         try NodeFile(
             cluster: options.cluster, clusterID: clusterID, node: node.rawValue, name: options.name,
             site: options.site, address: address, role: options.role, peers: []
@@ -95,8 +95,8 @@ package enum Founding {
             secret: token.secret, request: try key.certificateRequest(nodeName: options.name),
             about: JoiningNode(
                 name: options.name, site: options.site, address: address,
-                isWitness: options.role == .witness),
-            proof: proof.secret)
+                role: NodeRole(options.role)),
+            proof: proof.secret, isReplacement: options.isReplacement)
         let welcome: JoinAnswer.Welcome
         do {
             welcome = try self.ask(question, token)
@@ -118,6 +118,24 @@ package enum Founding {
             site: options.site, address: address, role: options.role,
             peers: welcome.peers.map { NodeFile.Peer(node: $0.node.rawValue, name: $0.name, address: $0.address) }
         ).write(paths)
+    }
+
+    /// Changes where the daemon of this machine listens: for a machine that has moved, whose daemon cannot listen where the cluster
+    /// knows it. The daemon tells the cluster. (Rule J4)
+    package static func listen(_ options: ListenOptions, acceptsLoopback: Bool = false) throws -> String {
+        let paths = NodePaths(directory: options.directory, run: options.runDirectory)
+        var file = try NodeFile.read(paths)
+        if FileManager.default.fileExists(atPath: paths.socket) {
+            throw APIFailure(
+                .refused, "the daemon runs (\(paths.socket) is there)",
+                remedy: "use `holdfast node set \(file.name) --address HOST:PORT`, or stop the daemon first")
+        }
+        let (address, proof) = try self.ownAddress(options.address, acceptsLoopback: acceptsLoopback)
+        proof.close()
+        file.address = address
+        file.announces = true
+        try file.write(paths)
+        return address
     }
 
     private static func ask(_ question: JoinQuestion, _ token: JoinToken) throws -> JoinAnswer.Welcome {

@@ -14,6 +14,8 @@ struct JoinQuestion: Equatable, Sendable {
     var about: JoiningNode
     /// What whoever connects to its address is told there.
     var proof: [UInt8]
+    /// It takes the place of the lost node of its name. (Rule J3)
+    var isReplacement: Bool
 
     var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 1024)
@@ -23,16 +25,18 @@ struct JoinQuestion: Equatable, Sendable {
         writer.string(self.about.name)
         writer.string(self.about.site)
         writer.string(self.about.address)
-        writer.bool(self.about.isWitness)
+        writer.uint8(self.about.role.rawValue)
         writer.data(self.proof)
+        writer.bool(self.isReplacement)
         return writer.bytes
     }
 
-    init(secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8]) {
+    init(secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8], isReplacement: Bool = false) {
         self.secret = secret
         self.request = request
         self.about = about
         self.proof = proof
+        self.isReplacement = isReplacement
     }
 
     init(decoding bytes: [UInt8]) throws(CodecError) {
@@ -45,8 +49,9 @@ struct JoinQuestion: Equatable, Sendable {
         self.about = JoiningNode(
             name: ForeignText.line(try reader.string()), site: ForeignText.line(try reader.string()),
             address: ForeignText.line(try reader.string()),
-            isWitness: try reader.bool())
+            role: try reader.role())
         self.proof = try reader.data()
+        self.isReplacement = try reader.bool()
         try reader.finish()
     }
 }

@@ -107,7 +107,11 @@ final class JoinServer: Sendable {
                 return .refused("its address is not HOST:PORT in its usual form")
             }
             guard let before = self.state() else { return .refused("this node is busy; try again") }
-            if let objection = before.objection(toJoining: about) { return .refused(objection) }
+            let command: Command
+            switch Self.command(for: question, in: before) {
+            case .success(let found): command = found
+            case .failure(let objection): return .refused(objection.description)
+            }
             let authority = try CertificateAuthority.load(
                 certificatePath: self.paths.authority, keyPath: self.paths.authorityKey)
             func sign(_ node: NodeID) throws -> String {
@@ -117,7 +121,7 @@ final class JoinServer: Sendable {
             _ = try sign(self.file.id)
             if let reason = self.whyUnreachable(place, question.proof) { return .refused(reason) }
             try self.tokens.bind(question.secret, to: about.name)
-            switch self.propose(.addNode(about)) {
+            switch self.propose(command) {
             case .applied(.accepted, _): break
             case .applied(.refused(let refusal), _):
                 try self.tokens.bind(question.secret, to: nil)
@@ -140,6 +144,18 @@ final class JoinServer: Sendable {
         } catch {
             return .refused("\(error)")
         }
+    }
+
+    /// What the log is asked for. A replacement that asks again, because the answer was lost, is a node already.
+    private static func command(for question: JoinQuestion, in state: ClusterState) -> Result<Command, Refusal> {
+        let about = question.about
+        guard question.isReplacement, let record = state.node(named: about.name),
+            record.about != about || record.standing != .never
+        else {
+            return state.objection(toJoining: about).map { .failure(.unfit($0)) } ?? .success(.addNode(about))
+        }
+        return state.objection(toReplacing: record.id, by: about).map { .failure($0) }
+            ?? .success(.replaceNode(record.id, about))
     }
 
     /// Dials the address that the newcomer claims, where its `join` waits for that.

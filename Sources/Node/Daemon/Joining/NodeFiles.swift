@@ -108,6 +108,8 @@ struct NodeFile: Codable, Equatable, Sendable {
     var address: String
     var role: NodeReport.Role
     var peers: [Peer]
+    /// The address was given here, by `holdfast listen`, and the cluster is to be told.
+    var announces: Bool?
 
     var id: NodeID { NodeID(self.node) }
     var seeds: [PeerSpec] { self.peers.map { PeerSpec(node: NodeID($0.node), name: $0.name, address: $0.address) } }

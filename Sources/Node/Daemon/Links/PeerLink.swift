@@ -3,7 +3,8 @@ import Cluster
 import Host
 import SecureLink
 
-/// The outgoing connection to one peer: only ever written to. Dialled again whenever it breaks or stalls.
+/// The outgoing connection to one peer: written to, and read only for the word that this node has left. Dialled again
+/// whenever it breaks or stalls.
 ///
 /// A link that is cut does not tell: writes go into the kernel's buffer, whose retries grow rarer and rarer. So a
 /// connection whose peer acknowledges nothing for a moment is given up, and while there is none a new attempt starts
@@ -25,6 +26,8 @@ final class PeerLink: Sendable {
         var writingSince: Tick?
         var patience = LinkPatience()
         var attempts = 0
+        /// Attempts that were begun: every other one goes to the former address, while there is one. (Rule J4)
+        var begun = 0
         var nextAttempt = Tick.zero
         var pause = PeerLink.shortestPause
         var lastFailure = ""
@@ -48,9 +51,14 @@ final class PeerLink: Sendable {
     private let context: TLSContext
     private let cluster: String
     private let log: DriverLog
+    private let shownOut: @Sendable (NodeID) -> Void
     private let state: Locked<State>
 
-    init(_ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog) {
+    init(
+        _ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog,
+        shownOut: @escaping @Sendable (NodeID) -> Void
+    ) {
+        self.shownOut = shownOut
         self.context = context
         self.cluster = cluster
         self.log = log
@@ -86,14 +94,8 @@ final class PeerLink: Sendable {
         }
     }
 
-    /// The peer moved to another address, or changed its name.
-    func update(_ peer: PeerSpec) {
-        let old = self.state.change { state -> TLSStream? in
-            defer { state.peer = peer }
-            return state.peer.address == peer.address ? nil : Self.drop(&state)
-        }
-        old?.shutdown()
-    }
+    /// The peer moved to another address, or changed its name. What works goes on working until it breaks. (Rule J4)
+    func update(_ peer: PeerSpec) { self.state.change { $0.peer = peer } }
 
     /// Ends the link for good.
     func close() {
@@ -117,25 +119,27 @@ final class PeerLink: Sendable {
             if !SystemThread.start("closing", { stalled.shutdown() }) { stalled.shutdown() }
         }
         if self.state.withLock({ !$0.isServed && !$0.isClosed }) { self.start() }
-        let target = self.state.change { state -> PeerSpec? in
+        let target = self.state.change { state -> (PeerSpec, String)? in
             guard !state.isClosed, state.isServed, state.stream == nil, now >= state.nextAttempt,
                 state.attempts < state.patience.attemptsMaximum
             else { return nil }
             state.attempts += 1
             state.nextAttempt = now + state.patience.dialInterval
-            return state.peer
+            state.begun += 1
+            let former = state.begun % 2 == 0 ? state.peer.formerAddress : nil
+            return (state.peer, former ?? state.peer.address)
         }
-        if let target, !SystemThread.start("dialling", { self.dial(target) }) {
-            self.finished(nil, "the system has no thread left", isHandshake: false, target)
+        if let (peer, address) = target, !SystemThread.start("dialling", { self.dial(peer, at: address) }) {
+            self.finished(nil, "the system has no thread left", isHandshake: false, peer)
         }
     }
 
-    private func dial(_ peer: PeerSpec) {
+    private func dial(_ peer: PeerSpec, at address: String) {
         var failure = ""
         var isHandshake = false
         var stream: TLSStream?
         let timeout = self.state.withLock { $0.patience.connectTimeout }
-        if let place = HostPort(peer.address) {
+        if let place = HostPort(address) {
             do throws(SecureLinkError) {
                 let connected = try TLSStream.connect(
                     host: place.host, port: place.port, context: self.context, timeout: timeout)
@@ -151,7 +155,7 @@ final class PeerLink: Sendable {
                 isHandshake = error.isSlowHandshake
             }
         } else {
-            failure = "its address \(peer.address) is not HOST:PORT"
+            failure = "its address \(address) is not HOST:PORT"
         }
         self.finished(stream, failure, isHandshake: isHandshake, peer)
     }
@@ -160,7 +164,7 @@ final class PeerLink: Sendable {
         let now = MachineClock.now
         let (isUsed, isNews) = self.state.change { state -> (Bool, Bool) in
             state.attempts -= 1
-            if let stream, state.stream == nil, !state.isClosed, state.peer == peer {
+            if let stream, state.stream == nil, !state.isClosed, state.peer.node == peer.node {
                 state.stream = stream
                 state.patience.connected()
                 state.pause = Self.shortestPause
@@ -185,10 +189,27 @@ final class PeerLink: Sendable {
         }
         if isUsed {
             self.log.info("linked to \(peer.name)")
+            if let stream { self.hearFarewell(stream, peer) }
         } else if stream == nil, isNews {
             self.log.warning("no link to \(peer.name): \(failure)")
         }
         if !isUsed { stream?.shutdown() }
+    }
+
+    /// Who was dialled says nothing but farewell; when the connection ends instead, it is dialled again at once.
+    private func hearFarewell(_ stream: TLSStream, _ peer: PeerSpec) {
+        SystemThread.start("hearing \(peer.name)") {
+            let isFarewell = Farewell.wait(on: stream)
+            if isFarewell { self.shownOut(peer.node) }
+            let isDropped = self.state.change { state in
+                guard state.stream === stream else { return false }
+                _ = Self.drop(&state)
+                // Who was shown out knocks again, but not all the time.
+                if isFarewell { state.nextAttempt = MachineClock.now + Self.failurePause }
+                return true
+            }
+            if isDropped { stream.shutdown() }
+        }
     }
 
     private static func drop(_ state: inout State) -> TLSStream? {

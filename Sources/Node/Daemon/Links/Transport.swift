@@ -19,6 +19,10 @@ final class Transport: Sendable {
 
     private struct State {
         var links: [PeerLink] = []
+        /// Who is in the cluster, and who has left.
+        var roll = PeerRoll(peers: [])
+        /// Listens where this node is reached besides, since it has moved. (Rule J4)
+        var moved: Reception?
         var inbound: [(node: NodeID, stream: TLSStream)] = []
         /// Clients without a certificate.
         var applicants = Doorway(places: Transport.applicantsMaximum)
@@ -41,22 +45,31 @@ final class Transport: Sendable {
     private let dialling: TLSContext
     private let seals: RelaySeals
     private let reception: Reception
+    private let makeReception: @Sendable (HostPort) throws -> Reception
+    private let shownOut: @Sendable (NodeID) -> Void
     private let log: DriverLog
     private let state = Locked(State())
 
-    /// Listens at once; nothing is accepted before `start`.
-    init(_ file: NodeFile, identity: TLSIdentity, log: DriverLog) throws {
+    /// Listens at once; nothing is accepted before `start`. `shownOut` is told who says that this node has left.
+    init(
+        _ file: NodeFile, identity: TLSIdentity, log: DriverLog, shownOut: @escaping @Sendable (NodeID) -> Void
+    ) throws {
+        self.shownOut = shownOut
         let place = try HostPort.argument("address", file.address)
         self.node = file.id
         self.cluster = file.clusterID
         self.dialling = try TLSContext(identity: identity)
         self.seals = try RelaySeals(node: file.id, cluster: file.clusterID, identity: identity)
         self.log = log
-        self.reception = Reception(
-            listener: try Listener(host: place.host, port: place.port),
-            context: try TLSContext(identity: identity, clientCertificateOptional: true),
-            handshakeTimeout: Self.handshakeTimeout, budget: .ofThisProcess,
-            spawn: { SystemThread.start("greeting", $0) }, warn: { log.warning($0) })
+        let context = try TLSContext(identity: identity, clientCertificateOptional: true)
+        let make = { @Sendable (place: HostPort) throws -> Reception in
+            Reception(
+                listener: try Listener(host: place.host, port: place.port), context: context,
+                handshakeTimeout: Self.handshakeTimeout, budget: .ofThisProcess,
+                spawn: { SystemThread.start("greeting", $0) }, warn: { log.warning($0) })
+        }
+        self.makeReception = make
+        self.reception = try make(place)
     }
 
     /// Starts accepting and dialling.
@@ -72,8 +85,22 @@ final class Transport: Sendable {
         }
     }
 
-    /// Keeps links to these peers and to no others.
-    func keep(_ peers: [PeerSpec]) {
+    /// Listens at another place too, where this node is reached from now on; throws when it cannot. (Rule J4)
+    func listen(at address: String, _ handlers: Handlers) throws {
+        let reception = try self.makeReception(try HostPort.argument("address", address))
+        reception.know(self.state.withLock { $0.roll.hosts })
+        self.state.change { $0.moved = reception }
+        SystemThread.start("accepting") { reception.run { self.greet($0, handlers) } }
+    }
+
+    /// Keeps links to the nodes of the cluster and to no others; who has left is shown out.
+    func keep(_ roll: PeerRoll) {
+        let peers = roll.peers
+        let left = self.state.change { state -> [TLSStream] in
+            state.roll = roll
+            return state.inbound.filter { roll.hasLeft($0.node, own: self.node) }.map(\.stream)
+        }
+        for stream in left { stream.shutdown() }
         let (fresh, gone) = self.state.change { state -> ([PeerLink], [PeerLink]) in
             let gone = state.links.filter { link in !peers.contains { $0.node == link.peer.node } }
             state.links.removeAll { link in gone.contains { $0 === link } }
@@ -82,13 +109,16 @@ final class Transport: Sendable {
                 if let link = state.links.first(where: { $0.peer.node == peer.node }) {
                     link.update(peer)
                 } else {
-                    fresh.append(PeerLink(peer, context: self.dialling, cluster: self.cluster, log: self.log))
+                    fresh.append(
+                        PeerLink(
+                            peer, context: self.dialling, cluster: self.cluster, log: self.log,
+                            shownOut: self.shownOut))
                 }
             }
             state.links += fresh
             return (fresh, gone)
         }
-        self.reception.know(peers.compactMap { HostPort($0.address)?.host })
+        for reception in [self.reception, self.state.withLock { $0.moved }] { reception?.know(roll.hosts) }
         for link in gone { link.close() }
         for link in fresh { link.start() }
     }
@@ -110,6 +140,12 @@ final class Transport: Sendable {
         guard let peer = stream.peerNode else { return self.hearApplicant(stream, handlers) }
         guard stream.peerCluster == self.cluster else {
             self.refuse(stream, "\(stream.peerName ?? "a node") belongs to another cluster")
+            stream.shutdown()
+            return
+        }
+        guard !self.state.withLock({ $0.roll.hasLeft(peer, own: self.node) }) else {
+            self.refuse(stream, "\(stream.peerName ?? "a node") has left this cluster (J6)")
+            Farewell.send(to: stream)
             stream.shutdown()
             return
         }
@@ -209,4 +245,8 @@ extension NodeMessage {
         case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected: false
         }
     }
+}
+
+extension PeerRoll {
+    fileprivate var hosts: [String] { self.addresses.compactMap { HostPort($0)?.host } }
 }

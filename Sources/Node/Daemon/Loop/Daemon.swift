@@ -131,7 +131,10 @@ package struct Daemon {
         let agents = AgentHost(self.environment(cgroupRoot, lease), log: self.log)
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
         let probe = try DiskProbe(directory: self.paths.directory)
-        let transport = try Transport(self.file, identity: self.paths.identity, log: self.log)
+        let (queue, log) = (self.queue, self.log)
+        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node in
+            queue.change { $0.append(.input(.shownOut(by: node))) }
+        }
         let now = MachineClock.now
         let supervisor: Supervisor
         do {
@@ -149,21 +152,20 @@ package struct Daemon {
         }
         let volumes = VolumeKeeper(
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
+        let joins = JoinServer(
+            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
+        let handlers = Transport.Handlers(
+            receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
+            join: { joins.serve($0, settle: $1) })
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: self.actors(
-                store, page, bootID: bootID, probe, transport, agents, volumes, lease, cgroupRoot: cgroupRoot),
+                store, page, bootID: bootID, probe, transport, handlers, agents, volumes, lease, cgroupRoot: cgroupRoot),
             log: self.log)
-        let joins = JoinServer(
-            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
         agents.report(to: self.queue)
         // Before the log has told who the nodes are, those of the join answer do.
         transport.keep(self.seeds(supervisor))
-        let (queue, log) = (self.queue, self.log)
-        transport.start(
-            Transport.Handlers(
-                receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0, settle: $1) }))
+        transport.start(handlers)
         SystemThread.start("supervisor") {
             let refusal = SystemThread.goFirst()
             if refusal != 0 {
@@ -178,14 +180,14 @@ package struct Daemon {
             installedAgents: { agents.installedAgents })
     }
 
-    private func seeds(_ supervisor: Supervisor) -> [PeerSpec] {
-        let known = supervisor.state.nodes.filter { $0.id != self.file.id }
-            .map { PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address) }
-        return known.isEmpty ? self.file.seeds : known
+    private func seeds(_ supervisor: Supervisor) -> PeerRoll {
+        let roll = supervisor.state.roll(of: self.file.id)
+        return roll.peers.isEmpty ? PeerRoll(peers: self.file.seeds) : roll
     }
 
     private func actors(
         _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
+        _ handlers: Transport.Handlers,
         _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
     ) -> sending DaemonLoop.Actors {
         let queue = self.queue
@@ -200,6 +202,8 @@ package struct Daemon {
         var copies = CopyProbes()
         var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
         var nextReport = Tick.zero
+        var own = OwnRecord(self.file, paths: self.paths, log: self.log)
+        let hands = self.hands(transport, handlers)
         return DaemonLoop.Actors(
             persist: {
                 try store.persist($0)
@@ -229,16 +233,13 @@ package struct Daemon {
                 volumes.keep($0)
                 copies.keep($0)
             },
-            peers: { [file = self.file, paths = self.paths] peers in
-                transport.keep(peers)
+            peers: { roll in
+                transport.keep(roll)
                 // A node that loses its log must still find the others.
-                var known = file
-                known.peers = peers.map { .init(node: $0.node.rawValue, name: $0.name, address: $0.address) }
-                do { if known != (try NodeFile.read(paths)) { try known.write(paths) } } catch {
-                    log.error("the addresses of the other nodes cannot be written down: \(error)")
-                }
+                own.take(roll)
             },
             housekeeping: { now in
+                own.look(at: now, hands)
                 keeper?.look(lastSeen: lease.guardSeen, at: now)
                 if let failure = probe?.look(at: now) {
                     dead("the disk of the log", failure)
@@ -253,6 +254,17 @@ package struct Daemon {
                 volumes.askAll()
             },
             logFailed: { stopped.give(DiskFailure(cause: $0)) })
+    }
+
+    /// What follows from this node's own record in the log.
+    private func hands(_ transport: Transport, _ handlers: Transport.Handlers) -> OwnRecord.Hands {
+        let (me, queue, stopped) = (self.file.id, self.queue, self.stopped)
+        return OwnRecord.Hands(
+            listen: { try transport.listen(at: $0, handlers) },
+            announce: { address in
+                let command = Command.setNode(me, NodeChange(address: address))
+                queue.change { $0.append(.request(.propose(command)) { _ in }) }
+            }, end: { stopped.give($0) })
     }
 
     /// The lease page of a run directory.

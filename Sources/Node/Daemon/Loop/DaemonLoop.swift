@@ -48,7 +48,7 @@ final class DaemonLoop: Sendable {
         var volume: (VolumeName, VolumeCommand) -> Void
         var cutVolume: (VolumeName) -> Void
         var volumeServers: ([VolumeServerSpec]) -> Void
-        var peers: ([PeerSpec]) -> Void
+        var peers: (PeerRoll) -> Void
         /// Called about twenty times a second.
         var housekeeping: (Tick) -> Void
         /// Called once, when the log takes no more writes: what this node could still promise is over.
@@ -310,7 +310,7 @@ extension LoopCourse: SupervisorWorld {
 
     func send(_ envelope: consuming Envelope, to hop: NodeID) { self.actors.send(envelope, hop) }
 
-    func keep(_ peers: [PeerSpec]) { self.actors.peers(peers) }
+    func keep(_ roll: PeerRoll) { self.actors.peers(roll) }
 
     func publish(end: Tick, _ incarnation: Incarnation, grace: Span, sentAt: Tick) {
         self.actors.lease.publish(end: end, incarnation, grace: grace, sentAt: sentAt)

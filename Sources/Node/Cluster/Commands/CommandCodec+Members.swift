@@ -1,0 +1,37 @@
+import Basis
+
+/// The bytes of what operators want about nodes, and of what becomes of it.
+extension Command {
+    func encodeMembers(into writer: inout ByteWriter) {
+        switch self {
+        case .setNode(let node, let change):
+            writer.uint8(30)
+            writer.node(node)
+            change.encode(into: &writer)
+        case .retire(let node, let isRetiring):
+            writer.uint8(31)
+            writer.node(node)
+            writer.bool(isRetiring)
+        case .replaceNode(let node, let newcomer):
+            writer.uint8(32)
+            writer.node(node)
+            newcomer.encode(into: &writer)
+        case .expel(let node, let incarnation):
+            writer.uint8(33)
+            writer.node(node)
+            writer.uint64(incarnation.rawValue)
+        default:
+            preconditionFailure("not about members: \(self)")
+        }
+    }
+
+    static func decodeMembers(_ type: UInt8, from reader: inout ByteReader) throws(CodecError) -> Command {
+        switch type {
+        case 30: .setNode(try reader.node(), try NodeChange.decode(from: &reader))
+        case 31: .retire(try reader.node(), isRetiring: try reader.bool())
+        case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
+        case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
+        default: throw .invalid(field: "command about members", offset: reader.offset)
+        }
+    }
+}

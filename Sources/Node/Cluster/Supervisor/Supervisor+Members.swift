@@ -1,0 +1,130 @@
+import Basis
+import Raft
+
+/// What the leader decides about who votes, and who is still a node. (Rules B1, B4, E2.6, J1, J2, J5)
+extension Supervisor {
+    /// Nodes become voters once they are admitted and have caught up, and those that are to leave lose their vote: one change
+    /// at a time, to the voters that are wanted of those that could vote at once.
+    mutating func decideMembership(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let membership = self.consensus.outline.membership
+        guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
+        if self.demoteForgetful(membership, at: now, into: &effects) { return }
+        if membership.hasSettled(for: self.state.nodes) { return }
+        let match = self.consensus.matchIndexes
+        let candidates = self.state.nodes.filter { $0.about.role.mayVote && !$0.isRetiring }.map { record in
+            VoterChoice.Candidate(
+                id: record.id, site: record.about.site, isWitness: record.about.isWitness,
+                isVoter: membership.voters.contains(record.id), isReady: self.isReady(record, match))
+        }
+        var voters = VoterChoice(candidates).voters
+        // Who leads hands over first: until then it keeps its vote.
+        let me = self.identity.node
+        if membership.voters.contains(me), !voters.contains(me) {
+            self.handOver(to: voters, at: now, into: &effects)
+            return
+        }
+        if voters.isEmpty { voters = membership.voters }
+        guard self.isMajorityUp(of: voters) else { return }
+        let known = self.state.nodes.map(\.id)
+        let target = Membership(
+            voters: voters, learners: known.filter { !voters.contains($0) },
+            witnesses: voters.filter { self.state.node($0)?.about.isWitness == true })
+        if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
+    }
+
+    /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)
+    private func isReady(_ record: ClusterState.NodeRecord, _ match: [(NodeID, LogIndex)]) -> Bool {
+        guard record.standing == .trusted,
+            record.id == self.identity.node || self.seenMark(of: record.id)?.directory == record.mark.directory,
+            let index = match.first(where: { $0.0 == record.id })?.1
+        else { return false }
+        return index.rawValue + 50 >= self.consensus.outline.last.index.rawValue
+    }
+
+    /// A change never leaves the majority to nodes that are away.
+    private func isMajorityUp(of voters: [NodeID]) -> Bool {
+        let up = voters.filter { self.state.node($0)?.standing == .trusted }.count
+        return up > voters.count / 2
+    }
+
+    private mutating func handOver(
+        to voters: [NodeID], at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard now >= self.departure.nextHandoverAt else { return }
+        self.departure.nextHandoverAt = now + .seconds(5)
+        let isAnyReady = voters.contains { voter in
+            self.consensus.outline.membership.voters.contains(voter) && self.links.reachability.isGood(voter, at: now)
+                && self.state.node(voter)?.about.isWitness == false
+        }
+        if isAnyReady { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
+    }
+
+    /// Rule E2.6: a voter that has forgotten, and whose known life is lost, becomes a learner: as one it gets the log anew,
+    /// is admitted under its new directory, and is given its vote back like any other.
+    private mutating func demoteForgetful(
+        _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        guard self.peers.acquaintances.isAnyForgetful else { return false }
+        let found = membership.voters.first { node in
+            self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
+        }
+        guard let found else { return false }
+        let voters = membership.voters.filter { $0 != found }
+        let witnesses = membership.witnesses.filter { $0 != found }
+        guard witnesses.count < voters.count else { return false }
+        effects.append(
+            .note(.lostItsLog(found)))
+        self.consensusStep(
+            .changeMembership(
+                Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
+            at: now, into: &effects)
+        return true
+    }
+
+    // MARK: Leaving (rule J2)
+
+    /// Whether a life is ended although the node is heard: it has forgotten what it promised, or it is to leave, has no vote
+    /// any more, and nothing stands on it.
+    func isOut(_ record: ClusterState.NodeRecord, at now: Tick) -> Bool {
+        if self.isForgetful(record.id, at: now) { return true }
+        return record.isRetiring && !self.consensus.outline.membership.isVoter(record.id)
+            && self.consensus.outline.membershipIndex <= self.consensus.commitIndex
+            && self.state.whatKeeps(record.id) == nil
+    }
+
+    /// Who is to leave, votes no more and certainly has no lease is no node any more.
+    mutating func decideExpulsions(at now: Tick, into effects: inout [SupervisorEffect]) {
+        for record in self.state.nodes where record.isRetiring {
+            guard record.standing == .lost || record.standing == .never,
+                !self.consensus.outline.membership.isVoter(record.id),
+                self.consensus.outline.membershipIndex <= self.consensus.commitIndex,
+                self.state.whatKeeps(record.id) == nil
+            else { continue }
+            self.request(.expel(record.id, record.incarnation), at: now, into: &effects)
+        }
+    }
+}
+
+extension ClusterState.NodeRecord {
+    /// It should not lead while another can.
+    var leavesLeadership: Bool { self.isDrained || self.isDeparting || self.isRetiring || !self.about.role.mayVote }
+}
+
+extension Membership {
+    /// Whether every node that may votes, the witnesses as witnesses, but for one that would make the number even.
+    fileprivate func hasSettled(for nodes: [ClusterState.NodeRecord]) -> Bool {
+        guard self.voters.count + self.learners.count == nodes.count else { return false }
+        var spare = 0
+        for place in nodes.indices {
+            let id = nodes[place].id
+            let may = nodes[place].about.role.mayVote && !nodes[place].isRetiring
+            if self.voters.contains(id) {
+                guard may, self.witnesses.contains(id) == nodes[place].about.isWitness else { return false }
+            } else {
+                guard self.learners.contains(id) else { return false }
+                if may { spare += 1 }
+            }
+        }
+        return spare == 0
+    }
+}
