@@ -59,6 +59,29 @@ struct EventQueue<Event> {
         }
     }
 
+    /// Brings forward to `time` what is due later and is chosen, in the order in which it would have come.
+    mutating func bringForward(
+        to time: UInt64, tokens isChosenToken: (Int) -> Bool, events isChosen: (Event) -> Bool
+    ) {
+        var brought: [UInt64] = []
+        var kept = 0
+        for place in 0..<self.count {
+            let key = self.keys[place]
+            let low = key & Self.lowMask
+            let isWanted =
+                low & Self.tokenBit != 0
+                ? isChosenToken(Int(low & (Self.tokenBit - 1))) : self.events[Int(low)].map(isChosen) ?? false
+            if isWanted, key >> Self.lowBits > time {
+                brought.append(low)
+            } else {
+                self.keys[kept] = key
+                kept += 1
+            }
+        }
+        self.count = kept
+        for low in brought.reversed() { self.insert(low, at: time) }
+    }
+
     /// Whether an event waits that satisfies `condition`.
     func contains(where condition: (Event) -> Bool) -> Bool {
         self.events.contains { event in event.map(condition) ?? false }

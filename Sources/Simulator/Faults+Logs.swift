@@ -140,7 +140,7 @@ extension Simulation {
     }
 
     private func comeBack() {
-        self.network.healAll()
+        self.healLines()
         for node in self.nodes where !node.isOn { self.powerOn(node) }
     }
 
@@ -195,7 +195,7 @@ extension Simulation {
     }
 
     private func comeBack(but fault: LogFault) {
-        self.network.healAll()
+        self.healLines()
         for id in fault.absent where !self.node(id).isOn { self.powerOn(self.node(id)) }
     }
 }

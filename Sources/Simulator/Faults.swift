@@ -48,7 +48,20 @@ extension Simulation {
         self.healedAt = self.now
         self.disturb()
         self.note("the network heals")
+        self.healLines()
+    }
+
+    /// Nothing is cut, lost or narrow any more, and what was queued behind a narrow line goes on.
+    func healLines() {
+        let wasNarrow = self.network.bytesPerSecond != nil
         self.network.healAll()
+        guard wasNarrow else { return }
+        let soon = self.now + self.network.delayHigh.nanoseconds
+        self.queue.bringForward(
+            to: soon,
+            tokens: { token in token & 1 == 0 && self.packets[token >> 1].boot != Packet.anyBoot },
+            events: { event in if case .linkFrame = event { true } else { false } })
+        self.links.bringForward(to: soon)
     }
 
     /// Something happens that may move groups.
@@ -58,7 +71,7 @@ extension Simulation {
     }
 
     func healEverything() {
-        self.network.healAll()
+        self.healLines()
         self.disturb()
         self.note("all faults end")
         self.swarm.end()

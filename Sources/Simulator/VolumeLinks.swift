@@ -47,6 +47,14 @@ struct VolumeLinks {
     private var closed: [Link] = []
     private var nextLink: UInt64 = 1
 
+    /// Nothing that is under way is due after `time`.
+    func bringForward(to time: UInt64) {
+        for link in self.links {
+            link.toReplica.lastDue = min(link.toReplica.lastDue, time)
+            link.toOwner.lastDue = min(link.toOwner.lastDue, time)
+        }
+    }
+
     func find(owner: NodeID, replica: NodeID, _ volume: VolumeName) -> Link? {
         self.links.last { $0.owner == owner && $0.replica == replica && $0.volume == volume }
     }

@@ -24,6 +24,24 @@ import Testing
         #expect(queue.nextTime == nil)
     }
 
+    @Test func `what is brought forward comes sooner, in its order, and nothing else is moved`() {
+        var queue = EventQueue<Int>()
+        queue.add(1, at: 10)
+        queue.add(token: 2, at: 900)
+        queue.add(3, at: 700)
+        queue.add(token: 4, at: 800)
+        queue.add(5, at: 700)
+        queue.add(token: 6, at: 50)
+        queue.add(7, at: 100)
+        queue.bringForward(to: 100, tokens: { $0 != 4 }, events: { $0 != 5 })
+        var came: [String] = []
+        while let time = queue.nextTime {
+            let token = queue.nextToken()
+            came.append("\(token ?? queue.nextEvent())@\(time)")
+        }
+        #expect(came == ["1@10", "6@50", "7@100", "3@100", "2@100", "5@700", "4@800"])
+    }
+
     @Test func `the latest moment is after the end of the longest run`() {
         #expect(EventQueue<Int>.latest > Span.seconds(SimulationOptions.longestMinutes * 60 + 3600).nanoseconds)
     }

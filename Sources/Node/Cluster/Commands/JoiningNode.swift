@@ -72,7 +72,7 @@ extension ClusterState {
         if let place = self.nodes.firstIndex(where: { $0.about.name == node.name }) {
             if self.nodes[place].about == node { return .accepted }
             // Another id: what was signed for the old one belongs to nobody then.
-            self.nodes.remove(at: place)
+            self.forgetAttributes(of: self.nodes.remove(at: place).id)
             self.append(node)
             self.note(.node(self.named(NodeID(self.nodesEver)), .joinedAgain(site: node.site)), at: index)
             return .accepted

@@ -146,6 +146,7 @@ extension ClusterState {
         }
         if let keeper = self.whatKeeps(node) { return .refused(.unfit("\(record.about.name) cannot go: \(keeper)")) }
         self.nodes.remove(at: place)
+        self.forgetAttributes(of: node)
         for volume in self.volumes.indices { self.volumes[volume].forget(node) }
         for group in self.groups.indices {
             self.groups[group].absentOn.removeAll { $0 == node }
