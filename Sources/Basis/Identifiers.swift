@@ -75,6 +75,8 @@ public struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
     public static func < (left: Epoch, right: Epoch) -> Bool {
         (left.generation, left.index) < (right.generation, right.index)
     }
+    /// Above this one, and below each that is assigned once this one has ended: the entry that ends it lies between them.
+    public var next: Epoch { Epoch(generation: self.generation, index: self.index + 1) }
     /// `1207`, or `2.1207` after a recovery.
     public var description: String {
         self.generation == 0 ? "\(self.index)" : "\(self.generation).\(self.index)"

@@ -12,6 +12,7 @@ struct VolumeControlCodecTests {
             reconciling: [NodeID(2), NodeID(3)]),
         .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
         .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .takenBack, .resyncAll, .report(question: 5),
+        .over(below: epoch),
     ]
 
     private static let events: [VolumeEvent] = [

@@ -66,6 +66,7 @@ struct VolumeScenarioTests {
                 case "freeze": self.world.input(.command(.freeze), to: node)
                 case "thaw": self.world.input(.command(.thaw(incarnation: incarnation, epoch: epoch)), to: node)
                 case "detach": self.world.input(.command(.detach), to: node)
+                case "over": self.world.input(.command(.over(below: epoch)), to: node)
                 case "taken-back": self.world.input(.command(.takenBack), to: node)
                 case "resync": self.world.input(.command(.resyncAll), to: node)
                 default: self.world.input(.command(.report()), to: node)

@@ -49,6 +49,10 @@ final class FakeBackend: APIBackend {
             return report
         }
     }
+    func consistentStatus() async throws -> StatusReport {
+        try self.record("consistent status")
+        return try await self.status()
+    }
     func policy() async throws -> PolicyReport { PolicyReport(text: "cluster: prod\n", index: 17) }
     func plan(_ request: PlanRequest) async throws -> PlanReport {
         try self.record("plan \(request.text?.count ?? 0)")
@@ -137,6 +141,45 @@ final class FakeBackend: APIBackend {
     func note(_ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("note \(request.statement ?? "nothing") about \(request.to ?? "nobody")", request)
     }
+    func attributes(scope: String?, isStale: Bool) async throws -> AttributesReport {
+        try self.record("attributes of \(scope ?? "all")" + (isStale ? " (stale)" : ""))
+        return AttributesReport(
+            servedBy: "osk-1", index: 1208, consistent: !isStale, ageSeconds: isStale ? 312 : nil,
+            attributes: AttributeReport.samples.filter { scope == nil || $0.scope == scope })
+    }
+    func attribute(_ scope: String, _ name: String, isStale: Bool) async throws -> AttributesReport {
+        var report = try await self.attributes(scope: scope, isStale: isStale)
+        report.attributes.removeAll { $0.name != name }
+        guard !report.attributes.isEmpty else {
+            throw APIFailure(
+                .notFound, "\(scope) has no attribute \(name)", remedy: "see `holdfast attribute list`")
+        }
+        return report
+    }
+    func attributePut(_ scope: String, _ name: String, _ request: AttributeRequest) async throws -> MutationResult {
+        try self.change(scope, name, request)
+        return MutationResult(
+            accepted: true, index: 1209,
+            sentence: "\(scope) has attribute \(name): \(request.value ?? "") \(request.lifetime ?? "forever")")
+    }
+    func attributeDelete(
+        _ scope: String, _ name: String, _ request: AttributeRequest
+    ) async throws -> MutationResult {
+        try self.change(scope, name, request)
+        return MutationResult(accepted: true, index: 1209, sentence: "\(scope) has no attribute \(name) any more")
+    }
+    private func change(_ scope: String, _ name: String, _ request: AttributeRequest) throws {
+        let present = AttributeReport.samples.first { $0.scope == scope && $0.name == name }
+        let isUnmet =
+            request.ifAbsent == true && present != nil || request.ifValue.map { $0 != present?.value } == true
+            || request.ifVersion.map { $0 != present?.version } == true
+        guard isUnmet else { return try self.record("change \(name) of \(scope)") }
+        throw APIFailure(
+            .conflict,
+            "attribute \(name) of \(scope) is not what was expected: "
+                + (present.map { "its version is \($0.version)" } ?? "there is none"),
+            remedy: "look at it with `holdfast attribute get`, then try again", present: present)
+    }
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("resync \(volume)", request)
     }
@@ -185,6 +228,14 @@ final class FakeBackend: APIBackend {
             actions: [.init(name: "start", timeoutSeconds: 20), .init(name: "meta-data", timeoutSeconds: nil)])
     }
     func createToken() async throws -> TokenReport { TokenReport(token: "hf1-abc", validSeconds: 3600) }
+}
+
+extension AttributeReport {
+    static let samples = [
+        AttributeReport(scope: "cluster", name: "app.primary", value: "tok-1", version: 1201, lifetime: "forever"),
+        AttributeReport(
+            scope: "node:osk-1", name: "rack", value: "b\u{1B}[2J7", version: 1205, lifetime: "boot"),
+    ]
 }
 
 extension EventReport {

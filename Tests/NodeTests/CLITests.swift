@@ -103,7 +103,9 @@ final class RecordedHooks: Sendable {
             for words in [
                 ["status"], ["plan"], ["policy"], ["token"], ["explain", "orders"], ["group", "stop", "orders"],
                 ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
-                ["volume", "resync", "pgdata"], ["counters"],
+                ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"],
+                ["attribute", "get", "app.primary"],
+                ["attribute", "put", "x", "1"], ["attribute", "delete", "app.primary"], ["status", "--consistent"],
             ] {
                 let recorded = RecordedConsole()
                 #expect(await self.run(words + ["--run", run, "-o", "json"], console: recorded.console()) == 0)

@@ -55,6 +55,12 @@ private let examples: [Command] = [
     .remains(orders, osk, life, GroupRemains(kind: .unstopped, reason: "could not stop db")),
     .remains(orders, osk, life, nil),
     .confirmStopped(orders, osk, statement: "a person"),
+    .putAttribute(AttributeKey(.cluster, "app.primary"), value: "tok-1", lifetime: .forever),
+    .putAttribute(AttributeKey(.node(osk), "rack"), value: "", lifetime: .boot(life), expecting: .absent),
+    .putAttribute(
+        AttributeKey(.cluster, "app.primary"), value: "osk-1", lifetime: .forever, expecting: .version(LogIndex(21))),
+    .deleteAttribute(AttributeKey(.node(osk), "rack")),
+    .deleteAttribute(AttributeKey(.cluster, "app.primary"), expecting: .value("tok-1")),
 ]
 
 private let mark = StartMark(directory: DirectoryID(high: 1, low: 2), start: 3, draw: 4, nonce: 5)

@@ -108,6 +108,11 @@ extension TrioWorld {
         }
     }
 
+    private static func words(_ command: VolumeCommand) -> String {
+        if case .over(let epoch) = command { return "over below \(epoch)" }
+        return "\("\(command)".prefix { $0 != "(" })"
+    }
+
     private func voters(seenBy node: NodeID) -> [NodeID] {
         self.trio.supervisors[self.trio.leader ?? node]?.consensus.membership.allVoters ?? []
     }
@@ -183,7 +188,7 @@ extension TrioWorld {
             guard let record = supervisor?.state.volumes.first else { return ["no volume"] }
             return ["in sync \(record.inSync), before \(record.former)"]
         case "volume":
-            return self.trio.volumeCommands[node]?.map { "\("\($0)".prefix { $0 != "(" })" } ?? ["was told nothing"]
+            return self.trio.volumeCommands[node]?.map(Self.words) ?? ["was told nothing"]
         default: throw BadDirective(text: "show \(what)?")
         }
     }

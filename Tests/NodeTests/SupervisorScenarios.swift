@@ -151,7 +151,7 @@ final class TrioWorld {
             self.trio.undying[node] = GroupRemains(
                 kind: kind, reason: kind == .unkilled ? "could not kill processes [444]" : "could not stop db (exit 1)")
         case "ends": self.trio.undying[node] = nil
-        case "without-copy", "late-word", "joins": return self.copies(directive, node)
+        case "without-copy", "late-word", "joins", "anew": return self.copies(directive, node)
         case "confirm":
             let command = Command.confirmStopped(Trio.orders, node, statement: "its cable is out")
             self.trio.step(self.trio.leader ?? node, .client(id: 3, .propose(command)))
@@ -174,6 +174,11 @@ final class TrioWorld {
             let report = CopyReport(
                 volume: record.identity, backing: "/b", capacityBytes: .max, finding: .ready(mark))
             self.trio.step(node, .volume(record.name, .copy(report)))
+        case "anew":
+            for record in self.trio.supervisors[node]?.state.volumes ?? [] {
+                self.trio.step(node, .volumeDisconnected(record.name))
+                self.trio.step(node, .volumeConnected(record.name))
+            }
         case "joins":
             for supervisor in self.trio.supervisors.values {
                 guard let record = supervisor.state.volumes.first, record.owner == supervisor.identity.node else {
@@ -229,6 +234,7 @@ final class TrioWorld {
         case "stay": self.want(.retire(node, isRetiring: false))
         case "observer": self.want(.setNode(node, NodeChange(role: .observer)))
         case "member": self.want(.setNode(node, NodeChange(role: .member)))
+        case "want": self.want(.want(Trio.orders, isRunning: words.last == "running"))
         case "slow": self.trio.slow.insert(node)
         case "quick": self.trio.letThrough(node)
         default: throw BadDirective(text: "line \(directive.line): \(directive.command)")

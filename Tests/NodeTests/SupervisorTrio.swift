@@ -49,6 +49,8 @@ final class Trio {
     var volumeIdentities: [VolumeName: UInt64] = [:]
     /// What each node's volume server was told, in order, besides reports.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
+    /// What clients were told, by their numbers.
+    var replies: [UInt64: ClientReply] = [:]
     var queue: [(Envelope, via: NodeID, to: NodeID)] = []
 
     let ids: [NodeID]

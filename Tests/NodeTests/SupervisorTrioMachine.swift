@@ -89,7 +89,7 @@ struct TrioMachine: SupervisorWorld {
         }
     }
 
-    func reply(_ id: UInt64, _ reply: ClientReply) {}
+    func reply(_ id: UInt64, _ reply: ClientReply) { self.trio.replies[id] = reply }
 
     func note(_ note: Note) {
         if let state = self.trio.supervisors[self.id]?.state {

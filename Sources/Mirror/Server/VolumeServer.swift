@@ -172,7 +172,7 @@ public final class VolumeServer: Sendable {
             return self.reportCopy(answering: 0)
         case .makeCopy: return self.renewCopy()
         case .peers(let places): self.takePeers(places)
-        case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .takenBack, .resyncAll: break
+        case .open, .inSyncChanged, .close, .freeze, .thaw, .detach, .over, .takenBack, .resyncAll: break
         }
         self.step(.command(command))
     }

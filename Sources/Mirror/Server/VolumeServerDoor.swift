@@ -97,7 +97,7 @@ final class VolumeServerDoor: Sendable {
         case .open: self.control.send(.failed(reason: reason))
         case .close(let epoch): self.control.send(.closed(epoch: epoch))
         case .makeCopy: self.state.change { $0.isAsked = true }
-        case .inSyncChanged, .freeze, .thaw, .detach, .takenBack, .resyncAll, .noted, .peers: break
+        case .inSyncChanged, .freeze, .thaw, .detach, .over, .takenBack, .resyncAll, .noted, .peers: break
         }
     }
 }

@@ -31,6 +31,7 @@ extension Volume {
         case .detach:
             self.dropOwner(into: &effects)
             effects.event(.status(self.status(at: now)))
+        case .over(let epoch): self.end(below: epoch, into: &effects)
         case .takenBack:
             self.takenBack("this machine was taken back to an earlier moment: its copy lacks writes", into: &effects)
             effects.event(.status(self.status(at: now)))
@@ -54,6 +55,18 @@ extension Volume {
             self.ledger.configuration.peers = places.map(\.node).filter { $0 != own }.sorted()
             self.owner?.peersChanged(at: now, &self.ledger, &effects)
         case .makeCopy: break
+        }
+    }
+
+    /// Rule V1.1: the copy accepts an epoch that nobody has or will have, as if an owner had come with it.
+    private mutating func end(below epoch: Epoch, into effects: inout Effects) {
+        guard self.failure == nil, epoch > self.ledger.metadata.epoch else { return }
+        let wasInUse = self.isInUse
+        self.dropOwner(into: &effects)
+        self.replica.end(&effects)
+        self.ledger.raise(epoch: epoch, incarnation: .none, into: &effects)
+        if wasInUse {
+            effects.event(.failed(reason: "what it was opened under is over: stop its users here"))
         }
     }
 

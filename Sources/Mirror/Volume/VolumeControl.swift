@@ -30,6 +30,9 @@ public enum VolumeCommand: Equatable, Sendable {
     case makeCopy
     /// The log has noted this mark: the copy need not remember older ones. (Rule V18)
     case noted(mark: UInt64)
+    /// The log has ended every epoch below this one: nothing is taken under them any more, by whoever still holds on to one,
+    /// also after a restart. (Rule V1.1)
+    case over(below: Epoch)
     /// The daemon has learned that this machine was taken back to an earlier moment with its memory. (Rule E4.2)
     case takenBack
     /// The other replicas and where they listen, `HOST:PORT`: links to those that moved are made anew.

@@ -31,6 +31,9 @@ extension VolumeCommand {
             writer.epoch(epoch)
         case .detach: writer.uint8(6)
         case .takenBack: writer.uint8(12)
+        case .over(let epoch):
+            writer.uint8(13)
+            writer.epoch(epoch)
         case .resyncAll: writer.uint8(7)
         case .report(let question):
             writer.uint8(8)
@@ -66,6 +69,7 @@ extension VolumeCommand {
         case 5: return .thaw(incarnation: Incarnation(try reader.uint64()), epoch: try reader.epoch())
         case 6: return .detach
         case 12: return .takenBack
+        case 13: return .over(below: try reader.epoch())
         case 7: return .resyncAll
         case 8: return .report(question: try reader.uint64())
         case 9: return .makeCopy

@@ -7,6 +7,8 @@ import Reports
 public protocol APIBackend: Sendable {
     /// How the cluster stands; answers without quorum too, and never waits for another node.
     func status() async throws -> StatusReport
+    /// The same, no older than what anybody was told before it was asked for; `noQuorum` when that cannot be known.
+    func consistentStatus() async throws -> StatusReport
     /// The configuration in force.
     func policy() async throws -> PolicyReport
     /// What would happen now, or under the configuration in `request`.
@@ -42,6 +44,15 @@ public protocol APIBackend: Sendable {
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Writes `request.statement` among the events, about the node `request.to` or about none.
     func note(_ request: MutationRequest) async throws -> MutationResult
+    /// Every attribute, or those of one scope (`cluster`, `node:NAME`). No older than what anybody was told before they were
+    /// asked for, and `noQuorum` when that cannot be known; unless `isStale`, which shows what this node has. (Rule A2)
+    func attributes(scope: String?, isStale: Bool) async throws -> AttributesReport
+    /// One attribute, likewise; `notFound` when there is none.
+    func attribute(_ scope: String, _ name: String, isStale: Bool) async throws -> AttributesReport
+    /// Puts one; `conflict` when it is not what `request` expects, with what it is. (Rule A1)
+    func attributePut(_ scope: String, _ name: String, _ request: AttributeRequest) async throws -> MutationResult
+    /// Deletes one, likewise.
+    func attributeDelete(_ scope: String, _ name: String, _ request: AttributeRequest) async throws -> MutationResult
     /// Compares every block of a volume with its owner again, on the replica `request.to` or on all when nil.
     func volumeResync(_ volume: String, _ request: MutationRequest) async throws -> MutationResult
     /// Signs that a volume may start from the copy of `request.to` although writes may be missing; `request.statement` is

@@ -103,6 +103,8 @@ public struct APIClient: Sendable {
 extension APIClient: APIBackend {
     /// `GET /v1/status`.
     public func status() async throws -> StatusReport { try await self.get("/v1/status") }
+    /// `GET /v1/status?consistent=1`.
+    public func consistentStatus() async throws -> StatusReport { try await self.get("/v1/status?consistent=1") }
     /// `GET /v1/policy`.
     public func policy() async throws -> PolicyReport { try await self.get("/v1/policy") }
     /// `POST /v1/plan`.
@@ -174,6 +176,26 @@ extension APIClient: APIBackend {
     /// `POST /v1/volumes/VOLUME/allow-repair`.
     public func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/volumes/\(volume)/allow-repair", request)
+    }
+    /// `GET /v1/attributes`.
+    public func attributes(scope: String?, isStale: Bool) async throws -> AttributesReport {
+        try await self.get("/v1/attributes?stale=\(isStale ? 1 : 0)" + (scope.map { "&scope=\($0)" } ?? ""))
+    }
+    /// `GET /v1/attributes/SCOPE/NAME`.
+    public func attribute(_ scope: String, _ name: String, isStale: Bool) async throws -> AttributesReport {
+        try await self.get("/v1/attributes/\(scope)/\(name)?stale=\(isStale ? 1 : 0)")
+    }
+    /// `POST /v1/attributes/SCOPE/NAME/put`.
+    public func attributePut(
+        _ scope: String, _ name: String, _ request: AttributeRequest
+    ) async throws -> MutationResult {
+        try await self.post("/v1/attributes/\(scope)/\(name)/put", request)
+    }
+    /// `POST /v1/attributes/SCOPE/NAME/delete`.
+    public func attributeDelete(
+        _ scope: String, _ name: String, _ request: AttributeRequest
+    ) async throws -> MutationResult {
+        try await self.post("/v1/attributes/\(scope)/\(name)/delete", request)
     }
     /// `GET /v1/events`.
     public func events(after: UInt64, limit: Int, latest: Bool, waitSeconds: Double) async throws -> EventsReport {

@@ -67,6 +67,7 @@ public struct APIRoutes: Sendable {
             return try APICoding.encode(try await self.backend.agent(parts[2]))
         case ("GET", 4) where parts[1] == "groups" && parts[3] == "explain":
             return try APICoding.encode(try await self.backend.explain(parts[2]))
+        case (_, 4...5) where parts[1] == "attributes": return try await self.attribute(parts, request)
         case ("POST", 2): return try await self.write(parts[1], request)
         case ("POST", 3) where parts[1] == "leader" && parts[2] == "transfer":
             return try APICoding.encode(try await self.backend.leaderTransfer(self.mutation(request)))
@@ -77,7 +78,13 @@ public struct APIRoutes: Sendable {
 
     private func read(_ what: String, _ request: Request) async throws -> Data {
         switch what {
-        case "status": return try APICoding.encode(try await self.backend.status())
+        case "status":
+            let isConsistent = try self.number(request, "consistent", Int.init) ?? 0
+            return try APICoding.encode(
+                isConsistent != 0 ? try await self.backend.consistentStatus() : try await self.backend.status())
+        case "attributes":
+            return try APICoding.encode(
+                try await self.backend.attributes(scope: request.query["scope"], isStale: self.isStale(request)))
         case "policy": return try APICoding.encode(try await self.backend.policy())
         case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
@@ -135,6 +142,25 @@ public struct APIRoutes: Sendable {
         }
         return try APICoding.encode(result)
     }
+
+    /// `/v1/attributes/SCOPE/NAME`, and what changes one.
+    private func attribute(_ parts: [String], _ request: Request) async throws -> Data {
+        let (scope, name) = (parts[2], parts[3])
+        switch (request.method, parts.dropFirst(4).first) {
+        case ("GET", nil):
+            return try APICoding.encode(
+                try await self.backend.attribute(scope, name, isStale: self.isStale(request)))
+        case ("POST", "put"):
+            return try APICoding.encode(
+                try await self.backend.attributePut(scope, name, self.body(AttributeRequest.self, request)))
+        case ("POST", "delete"):
+            let wish = request.body.isEmpty ? AttributeRequest() : try self.body(AttributeRequest.self, request)
+            return try APICoding.encode(try await self.backend.attributeDelete(scope, name, wish))
+        default: throw self.unknown(request)
+        }
+    }
+
+    private func isStale(_ request: Request) throws -> Bool { (try self.number(request, "stale", Int.init) ?? 0) != 0 }
 
     private func mutation(_ request: Request) throws -> MutationRequest {
         // Only `dryRun` has no natural absence in JSON, so an empty body is spelled out.

@@ -37,6 +37,7 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 name: "Act",
                 subcommands: [
                     GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self, NoteCommand.self,
+                    AttributeCommand.self,
                 ]),
             CommandGroup(
                 name: "Set up",

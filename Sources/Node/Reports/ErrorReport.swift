@@ -65,9 +65,15 @@ public struct ErrorReport: Codable, Equatable, Sendable {
     public var remedy: String
     /// More lines, such as every mistake in a configuration.
     public var details: [String]
+    /// Where a change of an attribute was refused because it is not what was expected: what it is; nil when there is none.
+    public var present: AttributeReport?
     /// All fields.
-    public init(code: FailureCode, message: String, remedy: String, details: [String] = [], apiVersion: Int = 1) {
+    public init(
+        code: FailureCode, message: String, remedy: String, details: [String] = [], present: AttributeReport? = nil,
+        apiVersion: Int = 1
+    ) {
         self.apiVersion = apiVersion
+        self.present = present
         self.code = code
         self.message = message
         self.remedy = remedy
@@ -85,8 +91,13 @@ public struct APIFailure: Error, Equatable, Sendable, CustomStringConvertible {
     public var remedy: String
     /// More lines, such as every mistake in a configuration.
     public var details: [String]
+    /// What an attribute is that was expected to be something else.
+    public var present: AttributeReport?
     /// All fields.
-    public init(_ code: FailureCode, _ message: String, remedy: String, details: [String] = []) {
+    public init(
+        _ code: FailureCode, _ message: String, remedy: String, details: [String] = [], present: AttributeReport? = nil
+    ) {
+        self.present = present
         self.code = code
         self.message = message
         self.remedy = remedy
@@ -94,11 +105,13 @@ public struct APIFailure: Error, Equatable, Sendable, CustomStringConvertible {
     }
     /// A failure that came over the wire.
     public init(_ report: ErrorReport) {
-        self.init(report.code, report.message, remedy: report.remedy, details: report.details)
+        self.init(
+            report.code, report.message, remedy: report.remedy, details: report.details, present: report.present)
     }
     /// The form that goes over the wire.
     public var report: ErrorReport {
-        ErrorReport(code: self.code, message: self.message, remedy: self.remedy, details: self.details)
+        ErrorReport(
+            code: self.code, message: self.message, remedy: self.remedy, details: self.details, present: self.present)
     }
     /// The details, the message, then the remedy.
     public var description: String {

@@ -21,7 +21,7 @@ extension Command {
     var authority: Authority {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
-            .compare, .allowRepair, .note, .retire, .replaceNode:
+            .compare, .allowRepair, .note, .retire, .replaceNode, .putAttribute, .deleteAttribute:
             .member
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
         case .suspect, .trust, .lost, .fenced, .expel, .assign, .release, .park, .forgive: .leader

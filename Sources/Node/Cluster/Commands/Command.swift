@@ -94,6 +94,11 @@ public indirect enum Command: Equatable, Sendable {
     case remains(GroupName, NodeID, Incarnation, GroupRemains?)
     /// An operator signs that nothing of the group is left on a node that says so. (Rule L11.5)
     case confirmStopped(GroupName, NodeID, statement: String)
+    /// Somebody leaves a word in the cluster, if what is there is what was expected. (Rule A1)
+    case putAttribute(
+        AttributeKey, value: String, lifetime: AttributeLifetime, expecting: AttributeExpectation? = nil)
+    /// Somebody takes it away, likewise.
+    case deleteAttribute(AttributeKey, expecting: AttributeExpectation? = nil)
 }
 
 /// Why an owner gave a group up.

@@ -107,6 +107,7 @@ extension Command {
         case .setNode, .retire, .replaceNode, .expel: self.encodeMembers(into: &writer)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
+        case .putAttribute, .deleteAttribute: self.encodeAttribute(into: &writer)
         default:
             self.encodeOwnership(into: &writer)
         }
@@ -246,6 +247,7 @@ extension Command {
         case 25:
             return .remark(
                 try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
+        case 35, 36: return try self.decodeAttribute(type, from: &reader)
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
         case 30...33: return try self.decodeMembers(type, from: &reader)
         default:

@@ -47,8 +47,8 @@ public struct JoiningNode: Equatable, Sendable {
 
 /// Who may join. (Rules B1, N2)
 extension ClusterState {
-    /// It founded the cluster, so it was up.
-    private static let founder = NodeID(1)
+    /// It founded the cluster, so it was up; and it made the cluster's authority.
+    package static let founder = NodeID(1)
 
     /// Why this node may not join now; nil when it may. A node that joined and was never up may join again, also with
     /// another address, site or role: nothing of it counts yet.
@@ -72,7 +72,7 @@ extension ClusterState {
         if let place = self.nodes.firstIndex(where: { $0.about.name == node.name }) {
             if self.nodes[place].about == node { return .accepted }
             // Another id: what was signed for the old one belongs to nobody then.
-            self.nodes.remove(at: place)
+            self.forgetAttributes(of: self.nodes.remove(at: place).id)
             self.append(node)
             self.note(.node(self.named(NodeID(self.nodesEver)), .joinedAgain(site: node.site)), at: index)
             return .accepted

@@ -8,6 +8,7 @@ public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
         case node(NodeID)
         case group(GroupName)
         case volume(VolumeName)
+        case attribute(AttributeKey)
 
         /// Kind and name.
         public var description: String {
@@ -15,6 +16,7 @@ public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
             case .node(let node): "node \(node)"
             case .group(let group): "group \(group)"
             case .volume(let volume): "volume \(volume)"
+            case .attribute(let key): "attribute \(key)"
             }
         }
     }
@@ -23,6 +25,8 @@ public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
     case unknown(Subject)
     /// The configuration was changed after the caller looked at it. (ConfigLinear)
     case changedMeanwhile(inForce: LogIndex, expected: LogIndex)
+    /// An attribute is not what the caller expected, but this; nil when there is none. (Rule A1)
+    case differs(AttributeKey, present: Attribute?)
     /// It was meant for an epoch, a life, a set of copies or a search that is over.
     case over(String)
     /// The same request of the same daemon took effect, or was refused, before.
@@ -41,9 +45,20 @@ public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
         case .changedMeanwhile(let inForce, let expected):
             "the configuration was changed meanwhile (it is at \(inForce), not \(expected)); "
                 + "look at the difference with `holdfast plan FILE` and apply again"
+        case .differs(let key, let present):
+            present.map { "attribute \(key) is not what was expected: its version is \($0.version)" }
+                ?? "attribute \(key) is not what was expected: there is none"
         case .over(let reason), .unauthorised(let reason), .unfit(let reason): reason
         case .repeated: "this request was applied already"
         case .changes(let changes): changes.map(\.description).joined(separator: "; ")
+        }
+    }
+
+    /// Whether nodes write it into their logs. Attributes change hands by comparing, and who lost a race is told so itself.
+    var isNews: Bool {
+        switch self {
+        case .differs, .unknown(.attribute): false
+        default: true
         }
     }
 
@@ -52,7 +67,7 @@ public enum Refusal: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .over(let reason): .over("\(subject): \(reason)")
         case .unfit(let reason): .unfit("\(subject): \(reason)")
-        case .unknown, .changedMeanwhile, .repeated, .unauthorised, .changes: self
+        case .unknown, .changedMeanwhile, .differs, .repeated, .unauthorised, .changes: self
         }
     }
 }

@@ -38,6 +38,8 @@ extension ClusterState {
             return self.applyOwnership(entry.command, at: index)
         case .want, .move, .note:
             return self.applyOperator(entry.command, at: index)
+        case .putAttribute, .deleteAttribute:
+            return self.applyAttribute(entry.command, at: index)
         case .park, .forgive:
             return self.applyPlanner(entry.command, at: index)
         case .remains, .confirmStopped:

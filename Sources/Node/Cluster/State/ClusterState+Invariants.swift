@@ -9,6 +9,7 @@ extension ClusterState: InvariantChecking {
         try invariant(self.volumes.isAscending(by: \.name), "ClusterState: volumes are out of order")
         try invariant(self.events.count <= Self.eventsMaximum, "ClusterState: \(self.events.count) events")
         try invariant(self.policyIndex <= self.appliedIndex, "ClusterState: a configuration that was not applied")
+        try self.attributes.checkInvariants(in: self)
         for place in self.nodes.indices { try self.checkNode(place) }
         for place in self.groups.indices { try self.checkGroup(place) }
         for place in self.volumes.indices { try self.checkVolume(place) }

@@ -146,6 +146,7 @@ extension ClusterState {
         }
         if let keeper = self.whatKeeps(node) { return .refused(.unfit("\(record.about.name) cannot go: \(keeper)")) }
         self.nodes.remove(at: place)
+        self.forgetAttributes(of: node)
         for volume in self.volumes.indices { self.volumes[volume].forget(node) }
         for group in self.groups.indices {
             self.groups[group].absentOn.removeAll { $0 == node }
@@ -218,7 +219,7 @@ extension ClusterState {
 
 extension NodeRole {
     /// `a member`.
-    var words: String {
+    package var words: String {
         switch self {
         case .member: "a member"
         case .witness: "a witness"

@@ -145,6 +145,7 @@ extension ClusterState {
         }
         // Of this boot it asks only when nothing is left, and another boot has nothing of the one before.
         self.forgetRemains(of: node)
+        self.forgetAttributes(of: node, ofItsLifeAlone: true)
         if isOther { self.copiesUnseen(on: node) }
         record.standing = .trusted
         record.isDeparting = false
@@ -170,6 +171,7 @@ extension ClusterState {
             record.since = state.clusterMilliseconds
             state.note(.node(record.named, .lost(proof)), at: index)
             state.endAssignments(of: node, incarnation: incarnation)
+            state.forgetAttributes(of: node, ofItsLifeAlone: true)
             if proof == .fenced { state.forgetRemains(of: node) }
             return nil
         }

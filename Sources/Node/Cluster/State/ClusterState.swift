@@ -32,6 +32,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var volumes: [VolumeRecord] = []
     /// What assignments may still hold, sorted by group, then epoch. (Rule B5)
     public internal(set) var holdings: [Holding] = []
+    /// What people and programs have left here.
+    public internal(set) var attributes = Attributes()
     /// The latest events, oldest first; at most `Self.eventsMaximum`.
     public internal(set) var events: [ClusterEvent] = []
     /// Cluster time of the last command.

@@ -23,6 +23,7 @@ extension ClusterState {
         writer.uint64(self.wallMilliseconds)
         self.requests.encode(into: &writer)
         writer.uint64(self.appliedIndex.rawValue)
+        self.attributes.encode(into: &writer)
         return writer.bytes
     }
 
@@ -57,6 +58,8 @@ extension ClusterState {
         self.wallMilliseconds = try reader.uint64()
         self.requests = try AppliedRequests.decode(from: &reader)
         self.appliedIndex = LogIndex(try reader.uint64())
+        // Version 1 has none.
+        if version > 1 { self.attributes = try Attributes.decode(from: &reader) }
         try reader.finish()
     }
 }

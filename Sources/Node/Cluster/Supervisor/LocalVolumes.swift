@@ -20,6 +20,10 @@ struct LocalVolumes: Sendable {
         var openedEpoch = Epoch.none
         /// When the server may be asked again to make or to note a copy.
         var askAt = Tick.zero
+        /// Below which epoch the server takes nothing any more, as it was told over this connection, and when it is told that
+        /// the last one is over too. (Rule V1.1)
+        var isOver = Epoch.none
+        var tellsOverAt = Tick.never
         /// The question whose answer decides whether the copy is an older one, and what the log knew when it was asked.
         var question: UInt64 = 0
         var askedAgainst: CopyKnowledge?

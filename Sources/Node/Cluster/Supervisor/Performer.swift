@@ -203,7 +203,7 @@ extension VolumeCommand {
         // A volume that was frozen is to be thawed and opened again.
         case (.open, _), (.thaw, _), (.inSyncChanged, _): false
         case (.close, _), (.freeze, _), (.detach, _), (.makeCopy, _), (.takenBack, _): true
-        case (.report, _), (.noted, _), (.peers, _), (.resyncAll, _): false
+        case (.report, _), (.noted, _), (.peers, _), (.resyncAll, _), (.over, _): false
         }
     }
 }

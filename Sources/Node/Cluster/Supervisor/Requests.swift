@@ -23,6 +23,10 @@ struct Requests: Sendable {
     var pending: [Pending] = []
     var nextSequence: UInt64 = 1
     var inspections: [Inspection] = []
+    /// Clients that want to know what holds now.
+    var reads: Reads
+
+    init(nonce: UInt64) { self.reads = Reads(nonce: nonce) }
 
     private static let retryInterval = Span.milliseconds(400)
     private static let clientTimeout = Span.seconds(10)

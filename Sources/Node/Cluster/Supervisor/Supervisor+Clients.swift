@@ -14,6 +14,7 @@ extension Supervisor {
                 return
             }
             self.enqueue(command, client: id, at: now, into: &effects)
+        case .read: self.requests.reads.add(id, at: now)
         case .transferLeadership(let target):
             guard let leader = self.consensus.outline.leader else {
                 effects.append(.reply(id: id, .noQuorum))

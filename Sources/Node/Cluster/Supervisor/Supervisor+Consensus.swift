@@ -90,7 +90,7 @@ extension Supervisor {
             self.state.touched.names.removeAll()
             self.derive()
             // What was refused before this daemon began was told then.
-            if case .refused(let refusal) = outcome, self.birth.isCaughtUp {
+            if case .refused(let refusal) = outcome, self.birth.isCaughtUp, refusal.isNews {
                 effects.append(.note(.refused(entry.mark.index, refusal)))
             }
             self.applied(command, outcome, at: entry.mark.index, now, into: &effects)
@@ -243,7 +243,7 @@ extension Supervisor {
             self.schedule.isUnsettled = true
             self.consensusStep(.readIndex(id: Self.readID(id, of: sender)), at: now, into: &effects)
         case .readAnswer(let id, let index):
-            if id == self.birth.readID { self.birth.readIndex = index }
+            self.readAnswered(id, index)
             self.schedule.isUnsettled = true
         case .transferRequest(let target):
             if self.consensus.outline.isLeader {

@@ -46,6 +46,31 @@ extension Supervisor {
         self.volumes.nextLook = min(self.volumes.nextLook, self.volumes.views[place].askAt)
     }
 
+    /// Rule V1.1: an epoch that the log has ended is over for the copy too, whoever comes with it, and whether or not anybody
+    /// has come with a later one. The owner's own copy gets its epoch with `open`.
+    private mutating func tellWhatIsOver(
+        _ place: Int, _ record: ClusterState.VolumeRecord, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard record.epoch != .none, record.owner != self.identity.node else { return }
+        if record.owner != nil {
+            self.volumes.views[place].tellsOverAt = .never
+            guard self.volumes.views[place].isOver < record.epoch else { return }
+            self.volumes.views[place].isOver = record.epoch
+            return effects.append(.volume(record.name, .over(below: record.epoch)))
+        }
+        guard self.volumes.views[place].isOver <= record.epoch else { return }
+        // Most volumes without an owner get one at once, which says as much and is not to wait for a disk.
+        if self.volumes.views[place].tellsOverAt == .never {
+            self.volumes.views[place].tellsOverAt = now + Self.copyPause
+        }
+        if now >= self.volumes.views[place].tellsOverAt {
+            self.volumes.views[place].tellsOverAt = .never
+            self.volumes.views[place].isOver = record.epoch.next
+            return effects.append(.volume(record.name, .over(below: record.epoch.next)))
+        }
+        self.volumes.nextLook = min(self.volumes.nextLook, self.volumes.views[place].tellsOverAt)
+    }
+
     private mutating func settle(
         _ place: Int, _ report: CopyReport, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
@@ -76,6 +101,7 @@ extension Supervisor {
                     effects.append(.volume(name, .noted(mark: mark.mark)))
                 }
                 self.followCapacity(place, record, mark, report.capacityBytes, at: now, into: &effects)
+                self.tellWhatIsOver(place, record, at: now, into: &effects)
             case .known, .new:
                 self.volumes.views[place].problem = ""
                 self.request(

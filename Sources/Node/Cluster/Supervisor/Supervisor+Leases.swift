@@ -264,12 +264,7 @@ extension Supervisor {
         {
         case nil: return
         case .caughtUp: effects.append(.note(.caughtUp(applied)))
-        case .ask(let id, let leader):
-            if leader == self.identity.node {
-                self.consensusStep(.readIndex(id: Self.readID(id, of: leader)), at: now, into: &effects)
-            } else {
-                self.send(.readRequest(id: id), to: leader, at: now, into: &effects)
-            }
+        case .ask(let id, let leader): self.askReadIndex(id, of: leader, at: now, into: &effects)
         }
     }
 
@@ -281,7 +276,7 @@ extension Supervisor {
         let node = NodeID(UInt32(truncatingIfNeeded: id >> 40))
         let plain = id & 0xFF_FFFF_FFFF
         if node == self.identity.node {
-            if plain == self.birth.readID { self.birth.readIndex = index }
+            self.readAnswered(plain, index)
         } else {
             self.send(.readAnswer(id: plain, index: index), to: node, at: now, into: &effects)
         }

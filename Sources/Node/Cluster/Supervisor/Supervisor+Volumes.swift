@@ -52,6 +52,8 @@ extension Supervisor {
         self.volumes.views[place].report = nil
         self.volumes.views[place].askedAgainst = nil
         self.volumes.views[place].isAnswered = false
+        self.volumes.views[place].isOver = .none
+        self.volumes.views[place].tellsOverAt = .never
         if isUp {
             effects.append(.volume(name, .report()))
             self.inSyncChanged(name, into: &effects)

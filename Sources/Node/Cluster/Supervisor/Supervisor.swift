@@ -63,7 +63,7 @@ public struct Supervisor: Sendable {
     /// The volume servers here.
     var volumes = LocalVolumes()
     /// What was asked for and is not done yet.
-    var requests = Requests()
+    var requests: Requests
     /// What the nodes tell each other.
     var telling = Telling()
     /// When what is due.
@@ -85,6 +85,7 @@ public struct Supervisor: Sendable {
         if let snapshot = restored.snapshot { self.state = try ClusterState(decoding: snapshot.data) }
         self.applied = AppliedLog(restored.snapshot, at: now)
         self.birth = Birth(nonce: identity.nonce)
+        self.requests = Requests(nonce: identity.nonce)
         self.lease = LocalLease(
             holder: LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce))
         self.voting = Voting(startedAt: now)
@@ -214,6 +215,7 @@ public struct Supervisor: Sendable {
         self.settleCopies(at: now, into: &effects)
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
+        self.settleReads(at: now, into: &effects)
         self.settleSummary(at: now, into: &effects)
         self.noteDeadlines(after: now)
     }
@@ -233,6 +235,7 @@ public struct Supervisor: Sendable {
             next = min(next, self.birth.deadline(after: now), self.requests.deadline(after: now))
             occasion = now
         }
+        if !self.requests.reads.waiting.isEmpty { next = min(next, self.requests.reads.deadline(after: now)) }
         self.schedule.own = min(next, shared + Self.timerPatience)
         self.schedule.occasion = occasion
         self.schedule.deadline = min(self.schedule.own, self.consensus.outline.nextDeadline)

@@ -56,6 +56,8 @@ extension SupervisorInput {
 public enum ClientRequest: Equatable, Sendable {
     /// Replicate a command, and say what became of it.
     case propose(Command)
+    /// Say what holds now: nothing that is older than what anybody was told before. (Rule A2)
+    case read
     /// Hand leadership over.
     case transferLeadership(to: NodeID?)
     /// This node shuts down in order; asked again, it says how far that is. (Rule L21)
@@ -68,6 +70,8 @@ public enum ClientRequest: Equatable, Sendable {
 public enum ClientReply: Equatable, Sendable {
     /// The command was applied at this index.
     case applied(Outcome, at: LogIndex)
+    /// What this node has applied holds, up to this index; with the attributes of then.
+    case readable(at: LogIndex, Attributes)
     /// The request was handed on; its effect shows in `status`.
     case handedOn
     /// What still runs here, as a sentence; nil once nothing does and the lease is given back. (Rule L21)

@@ -8,17 +8,22 @@ import Reports
 struct StatusCommand: ConversingCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Say whether services are safe, and how everything stands.",
-        discussion: "Answers from any node, without quorum too, and says how old the answer is.")
+        discussion: """
+            Answers from any node, without quorum too, and says how old the answer is. With --consistent a majority of voters is \
+            asked first: the answer has everything that anybody was told before.
+            """)
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
     @Flag(help: "Look again every second.") var watch = false
+    @Flag(help: "Wait for what a majority of voters has confirmed; without one exit with 5.") var consistent = false
     @Flag(help: "Exit with 8 when degraded, 9 when down, 5 without quorum.") var check = false
     @Flag(name: .shortAndLong, help: "Show every resource.") var verbose = false
 
     func run() async throws {
         repeat {
-            let report = try await self.connection.client.status()
+            let client = self.connection.client
+            let report = self.consistent ? try await client.consistentStatus() : try await client.status()
             let page = StatusText(report: report, style: self.console.style, isVerbose: self.verbose).render()
             if self.watch, self.output.format == .text, self.console.outputIsTerminal {
                 self.console.showPage(page)

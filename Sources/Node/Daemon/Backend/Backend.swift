@@ -30,12 +30,14 @@ struct Backend: APIBackend {
         return view
     }
 
-    func status() async throws -> StatusReport {
+    func status() async throws -> StatusReport { try await self.status(notBefore: .zero) }
+
+    func status(notBefore index: LogIndex) async throws -> StatusReport {
         let watchdog = WatchdogNote.read(runDirectory: self.runDirectory)
         let machine = MachineFacts(
             watchdogLack: watchdog.flatMap { $0.isArmed ? nil : $0.text },
             carriers: AttachedVolumes.carriers(runDirectory: self.runDirectory))
-        return StatusBuilder(try await self.view(), machine: machine)
+        return StatusBuilder(try await self.view(notBefore: index), machine: machine)
             .report(clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
@@ -95,13 +97,14 @@ struct Backend: APIBackend {
         switch await self.ask(.propose(command)) {
         case .applied(.accepted, let index): return index
         case .applied(.refused(let refusal), _): throw Self.failure(refusal)
-        case .handedOn, .inspected, .shuttingDown: return .zero
-        case .noQuorum:
-            throw APIFailure(
-                .noQuorum, "no majority of voters answered in time; the change may still take effect",
-                remedy: "look at `holdfast status`, and try again once a majority is back")
+        case .handedOn, .inspected, .shuttingDown, .readable: return .zero
+        case .noQuorum: throw Self.undecided
         }
     }
+
+    static let undecided = APIFailure(
+        .noQuorum, "no majority of voters answered in time; the change may still take effect",
+        remedy: "look at `holdfast status`, and try again once a majority is back")
 
     func ask(_ request: ClientRequest) async -> ClientReply {
         let answer = OneAnswer<ClientReply>()
@@ -126,7 +129,7 @@ struct Backend: APIBackend {
                     + "nothing was changed", remedy: "see docs/configuration-changes.md for every key",
                 details: changes.map(\.description))
         case .unknown: APIFailure(.notFound, refusal.description, remedy: "see `holdfast status`")
-        case .over:
+        case .over, .differs:
             APIFailure(.conflict, refusal.description, remedy: "look again with `holdfast status`, then try again")
         case .repeated, .unauthorised, .unfit:
             APIFailure(.refused, refusal.description, remedy: "see `holdfast status` and `holdfast explain`")
