@@ -383,21 +383,3 @@ public final class Simulation {
         self.addTimer(of: node)
     }
 }
-
-/// The last lines of a run.
-struct TraceRing {
-    private var ring: [String] = []
-    private var next = 0
-    private static let size = 400
-
-    mutating func add(_ line: String) {
-        if self.ring.count < Self.size {
-            self.ring.append(line)
-        } else {
-            self.ring[self.next] = line
-            self.next = (self.next + 1) % Self.size
-        }
-    }
-
-    var lines: [String] { Array(self.ring[self.next...] + self.ring[..<self.next]) }
-}

@@ -131,3 +131,53 @@ import Testing
         #expect(network.wait(1000, from: left, to: right, isVolume: false, at: 0) == 0)
     }
 }
+
+@Suite struct `Simulated members (J1 to J6)` {
+    private func options(seconds: UInt64) -> SimulationOptions {
+        var options = SimulationOptions(seed: 7, length: .seconds(seconds))
+        options.features = .chosen([.members])
+        return options
+    }
+
+    @Test func `come, leave and change under faults, and no guarantee breaks`() {
+        let result = Simulation(options: self.options(seconds: 120)).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        for what in ["machines that came", "changes of members", "changes of voters"] {
+            #expect(result.counts.contains { $0.0 == what && $0.1 > 0 }, "no \(what)")
+        }
+    }
+
+    @Test func `cost nobody a lease on a network without a fault`() {
+        var options = self.options(seconds: 200)
+        options.hasFaults = false
+        let result = Simulation(options: options).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        for what in ["nodes that left", "changes of voters"] {
+            #expect(result.counts.contains { $0.0 == what && $0.1 > 0 }, "no \(what)")
+        }
+    }
+
+    @Test func `notice who has left and runs something`() {
+        let simulation = Simulation(options: self.options(seconds: 1))
+        let node = SimulatedNode(id: NodeID(1), name: "a", role: .member)
+        node.hasLeft = true
+        simulation.checkLeft(node)
+        #expect(simulation.violation == nil)
+        node.processes[GroupName("orders")] = [ResourceName("db"): Epoch(generation: 0, index: 7)]
+        simulation.checkLeft(node)
+        #expect(simulation.violation?.contains("J2: a has left the cluster, and runs") == true)
+    }
+
+    @Test func `notice a lease that ends where nothing is broken, but for who leaves`() {
+        var options = self.options(seconds: 1)
+        options.hasFaults = false
+        let simulation = Simulation(options: options)
+        let node = SimulatedNode(id: NodeID(1), name: "a", role: .member)
+        node.mayEndUntil = 1
+        simulation.leaseEnded(node)
+        #expect(simulation.violation == nil)
+        node.mayEndUntil = 0
+        simulation.leaseEnded(node)
+        #expect(simulation.violation?.contains("CalmLease") == true)
+    }
+}
