@@ -28,6 +28,10 @@ private let secondStart = StartMark(directory: DirectoryID(high: 1, low: 0), sta
         log.lose(tok)
         #expect(log.assign(osk).isAccepted)
         #expect(log.state.group(orders)?.moves.count == counted)
+        // It does not go back before that is half a minute ago.
+        let moved = log.state.group(orders)?.moves.last ?? log.state.clusterMilliseconds
+        let unsettled = [0, 29_999, 30_000].map { log.state.observation(at: moved + $0).group(orders)?.isUnsettled }
+        #expect(unsettled == (counted > 0 ? [true, true, false] : [false, false, false]))
     }
 
     @Test func `a failure of the group uses up a move, and a shutdown does not (NoFlap, rule L21)`() {

@@ -8,6 +8,7 @@ import Testing
 ///
 ///     node NAME [witness] [standing=up|suspected|lost|never] [admitted=N] [drained]
 ///     group NAME nodes=A,B [owner=A] [epoch=N] [last=A] [takeover=immediate] [failback] [releasing] [stopped]
+///           [unsettled]
 ///           [target=B] [moves=N] [maximum=N] [unreported=A,B] [unlisted]
 ///     ban GROUP NODE words…        it failed there
 ///     lacks GROUP NODE words…      no usable copy of the data there
@@ -73,6 +74,7 @@ private struct PlannerWorld {
         let name = GroupName(word)
         var group = Observation.Group(name: name)
         group.isWanted = !directive.arguments.contains("stopped")
+        group.isUnsettled = directive.arguments.contains("unsettled")
         group.isReleasing = directive.arguments.contains("releasing")
         group.owner = directive.options["owner"]
         group.epochIndex = directive.options["epoch"].flatMap { UInt64($0) } ?? 0

@@ -42,9 +42,14 @@ public struct SurvivalReport: Codable, Equatable, Sendable {
 
     /// One sentence.
     public var sentence: String {
-        let after = "\(self.votersAfter.joined(separator: ", ")) vote and survive \(self.after)"
+        let after = Self.clause(self.votersAfter, self.after)
         if self.votersBefore == self.votersAfter, self.before == self.after { return "as before, \(after)" }
-        return
-            "then \(after); now \(self.votersBefore.joined(separator: ", ")) vote and survive \(self.before)"
+        return "then \(after); now \(Self.clause(self.votersBefore, self.before))"
+    }
+
+    private static func clause(_ voters: [String], _ survives: String) -> String {
+        voters.count == 1
+            ? "\(voters[0]) alone votes, and \(survives) is survived"
+            : "\(voters.joined(separator: ", ")) vote and survive \(survives)"
     }
 }

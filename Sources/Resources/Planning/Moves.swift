@@ -27,6 +27,13 @@ enum Moves {
         guard let mine = policy.nodes.firstIndex(of: owner),
             let better = policy.nodes[..<mine].first(where: { others.contains($0) })
         else { return nil }
+        // It failed there, or its node was lost as soon as it had come: a node that comes and goes is healthy each time, and
+        // each time the group would go along. (NoFlap)
+        if group.isUnsettled {
+            return .init(
+                .keep(group.name, owner: owner),
+                reason: "it is preferred on \(better) (failback), but had to leave a node a moment ago")
+        }
         return release(to: better, "\(better) is preferred to \(owner) and healthy again (failback)")
     }
 }

@@ -92,6 +92,8 @@ public struct Observation: Equatable, Sendable {
         public var target: String?
         /// Moves within the policy's window.
         public var recentMoves: Int
+        /// The last of them was so short a time ago that what caused it may not be over.
+        public var isUnsettled: Bool
 
         /// A group that was never touched.
         public init(name: GroupName) {
@@ -112,6 +114,7 @@ public struct Observation: Equatable, Sendable {
             self.parked = nil
             self.target = nil
             self.recentMoves = 0
+            self.isUnsettled = false
         }
     }
 

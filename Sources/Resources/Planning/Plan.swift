@@ -12,6 +12,8 @@ public struct Plan: Equatable, Sendable {
         case park(GroupName)
         /// Nothing can be done now, though something is wanted.
         case wait(GroupName)
+        /// It stays where it runs for now, though another node is preferred.
+        case keep(GroupName, owner: String)
     }
 
     /// A step with its reason.
@@ -29,7 +31,9 @@ public struct Plan: Equatable, Sendable {
         /// The group concerned.
         public var group: GroupName {
             switch self.step {
-            case .assign(let group, _, _), .release(let group, _, _), .park(let group), .wait(let group): group
+            case .assign(let group, _, _), .release(let group, _, _), .park(let group), .wait(let group),
+                .keep(let group, _):
+                group
             }
         }
 
@@ -44,6 +48,8 @@ public struct Plan: Equatable, Sendable {
                 "park \(group), because \(self.reason)"
             case .wait(let group):
                 "leave \(group) stopped for now, because \(self.reason)"
+            case .keep(let group, let owner):
+                "leave \(group) on \(owner) for now, because \(self.reason)"
             }
         }
     }

@@ -47,8 +47,8 @@ public struct JoiningNode: Equatable, Sendable {
 
 /// Who may join. (Rules B1, N2)
 extension ClusterState {
-    /// It founded the cluster, so it was up.
-    private static let founder = NodeID(1)
+    /// It founded the cluster, so it was up; and it made the cluster's authority.
+    package static let founder = NodeID(1)
 
     /// Why this node may not join now; nil when it may. A node that joined and was never up may join again, also with
     /// another address, site or role: nothing of it counts yet.

@@ -219,7 +219,7 @@ extension ClusterState {
 
 extension NodeRole {
     /// `a member`.
-    var words: String {
+    package var words: String {
         switch self {
         case .member: "a member"
         case .witness: "a witness"

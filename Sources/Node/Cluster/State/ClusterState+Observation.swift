@@ -18,6 +18,9 @@ extension ClusterState {
             groups: self.observedGroups(at: milliseconds))
     }
 
+    /// A group that just had to move goes back by itself only after that: meanwhile its node may be lost again. (NoFlap)
+    private static let unsettledMilliseconds: UInt64 = 30_000
+
     private func observedGroups(at milliseconds: UInt64) -> [Observation.Group] {
         // Groups that run where they are to be ask nobody for anything.
         let isAsked = self.groups.contains { $0.assignment == nil || !$0.awaited.isEmpty || $0.target != nil }
@@ -48,6 +51,7 @@ extension ClusterState {
         group.target = record.target.map { self.name(of: $0) }
         if let policy {
             let window = policy.moveWindow.milliseconds
+            group.isUnsettled = record.moves.last.map { milliseconds < $0 + Self.unsettledMilliseconds } ?? false
             group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
             for name in policy.nodes { self.judge(name, record, policy, index, &group) }
             // Rule V21.1.

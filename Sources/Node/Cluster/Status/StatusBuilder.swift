@@ -158,6 +158,7 @@ package struct StatusBuilder {
     ) -> String {
         let up = "\(nodes.filter { $0.state == .up }.count) of \(nodes.count) nodes up"
         switch health {
+        case .noQuorum where self.state.hasLeft(self.me): return "this node has left the cluster for good"
         case .noQuorum: return "no majority of voters answers: what runs stops when its lease ends"
         case .down:
             let down = groups.filter { [.waiting, .parked, .failed].contains($0.state) }.map(\.name)

@@ -86,7 +86,7 @@ extension Supervisor {
                 self.request(
                     .park(group, record.epoch, seenAt: self.state.appliedIndex, reason: action.reason), at: now,
                     into: &effects)
-            case .wait:
+            case .wait, .keep:
                 continue
             }
         }

@@ -14,7 +14,7 @@ extension Backend {
         let change = try Self.change(request.node, node)
         let after = change.applied(to: record.about)
         var words: [String] = []
-        if after.role != record.about.role { words.append("becomes a \(NodeReport.Role(after.role).rawValue)") }
+        if after.role != record.about.role { words.append("becomes \(after.role.words)") }
         if after.site != record.about.site { words.append("is at \(after.site)") }
         if after.address != record.about.address { words.append("is reached at \(after.address)") }
         if !change.labels.isEmpty { words.append("gets its labels") }
@@ -27,9 +27,15 @@ extension Backend {
         let view = try await self.view()
         let state = try await self.checked(request)
         let record = try self.node(node, state)
-        return try await self.change(
+        var result = try await self.change(
             .retire(record.id, isRetiring: true), request, view,
             "\(node) leaves the cluster for good, once it has no group, no vote and no lease any more")
+        if record.id == ClusterState.founder {
+            result.warnings.append(
+                "\(node) founded the cluster: without the key of its authority no machine can join any more. Copy "
+                    + "tls/ca.key of its state directory to another member before it is switched off")
+        }
+        return result
     }
 
     func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
