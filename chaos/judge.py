@@ -10,6 +10,7 @@ from .lab.cluster import Cluster
 from .lab.shell import identity, wait_until
 from .words import Word, length, number, one_of, seconds
 from .workload import checkers
+from .workload.attribute_clients import Clients
 from .workload.database import found_rows
 
 SLACK = 0.030  # a guard that was itself stopped may be scheduled this much later than the service
@@ -28,6 +29,7 @@ class Played:
     rows: str  # the writer's history
     reference: str  # the pulse of a process that nothing manages
     writer: "subprocess.Popen[bytes] | None"  # of the database; None: the group is only a service
+    attributes: Clients | None = None  # who change and read them, if the scenario wants it
 
 
 class Judge:
@@ -64,6 +66,12 @@ class Judge:
         finally:
             os.kill(who[0], signal.SIGCONT)
         return f"{acked} rows acknowledged, {there} found, none missing"
+
+    def linearizable(self, _: Options) -> str:
+        """What was told of attributes could have been told by one register for each."""
+        if self.played.attributes is None:
+            raise RuntimeError("attributes are changed only with a line `attributes`")
+        return self.played.attributes.finish(f"{self.played.rows}-of-attributes")
 
     def recovered(self, options: Options) -> str:
         """Rows are accepted again after a fault, or the service runs again, within a bound."""
@@ -117,6 +125,7 @@ class Judge:
 # name: the words that follow, the options with how each is read, and the function that judges it.
 EXPECTATIONS: dict[str, Word[Callable[[Judge, Options], str]]] = {
     "single-owner": Word((), {"guard": one_of("stopped")}, Judge.single_owner),
+    "linearizable": Word((), {}, Judge.linearizable),
     "nothing-lost": Word((), {}, Judge.nothing_lost),
     "recovered": Word((), {"within": length, "fault": number, "by": one_of("service")}, Judge.recovered),
     "undisturbed": Word((), {}, Judge.undisturbed),

@@ -5,6 +5,7 @@
     policy takeover=immediate
     wan tokyo delay=20 jitter=2
     disks size=64
+    attributes clients=6
     at 2s..4s kill owner
     at +6s boot it
     run 15s
@@ -34,6 +35,7 @@ class Scenario:
         self.policy: Options = {}
         self.wan: dict[str, str] = {}  # site: the settings of its line
         self.disks: tuple[int, str] | None = None  # bytes, and the directory that is on such a disk
+        self.clients = 0  # who change and read attributes
         self.faults: list[Step] = []
         self.expectations: list[tuple[str, Options]] = []
         self.length = 10.0  # seconds
@@ -46,6 +48,8 @@ class Scenario:
             raise Mistake(f"{path}: disks can fail only with a line such as `disks size=64` (MiB)")
         if self.disks and any(fault.name.startswith("copy-") for fault in self.faults):
             raise Mistake(f"{path}: copies are lost and put back only without a `disks` line")
+        if ("linearizable" in [name for name, _ in self.expectations]) != (self.clients > 0):
+            raise Mistake(f"{path}: `expect linearizable` and a line `attributes clients=6` go together")
         if not self.expectations:
             raise Mistake(f"{path}: it expects nothing; add expect lines")
 
@@ -95,6 +99,12 @@ class Scenario:
             raise ValueError("say how large, in MiB: disks size=64")
         self.disks = (int(options["size"]) << 20, options.get("at", "/var/lib/holdfast"))
 
+    def set_clients(self, _: list[str], options: Options) -> None:
+        """`attributes clients=6`"""
+        if int(options.get("clients", "0")) < 1:
+            raise ValueError("say how many: attributes clients=6")
+        self.clients = int(options["clients"])
+
     def set_length(self, words: list[str], _: Options) -> None:
         """`run …`"""
         self.length = seconds(words[0])
@@ -119,5 +129,6 @@ HEADS: dict[str, Word[Callable[[Scenario, list[str], Options], None]]] = {
         "main-thread": one_of("lives", "ends"), "lease": length}, Scenario.set_policy),
     "wan": Word((site,), LINE, Scenario.set_wan),
     "disks": Word((), {"size": number, "at": anything}, Scenario.set_disks),
+    "attributes": Word((), {"clients": number}, Scenario.set_clients),
     "run": Word((length,), {}, Scenario.set_length),
 }

@@ -11,6 +11,7 @@ from .lab.shell import clock, wait_until
 from .scenario import Scenario
 from .settler import settle
 from .workload import checkers
+from .workload.attribute_clients import Clients
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STALL = 0.5  # seconds for which the whole machine may stand still before times say nothing any more
@@ -96,13 +97,23 @@ class Stage:
                 os.truncate(path, 0)
         time.sleep(0.3)
         owner_before, began = self.cluster.owner(), clock()
-        instants: list[float] = []
-        for at, fault in scenario.schedule(seed):
-            time.sleep(max(0.0, began + at - clock()))
-            instants.append(self.faults.perform(fault))
-        time.sleep(max(0.0, began + scenario.length - clock()))
-        played = Played(owner_before, began, clock(), instants, scenario.policy, self.history, self.reference, self.writer)
-        settle(self.cluster)
+        clients = Clients(self.cluster, seed, scenario.clients) if scenario.clients else None
+        try:
+            instants: list[float] = []
+            for at, fault in scenario.schedule(seed):
+                time.sleep(max(0.0, began + at - clock()))
+                instants.append(self.faults.perform(fault))
+            time.sleep(max(0.0, began + scenario.length - clock()))
+            played = Played(owner_before, began, clock(), instants, scenario.policy, self.history, self.reference,
+                            self.writer, clients)
+            settle(self.cluster)
+            return self.judge(scenario, played)
+        finally:
+            if clients is not None:
+                clients.ending.set()
+
+    def judge(self, scenario: Scenario, played: Played) -> str:
+        """The summary of what was expected and held; raises `Broken` or `StoodStill`."""
         try:
             return Judge(self.cluster, played).judge(scenario.expectations)
         except checkers.Broken as broken:

@@ -138,6 +138,7 @@ struct Checkers {
                 self.applied[index] = hash
                 self.digest = (self.digest ^ hash ^ index) &* 0x100_0000_01B3
                 self.history.apply(entry, after: simulation.disturbance, at: simulation.now)
+                simulation.attributesEntered(self.history.state)
             }
         }
         self.seen[place].appliedUpTo = upTo

@@ -65,7 +65,8 @@ extension Simulation {
         if let running = node.allRunning.first {
             self.fail("J2: \(node.name) has left the cluster, and runs \(running)")
         }
-        if node.daemon?.supervisor.hasLease(at: node.tick(at: self.now)) == true {
+        // In doubt it runs nothing by a lease that it may still have. (Rule L20)
+        if !node.isInDoubt, node.daemon?.supervisor.hasLease(at: node.tick(at: self.now)) == true {
             self.fail("J2: \(node.name) has left the cluster, and holds a lease")
         }
     }

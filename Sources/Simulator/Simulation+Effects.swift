@@ -293,7 +293,10 @@ extension Simulation {
             {
                 self.promoted(volume, on: node)
             }
-            if outcome == .success, self.options.hasFaults, !self.isLastFailure, self.random.chance(perMille: 10) {
+            if outcome == .success, self.options.hasFaults, !self.isLastFailure, self.random.chance(perMille: 10),
+                !self.swarm.isOver || !self.swarm.has(.members)
+            {
+                // Where nodes leave, groups have few of them: one failure on each, and it waits for a person.
                 outcome = .failed(reason: "simulated", recovery: .soft)
                 self.disturb()
             }

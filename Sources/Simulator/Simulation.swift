@@ -158,13 +158,7 @@ public final class Simulation {
         self.queue.add(.hiddenPause, at: self.pairs.span(.seconds(30), .seconds(120)).nanoseconds)
         self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
         if self.options.reverts != .none { self.queue.add(.revert, at: 20_000_000_000) }
-        if !self.swarm.isEmpty {
-            self.note("the features of this seed: \(self.swarm.words)")
-            self.queue.add(.swarm(.strike), at: 20_000_000_000)
-            if self.swarm.has(.wishes) { self.queue.add(.swarm(.wish), at: 15_000_000_000) }
-            if self.swarm.has(.members) { self.queue.add(.swarm(.changeMembers), at: 12_000_000_000) }
-            if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: 12_000_000_000) }
-        }
+        self.beginSwarm()
         self.advance(to: length)
         if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.

@@ -6,6 +6,8 @@ import Resources
 public enum SimulationFeature: String, CaseIterable, Sendable {
     /// Starts, stops and checks of services that fail, hang or take their time, and starts that leave something behind.
     case agents
+    /// Clients that put, compare and read attributes on every node.
+    case attributes
     /// Networks that carry little.
     case bandwidth
     /// Clock rates up to the bound of `Timing.clockRateErrorPartsPerMillion`.
@@ -85,8 +87,13 @@ struct Swarm {
         case .none: return
         case .drawn:
             for feature in SimulationFeature.allCases
-            where feature != .members && self.random.chance(perMille: 500) { self.add(feature) }
+            where feature != .attributes && feature != .members && self.random.chance(perMille: 500) {
+                self.add(feature)
+            }
             for kind in 0..<UInt64(15) where self.random.chance(perMille: 250) { self.muted |= 1 << kind }
+            // By chance of its own, so that a seed draws what it drew before there were attributes.
+            var other = SeededRandom(seed: seed ^ 0xA77_21B0_7E51)
+            if other.chance(perMille: 500) { self.add(.attributes) }
         case .chosen(let features): for feature in features { self.add(feature) }
         }
         // Of its own chance, so that seeds mean what they meant before there was this.
@@ -145,6 +152,8 @@ struct Swarm {
 enum SwarmEvent {
     /// It is time for another fault, another wish, another configuration.
     case strike, wish, reconfigure, changeMembers
+    /// A client asks for an attribute.
+    case attribute
     /// Operators let a node go, or do without a machine that is destroyed.
     case letGo(NodeID, until: UInt64)
     case doWithout(NodeID, isReplaced: Bool)
@@ -173,8 +182,10 @@ enum SwarmEvent {
 
 extension Simulation {
     func handle(_ event: SwarmEvent) {
+        if case .attribute = event { return self.useAttribute() }
         self.disturb()
         switch event {
+        case .attribute: return
         case .strike: self.strike()
         case .wish: self.wish()
         case .reconfigure: self.reconfigure()

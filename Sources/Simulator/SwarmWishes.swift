@@ -31,6 +31,8 @@ struct Wishes {
     }
 
     private var nextClient: UInt64 = 1000
+    /// Other clients, who put and read attributes.
+    var attributes = AttributeClients()
     private(set) var open: [UInt64: Open] = [:]
     private var answered: Set<UInt64> = []
     /// Up to which number the requests of a machine count for nothing.
@@ -77,6 +79,7 @@ struct Wishes {
 
     /// The daemon that was asked is gone: nobody will know.
     mutating func daemonEnded(_ node: NodeID) {
+        self.attributes.lose(node)
         for id in self.open.keys.sorted() where self.open[id]?.node == node { self.give(up: id) }
     }
 
@@ -162,6 +165,7 @@ extension Simulation {
     }
 
     func answer(_ id: UInt64, _ reply: ClientReply, from node: SimulatedNode) {
+        if id >= AttributeClients.firstID { return self.attributeAnswered(id, reply) }
         if case .applied(.accepted, let index) = reply, id >= History.firstID {
             self.checkers.history.answered(id, at: index)
         }

@@ -55,6 +55,9 @@ class Files(unittest.TestCase):
                 ("# why\nat 1s kill owner\nexpect recovered by=rows\n", ":3: .*by is service, or is left out"),
                 ("# why\nquick yes\nexpect stayed\n", ":2: .*`quick` wants 0 words"),
                 ("# why\ndisks at=/srv\nexpect stayed\n", ":2: .*say how large"),
+                ("# why\nattributes\nexpect linearizable\n", ":2: .*say how many"),
+                ("# why\nexpect linearizable\n", "go together"),
+                ("# why\nattributes clients=6\nexpect stayed\n", "go together"),
                 ("# why\nexpects stayed\n", ":2: .*a line begins with")):
             with self.subTest(text), tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
                 file.write(text)
