@@ -134,7 +134,7 @@ import Testing
 
 @Suite struct `Simulated members (J1 to J6)` {
     private func options(seconds: UInt64) -> SimulationOptions {
-        var options = SimulationOptions(seed: 7, length: .seconds(seconds))
+        var options = SimulationOptions(seed: 12, length: .seconds(seconds))
         options.features = .chosen([.members])
         return options
     }
