@@ -227,6 +227,15 @@ final class FakeBackend: APIBackend {
             parameters: [.init(name: "state", required: false, standard: "/run/x", summary: "State file")],
             actions: [.init(name: "start", timeoutSeconds: 20), .init(name: "meta-data", timeoutSeconds: nil)])
     }
+    func tokens() async throws -> TokensReport {
+        TokensReport(
+            node: "osk-1",
+            tokens: [.init(id: "0badc0de", validSeconds: 3540), .init(id: "12345678", validSeconds: 60, node: "osk-2")])
+    }
+    func revokeToken(_ id: String) async throws -> MutationResult {
+        try self.record("revoke token \(id)")
+        return MutationResult(accepted: true, sentence: "the token \(id) lets nobody in any more")
+    }
     func createToken() async throws -> TokenReport { TokenReport(token: "hf1-abc", validSeconds: 3600) }
 }
 

@@ -112,6 +112,26 @@ private final class QuietConnection {
         #expect(try await self.names(daemon) == ["tok-1", "osk-1"])
     }
 
+    @Test func `a token that was revoked lets nobody in, and the others do`() async throws {
+        let scratch = try ScratchDirectory()
+        let daemon = try await self.founded(scratch)
+        let lost = try Newcomer(try await daemon.backend.createToken().token)
+        let kept = try Newcomer(try await daemon.backend.createToken().token)
+        let tokens = try await daemon.backend.tokens().tokens
+        #expect(tokens.count == 2)
+        let id = try #require(tokens.first?.id)
+        #expect(try await daemon.backend.revokeToken(id).accepted)
+        await #expect(throws: APIFailure.self) { _ = try await daemon.backend.revokeToken(id) }
+        #expect(try await daemon.backend.tokens().tokens.map(\.id) == tokens.dropFirst().map(\.id))
+        #expect(self.reason(try lost.ask(lost.about("osk-1"))) != nil)
+        #expect(try await self.names(daemon) == ["tok-1"])
+        guard case .welcome = try kept.ask(kept.about("osk-1")) else {
+            Issue.record("the other token lets nobody in")
+            return
+        }
+        #expect(try await daemon.backend.tokens().tokens.isEmpty)
+    }
+
     @Test func `hundreds of connections that say nothing keep nobody from joining (N1)`() async throws {
         let scratch = try ScratchDirectory()
         let daemon = try await self.founded(scratch)

@@ -71,6 +71,10 @@ public protocol APIBackend: Sendable {
     func agents() async throws -> AgentsReport
     /// What an OCF agent of the answering machine says of itself.
     func agent(_ name: String) async throws -> AgentReport
+    /// The join tokens of the answering node that are still good.
+    func tokens() async throws -> TokensReport
+    /// Voids one of them.
+    func revokeToken(_ id: String) async throws -> MutationResult
     /// A new one-time join token; only on the node that keeps the authority's key.
     func createToken() async throws -> TokenReport
 }

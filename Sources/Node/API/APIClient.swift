@@ -213,6 +213,12 @@ extension APIClient: APIBackend {
     public func agents() async throws -> AgentsReport { try await self.get("/v1/agents") }
     /// `GET /v1/agents/AGENT`.
     public func agent(_ name: String) async throws -> AgentReport { try await self.get("/v1/agents/\(name)") }
+    /// `GET /v1/tokens`.
+    public func tokens() async throws -> TokensReport { try await self.get("/v1/tokens") }
+    /// `POST /v1/tokens/ID/revoke`.
+    public func revokeToken(_ id: String) async throws -> MutationResult {
+        try await self.post("/v1/tokens/\(id)/revoke", MutationRequest())
+    }
     /// `POST /v1/token`.
     public func createToken() async throws -> TokenReport { try await self.post("/v1/token", MutationRequest()) }
 }

@@ -88,6 +88,7 @@ public struct APIRoutes: Sendable {
         case "policy": return try APICoding.encode(try await self.backend.policy())
         case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
+        case "tokens": return try APICoding.encode(try await self.backend.tokens())
         case "counters": return try APICoding.encode(try await self.backend.counters())
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0
@@ -133,6 +134,7 @@ public struct APIRoutes: Sendable {
         case ("nodes", "remove"): result = try await self.backend.nodeRemove(name, self.mutation(request))
         case ("nodes", "keep"): result = try await self.backend.nodeKeep(name, self.mutation(request))
         case ("nodes", "shutdown"): result = try await self.backend.nodeShutDown(name, self.mutation(request))
+        case ("tokens", "revoke"): result = try await self.backend.revokeToken(name)
         case ("volumes", "resync"): result = try await self.backend.volumeResync(name, self.mutation(request))
         case ("volumes", "accept-loss"):
             result = try await self.backend.volumeAcceptLoss(name, self.mutation(request))

@@ -123,6 +123,37 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     }
 }
 
+/// The join tokens of the answering node that are still good.
+public struct TokensReport: Codable, Equatable, Sendable {
+    /// One of them; the secret is kept nowhere.
+    public struct Token: Codable, Equatable, Sendable {
+        /// What `holdfast token revoke` calls it.
+        public var id: String
+        /// How long it is still valid.
+        public var validSeconds: UInt64
+        /// The only node that it can let in, once it was used for one.
+        public var node: String?
+        /// All fields.
+        public init(id: String, validSeconds: UInt64, node: String? = nil) {
+            self.id = id
+            self.validSeconds = validSeconds
+            self.node = node
+        }
+    }
+    /// The version of this form; grows when a field changes its meaning.
+    public var apiVersion: Int
+    /// The node that made them, and alone takes them.
+    public var node: String
+    /// Oldest first.
+    public var tokens: [Token]
+    /// All fields.
+    public init(apiVersion: Int = 1, node: String, tokens: [Token]) {
+        self.apiVersion = apiVersion
+        self.node = node
+        self.tokens = tokens
+    }
+}
+
 /// A one-time join token.
 public struct TokenReport: Codable, Equatable, Sendable {
     /// The version of this form; grows when a field changes its meaning.

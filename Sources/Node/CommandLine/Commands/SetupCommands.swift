@@ -141,40 +141,6 @@ struct ListenCommand: ConversingCommand {
     }
 }
 
-/// `holdfast token`.
-struct TokenCommand: ConversingCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "token", abstract: "Print a one-time token with which another machine may join.",
-        discussion: "Works on the node that ran `holdfast init`, which keeps the key of the cluster's authority.")
-
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
-
-    func run() async throws {
-        let report = try await self.token()
-        // The hint goes to standard error, so that TOKEN=$(holdfast token) works.
-        if self.output.format == .text, self.console.errorIsTerminal {
-            self.console.writeError(
-                "On the new machine, within \(Amounts.age(Double(report.validSeconds))):\n"
-                    + "  holdfast join TOKEN --name NAME --site SITE --address HOST:PORT\n")
-        }
-        try self.print(report, text: report.token + "\n")
-    }
-
-    /// A daemon that was started a moment ago gets a moment: this is the first command that a new cluster sees.
-    private func token() async throws -> TokenReport {
-        let start = self.console.milliseconds()
-        while true {
-            do {
-                return try await self.connection.client.createToken()
-            } catch let failure as APIFailure where failure.code == .error {
-                guard self.console.milliseconds() - start < 5000 else { throw failure }
-                try await self.console.pause(100)
-            }
-        }
-    }
-}
-
 /// `holdfast daemon`.
 struct DaemonCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -90,6 +90,23 @@ struct Backend: APIBackend {
         return TokenReport(token: token.description, validSeconds: JoinServer.validity.milliseconds / 1000)
     }
 
+    func tokens() async throws -> TokensReport {
+        TokensReport(
+            node: self.file.name,
+            tokens: try self.joins.listTokens().map {
+                TokensReport.Token(id: $0.id, validSeconds: $0.left.milliseconds / 1000, node: $0.name)
+            })
+    }
+
+    func revokeToken(_ id: String) async throws -> MutationResult {
+        guard try self.joins.revokeToken(id) else {
+            throw APIFailure(
+                .notFound, "\(self.file.name) has no token \(id)",
+                remedy: "see `holdfast token list` on the node that printed it; one that is used or too old is gone")
+        }
+        return MutationResult(accepted: true, sentence: "the token \(id) lets nobody in any more")
+    }
+
     // MARK: Proposing
 
     /// Replicates a command and returns the index at which it was accepted.

@@ -45,6 +45,12 @@ final class JoinServer: Sendable {
         return token
     }
 
+    /// The tokens that are still good.
+    func listTokens() throws -> [JoinTokens.Listed] { try self.tokens.list(at: MachineClock.now) }
+
+    /// Voids a token; false when there is no such one.
+    func revokeToken(_ id: String) throws -> Bool { try self.tokens.revoke(id) }
+
     /// Serves one client without a certificate, on its own thread, whose time is limited by the transport: `settle` asks
     /// it for more once a good token was shown, and is false when the client was shut out meanwhile.
     func serve(_ stream: TLSStream, settle: @Sendable () -> Bool) {
@@ -121,6 +127,7 @@ final class JoinServer: Sendable {
             _ = try sign(self.file.id)
             if let reason = self.whyUnreachable(place, question.proof) { return .refused(reason) }
             try self.tokens.bind(question.secret, to: about.name)
+            if try self.tokens.isRevoked(question.secret) { return .refused("the token was revoked") }
             switch self.propose(command) {
             case .applied(.accepted, _): break
             case .applied(.refused(let refusal), _):

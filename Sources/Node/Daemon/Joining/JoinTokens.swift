@@ -58,6 +58,48 @@ final class JoinTokens: Sendable {
         }
     }
 
+    /// A token that is still good.
+    struct Listed: Equatable {
+        /// What it is called: the beginning of its hash, which tells nothing of the secret.
+        var id: String
+        var left: Span
+        /// The only node that it can let in, once it was used for one.
+        var name: String?
+    }
+
+    private static let idDigits = 8
+
+    /// The tokens that are still good, oldest first.
+    func list(at now: Tick) throws -> [Listed] {
+        if let flaw = self.flaw { throw flaw }
+        return self.state.withLock { state in
+            state.tokens.filter { $0.expires > now.nanoseconds }.map {
+                Listed(
+                    id: String($0.hash.prefix(Self.idDigits)), left: Span(nanoseconds: $0.expires - now.nanoseconds),
+                    name: $0.name)
+            }
+        }
+    }
+
+    /// Voids a token: unless it lets a node in at this very moment, it lets nobody in any more. Durable on return; false when
+    /// there is no such token.
+    func revoke(_ id: String) throws -> Bool {
+        if let flaw = self.flaw { throw flaw }
+        return try self.state.withLock { state in
+            let rest = state.tokens.filter { String($0.hash.prefix(Self.idDigits)) != id }
+            guard rest.count < state.tokens.count else { return false }
+            try self.write(rest)
+            state.tokens = rest
+            return true
+        }
+    }
+
+    /// Whether a claimed secret was voided meanwhile.
+    func isRevoked(_ secret: [UInt8]) throws -> Bool {
+        let hash = try Self.hash(secret)
+        return self.state.withLock { state in !state.tokens.contains { $0.hash == hash } }
+    }
+
     /// Whether the secret is good for a node of this name; from then on, until `release` or `use`, it is for nobody
     /// else.
     func claim(_ secret: [UInt8], for name: String, at now: Tick) throws -> Bool {
