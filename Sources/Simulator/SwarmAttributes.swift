@@ -21,18 +21,28 @@ struct AttributeClients {
     }
 
     /// What a client was told: at this entry the attribute is this.
-    private struct Told {
+    private struct Told: CustomStringConvertible {
         var open: Open
         var index: LogIndex
         var attribute: Attribute?
         /// The change that was asked for is that entry; else it was refused for what is there, or nothing was to be changed.
         var isDone = false
+
+        var description: String {
+            let told = self.isDone ? "done" : "\(AttributeClients.words(self.attribute))"
+            return "\(self.open.wish) of \(self.open.key) on \(self.open.node), told \(told) at \(self.index),"
+        }
     }
 
     /// What an entry made of an attribute.
-    private struct Change {
+    private struct Change: CustomStringConvertible {
         var index: LogIndex
         var attribute: Attribute?
+        var description: String { "\(AttributeClients.words(self.attribute)) since \(self.index)" }
+    }
+
+    private static func words(_ attribute: Attribute?) -> String {
+        attribute.map { "\"\($0.value)\" of \($0.version)" } ?? "nothing"
     }
 
     /// Above all numbers of other clients.
@@ -148,7 +158,9 @@ extension Simulation {
     /// One client asks some daemon.
     func useAttribute() {
         guard self.now < self.options.length.nanoseconds, !self.swarm.isOver else { return }
-        let pause = self.wishes.attributes.random.span(.milliseconds(5), .seconds(2))
+        // Many at once, and then nobody for a while.
+        let isAtOnce = self.wishes.attributes.random.chance(perMille: 800)
+        let pause = self.wishes.attributes.random.span(.zero, isAtOnce ? .milliseconds(4) : .seconds(4))
         self.queue.add(.swarm(.attribute), at: self.now + pause.nanoseconds)
         let node = self.anyNode(&self.wishes.attributes.random)
         guard node.isOn, self.now >= node.scheduledFrom, let state = node.daemon?.supervisor.state else { return }
