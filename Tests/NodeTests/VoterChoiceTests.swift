@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Testing
 
 @testable import Cluster
@@ -82,5 +83,24 @@ private func choose(_ words: String) -> [UInt32] {
         #expect(twoSites.isWorse(than: three))
         #expect(!three.isWorse(than: twoSites))
         #expect(!three.isWorse(than: three))
+    }
+}
+
+@Suite struct `A voter that has forgotten (E2.6)` {
+    private let membership = Membership(
+        voters: [NodeID(6), NodeID(7), NodeID(9)], learners: [NodeID(1), NodeID(5)], witnesses: [NodeID(7), NodeID(9)])
+
+    @Test func `learns the log anew without a vote`() {
+        let plain = Membership(voters: [NodeID(1), NodeID(2), NodeID(3)], witnesses: [NodeID(3)])
+        let target = plain.withoutVote(of: NodeID(1), orElse: [])
+        #expect(target == Membership(voters: [NodeID(2), NodeID(3)], learners: [NodeID(1)], witnesses: [NodeID(3)]))
+    }
+
+    @Test func `gives its vote to a member where only witnesses would be left`() {
+        let target = self.membership.withoutVote(of: NodeID(6), orElse: [NodeID(5), NodeID(6)])
+        #expect(target?.voters == [NodeID(5), NodeID(7), NodeID(9)])
+        #expect(target?.learners == [NodeID(1), NodeID(6)])
+        #expect(target?.witnesses == [NodeID(7), NodeID(9)])
+        #expect(self.membership.withoutVote(of: NodeID(6), orElse: [NodeID(6)]) == nil)
     }
 }

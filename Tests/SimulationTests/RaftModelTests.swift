@@ -144,6 +144,16 @@ import Testing
         self.expect("StateMachineSafety") { $0.look(3, term: 2, isLeader: false, commit: 2, log: [1, 1]) }
     }
 
+    @Test func `a leader commits in the very step in which it ends leading, and not later`() {
+        var cluster = Cluster()
+        cluster.append(Self.entry(2, 3), to: [1, 2])
+        cluster.look(1, term: 2, isLeader: false, commit: 3, log: [1, 2, 2])
+        #expect(cluster.model.violation == nil)
+        cluster.append(Self.entry(2, 4), to: [1, 2])
+        cluster.look(1, term: 2, isLeader: false, commit: 4, log: [1, 2, 2, 2])
+        #expect(cluster.model.violation?.contains("CommitFollows") == true)
+    }
+
     @Test func `one mark is one entry with one past`() {
         self.expect("LogMatching") { $0.append(Self.entry(2, 2, 7), to: [3]) }
         self.expect("LogMatching") {

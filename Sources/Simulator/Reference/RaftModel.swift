@@ -310,7 +310,9 @@ extension RaftModel {
         let place = self.place(node)
         let durable = self.nodes[place].durable
         // What a leader made a snapshot of in this step is gone from its log, and on its disk still.
-        func termAt(_ index: LogIndex) -> Term? { shown(index) ?? (isLeader ? durable?.term(at: index) : nil) }
+        // Who commits that it votes no more ends leading in that very step. (Rule C7)
+        let mayCommit = isLeader || self.nodes[place].ledTerm == term
+        func termAt(_ index: LogIndex) -> Term? { shown(index) ?? (mayCommit ? durable?.term(at: index) : nil) }
         let before = self.nodes[place].term
         if term < before { self.fail("TermMonotone: \(node) is in \(term) after \(before)") }
         self.nodes[place].term = term
@@ -321,7 +323,7 @@ extension RaftModel {
         self.nodes[place].resumes = false
         self.nodes[place].ledTerm = isLeader ? term : nil
         if commit > self.nodes[place].commit {
-            self.committed(node, place, term, isLeader: isLeader, commit, membership, termAt)
+            self.committed(node, place, term, isLeader: mayCommit, commit, membership, termAt)
         }
         self.nodes[place].commit = commit
         self.nodes[place].membership = membership

@@ -69,15 +69,14 @@ extension Supervisor {
             self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
         }
         guard let found else { return false }
-        let voters = membership.voters.filter { $0 != found }
-        let witnesses = membership.witnesses.filter { $0 != found }
-        guard witnesses.count < voters.count else { return false }
+        let match = self.consensus.matchIndexes
+        let members = self.state.nodes.filter { record in
+            record.about.role == .member && !record.isRetiring && self.isReady(record, match)
+        }
+        guard let target = membership.withoutVote(of: found, orElse: members.map(\.id)) else { return false }
         effects.append(
             .note(.lostItsLog(found)))
-        self.consensusStep(
-            .changeMembership(
-                Membership(voters: voters, learners: membership.learners + [found], witnesses: witnesses)),
-            at: now, into: &effects)
+        self.consensusStep(.changeMembership(target), at: now, into: &effects)
         return true
     }
 
@@ -111,6 +110,21 @@ extension ClusterState.NodeRecord {
 }
 
 extension Membership {
+    /// This one without the vote of a node that has forgotten; where only witnesses would be left, the first of these members
+    /// gets a vote, for somebody must lead. Nil where there is none. (Rule E2.6)
+    func withoutVote(of forgetful: NodeID, orElse members: [NodeID]) -> Membership? {
+        var voters = self.voters.filter { $0 != forgetful }
+        let witnesses = self.witnesses.filter { $0 != forgetful }
+        if witnesses.count == voters.count {
+            guard let member = members.first(where: { $0 != forgetful && self.learners.contains($0) }) else {
+                return nil
+            }
+            voters = (voters + [member]).sorted()
+        }
+        let learners = self.learners.filter { !voters.contains($0) } + [forgetful]
+        return Membership(voters: voters, learners: learners, witnesses: witnesses)
+    }
+
     /// Whether every node that may votes, the witnesses as witnesses, and no choice is left: an odd number, no more than may
     /// vote at all, and no site that is a majority while there is another.
     fileprivate func hasSettled(for nodes: [ClusterState.NodeRecord]) -> Bool {
