@@ -131,7 +131,7 @@ struct History {
         switch command {
         case .assign(let group, _, _, _, _, _), .release(let group, _, _, _), .park(let group, _, _, _):
             concerned = group
-        case .lost, .suspect, .configure, .expel, .replaceNode: concerned = nil
+        case .lost, .suspect, .configure, .expel: concerned = nil
         default: return
         }
         self.explained += 1
