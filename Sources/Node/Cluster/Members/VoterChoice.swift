@@ -98,3 +98,17 @@ public struct VoterChoice: Sendable {
         return chosen
     }
 }
+
+extension VoterChoice {
+    /// Of the nodes that may vote and stay; `voting` vote now.
+    package init(
+        of nodes: [ClusterState.NodeRecord], voting: [NodeID], isReady: (ClusterState.NodeRecord) -> Bool
+    ) {
+        self.init(
+            nodes.filter { $0.about.role.mayVote && !$0.isRetiring }.map { record in
+                Candidate(
+                    id: record.id, site: record.about.site, isWitness: record.about.isWitness,
+                    isVoter: voting.contains(record.id), isReady: isReady(record))
+            })
+    }
+}

@@ -110,15 +110,8 @@ extension Supervisor {
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let me = self.me, me.leavesLeadership, now >= self.departure.nextHandoverAt else {
-            return
-        }
-        self.departure.nextHandoverAt = now + .seconds(5)
-        let isOtherVoter = self.consensus.outline.membership.voters.contains { voter in
-            voter != self.identity.node && self.state.node(voter)?.leavesLeadership == false
-                && self.state.node(voter)?.about.isWitness == false && self.links.reachability.isGood(voter, at: now)
-        }
-        if isOtherVoter { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
+        guard let me = self.me, me.leavesLeadership else { return }
+        self.handLeadershipOver(at: now, into: &effects) { !$0.leavesLeadership }
     }
 
     // MARK: Forwarded commands

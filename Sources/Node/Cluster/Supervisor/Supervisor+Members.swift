@@ -11,16 +11,11 @@ extension Supervisor {
         if self.demoteForgetful(membership, at: now, into: &effects) { return }
         if membership.hasSettled(for: self.state.nodes) { return }
         let match = self.consensus.matchIndexes
-        let candidates = self.state.nodes.filter { $0.about.role.mayVote && !$0.isRetiring }.map { record in
-            VoterChoice.Candidate(
-                id: record.id, site: record.about.site, isWitness: record.about.isWitness,
-                isVoter: membership.voters.contains(record.id), isReady: self.isReady(record, match))
-        }
-        var voters = VoterChoice(candidates).voters
+        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { self.isReady($0, match) }.voters
         // Who leads hands over first: until then it keeps its vote.
         let me = self.identity.node
         if membership.voters.contains(me), !voters.contains(me) {
-            self.handOver(to: voters, at: now, into: &effects)
+            self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) }
             return
         }
         if voters.isEmpty { voters = membership.voters }
@@ -47,14 +42,15 @@ extension Supervisor {
         return up > voters.count / 2
     }
 
-    private mutating func handOver(
-        to voters: [NodeID], at now: Tick, into effects: inout [SupervisorEffect]
+    /// Hands leadership to another voter, if one that can lead, and is wanted for it, is in touch. Asked for now and then.
+    mutating func handLeadershipOver(
+        at now: Tick, into effects: inout [SupervisorEffect], where isWanted: (ClusterState.NodeRecord) -> Bool
     ) {
         guard now >= self.departure.nextHandoverAt else { return }
         self.departure.nextHandoverAt = now + .seconds(5)
-        let isAnyReady = voters.contains { voter in
-            self.consensus.outline.membership.voters.contains(voter) && self.links.reachability.isGood(voter, at: now)
-                && self.state.node(voter)?.about.isWitness == false
+        let isAnyReady = self.consensus.outline.membership.voters.contains { voter in
+            guard voter != self.identity.node, let record = self.state.node(voter) else { return false }
+            return isWanted(record) && !record.about.isWitness && self.links.reachability.isGood(voter, at: now)
         }
         if isAnyReady { self.consensusStep(.transferLeadership(to: nil), at: now, into: &effects) }
     }

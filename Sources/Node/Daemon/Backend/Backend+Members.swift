@@ -89,12 +89,7 @@ extension Backend {
     static func survival(from view: SupervisorView, to after: ClusterState) -> SurvivalReport {
         let state = view.supervisor.state
         let membership = view.supervisor.consensus.membership
-        let candidates = after.nodes.filter { $0.about.role.mayVote && !$0.isRetiring }.map { record in
-            VoterChoice.Candidate(
-                id: record.id, site: record.about.site, isWitness: record.about.isWitness,
-                isVoter: membership.voters.contains(record.id), isReady: record.standing == .trusted)
-        }
-        let voters = VoterChoice(candidates).voters
+        let voters = VoterChoice(of: after.nodes, voting: membership.voters) { $0.standing == .trusted }.voters
         let before = Self.survival(membership.voters, state)
         let later = Self.survival(voters, after)
         return SurvivalReport(
