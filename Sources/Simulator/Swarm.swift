@@ -16,6 +16,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case clients
     /// A configuration of which every part is changed while the cluster runs.
     case configuration
+    /// Copies of volumes that are exchanged or put back while all others are away.
+    case copies
     /// Damage to the end of a log that is at rest.
     case damage
     /// Disks of logs that fail, are full, hang, or lose power while they write.
@@ -49,7 +51,7 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     /// Drawn by chance of its own, so that a seed draws what it drew before there was this.
     var isDrawnApart: Bool {
         switch self {
-        case .attributes, .damage, .members, .removals, .standstills, .words: true
+        case .attributes, .copies, .damage, .members, .removals, .standstills, .words: true
         default: false
         }
     }
@@ -118,6 +120,8 @@ struct Swarm {
         // Of its own chance, so that seeds mean what they meant before there was this.
         var others = SeededRandom(seed: seed ^ 0x6D65_6D62_6572_7301)
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
+        var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
+        if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
         var pairs = SeededRandom(seed: seed ^ 0x7061_6972_7301)
         for feature in [SimulationFeature.damage, .removals, .standstills, .words]
         where wanted == .drawn && pairs.chance(perMille: 150) {
@@ -206,6 +210,9 @@ enum SwarmEvent {
     case diskMended(SimulatedNode)
     /// A daemon has waited long enough for its disk.
     case diskPatience(SimulatedNode, SimulatedDaemon)
+    /// An image of a copy is made; and later its copy is exchanged.
+    case imageCopy
+    indirect case outage(CopyOutage)
 }
 
 extension Simulation {
@@ -235,6 +242,8 @@ extension Simulation {
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")
         case .diskMended(let node): self.mendDisk(of: node)
         case .diskPatience(let node, let daemon): self.losePatience(node, daemon)
+        case .imageCopy: self.imageCopy()
+        case .outage(let outage): self.losePower(outage)
         }
     }
 

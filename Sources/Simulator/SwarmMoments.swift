@@ -108,7 +108,9 @@ extension Simulation {
     /// A service dies again and again, until its group is given up on this node: nobody in the log has asked for its end
     /// then. (Rule L11.3)
     func wearOut(_ node: SimulatedNode, _ group: GroupName, left: Int) {
-        guard left > 0, node.isOn, node.daemon != nil, !self.swarm.isOver, self.now < self.swarm.wearEndsAt else { return }
+        guard left > 0, node.isOn, node.daemon != nil, !self.swarm.isOver, self.now < self.swarm.wearEndsAt else {
+            return
+        }
         if self.now >= node.pausedUntil, let running = node.processes[group],
             let name = running.keys.max(by: { $0.rawValue < $1.rawValue }), let epoch = running[name]
         {

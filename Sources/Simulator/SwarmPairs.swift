@@ -136,7 +136,8 @@ extension Simulation {
             let state = leader.daemon?.supervisor.state, state.policy.group(name) == nil,
             let record = state.group(name), record.epoch == epoch
         else { return }
-        self.fail("BoundedRecovery: \(name) was removed \(Span(nanoseconds: Self.removalPatienceNanoseconds)) ago: \(record)")
+        self.fail(
+            "BoundedRecovery: \(name) was removed \(Span(nanoseconds: Self.removalPatienceNanoseconds)) ago: \(record)")
     }
 
     // MARK: Damage
