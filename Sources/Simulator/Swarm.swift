@@ -8,6 +8,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case agents
     /// Clients that put, compare and read attributes on every node.
     case attributes
+    /// Volumes whose replicas get other backings, or other nodes, by operators who ask at the wrong moment.
+    case backings
     /// Networks that carry little.
     case bandwidth
     /// Clock rates up to the bound of `Timing.clockRateErrorPartsPerMillion`.
@@ -89,9 +91,7 @@ struct Swarm {
         case .none: return
         case .drawn:
             for feature in SimulationFeature.allCases
-            where feature != .attributes && feature != .members && feature != .copies
-                && self.random.chance(perMille: 500)
-            {
+            where !Self.laterFeatures.contains(feature) && self.random.chance(perMille: 500) {
                 self.add(feature)
             }
             for kind in 0..<UInt64(15) where self.random.chance(perMille: 250) { self.muted |= 1 << kind }
@@ -105,11 +105,15 @@ struct Swarm {
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
         var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
         if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
+        if wanted == .drawn, copies.chance(perMille: 250) { self.add(.backings) }
         self.longestPause = self.random.span(.seconds(3), .seconds(60))
         self.drawAgents()
         if self.has(.guards) { self.guardLatenessNanoseconds = self.random.below(450_000_000) }
         if self.has(.lateness) { self.latePerMillion = 50 + self.random.below(5000) }
     }
+
+    /// Each is drawn by chance of its own, so that a seed draws what it drew before there were these.
+    private static let laterFeatures: [SimulationFeature] = [.attributes, .backings, .copies, .members]
 
     private mutating func drawAgents() {
         guard self.has(.agents) else { return }
@@ -187,6 +191,11 @@ enum SwarmEvent {
     /// An image of a copy is made; and later its copy is exchanged.
     case imageCopy
     indirect case outage(CopyOutage)
+    /// Operators change where a volume's copies are, and start its group again; a server gets another backing.
+    case changeBackings
+    indirect case configureVolume(VolumePolicy)
+    case startAgain(GroupName)
+    case useBacking(SimulatedVolume)
 }
 
 extension Simulation {
@@ -216,6 +225,10 @@ extension Simulation {
         case .diskPatience(let node, let daemon): self.losePatience(node, daemon)
         case .imageCopy: self.imageCopy()
         case .outage(let outage): self.losePower(outage)
+        case .changeBackings: self.changeBackings()
+        case .configureVolume(let volume): self.configure(volume)
+        case .startAgain(let group): self.operate(.want(group, isRunning: true))
+        case .useBacking(let volume): self.useBacking(of: volume)
         }
     }
 
