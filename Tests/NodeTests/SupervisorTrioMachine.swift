@@ -31,6 +31,12 @@ struct TrioMachine: SupervisorWorld {
         self.trio.forgetful.insert(self.id)
     }
 
+    func write(_ record: GenerationRecord) -> Bool {
+        if self.trio.fullDisks.contains(self.id) { return false }
+        self.trio.generations[self.id] = record
+        return true
+    }
+
     func write(_ facts: Facts) -> Bool {
         self.trio.facts[self.id] = facts
         return true

@@ -66,6 +66,7 @@ extension Consensus {
             effects.notes.append(.follows(leader, term))
             self.resetElectionDeadline(at: self.latest)
         }
+        self.recovery = nil
         self.state = .follower(Follower(leader: leader))
         self.election.leaderHeardAt = leader == nil ? .zero : self.latest
     }
@@ -91,6 +92,8 @@ extension Consensus {
 
     mutating func electionTimedOut(into effects: inout Effects) {
         self.resetElectionDeadline(at: self.latest)
+        // Rule R5: what it waits for is its own disk.
+        if self.recovery != nil { return }
         guard self.isVoter else { return }
         if self.isSoleVoter {
             self.campaign(transfer: false, into: &effects)
@@ -172,7 +175,10 @@ extension Consensus {
                 self.follow(nil, in: self.term, into: &effects)
             }
         case .candidate(let campaign):
-            if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
+            if self.recovery != nil {
+                // Rule R5: nobody else is asked; its own vote counts once it is durable.
+                if campaign.granted.contains(self.id) { self.lead(into: &effects) }
+            } else if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
                 self.lead(into: &effects)
             } else if !Quorum.holds(membership, where: { !campaign.refused.contains($0) }) {
                 effects.notes.append(.lostElection(self.term))
@@ -194,7 +200,11 @@ extension Consensus {
             opening: self.log.last.index.next, uncommittedBytes: self.log.payloadBytes(after: self.commitIndex))
         self.state = .leader
         // An entry of its own term lets a leader commit what earlier terms left. (Raft §5.4.2)
-        self.appendEntry(.empty)
+        if let recovery = self.recovery {
+            self.begin(recovery)
+        } else {
+            self.appendEntry(.empty)
+        }
         self.broadcast(into: &effects)
     }
 }

@@ -45,6 +45,9 @@ public struct Consensus: Sendable {
         case startedAnew(NodeID)
         /// The disk of this node failed: hand over, and take no part from here on.
         case diskFailed
+        /// The majority is lost, and a person wants this node to go on alone: lead, with these bytes as the first entry and
+        /// these nodes as learners. Ignored while it leads already. (Rule R5)
+        case recover([UInt8], learners: [NodeID])
     }
 
     /// This node.
@@ -73,6 +76,8 @@ public struct Consensus: Sendable {
     var leading = Leader.none
     /// Beside the role for the same reason.
     var election = ElectionTimes()
+    /// What this node is to begin with, once its vote for itself is durable. (Rule R5)
+    var recovery: Recovery?
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.
@@ -136,6 +141,7 @@ public struct Consensus: Sendable {
         case .draw(let mark): self.draw(mark)
         case .startedAnew(let node): self.startedAnew(node)
         case .diskFailed: self.failDisk(into: &effects)
+        case .recover(let payload, let learners): self.recover(payload, learners: learners, into: &effects)
         }
         self.finish(into: &effects)
     }
@@ -216,7 +222,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed: break
+        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed, .recover: break
         }
     }
 }

@@ -180,7 +180,7 @@ extension ClusterState {
     /// A node that is lost so soon after a group came to it may have died of it. (NoFlap)
     private static let suspiciousMilliseconds: UInt64 = 60_000
 
-    private mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
+    mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
         for place in self.groups.indices {
             guard let assignment = self.groups[place].assignment, assignment.node == node,
                 assignment.incarnation == incarnation

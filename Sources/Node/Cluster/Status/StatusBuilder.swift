@@ -92,6 +92,7 @@ package struct StatusBuilder {
             let age = self.view.leaderSeenAt.map { "for \(Amounts.exact(self.rounded(self.now.since($0))))" } ?? "yet"
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
+        found += self.generationSentences
         found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
         if self.view.supervisor.isStranger || self.view.supervisor.hasForgotten {

@@ -23,7 +23,8 @@ extension Supervisor {
                 .send(
                     Envelope(
                         from: self.identity.node, to: peer, isRelayed: false,
-                        mark: self.identity.memory.present, word: self.hearingWord(to: peer, at: now),
+                        generation: self.recovering.generation, mark: self.identity.memory.present,
+                        word: self.hearingWord(to: peer, at: now),
                         message: message),
                     to: peer))
         }

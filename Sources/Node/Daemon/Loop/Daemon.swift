@@ -141,7 +141,7 @@ package struct Daemon {
             supervisor = try Supervisor(
                 identity: Supervisor.Identity(
                     node: self.file.id, bootID: bootID, memory: store.memory,
-                    nonce: try Founding.randomNumber()),
+                    nonce: try Founding.randomNumber(), generation: try GenerationFile.read(self.paths)),
                 settings: Consensus.Settings(), restored: restored, facts: facts,
                 leaseEnd: facts == nil ? .zero : lease.end,
                 seed: try Founding.randomNumber(), at: now)
@@ -223,6 +223,7 @@ package struct Daemon {
             },
             send: { transport.send($0, to: $1) },
             lease: lease, witness: ClockWitness(page: lease, path: Self.variable("HOLDFAST_RTC")),
+            generation: { [paths = self.paths] in try GenerationFile.write($0, paths) },
             facts: { try FactsFile.write($0, to: factsPath) },
             call: { agents.call($0, queue) }, cancel: { agents.cancel($0) },
             inspect: { agents.inspect($0, for: $1, $2, queue) },

@@ -1,0 +1,211 @@
+import Basis
+import Raft
+import Resources
+
+/// Generations: which messages count, and how the survivors of a lost majority go on. (Rules R1 to R5)
+extension Supervisor {
+    /// What this node follows, and what has left it behind.
+    public var generation: GenerationRecord { self.recovering.record }
+
+    /// A recovery was begun here and is not finished: the log does not know this generation yet.
+    public var isRecoveryUnfinished: Bool {
+        self.recovering.generation.number > self.state.base.number && !self.consensus.hasPromisedNothing
+    }
+
+    // MARK: What counts (rule R1)
+
+    /// Whether a message counts at all. What is about generations is taken here.
+    mutating func isOfThisGeneration(
+        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) -> Bool {
+        if case .recovery(let message) = envelope.message {
+            if via == envelope.from, !self.state.hasLeft(via) {
+                self.take(message, from: envelope.from, at: now, into: &effects)
+            }
+            return false
+        }
+        if envelope.generation == self.recovering.generation { return !self.recovering.isOvertaken }
+        if envelope.generation.number > self.recovering.generation.number {
+            // Nobody holds a promise of an empty log: it follows whomever it hears.
+            if self.consensus.hasPromisedNothing { self.adopt(envelope.generation, into: &effects) }
+        } else if let plan = self.state.recoveries.last, plan.generation == self.recovering.generation,
+            !self.state.hasLeft(via), self.recovering.isToBeTold(envelope.from, at: now)
+        {
+            self.tell(.overtaken(by: plan), to: envelope.from, into: &effects)
+        }
+        return false
+    }
+
+    private mutating func adopt(_ generation: Generation, into effects: inout [SupervisorEffect]) {
+        effects.append(.note(.followsGeneration(generation)))
+        effects.append(.generation(GenerationRecord(generation)))
+    }
+
+    /// Directly, and of any generation: these are no promises.
+    func tell(_ message: RecoveryMessage, to node: NodeID, into effects: inout [SupervisorEffect]) {
+        effects.append(
+            .send(
+                Envelope(
+                    from: self.identity.node, to: node, isRelayed: false, generation: self.recovering.generation,
+                    mark: self.identity.memory.present, message: .recovery(message)),
+                to: node))
+    }
+
+    mutating func take(
+        _ message: RecoveryMessage, from sender: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        switch message {
+        case .survey(let id): self.tell(.surveyed(id: id, self.survivorWord(at: now)), to: sender, into: &effects)
+        case .surveyed(let id, let word): self.recovering.surveyed(id, Surveyed(node: sender, word: word))
+        case .prepare(let plan): self.prepare(plan, at: now, into: &effects)
+        case .prepared(let generation, let word): self.prepared(generation, word, sender)
+        case .unprepared(let generation, let reason):
+            self.fail(generation, "\(self.state.name(of: sender)) takes no part: \(reason)", into: &effects)
+        case .execute(let plan): self.execute(plan, at: now, into: &effects)
+        case .overtaken(let plan):
+            guard plan.generation.number > self.recovering.generation.number, !self.recovering.isOvertaken,
+                !self.consensus.hasPromisedNothing
+            else { return }
+            effects.append(.note(.overtaken(by: plan.generation, says: sender)))
+            // The lease ends now, whatever the disk does: it was answered by who is not asked any more.
+            self.endLease()
+            effects.append(
+                .generation(GenerationRecord(self.recovering.generation, overtakenBy: plan.generation)))
+        }
+        self.schedule.isUnsettled = true
+    }
+
+    private mutating func endLease() {
+        self.lease.holder.resign(self.birth.incarnation)
+        // What an earlier daemon of this life wrote for the guard is withdrawn too. (Rule L18)
+        self.lease.publishedEnd = .never
+        self.schedule.isUnsettled = true
+    }
+
+    /// The disk says what this node follows.
+    mutating func generationWritten(
+        _ record: GenerationRecord, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let before = self.recovering.record
+        self.recovering.written(record)
+        guard record != before else { return }
+        self.endLease()
+        if let plan = self.recovering.plan, plan.generation == record.generation, record.overtakenBy == nil {
+            effects.append(.note(.preparedFor(record.generation, askedBy: plan.coordinator)))
+            self.answerPrepared(plan, at: now, into: &effects)
+        }
+    }
+
+    // MARK: How this node stands
+
+    /// How it stands, for a recovery.
+    mutating func survivorWord(at now: Tick) -> SurvivorWord {
+        SurvivorWord(
+            generation: self.recovering.generation, base: self.state.base, last: self.consensus.outline.last,
+            committed: self.consensus.commitIndex, wait: self.longestWait(at: now),
+            hasLeader: self.consensus.outline.leader != nil)
+    }
+
+    /// How long anybody may go on by what this voter has answered, at most. (Rules R3, L5.1, L9)
+    private mutating func longestWait(at now: Tick) -> Span {
+        self.refreshTail()
+        let timing = self.state.policy.timing
+        var longest = timing.wait(forLease: timing.leaseDuration)
+        for record in self.state.nodes {
+            let answer = self.voting.voter.answerAge(
+                of: record.id, at: now, longest: max(record.longestLease, self.voting.tail.longestLease))
+            longest = max(longest, timing.wait(forLease: answer.duration, grace: record.longestGrace))
+        }
+        return longest
+    }
+
+    /// Asks everybody how they stand.
+    mutating func survey(for client: UInt64, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let others = self.state.nodes.map(\.id).filter { $0 != self.identity.node }
+        self.recovering.surveys.append(
+            Recovering.Survey(
+                client: client, until: now + Recovering.surveyPatience, asked: others.count + 1,
+                words: [Surveyed(node: self.identity.node, word: self.survivorWord(at: now))]))
+        for other in others { self.tell(.survey(id: client), to: other, into: &effects) }
+    }
+
+    // MARK: A survivor (rule R2)
+
+    /// Why this node does not prepare; nil if it does.
+    private func objection(to plan: RecoveryPlan) -> String? {
+        if let overtaker = self.recovering.record.overtakenBy {
+            return
+                "it was left behind by generation \(overtaker.number), and comes back with `holdfast cluster rejoin` alone"
+        }
+        if self.consensus.hasFailedDisk { return "the disk of its log has failed" }
+        if plan.base != self.state.base, plan.base != self.recovering.generation {
+            return "its log knows generation \(self.state.base.number), and the one where this was asked for knows "
+                + "\(plan.base.number): ask for it where the later one is known"
+        }
+        if plan.generation.number <= self.recovering.generation.number {
+            return "it follows generation \(self.recovering.generation.number) already; ask once more"
+        }
+        if let leader = self.consensus.outline.leader {
+            return "it follows \(self.state.name(of: leader)), so a majority is alive"
+        }
+        return plan.survivors.contains(self.identity.node) ? nil : "it is not among the survivors that were named"
+    }
+
+    private mutating func prepare(_ plan: RecoveryPlan, at now: Tick, into effects: inout [SupervisorEffect]) {
+        if plan.generation == self.recovering.generation {
+            return self.answerPrepared(plan, at: now, into: &effects)
+        }
+        if let objection = self.objection(to: plan) {
+            return self.tell(
+                .unprepared(plan.generation, reason: objection), to: plan.coordinator, into: &effects)
+        }
+        self.recovering.plan = plan
+        effects.append(.generation(GenerationRecord(plan.generation)))
+    }
+
+    /// Rule R2: the end of the log is told once the disk holds all of it. Whatever was acknowledged before lies in it, and nothing
+    /// of the old generation is taken any more.
+    private mutating func answerPrepared(
+        _ plan: RecoveryPlan, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        guard self.consensus.durableIndex >= self.consensus.outline.last.index, !self.recovering.isOvertaken else {
+            return
+        }
+        let word = self.survivorWord(at: now)
+        if plan.coordinator == self.identity.node {
+            self.prepared(plan.generation, word, plan.coordinator)
+        } else {
+            self.tell(.prepared(plan.generation, word), to: plan.coordinator, into: &effects)
+        }
+    }
+
+    /// Rule R5: this node has the longest log, and begins.
+    private mutating func execute(_ plan: RecoveryPlan, at now: Tick, into effects: inout [SupervisorEffect]) {
+        guard plan.generation == self.recovering.generation, !self.recovering.isOvertaken,
+            plan.generation.number > self.state.generation, !self.consensus.outline.isLeader
+        else { return }
+        effects.append(.note(.beginsGeneration(plan.generation)))
+        let entry = LogCommand(
+            origin: self.identity.node, nonce: self.identity.nonce, sequence: 0,
+            clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.applied.at).milliseconds,
+            wallMilliseconds: self.wallMilliseconds, command: .recovered(plan))
+        let others = self.state.nodes.map(\.id).filter { $0 != self.identity.node }
+        self.consensusStep(.recover(entry.encoded, learners: others), at: now, into: &effects)
+    }
+
+    /// This node comes back with an empty log. (Rule R1)
+    mutating func rejoin(for client: UInt64, into effects: inout [SupervisorEffect]) {
+        guard let overtaker = self.recovering.record.overtakenBy else {
+            if self.isRecoveryUnfinished {
+                // The majority is back, and nobody began the new generation: what this one promised in the old one is forgotten.
+                effects.append(.reply(id: client, .handedOn))
+                effects.append(.generation(GenerationRecord(self.state.base)))
+                return self.forget("a recovery that was begun here never ended, and it is to come back", into: &effects)
+            }
+            let refusal = Refusal.unfit("this node was not left behind: there is nothing to come back from")
+            return effects.append(.reply(id: client, .applied(.refused(refusal), at: self.state.appliedIndex)))
+        }
+        effects.append(.reply(id: client, .handedOn))
+        self.forget("it was left behind by generation \(overtaker.number), and is to come back", into: &effects)
+    }
+}
