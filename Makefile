@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite mutants hunt simulate lab chaos guests bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ scenarios: ## the scenario text files of the cores
 rewrite: ## rewrites the expected output of scenario files; look at the difference before committing it
 	REWRITE=1 swift test --filter Scenario
 	git --no-pager diff --stat -- 'Tests/*.txt'
+
+models: ## all orders of events of a recovery, within bounds, and each of its rules made weaker (minutes; NAMES="R2 R3" with traces)
+	$(PYTHON) -m Tests.Models.recovery $(NAMES)
 
 mutants: ## takes each safety rule out of a copy; its test must notice (root; minutes; NAMES="L5 V" for some)
 	scripts/mutants $(NAMES)

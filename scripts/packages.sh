@@ -65,7 +65,7 @@ lint_python() {
     local tools program
     tools=$(python_tools) || return 1
     "$tools/ruff" check --quiet . || return 1
-    "$tools/mypy" --no-error-summary chaos guests Benchmarks Tests/EndToEnd || return 1
+    "$tools/mypy" --no-error-summary chaos guests Benchmarks Tests/EndToEnd Tests/Models || return 1
     for program in $python_programs; do
         "$tools/mypy" --no-error-summary --scripts-are-modules "$program" || return 1
     done

@@ -16,10 +16,7 @@ extension Simulation {
         guard volume.isWanted else { return }
         if volume.older == nil || self.copyRandom.chance(perMille: 300) {
             guard volume.core != nil else { return }
-            volume.older = volume.diskMoment
-            // As a snapshot of the disk: what was not synced is not in it.
-            volume.older?.content.current = volume.copy.content.stable
-            volume.older?.said = volume.storedMetadata
+            volume.older = volume.image
             return
         }
         guard self.isAllWell, self.isKnownFromOlder(volume) else { return }

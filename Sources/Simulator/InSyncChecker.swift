@@ -25,6 +25,7 @@ extension Simulation {
         for record in self.checkers.history.state.volumes {
             let set = JudgedSets.Of(volume: record.identity, epoch: record.epoch, version: record.version)
             guard self.judged.sets.updateValue(set, forKey: record.name) != set else { continue }
+            if let broken = self.lack(of: record) { return self.fail("InSync: \(broken)") }
             for member in self.members(of: record.name) where self.isJudged(member.number) {
                 guard let lack = self.workloads[member.number].lack(of: member.copy.content.stable) else { continue }
                 return self.fail(
@@ -33,6 +34,18 @@ extension Simulation {
             }
             self.count("sets compared with disks")
         }
+    }
+
+    /// What is wrong with the set as such: a volume that was used has a complete copy, and what a group that runs writes into
+    /// is one. (Rules V4, V20, V21)
+    private func lack(of record: ClusterState.VolumeRecord) -> String? {
+        guard record.epoch != .none else { return nil }
+        if record.inSync.isEmpty { return "nobody is in the set of \(record.name) any more" }
+        guard let owner = record.owner, !record.inSync.contains(owner) else { return nil }
+        let isUsed = self.checkers.history.state.groups.contains {
+            $0.epoch == record.epoch && $0.assignment?.isStarted == true
+        }
+        return isUsed ? "a group runs on \(record.name) of \(owner), and in the set is \(record.inSync)" : nil
     }
 
     /// Nobody harmed a copy since they were compared last: the log learns of that later.

@@ -146,6 +146,13 @@ package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
     /// The file is there, and empty.
     func make() { self.content = Content(blocks: self.blocks) }
 
+    /// It is there with all its room, and blank.
+    func blank() {
+        let room = self.content.tail.count
+        self.make()
+        self.content.tail = [UInt8](repeating: 0, count: room)
+    }
+
     /// There is no file.
     func remove() {
         self.make()

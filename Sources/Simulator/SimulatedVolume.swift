@@ -197,6 +197,14 @@ final class SimulatedVolume {
         self.disk.restartProcess()
     }
 
+    /// A snapshot of the disks: what was not synced is not in it.
+    var image: DiskMoment {
+        var image = self.diskMoment
+        image.content.current = image.content.stable
+        image.said = self.storedMetadata
+        return image
+    }
+
     var diskMoment: DiskMoment { DiskMoment(metadata: self.disk.moment, content: self.copy.content) }
 
     /// The server and its copy at one moment. (Rule E4)

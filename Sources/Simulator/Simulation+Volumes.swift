@@ -284,7 +284,7 @@ extension Simulation {
             serves
             ? self.workloads[volume.number].promoted(node.id, content, at: self.now)
             : self.workloads[volume.number].objection(to: node.id, content)
-        if let broken { self.fail("\(volume.name): \(broken)") }
+        if let broken { self.fail("\(broken), in \(volume.name)") }
     }
 
     private func store(

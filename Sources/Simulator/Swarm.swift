@@ -16,6 +16,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case clients
     /// A configuration of which every part is changed while the cluster runs.
     case configuration
+    /// Copies of volumes that are exchanged or put back while all others are away.
+    case copies
     /// Disks of logs that fail, are full, hang, or lose power while they write.
     case disks
     /// One to seven more groups.
@@ -87,7 +89,9 @@ struct Swarm {
         case .none: return
         case .drawn:
             for feature in SimulationFeature.allCases
-            where feature != .attributes && feature != .members && self.random.chance(perMille: 500) {
+            where feature != .attributes && feature != .members && feature != .copies
+                && self.random.chance(perMille: 500)
+            {
                 self.add(feature)
             }
             for kind in 0..<UInt64(15) where self.random.chance(perMille: 250) { self.muted |= 1 << kind }
@@ -99,6 +103,8 @@ struct Swarm {
         // Of its own chance, so that seeds mean what they meant before there was this.
         var others = SeededRandom(seed: seed ^ 0x6D65_6D62_6572_7301)
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
+        var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
+        if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
         self.longestPause = self.random.span(.seconds(3), .seconds(60))
         self.drawAgents()
         if self.has(.guards) { self.guardLatenessNanoseconds = self.random.below(450_000_000) }
@@ -178,6 +184,9 @@ enum SwarmEvent {
     case diskMended(SimulatedNode)
     /// A daemon has waited long enough for its disk.
     case diskPatience(SimulatedNode, SimulatedDaemon)
+    /// An image of a copy is made; and later its copy is exchanged.
+    case imageCopy
+    indirect case outage(CopyOutage)
 }
 
 extension Simulation {
@@ -205,6 +214,8 @@ extension Simulation {
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")
         case .diskMended(let node): self.mendDisk(of: node)
         case .diskPatience(let node, let daemon): self.losePatience(node, daemon)
+        case .imageCopy: self.imageCopy()
+        case .outage(let outage): self.losePower(outage)
         }
     }
 

@@ -132,6 +132,19 @@ import Testing
     }
 }
 
+@Suite struct `Simulated copies (V17 to V20)` {
+    @Test func `are exchanged while all others are away, and no guarantee breaks`() {
+        var options = SimulationOptions(seed: 2, length: .seconds(300))
+        options.features = .chosen([.copies])
+        options.reverts = .none
+        let result = Simulation(options: options).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        for what in ["copies exchanged while all others were away", "copies made anew", "promotions"] {
+            #expect(result.counts.contains { $0.0 == what && $0.1 > 1 }, "no \(what)")
+        }
+    }
+}
+
 @Suite struct `Simulated members (J1 to J6)` {
     private func options(seconds: UInt64) -> SimulationOptions {
         var options = SimulationOptions(seed: 12, length: .seconds(seconds))
