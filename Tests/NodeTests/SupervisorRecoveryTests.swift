@@ -221,7 +221,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 2000) { $0.supervisors[b]?.state.appliedIndex ?? .zero > LogIndex(4) })
         trio.stopped = [a, w]
         trio.pass(milliseconds: 8000)
-        #expect(self.recover(trio, on: b, dead: [a, w]))
+        #expect(self.recover(trio, on: b, dead: [a, w]), "\(String(describing: self.answer(trio)))")
         #expect(trio.supervisors[b]?.consensus.membership.voters == [b])
         trio.stopped = []
         trio.pass(milliseconds: 3000)
@@ -244,5 +244,93 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         }
         #expect(state.recoveries.count == 1)
         #expect(try ClusterState(decoding: state.encoded) == state)
+    }
+
+    @Test("a survivor whose log has the beginning of the new generation does not begin it again") func beginsOnce()
+        throws
+    {
+        let (d, e) = (NodeID(4), NodeID(5))
+        let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
+        #expect(trio.settle())
+        self.lose([a, b, w], of: trio)
+        let before = try #require(trio.supervisors[d]?.consensus.commitIndex)
+        #expect(self.recover(trio, on: d, dead: [a, b, w]))
+        let old = try #require(trio.supervisors[d])
+        let plan = try #require(old.state.recoveries.last)
+        // Its daemon starts again, and does not know yet what of its log is committed.
+        trio.supervisors[d] = try Supervisor(
+            identity: .init(
+                node: d, bootID: "boot", memory: old.identity.memory, nonce: 99, generation: old.generation),
+            settings: Consensus.Settings(),
+            restored: RestoredState(
+                hardState: HardState(term: old.consensus.term, commit: before),
+                entries: old.consensus.entries(after: .zero)),
+            facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
+        #expect(trio.supervisors[d]?.state.recoveries.isEmpty == true)
+        let begun = trio.notes.filter { $0.hasPrefix("n4: begins generation") }.count
+        let late = Envelope(
+            from: e, to: d, isRelayed: false, mark: .none, message: .recovery(.execute(plan, above: Term(50))))
+        trio.step(d, .receive(late, via: e))
+        #expect(trio.notes.filter { $0.hasPrefix("n4: begins generation") }.count == begun)
+        #expect(try #require(trio.supervisors[d]?.consensus.term) < Term(50))
+    }
+
+    @Test("those that have turned away elect nobody among themselves, even if they are a majority")
+    func preparedAbstain() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        for (left, right) in [(a, b), (a, w), (b, w)] { trio.cut(left, right) }
+        trio.pass(milliseconds: 8000)
+        // Orders that failed have made each of them turn away, for the same generation.
+        let plan = RecoveryPlan(
+            generation: Generation(number: 1, recovery: 7), base: .first, coordinator: a, survivors: [a, b, w],
+            dead: [],
+            statement: "", startsGroups: true)
+        for node in [a, b, w] {
+            let from = node == a ? b : a
+            let prepare = Envelope(
+                from: from, to: node, isRelayed: false, mark: .none, message: .recovery(.prepare(plan)))
+            trio.step(node, .receive(prepare, via: from))
+            #expect(trio.supervisors[node]?.generation.generation == plan.generation)
+        }
+        trio.cuts = []
+        trio.pass(milliseconds: 10_000)
+        #expect(trio.leader == nil)
+    }
+
+    @Test("of two recoveries under one number the one with the higher id ends the other") func twoRecoveries() throws {
+        let (d, e) = (NodeID(4), NodeID(5))
+        let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
+        #expect(trio.settle())
+        trio.stopped = [a, b, w]
+        trio.cut(d, e)
+        trio.pass(milliseconds: 8000)
+        self.order(trio, on: d, dead: [a, b, w, e], recovery: 70)
+        self.order(trio, on: e, dead: [a, b, w, d], recovery: 71)
+        #expect(trio.pass(milliseconds: 15_000) { _ in self.answer(trio, 70) != nil && self.answer(trio, 71) != nil })
+        #expect(trio.supervisors[d]?.state.generation == 1)
+        #expect(trio.supervisors[e]?.state.generation == 1)
+        trio.cuts = []
+        trio.pass(milliseconds: 3000)
+        #expect(trio.supervisors[d]?.generation.overtakenBy == Generation(number: 1, recovery: 71))
+        #expect(trio.supervisors[e]?.generation.overtakenBy == nil)
+    }
+
+    @Test("once those that went on are gone too, who was left behind can go on instead") func leftBehindGoOn() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        self.lose([b, w], of: trio)
+        #expect(self.recover(trio, on: a, dead: [b, w]))
+        trio.stopped = []
+        trio.pass(milliseconds: 3000)
+        #expect(trio.supervisors[b]?.generation.overtakenBy != nil)
+        self.lose([a], of: trio)
+        self.order(trio, on: b, dead: [a], recovery: 80)
+        #expect(trio.pass(milliseconds: 15_000) { _ in self.answer(trio, 80) == .accepted })
+        #expect(trio.supervisors[b]?.state.generation == 2)
+        #expect(trio.pass(milliseconds: 8000) { $0.running[b]?.isEmpty == false })
+        trio.stopped = []
+        trio.pass(milliseconds: 3000)
+        #expect(trio.supervisors[a]?.generation.overtakenBy == Generation(number: 2, recovery: 80))
     }
 }

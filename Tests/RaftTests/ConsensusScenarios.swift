@@ -174,7 +174,7 @@ struct ConsensusScenario {
         case "recover":
             let text = directive.arguments.dropFirst().joined(separator: " ")
             try self.cluster.step(
-                position, .recover(Array(text.utf8), learners: self.nodes(directive.options["learners"])))
+                position, .recover(Array(text.utf8), learners: self.nodes(directive.options["learners"]), above: .zero))
         default: try self.cluster.step(position, .diskFailed)
         }
     }

@@ -94,7 +94,7 @@ extension Consensus {
         self.resetElectionDeadline(at: self.latest)
         // Rule R5: what it waits for is its own disk.
         if self.recovery != nil { return }
-        guard self.isVoter else { return }
+        guard self.isVoter, !self.abstains else { return }
         if self.isSoleVoter {
             self.campaign(transfer: false, into: &effects)
             return
@@ -123,7 +123,7 @@ extension Consensus {
 
     /// Grants on an up-to-date log and no live leader, and changes nothing here. (Rule C5; thesis §9.6; pitfalls E4 to E6)
     mutating func preVoteRequested(_ requested: Term, last: LogMark, by sender: NodeID, into effects: inout Effects) {
-        let granted = requested > self.term && last >= self.log.last && !self.hearsLeader
+        let granted = !self.abstains && requested > self.term && last >= self.log.last && !self.hearsLeader
         self.send(.preVoteResponse(requested: requested, granted: granted), to: sender, into: &effects)
     }
 
@@ -137,7 +137,7 @@ extension Consensus {
     /// Votes once per term, for a log at least as up-to-date as its own. (Rule C1; Raft §5.2, §5.4.1)
     mutating func voteRequested(last: LogMark, transfer: Bool, by sender: NodeID, into effects: inout Effects) {
         let free = self.votedFor == nil && self.leader == nil && (transfer || !self.hearsLeader)
-        guard self.votedFor == sender || free, last >= self.log.last else {
+        guard self.votedFor == sender || free, last >= self.log.last, !self.abstains else {
             self.send(.voteResponse(granted: false), to: sender, into: &effects)
             return
         }

@@ -10,17 +10,17 @@ extension Consensus {
         let learners: [NodeID]
     }
 
-    /// Campaigns for a new term without asking anybody. Its own vote is made durable first, so that after a crash no other
+    /// Campaigns for a new term, above `term`, without asking anybody. Its own vote is made durable first, so that after a crash no other
     /// entries are made under the same term.
     ///
     /// That no other majority still counts on this node is not seen to here: its driver takes nothing of the old generation
     /// any more, and nobody of the new one takes anything of the old. (Rules R1, R2)
-    mutating func recover(_ payload: [UInt8], learners: [NodeID], into effects: inout Effects) {
+    mutating func recover(_ payload: [UInt8], learners: [NodeID], above term: Term, into effects: inout Effects) {
         if case .leader = self.state { return }
         if self.recovery != nil { return }
         if case .candidate = self.state { self.follow(nil, in: self.term, into: &effects) }
         self.recovery = Recovery(payload: payload, learners: learners.filter { $0 != self.id }.sorted())
-        self.term = self.term.next
+        self.term = max(self.term, term).next
         self.votedFor = self.id
         self.election.silentUntil = .zero
         self.resetElectionDeadline(at: self.latest)
@@ -28,6 +28,13 @@ extension Consensus {
         var campaign = Campaign(term: self.term, transfer: false)
         campaign.ownVote = self.durability.issued + 1
         self.state = .candidate(campaign)
+    }
+
+    /// Leads and asks for nothing any more, or may do so again.
+    mutating func abstain(_ abstains: Bool, into effects: inout Effects) {
+        self.abstains = abstains
+        if case .follower = self.state { if !abstains || self.leader == nil { return } }
+        if abstains { self.follow(nil, in: self.term, into: &effects) }
     }
 
     /// The first entries of the new term. What the state machine is told comes before the membership: should the disk hold

@@ -47,7 +47,10 @@ public struct Consensus: Sendable {
         case diskFailed
         /// The majority is lost, and a person wants this node to go on alone: lead, with these bytes as the first entry and
         /// these nodes as learners. Ignored while it leads already. (Rule R5)
-        case recover([UInt8], learners: [NodeID])
+        case recover([UInt8], learners: [NodeID], above: Term)
+        /// Neither ask for votes nor give one, or do so again: this node has turned away from its majority, and its log does not
+        /// hold the next one yet. (Rule R2)
+        case abstain(Bool)
     }
 
     /// This node.
@@ -78,6 +81,8 @@ public struct Consensus: Sendable {
     var election = ElectionTimes()
     /// What this node is to begin with, once its vote for itself is durable. (Rule R5)
     var recovery: Recovery?
+    /// It has turned away from its majority. (Rule R2)
+    public internal(set) var abstains = false
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.
@@ -141,7 +146,9 @@ public struct Consensus: Sendable {
         case .draw(let mark): self.draw(mark)
         case .startedAnew(let node): self.startedAnew(node)
         case .diskFailed: self.failDisk(into: &effects)
-        case .recover(let payload, let learners): self.recover(payload, learners: learners, into: &effects)
+        case .recover(let payload, let learners, let term):
+            self.recover(payload, learners: learners, above: term, into: &effects)
+        case .abstain(let abstains): self.abstain(abstains, into: &effects)
         }
         self.finish(into: &effects)
     }
@@ -222,7 +229,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed, .recover: break
+        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed, .recover, .abstain: break
         }
     }
 }

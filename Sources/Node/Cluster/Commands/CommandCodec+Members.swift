@@ -21,7 +21,7 @@ extension Command {
             writer.node(node)
             writer.uint64(incarnation.rawValue)
         case .recovered(let plan):
-            writer.uint8(34)
+            writer.uint8(Self.recoveredType)
             plan.encode(into: &writer)
         default:
             preconditionFailure("not about members: \(self)")
@@ -34,7 +34,7 @@ extension Command {
         case 31: .retire(try reader.node(), isRetiring: try reader.bool())
         case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
-        case 34: .recovered(try RecoveryPlan.decode(from: &reader))
+        case Self.recoveredType: .recovered(try RecoveryPlan.decode(from: &reader))
         default: throw .invalid(field: "command about members", offset: reader.offset)
         }
     }

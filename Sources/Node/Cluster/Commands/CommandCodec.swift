@@ -36,6 +36,11 @@ extension LogCommand {
         bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.suspectType
     }
 
+    /// Whether these bytes of an entry hold a `recovered`, likewise.
+    static func isRecovery(_ bytes: [UInt8]) -> Bool {
+        bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.recoveredType
+    }
+
     /// The D of the policy in these bytes of an entry, without reading the rest of them; nil when they hold no `configure`.
     static func configuredLease(_ bytes: [UInt8]) -> Span? {
         guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.configureType else { return nil }
@@ -47,6 +52,8 @@ extension LogCommand {
 extension Command {
     /// The type byte of `suspect`.
     static let suspectType: UInt8 = 4
+    /// The type byte of `recovered`.
+    static let recoveredType: UInt8 = 34
     /// The type byte of `configure`.
     static let configureType: UInt8 = 8
 

@@ -5,7 +5,7 @@ import Raft
 public struct RecoveryPlan: Equatable, Sendable {
     /// What they follow from then on.
     public var generation: Generation
-    /// The last generation that is in the log of who made the plan: survivors of another one take no part.
+    /// The last generation that is in the log of who made the plan, applied or not: survivors with another past take no part.
     public var base: Generation
     /// The node on which it was asked for.
     public var coordinator: NodeID
@@ -37,8 +37,10 @@ public struct RecoveryPlan: Equatable, Sendable {
 public struct SurvivorWord: Equatable, Sendable {
     /// What it follows.
     public var generation: Generation
-    /// The last generation in its log.
+    /// The last generation in its log, applied or not.
     public var base: Generation
+    /// The latest term that it knows: the new one begins above everybody's.
+    public var term: Term
     /// The end of its log.
     public var last: LogMark
     /// What it knows to be committed.
@@ -49,8 +51,10 @@ public struct SurvivorWord: Equatable, Sendable {
     public var hasLeader: Bool
     /// All fields.
     public init(
-        generation: Generation, base: Generation, last: LogMark, committed: LogIndex, wait: Span, hasLeader: Bool
+        generation: Generation, base: Generation, term: Term, last: LogMark, committed: LogIndex, wait: Span,
+        hasLeader: Bool
     ) {
+        self.term = term
         self.generation = generation
         self.base = base
         self.last = last
@@ -72,8 +76,8 @@ public enum RecoveryMessage: Equatable, Sendable {
     case prepared(Generation, SurvivorWord)
     /// I do not, for this reason.
     case unprepared(Generation, reason: String)
-    /// Your log is the longest, and the wait is over: begin the new generation. (Rule R5)
-    case execute(RecoveryPlan)
+    /// Your log is the longest, and the wait is over: begin the new generation, in a term above this one. (Rule R5)
+    case execute(RecoveryPlan, above: Term)
     /// You belong to a generation that was left behind. (Rule R1)
     case overtaken(by: RecoveryPlan)
 }
@@ -119,6 +123,7 @@ extension SurvivorWord {
     fileprivate func encode(into writer: inout ByteWriter) {
         writer.generation(self.generation)
         writer.generation(self.base)
+        writer.uint64(self.term.rawValue)
         writer.uint64(self.last.term.rawValue)
         writer.uint64(self.last.index.rawValue)
         writer.uint64(self.committed.rawValue)
@@ -128,7 +133,7 @@ extension SurvivorWord {
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> SurvivorWord {
         SurvivorWord(
-            generation: try reader.generation(), base: try reader.generation(),
+            generation: try reader.generation(), base: try reader.generation(), term: Term(try reader.uint64()),
             last: LogMark(term: Term(try reader.uint64()), index: LogIndex(try reader.uint64())),
             committed: LogIndex(try reader.uint64()), wait: try reader.span(), hasLeader: try reader.bool())
     }
@@ -155,9 +160,10 @@ extension RecoveryMessage {
             writer.uint8(5)
             writer.generation(generation)
             writer.string(reason)
-        case .execute(let plan):
+        case .execute(let plan, let term):
             writer.uint8(6)
             plan.encode(into: &writer)
+            writer.uint64(term.rawValue)
         case .overtaken(let plan):
             writer.uint8(7)
             plan.encode(into: &writer)
@@ -171,7 +177,7 @@ extension RecoveryMessage {
         case 3: .prepare(try RecoveryPlan.decode(from: &reader))
         case 4: .prepared(try reader.generation(), try SurvivorWord.decode(from: &reader))
         case 5: .unprepared(try reader.generation(), reason: ForeignText.line(try reader.string()))
-        case 6: .execute(try RecoveryPlan.decode(from: &reader))
+        case 6: .execute(try RecoveryPlan.decode(from: &reader), above: Term(try reader.uint64()))
         case 7: .overtaken(by: try RecoveryPlan.decode(from: &reader))
         default: throw .invalid(field: "recovery message", offset: reader.offset)
         }

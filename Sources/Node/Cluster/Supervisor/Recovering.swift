@@ -82,7 +82,7 @@ struct Recovering: Sendable {
 
     /// The applied log knows a later generation than the file beside it, which was lost.
     mutating func follow(_ base: Generation) {
-        guard base.number > self.generation.number else { return }
+        guard self.generation.isBefore(base), !self.isOvertaken else { return }
         self.record = GenerationRecord(base)
         self.isUnwritten = true
     }

@@ -9,7 +9,25 @@ extension Supervisor {
 
     /// A recovery was begun here and is not finished: the log does not know this generation yet.
     public var isRecoveryUnfinished: Bool {
-        self.recovering.generation.number > self.state.base.number && !self.consensus.hasPromisedNothing
+        self.recovering.generation.number > self.logBase.generation.number && !self.consensus.hasPromisedNothing
+    }
+
+    /// The last generation in the log, applied or not, and whether the membership that begins it stands there too: only with both
+    /// is it begun. (Rule R5)
+    var logBase: (generation: Generation, isBegun: Bool) {
+        var base = (generation: self.state.base, isBegun: true)
+        for entry in self.consensus.entries(after: self.state.appliedIndex) {
+            switch entry.payload {
+            case .empty: break
+            case .membership: base.isBegun = true
+            case .command(let bytes):
+                guard LogCommand.isRecovery(bytes), let command = try? LogCommand(decoding: bytes),
+                    case .recovered(let plan) = command.command
+                else { continue }
+                base = (plan.generation, false)
+            }
+        }
+        return base
     }
 
     // MARK: What counts (rule R1)
@@ -25,7 +43,7 @@ extension Supervisor {
             return false
         }
         if envelope.generation == self.recovering.generation { return !self.recovering.isOvertaken }
-        if envelope.generation.number > self.recovering.generation.number {
+        if self.recovering.generation.isBefore(envelope.generation) {
             // Nobody holds a promise of an empty log: it follows whomever it hears.
             if self.consensus.hasPromisedNothing { self.adopt(envelope.generation, into: &effects) }
         } else if let plan = self.state.recoveries.last, plan.generation == self.recovering.generation,
@@ -61,9 +79,9 @@ extension Supervisor {
         case .prepared(let generation, let word): self.prepared(generation, word, sender)
         case .unprepared(let generation, let reason):
             self.fail(generation, "\(self.state.name(of: sender)) takes no part: \(reason)", into: &effects)
-        case .execute(let plan): self.execute(plan, at: now, into: &effects)
+        case .execute(let plan, let term): self.execute(plan, above: term, at: now, into: &effects)
         case .overtaken(let plan):
-            guard plan.generation.number > self.recovering.generation.number, !self.recovering.isOvertaken,
+            guard self.recovering.generation.isBefore(plan.generation), !self.recovering.isOvertaken,
                 !self.consensus.hasPromisedNothing
             else { return }
             effects.append(.note(.overtaken(by: plan.generation, says: sender)))
@@ -87,13 +105,26 @@ extension Supervisor {
         _ record: GenerationRecord, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         let before = self.recovering.record
+        // Whatever it leads or asks for, it does so no more.
+        if record != before { self.consensusStep(.abstain(true), at: now, into: &effects) }
         self.recovering.written(record)
         guard record != before else { return }
         self.endLease()
+        // What was held until its sender had answered was said in the old one.
+        for place in self.peers.acquaintances.indices { self.peers.acquaintances[place].held = [] }
         if let plan = self.recovering.plan, plan.generation == record.generation, record.overtakenBy == nil {
             effects.append(.note(.preparedFor(record.generation, askedBy: plan.coordinator)))
             self.answerPrepared(plan, at: now, into: &effects)
         }
+    }
+
+    /// Rule R2: who has turned away from its majority neither asks for votes nor gives one before its log holds the next one: those
+    /// that have prepared may be a majority of the old one, and another may be begun beside them.
+    mutating func settleAbstention(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let base = self.logBase
+        let abstains = base.generation != self.recovering.generation || !base.isBegun
+        guard abstains != self.consensus.abstains else { return }
+        self.consensusStep(.abstain(abstains), at: now, into: &effects)
     }
 
     // MARK: How this node stands
@@ -101,9 +132,18 @@ extension Supervisor {
     /// How it stands, for a recovery.
     mutating func survivorWord(at now: Tick) -> SurvivorWord {
         SurvivorWord(
-            generation: self.recovering.generation, base: self.state.base, last: self.consensus.outline.last,
+            generation: self.recovering.generation, base: self.logBase.generation, term: self.consensus.term,
+            last: self.consensus.outline.last,
             committed: self.consensus.commitIndex, wait: self.longestWait(at: now),
-            hasLeader: self.consensus.outline.leader != nil)
+            hasLeader: self.leaderHeard(at: now) != nil)
+    }
+
+    /// The leader that this node follows, or is, if it was heard a moment ago. A node without a vote goes on following one that is dead.
+    func leaderHeard(at now: Tick) -> NodeID? {
+        guard let seen = self.leaderSeen(at: now), now.since(seen) < self.consensus.settings.electionTimeout else {
+            return nil
+        }
+        return self.consensus.outline.leader
     }
 
     /// How long anybody may go on by what this voter has answered, at most. (Rules R3, L5.1, L9)
@@ -132,20 +172,17 @@ extension Supervisor {
     // MARK: A survivor (rule R2)
 
     /// Why this node does not prepare; nil if it does.
-    private func objection(to plan: RecoveryPlan) -> String? {
-        if let overtaker = self.recovering.record.overtakenBy {
-            return
-                "it was left behind by generation \(overtaker.number), and comes back with `holdfast cluster rejoin` alone"
-        }
+    private func objection(to plan: RecoveryPlan, at now: Tick) -> String? {
         if self.consensus.hasFailedDisk { return "the disk of its log has failed" }
-        if plan.base != self.state.base, plan.base != self.recovering.generation {
-            return "its log knows generation \(self.state.base.number), and the one where this was asked for knows "
-                + "\(plan.base.number): ask for it where the later one is known"
+        let base = self.logBase.generation
+        if plan.base != base {
+            return "its log knows generation \(base.number), and that of the node where this was asked for knows "
+                + "\(plan.base.number): ask where the later one is known, and give up who does not know it; it comes back with "
+                + "`holdfast cluster rejoin`"
         }
-        if plan.generation.number <= self.recovering.generation.number {
-            return "it follows generation \(self.recovering.generation.number) already; ask once more"
-        }
-        if let leader = self.consensus.outline.leader {
+        let follows = max(self.recovering.generation.number, self.recovering.record.overtakenBy?.number ?? 0)
+        if plan.generation.number <= follows { return "it knows of generation \(follows) already; ask once more" }
+        if let leader = self.leaderHeard(at: now) {
             return "it follows \(self.state.name(of: leader)), so a majority is alive"
         }
         return plan.survivors.contains(self.identity.node) ? nil : "it is not among the survivors that were named"
@@ -155,7 +192,7 @@ extension Supervisor {
         if plan.generation == self.recovering.generation {
             return self.answerPrepared(plan, at: now, into: &effects)
         }
-        if let objection = self.objection(to: plan) {
+        if let objection = self.objection(to: plan, at: now) {
             return self.tell(
                 .unprepared(plan.generation, reason: objection), to: plan.coordinator, into: &effects)
         }
@@ -179,10 +216,14 @@ extension Supervisor {
         }
     }
 
-    /// Rule R5: this node has the longest log, and begins.
-    private mutating func execute(_ plan: RecoveryPlan, at now: Tick, into effects: inout [SupervisorEffect]) {
+    /// Rule R5: this node has the longest log, and begins. Asked again, it does not: what it began may have gone on with others,
+    /// and the log, not what was applied of it, remembers that over a crash. Half of it, after a crash, is begun anew.
+    private mutating func execute(
+        _ plan: RecoveryPlan, above term: Term, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let base = self.logBase
         guard plan.generation == self.recovering.generation, !self.recovering.isOvertaken,
-            plan.generation.number > self.state.generation, !self.consensus.outline.isLeader
+            !self.consensus.outline.isLeader, base.generation != plan.generation || !base.isBegun
         else { return }
         effects.append(.note(.beginsGeneration(plan.generation)))
         let entry = LogCommand(
@@ -190,7 +231,7 @@ extension Supervisor {
             clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.applied.at).milliseconds,
             wallMilliseconds: self.wallMilliseconds, command: .recovered(plan))
         let others = self.state.nodes.map(\.id).filter { $0 != self.identity.node }
-        self.consensusStep(.recover(entry.encoded, learners: others), at: now, into: &effects)
+        self.consensusStep(.recover(entry.encoded, learners: others, above: term), at: now, into: &effects)
     }
 
     /// This node comes back with an empty log. (Rule R1)
@@ -199,7 +240,7 @@ extension Supervisor {
             if self.isRecoveryUnfinished {
                 // The majority is back, and nobody began the new generation: what this one promised in the old one is forgotten.
                 effects.append(.reply(id: client, .handedOn))
-                effects.append(.generation(GenerationRecord(self.state.base)))
+                effects.append(.generation(GenerationRecord(self.logBase.generation)))
                 return self.forget("a recovery that was begun here never ended, and it is to come back", into: &effects)
             }
             let refusal = Refusal.unfit("this node was not left behind: there is nothing to come back from")

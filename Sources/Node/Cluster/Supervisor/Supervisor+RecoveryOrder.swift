@@ -4,20 +4,21 @@ import Raft
 /// The node on which a recovery was asked for leads the survivors through it. (Rules R2, R3)
 extension Supervisor {
     /// Why the order cannot be carried out; nil if it can.
-    private func objection(to order: RecoveryOrder) -> String? {
+    private func objection(to order: RecoveryOrder, at now: Tick) -> String? {
         if !self.recovering.attempts.isEmpty { return "a recovery is under way here already" }
-        if self.recovering.isOvertaken { return "this node was left behind itself" }
         if self.consensus.hasFailedDisk { return "the disk of this node's log has failed" }
         if self.state.clusterID == 0 { return "this node does not know the cluster yet" }
-        if let leader = self.consensus.outline.leader {
+        if let leader = self.leaderHeard(at: now) {
             return "\(self.state.name(of: leader)) leads: a majority is alive, and nothing is to be recovered"
         }
         if let stranger = order.dead.first(where: { self.state.node($0) == nil }) {
             return "there is no node \(stranger)"
         }
         if order.dead.contains(self.identity.node) { return "this node is not dead" }
+        // Who has turned away from it after an earlier order is no part of it any more.
         let membership = self.consensus.outline.membership
-        if membership.hasMajority(where: { !order.dead.contains($0) }) {
+        let isPart = { (node: NodeID) -> Bool in !order.dead.contains(node) && !order.prepared.contains(node) }
+        if !self.isRecoveryUnfinished, !self.recovering.isOvertaken, membership.hasMajority(where: isPart) {
             return "those that are not given up are a majority: start their daemons, and they elect a leader"
         }
         return nil
@@ -27,14 +28,15 @@ extension Supervisor {
     mutating func recover(
         _ order: RecoveryOrder, for client: UInt64, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        if let objection = self.objection(to: order) {
+        if let objection = self.objection(to: order, at: now) {
             return effects.append(
                 .reply(id: client, .applied(.refused(.unfit(objection)), at: self.state.appliedIndex)))
         }
         let survivors = self.state.nodes.map(\.id).filter { !order.dead.contains($0) }
-        let number = max(self.recovering.generation.number, self.state.generation) + 1
+        let known = max(self.recovering.generation.number, self.recovering.record.overtakenBy?.number ?? 0)
+        let number = max(known, order.above) + 1
         let plan = RecoveryPlan(
-            generation: Generation(number: number, recovery: order.recovery), base: self.state.base,
+            generation: Generation(number: number, recovery: order.recovery), base: self.logBase.generation,
             coordinator: self.identity.node, survivors: survivors, dead: order.dead, statement: order.statement,
             startsGroups: order.startsGroups)
         self.recovering.plan = plan
@@ -64,6 +66,7 @@ extension Supervisor {
 
     mutating func settleRecovery(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.recovering.follow(self.state.base)
+        if self.recovering.generation != .first { self.settleAbstention(at: now, into: &effects) }
         if self.recovering.isUnwritten { effects.append(.generation(self.recovering.record)) }
         guard !self.recovering.surveys.isEmpty || !self.recovering.attempts.isEmpty else { return }
         for survey in self.recovering.surveysDone(at: now) {
@@ -105,16 +108,19 @@ extension Supervisor {
             guard now >= until, let chosen = Self.longest(words, plan.coordinator) else { return }
             let phase = Recovering.Attempt.Phase.executing(chosen, until: now + Recovering.executionPatience)
             self.recovering.attempts[0].phase = phase
-            self.send(.execute(plan), to: [chosen], at: now, into: &effects)
+            self.send(.execute(plan, above: Self.latest(words)), to: [chosen], at: now, into: &effects)
         case .executing(let chosen, let until):
             guard now < until else {
                 return self.fail(
                     plan.generation, "\(self.state.name(of: chosen)), which has the longest log, does not begin",
                     into: &effects)
             }
-            self.send(.execute(plan), to: [chosen], at: now, into: &effects)
+            self.send(.execute(plan, above: Self.latest(words)), to: [chosen], at: now, into: &effects)
         }
     }
+
+    /// The latest term that any of them knows.
+    private static func latest(_ words: [Surveyed]) -> Term { words.map(\.word.term).max() ?? .zero }
 
     /// Whose log holds all that any survivor's holds; the coordinator's if others are no longer. (Rule R2, Raft §5.4.1)
     private static func longest(_ words: [Surveyed], _ coordinator: NodeID) -> NodeID? {

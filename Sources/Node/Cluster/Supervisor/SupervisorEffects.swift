@@ -78,15 +78,24 @@ public enum ClientRequest: Equatable, Sendable {
 public struct RecoveryOrder: Equatable, Sendable {
     /// Random, never drawn before: the recovery's own.
     public var recovery: UInt64
+    /// No survivor that was asked follows a generation with a higher number.
+    public var above: UInt32
     /// The nodes that are given up, sorted.
     public var dead: [NodeID]
+    /// Survivors that have turned away from the present generation already: they are no part of a majority of it.
+    public var prepared: [NodeID]
     /// What the person signed.
     public var statement: String
     /// Groups are started although nodes that were only seen to be off could be a majority. (Rule R3)
     public var startsGroups: Bool
     /// All fields.
-    public init(recovery: UInt64, dead: [NodeID], statement: String, startsGroups: Bool) {
+    public init(
+        recovery: UInt64, above: UInt32 = 0, dead: [NodeID], prepared: [NodeID] = [], statement: String,
+        startsGroups: Bool
+    ) {
         self.recovery = recovery
+        self.above = above
+        self.prepared = prepared
         self.dead = dead.sorted()
         self.statement = statement
         self.startsGroups = startsGroups

@@ -38,7 +38,8 @@ extension Backend {
                 remedy: "look again, then type exactly: \(statement)")
         }
         let order = RecoveryOrder(
-            recovery: try Founding.randomNumber(), dead: dead, statement: statement, startsGroups: request.startsGroups)
+            recovery: try Founding.randomNumber(), above: words.map(\.word.generation.number).max() ?? 0, dead: dead,
+            prepared: Self.prepared(words), statement: statement, startsGroups: request.startsGroups)
         switch await self.ask(.recover(order), within: Self.patience) {
         case .applied(.accepted, let index):
             return MutationResult(accepted: true, index: index.rawValue, sentence: sentence)
@@ -82,6 +83,11 @@ extension Backend {
         }
     }
 
+    /// Those that have turned away from the generation that their log knows, after an order that failed.
+    private static func prepared(_ words: [Surveyed]) -> [NodeID] {
+        words.filter { $0.word.generation.number > $0.word.base.number }.map(\.node)
+    }
+
     private static func statement(_ dead: [String], after generation: UInt32) -> String {
         "\(Self.list(dead)) \(dead.count == 1 ? "is" : "are") off, and what they alone knew after generation \(generation) may "
             + "be lost"
@@ -112,6 +118,11 @@ extension Backend {
         report.chosen = words.first { $0.word.last == last }.map { state.name(of: $0.node) }
         report.waitSeconds = Double(words.map(\.word.wait.milliseconds).max() ?? 0) / 1000
         report.consequences = self.consequences(state, words)
+        if let overtaker = view.supervisor.generation.overtakenBy {
+            report.consequences.insert(
+                "generation \(overtaker.number) has left this node behind: all that it did is lost. `holdfast cluster rejoin` brings this "
+                    + "node back to it instead", at: 0)
+        }
         report.command = "holdfast cluster recover --execute" + silent.map { " --dead \($0)" }.joined()
         return report
     }
@@ -120,25 +131,24 @@ extension Backend {
         _ view: SupervisorView, _ words: [Surveyed], _ silent: [String]
     ) -> (String?, String?) {
         let state = view.supervisor.state
-        if let overtaker = view.supervisor.generation.overtakenBy {
-            return (
-                "this node was left behind by generation \(overtaker.number)",
-                "bring it back with `holdfast cluster rejoin`, or ask on a node of that generation"
-            )
-        }
         if let leader = words.first(where: \.word.hasLeader) {
             return (
                 "\(state.name(of: leader.node)) follows a leader: a majority is alive, and nothing is to be recovered",
                 "see `holdfast status` there"
             )
         }
-        if let later = words.first(where: { $0.word.base.number > state.generation }) {
+        let here = words.first { $0.node == self.file.id }?.word.base.number ?? 0
+        if let later = words.first(where: { $0.word.base.number > here }) {
             return (
                 "\(state.name(of: later.node)) knows of a later generation than this node",
                 "ask for it on \(state.name(of: later.node))"
             )
         }
-        if view.supervisor.consensus.membership.hasMajority(where: { node in words.contains { $0.node == node } }) {
+        let prepared = Self.prepared(words)
+        let isPart = { (node: NodeID) -> Bool in words.contains { $0.node == node } && !prepared.contains(node) }
+        if view.supervisor.generation.overtakenBy == nil,
+            view.supervisor.consensus.membership.hasMajority(where: isPart)
+        {
             return (
                 "a majority of the voters answers, and will elect a leader",
                 "wait a few seconds, and see `holdfast status`"
