@@ -34,6 +34,8 @@ struct LogFault {
     var keepsRunDirectory = true
     /// Neither is it lost nor replaced: one byte of it changes.
     var isDamage = false
+    /// That byte is one of the last.
+    var isAtEnd = false
     /// It is started a second time soon after.
     var isStartedTwice: Bool
     /// Away until the loss: they lack what the others commit meanwhile.
@@ -184,12 +186,13 @@ extension Simulation {
             victim.disk = copy.disk.fork()
             victim.disk.crash(random: &self.memoryRandom)
         } else if fault.isDamage, isSealed {
-            victim.disk.damageLog("log", &self.memoryRandom)
+            if fault.isAtEnd { self.damageEnd(of: victim) } else { victim.disk.damageLog("log", &self.memoryRandom) }
         } else {
             victim.disk.emptyLog()
         }
         victim.mayLoseLog = true
-        self.checkers.model.harmed(victim.id)
+        // Damage to a log at rest is seen: all that was there still is, or nothing of it is used. (Rule C8)
+        if !(fault.isDamage && isSealed) { self.checkers.model.harmed(victim.id) }
         if !fault.keepsRunDirectory { victim.progress = nil }
         let pause = self.memoryRandom.span(.milliseconds(100), .seconds(3))
         self.queue.add(.logFault(fault, .back), at: self.now + pause.nanoseconds)

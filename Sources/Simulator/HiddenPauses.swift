@@ -47,7 +47,7 @@ extension Simulation {
     /// Where the clocks have parted everything stands still until a majority answers, or the grace is over.
     func compareClocks(_ node: SimulatedNode) {
         let tick = node.tick(at: self.now)
-        guard self.options.sabotage != "L20",
+        guard self.options.sabotage != "L20", node.hasHardwareClock,
             node.comparison.look(boot: tick, hardwareSeconds: node.hardwareSeconds(at: self.now))
         else { return }
         self.note("\(node.name) finds its clocks parted")
@@ -112,7 +112,7 @@ extension Simulation {
         // One look of the guard, if the hardware clock shows it in spite of its grain. Else the most that no rule can take
         // away: what is left of the lease by its own clock, where all that know are out of reach, and one look after that.
         node.excusedUntil = end + Self.lookNanoseconds
-        if length < .milliseconds(3100) {
+        if length < .milliseconds(3100) || !node.hasHardwareClock {
             node.excusedUntil = end + self.longestLease(timing).nanoseconds + 150_000_000
         }
         self.queue.add(.excuseEnds(node.id, boot: node.boot, isEarly: false), at: node.excusedUntil)
@@ -135,8 +135,9 @@ extension Simulation {
             let isCalm =
                 !self.network.isBroken && self.healedAt <= resumedAt && self.faultAt + 1_000_000_000 <= resumedAt
                 && self.living.allSatisfy {
+                    // Who is refused needs no disk to hear it.
                     $0.isOn && $0.daemon?.supervisor.isCaughtUp == true
-                        && self.now >= max($0.scheduledFrom, $0.diskBadUntil)
+                        && self.now >= max($0.scheduledFrom, $0 === node ? 0 : $0.diskBadUntil)
                 }
             guard isCalm else { return }
             node.excusedUntil = min(node.excusedUntil, self.now)

@@ -73,6 +73,7 @@ final class SimulatedNode {
     var leaseGrace = Span.zero
     // The hardware clock counts whole seconds, also while the machine is stopped from outside. (Rule L20)
     var comparison = ClockComparison()
+    var hasHardwareClock = true
     /// By how much it is wrong.
     var hardwareOffset: Int64 = 1_700_000_000_000_000_000
     /// When guard or daemon last found the clocks parted.

@@ -12,10 +12,18 @@ struct Edits {
     var names = ["one", "two"]
     /// Which of them has each address; nobody beyond the end.
     var holders = [0, 1]
+    /// Nobody edits before that.
+    var heldUntil: UInt64 = 0
 
     static let allNames = ["one", "two", "uno", "due"]
 
     init(seed: UInt64) { self.random = SeededRandom(seed: seed ^ 0xED17_5EED_ED17_5EED) }
+
+    /// Another name for one of the groups, which is to be removed under the present one.
+    mutating func rename(_ place: Int) {
+        let other = ["one": "uno", "uno": "one", "two": "due", "due": "two"]
+        self.names[place] = other[self.names[place]] ?? self.names[place]
+    }
 
     mutating func change() {
         let place = Int(self.random.below(2))
@@ -23,9 +31,7 @@ struct Edits {
         case 0: self.holders.swapAt(0, 1)
         case 1: self.holders[place] = Int(self.random.below(3))
         case 2: self.holders = [place, place]
-        default:
-            let other = ["one": "uno", "uno": "one", "two": "due", "due": "two"]
-            self.names[place] = other[self.names[place]] ?? self.names[place]
+        default: self.rename(place)
         }
     }
 }
@@ -58,7 +64,13 @@ extension Simulation {
     func edit() {
         guard self.options.hasEdits, self.now < self.options.length.nanoseconds else { return }
         self.queue.add(.edit, at: self.now + self.edits.random.span(.seconds(1), .seconds(40)).nanoseconds)
+        guard self.now >= self.edits.heldUntil else { return }
         self.edits.change()
+        self.applyEdits()
+    }
+
+    /// Applies the configuration as it is to be now, where somebody leads.
+    func applyEdits() {
         self.count("edits")
         for node in self.nodes where node.isOn && self.now >= node.scheduledFrom {
             guard let supervisor = node.daemon?.supervisor, supervisor.consensus.isLeader else { continue }

@@ -205,6 +205,10 @@ extension Simulation {
             self.checkers.model.sent(node.id, message, to: envelope.to)
             if let violation = self.checkers.model.violation { self.fail(violation) }
         }
+        if case .voterReport(let report) = envelope.message, envelope.from == node.id {
+            for line in report.lines { line.suspectedAt.map { self.checkers.model.reported(node.id, $0) } }
+            if let violation = self.checkers.model.violation { self.fail(violation) }
+        }
         if envelope.from == node.id { self.sent.count(envelope.message) }
         let place = Int(to.rawValue) - 1
         guard self.open.indices.contains(place) else { return }

@@ -20,6 +20,7 @@ extension Simulation {
         let members = self.nodes.filter { !$0.isWitness }
         self.addVolume(Self.volume, to: Array(members.prefix(2 + Int(self.random.below(2)))))
         self.drawStage(members)
+        self.drawHardwareClocks()
         if self.random.chance(perMille: 500) { self.longestFaultPause = .seconds(60) }
         if self.swarm.has(.joins) {
             self.scheduleJoins(Array(self.nodes.suffix(1 + Int(self.swarm.random.below(UInt64(count) - 2)))))

@@ -18,6 +18,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case configuration
     /// Copies of volumes that are exchanged or put back while all others are away.
     case copies
+    /// Damage to the end of a log that is at rest.
+    case damage
     /// Disks of logs that fail, are full, hang, or lose power while they write.
     case disks
     /// One to seven more groups.
@@ -34,10 +36,25 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case members
     /// Faults at the very moment when something else happens: a cut during a stop, a loss of power during a write.
     case moments
+    /// Groups that are removed right when the daemon that runs them starts anew; with edits only.
+    case removals
+    /// Machines without a hardware clock that stand still for about as long as it takes to lose them, and go on with a disk that
+    /// hangs, before voters that started anew meanwhile.
+    case standstills
     /// One to three more volumes, with two and three replicas, each with a group and clients.
     case volumes
     /// What operators ask of any node, and what they are told.
     case wishes
+    /// What a daemon has said gets into the log when the next one runs already, and its node is cut off.
+    case words
+
+    /// Drawn by chance of its own, so that a seed draws what it drew before there was this.
+    var isDrawnApart: Bool {
+        switch self {
+        case .attributes, .copies, .damage, .members, .removals, .standstills, .words: true
+        default: false
+        }
+    }
 }
 
 /// What one seed's world is made of beyond what every seed has: which features exist, how often each strikes, and which of
@@ -61,6 +78,8 @@ struct Swarm {
     private(set) var latePerMillion: UInt64 = 0
     /// What is to happen at which moment; nil while nothing is armed.
     var armed: MomentFault?
+    /// No service is worn out any more from then on.
+    var wearEndsAt: UInt64 = .max
     /// What a node sends until then arrives much later.
     var held: Held?
 
@@ -89,9 +108,7 @@ struct Swarm {
         case .none: return
         case .drawn:
             for feature in SimulationFeature.allCases
-            where feature != .attributes && feature != .members && feature != .copies
-                && self.random.chance(perMille: 500)
-            {
+            where !feature.isDrawnApart && self.random.chance(perMille: 500) {
                 self.add(feature)
             }
             for kind in 0..<UInt64(15) where self.random.chance(perMille: 250) { self.muted |= 1 << kind }
@@ -105,6 +122,11 @@ struct Swarm {
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
         var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
         if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
+        var pairs = SeededRandom(seed: seed ^ 0x7061_6972_7301)
+        for feature in [SimulationFeature.damage, .removals, .standstills, .words]
+        where wanted == .drawn && pairs.chance(perMille: 150) {
+            self.add(feature)
+        }
         self.longestPause = self.random.span(.seconds(3), .seconds(60))
         self.drawAgents()
         if self.has(.guards) { self.guardLatenessNanoseconds = self.random.below(450_000_000) }
@@ -175,6 +197,10 @@ enum SwarmEvent {
     case move
     case wearOut(SimulatedNode, GroupName, left: Int)
     case restart(SimulatedNode, until: UInt64)
+    /// A node is cut off, and nobody knows what it has said.
+    case cutOff(NodeID, until: UInt64)
+    /// A group that was removed is to be gone.
+    case removalLook(GroupName, Epoch)
     /// The second and the third step of a pair of faults.
     case shortenLease
     case restartOthers(NodeID)
@@ -209,6 +235,8 @@ extension Simulation {
         case .move: self.moveSomething()
         case .wearOut(let node, let group, let left): self.wearOut(node, group, left: left)
         case .restart(let node, let back): self.killDaemon(node, until: back)
+        case .cutOff(let id, let until): self.cutOff(id, until: until)
+        case .removalLook(let group, let epoch): self.checkRemoved(group, epoch)
         case .shortenLease: self.shortenLease()
         case .restartOthers(let id): self.restartOthers(than: id)
         case .diskEnds(let node, let daemon): self.endDaemon(node, daemon, "cannot write its log")
@@ -225,9 +253,9 @@ extension Simulation {
         let pause = self.swarm.random.span(.seconds(1), self.swarm.longestPause).nanoseconds
         self.queue.add(.swarm(.strike), at: self.now + pause)
         guard self.now >= self.quietUntil else { return }
-        let kinds: [SimulationFeature] = [.bandwidth, .disks, .guards, .majorities, .moments].filter {
-            self.swarm.has($0)
-        }
+        let kinds: [SimulationFeature] = [
+            .bandwidth, .disks, .guards, .majorities, .moments, .damage, .removals, .standstills, .words,
+        ].filter { self.swarm.has($0) }
         guard !kinds.isEmpty else { return }
         let victim = self.anyNode()
         switch kinds[Int(self.swarm.random.below(UInt64(kinds.count)))] {
@@ -235,6 +263,10 @@ extension Simulation {
         case .disks: self.breakDisk(of: victim)
         case .guards: self.killGuard(of: victim)
         case .majorities: self.restartMajority(but: nil)
+        case .damage: self.damageTail(of: victim)
+        case .removals: self.removeGroup()
+        case .standstills: self.standStill()
+        case .words: self.awaitWord()
         default: self.armMoment()
         }
     }

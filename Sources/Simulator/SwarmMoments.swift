@@ -49,8 +49,15 @@ struct MomentFault {
         /// its word is in a log, and not committed. (Rule L11.1)
         case deafens
 
+        /// What the node sends now arrives late, when its next daemon runs, and it is cut off right then. (Rule L11.2)
+        case outlivesMessage
+        /// The same, but what it said waits in the log of the leader, whose disk hangs. (Rule L11.2)
+        case outlivesEntry
+
         /// It says something only when the leader is told that a group has stopped.
         var isAboutWord: Bool { self == .delaysWord || self == .hangsOthers || self == .deafens }
+        /// What `armMoment` draws from; the others have a feature of their own.
+        static let drawn = Self.allCases.filter { $0 != .outlivesMessage && $0 != .outlivesEntry }
     }
 
     var trigger: Trigger
@@ -68,7 +75,7 @@ extension Simulation {
         // What nothing reached for a while makes room for another.
         if let armed = self.swarm.armed, self.now < armed.armedAt + 20_000_000_000 { return }
         let triggers = MomentFault.Trigger.allCases
-        let faults = MomentFault.Fault.allCases
+        let faults = MomentFault.Fault.drawn
         var trigger = triggers[Int(self.swarm.random.below(UInt64(triggers.count)))]
         let fault = faults[Int(self.swarm.random.below(UInt64(faults.count)))]
         if fault.isAboutWord { trigger = .tells }
@@ -101,7 +108,9 @@ extension Simulation {
     /// A service dies again and again, until its group is given up on this node: nobody in the log has asked for its end
     /// then. (Rule L11.3)
     func wearOut(_ node: SimulatedNode, _ group: GroupName, left: Int) {
-        guard left > 0, node.isOn, node.daemon != nil, !self.swarm.isOver else { return }
+        guard left > 0, node.isOn, node.daemon != nil, !self.swarm.isOver, self.now < self.swarm.wearEndsAt else {
+            return
+        }
         if self.now >= node.pausedUntil, let running = node.processes[group],
             let name = running.keys.max(by: { $0.rawValue < $1.rawValue }), let epoch = running[name]
         {
@@ -125,7 +134,7 @@ extension Simulation {
             return
         }
         self.swarm.armed = nil
-        if fault.fault == .delaysWord { return self.happen(fault, on: node) }
+        if fault.fault == .delaysWord || fault.fault == .outlivesMessage { return self.happen(fault, on: node) }
         self.queue.add(.swarm(.moment(fault, on: node.id)), at: self.now + fault.delay)
     }
 
@@ -179,6 +188,7 @@ extension Simulation {
                 than: node, until: self.now + self.swarm.random.span(.milliseconds(500), .seconds(4)).nanoseconds)
             self.killDaemon(node, until: self.now + self.swarm.random.below(200_000_000))
         case .deafens: self.deafen(node)
+        case .outlivesMessage, .outlivesEntry: self.outlive(node, moment.fault)
         }
     }
 
@@ -220,7 +230,7 @@ extension Simulation {
         self.queue.add(.restartDaemon(node.id, boot: node.boot), at: back)
     }
 
-    private func cut(_ node: SimulatedNode, from others: [SimulatedNode], until back: UInt64) {
+    func cut(_ node: SimulatedNode, from others: [SimulatedNode], until back: UInt64) {
         for other in others where other !== node {
             self.network.cut(from: node.id, to: other.id)
             self.network.cut(from: other.id, to: node.id)

@@ -83,6 +83,18 @@ import Testing
         #expect(log.history.violation?.hasPrefix("ConfigLinear: ") == true)
     }
 
+    @Test func `what is known of a log is never lowered (E2.7)`() {
+        let directory = DirectoryID(high: 1, low: 2)
+        let first = StartMark(directory: directory, start: 1, nonce: 1)
+        let second = StartMark(directory: directory, start: 2, nonce: 2)
+        var log = Log()
+        log.add(.admit(NodeID(1), bootID: "boot", mark: first))
+        log.history.checkMarks([first, .none], at: log.history.state.appliedIndex)
+        #expect(log.history.violation == nil)
+        log.history.checkMarks([second, .none], at: log.history.state.appliedIndex)
+        #expect(log.history.violation?.hasPrefix("MarksNeverLowered: ") == true)
+    }
+
     @Test func `an entry is not left out`() {
         var log = Log()
         let index = log.history.state.appliedIndex.next.next

@@ -98,6 +98,14 @@ import Testing
         }
     }
 
+    @Test func `a suspicion that is not on the disk may not be reported (L5)`() {
+        var cluster = Cluster()
+        cluster.model.reported(NodeID(2), Self.mark(2, 2))
+        #expect(cluster.model.violation == nil)
+        self.expect("ReportDurable") { $0.model.reported(NodeID(3), Self.mark(2, 2)) }
+        self.expect("ReportDurable") { $0.model.reported(NodeID(2), Self.mark(3, 2)) }
+    }
+
     @Test func `nobody votes twice in a term`() {
         self.expect("VoteOnce") { $0.vote(3, term: 2, of: [2]) }
         self.expect("VoteOnce") { $0.model.persisted(NodeID(2), Self.request(Self.state(2, vote: nil))) }

@@ -96,7 +96,9 @@ struct History {
             return self.fail("History: entry \(entry.mark) cannot be read: \(error)")
         }
         let before = self.state.policyIndex
+        let known = self.state.nodes.map(\.mark)
         guard self.state.apply(command, at: entry.mark.index, term: entry.mark.term) == .accepted else { return }
+        self.checkMarks(known, at: entry.mark.index)
         self.checkOnce(command, at: entry.mark.index)
         self.checkExplained(command.command, at: entry.mark.index)
         switch command.command {
@@ -113,6 +115,13 @@ struct History {
             self.released.number += 1
             self.released.at = now
         default: break
+        }
+    }
+
+    /// MarksNeverLowered: what is known of a log stays known, until another log takes its place. (Rule E2.7)
+    mutating func checkMarks(_ known: [StartMark], at index: LogIndex) {
+        for (node, mark) in zip(self.state.nodes, known) where node.mark.isBefore(mark) {
+            self.fail("MarksNeverLowered: entry \(index) takes \(node.about.name) back from \(mark) to \(node.mark)")
         }
     }
 

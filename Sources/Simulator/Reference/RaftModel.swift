@@ -44,7 +44,7 @@ struct RaftModel {
         var membership = Membership(voters: [])
     }
 
-    private struct Known {
+    struct Known {
         var entry: Entry
         /// The term before it; nil if only who was taken back has it.
         var previous: Term?
@@ -63,7 +63,7 @@ struct RaftModel {
     private var committedIn = Term.zero
     private var nodes: [Node] = []
     private var wereHarmed: Set<NodeID> = []
-    private var known: [LogMark: Known] = [:]
+    private(set) var known: [LogMark: Known] = [:]
     /// For whom a node voted in a term, by its disk or, where a later term came before the vote was on it, by its word.
     private var votes: [Ballot: NodeID] = [:]
 
@@ -87,7 +87,7 @@ struct RaftModel {
         return place
     }
 
-    private mutating func fail(_ text: String) {
+    mutating func fail(_ text: String) {
         if self.violation == nil { self.violation = "RaftModel \(text)" }
     }
 
@@ -285,12 +285,12 @@ extension RaftModel {
         }
     }
 
-    private func durable(_ node: NodeID) -> Durable? {
+    func durable(_ node: NodeID) -> Durable? {
         let place = Int(node.rawValue) - 1
         return self.nodes.indices.contains(place) ? self.nodes[place].durable : nil
     }
 
-    private static func bit(_ node: NodeID) -> UInt64 { 1 << UInt64(node.rawValue - 1) }
+    static func bit(_ node: NodeID) -> UInt64 { 1 << UInt64(node.rawValue - 1) }
 
     // MARK: What nodes conclude
 
