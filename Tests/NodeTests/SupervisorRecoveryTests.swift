@@ -32,7 +32,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         return trio.pass(milliseconds: 15_000) { _ in self.answer(trio) == .accepted }
     }
 
-    @Test("the last of three goes on alone within the wait for leases, and runs the group") func aloneOfThree() throws {
+    @Test func `the last of three goes on alone within the wait for leases, and runs the group`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.lose([b, w], of: trio)
@@ -48,7 +48,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.supervisors[a]?.consensus.membership.voters == [a])
     }
 
-    @Test("groups stay down until a person starts them, unless it was signed for") func groupsStayDown() throws {
+    @Test func `groups stay down until a person starts them, unless it was signed for`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.lose([b, w], of: trio)
@@ -59,8 +59,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 8000) { $0.running[a]?.isEmpty == false })
     }
 
-    @Test("while a majority is there nothing is recovered, and who is alive is not given up")
-    func notWithAMajority() throws {
+    @Test func `while a majority is there nothing is recovered, and who is alive is not given up`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.order(trio, on: a, dead: [b, w])
@@ -70,7 +69,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.supervisors[a]?.generation == GenerationRecord(.first))
     }
 
-    @Test("the old majority comes back, is refused, and runs nothing") func oldMajorityReturns() throws {
+    @Test func `the old majority comes back, is refused, and runs nothing`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.lose([b, w], of: trio)
@@ -87,7 +86,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.supervisors[a]?.consensus.membership.voters == [a])
     }
 
-    @Test("who was left behind comes back with an empty log, on order alone, and votes again") func comesBack() throws {
+    @Test func `who was left behind comes back with an empty log, on order alone, and votes again`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.lose([b, w], of: trio)
@@ -103,8 +102,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.generations[b] == GenerationRecord(Generation(number: 1, recovery: 77)))
     }
 
-    @Test("an owner that was given up and is alive has no lease once it hears the news") func newsEndsTheLease() throws
-    {
+    @Test func `an owner that was given up and is alive has no lease once it hears the news`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         trio.step(a, .client(id: 5, .propose(.move(Trio.orders, to: b))))
@@ -122,7 +120,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.running[a]?.isEmpty == false)
     }
 
-    @Test("the copy of a volume is used after a recovery only once a person signed for it") func volumesWait() throws {
+    @Test func `the copy of a volume is used after a recovery only once a person signed for it`() throws {
         let trio = try Trio(volume: true)
         #expect(trio.settle())
         self.lose([b, w], of: trio)
@@ -138,7 +136,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 8000) { $0.running[a]?.isEmpty == false })
     }
 
-    @Test("two of five go on with the longer log, and the other's tail is not lost") func longestLog() throws {
+    @Test func `two of five go on with the longer log, and the other's tail is not lost`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
         #expect(trio.settle())
@@ -158,7 +156,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(isKept, "what only the other survivor had is gone (R2)")
     }
 
-    @Test("a survivor that does not answer ends the recovery, and the next order goes on") func survivorAway() throws {
+    @Test func `a survivor that does not answer ends the recovery, and the next order goes on`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
         #expect(trio.settle())
@@ -176,7 +174,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 8000) { $0.supervisors[e]?.state.generation == 2 })
     }
 
-    @Test("what a survivor cannot write down it does not answer") func preparesOnDisk() throws {
+    @Test func `what a survivor cannot write down it does not answer`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
         #expect(trio.settle())
@@ -188,7 +186,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.supervisors[d]?.state.generation == 0)
     }
 
-    @Test("a survivor says how its log ends once its disk holds it") func endsOnDisk() throws {
+    @Test func `a survivor says how its log ends once its disk holds it`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
         #expect(trio.settle())
@@ -205,7 +203,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 15_000) { $0.supervisors[d]?.state.generation == 1 })
     }
 
-    @Test("a majority that is not given up elects a leader, and needs no recovery") func majorityElects() throws {
+    @Test func `a majority that is not given up elects a leader, and needs no recovery`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         trio.stopped = [b, w]
@@ -216,7 +214,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(refusal.description.contains("are a majority"))
     }
 
-    @Test("a learner whose only voter is gone goes on") func learnerGoesOn() throws {
+    @Test func `a learner whose only voter is gone goes on`() throws {
         let trio = try Trio(voters: [a])
         #expect(trio.pass(milliseconds: 2000) { $0.supervisors[b]?.state.appliedIndex ?? .zero > LogIndex(4) })
         trio.stopped = [a, w]
@@ -229,7 +227,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.running[a]?.isEmpty != false)
     }
 
-    @Test("a recovery that is in the log twice takes effect once") func twice() throws {
+    @Test func `a recovery that is in the log twice takes effect once`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         var state = try #require(trio.supervisors[a]?.state)
@@ -246,7 +244,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(try ClusterState(decoding: state.encoded) == state)
     }
 
-    @Test("a survivor whose log has the beginning of the new generation does not begin it again") func beginsOnce()
+    @Test func `a survivor whose log has the beginning of the new generation does not begin it again`()
         throws
     {
         let (d, e) = (NodeID(4), NodeID(5))
@@ -275,8 +273,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(try #require(trio.supervisors[d]?.consensus.term) < Term(50))
     }
 
-    @Test("those that have turned away elect nobody among themselves, even if they are a majority")
-    func preparedAbstain() throws {
+    @Test func `those that have turned away elect nobody among themselves, even if they are a majority`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         for (left, right) in [(a, b), (a, w), (b, w)] { trio.cut(left, right) }
@@ -298,7 +295,31 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.leader == nil)
     }
 
-    @Test("of two recoveries under one number the one with the higher id ends the other") func twoRecoveries() throws {
+    @Test func `who was left behind knows after a restart what it knew, and has no lease`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        self.lose([b, w], of: trio)
+        #expect(self.recover(trio, on: a, dead: [b, w]))
+        trio.stopped = []
+        trio.pass(milliseconds: 3000)
+        let old = try #require(trio.supervisors[b])
+        trio.supervisors[b] = try Supervisor(
+            identity: .init(
+                node: b, bootID: "boot", memory: old.identity.memory, nonce: 98, generation: old.generation),
+            settings: Consensus.Settings(),
+            restored: RestoredState(
+                hardState: HardState(term: old.consensus.term, commit: old.consensus.commitIndex),
+                entries: old.consensus.entries(after: .zero)),
+            facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
+        trio.pass(milliseconds: 10_000)
+        #expect(trio.supervisors[b]?.state.nodes.count == 3)
+        #expect(trio.supervisors[b]?.generation.overtakenBy != nil)
+        #expect(trio.supervisors[b]?.hasLease(at: trio.tick) == false)
+        #expect(trio.running[b]?.isEmpty != false)
+        #expect(trio.supervisors[b]?.consensus.term == old.consensus.term)
+    }
+
+    @Test func `of two recoveries under one number the one with the higher id ends the other`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
         #expect(trio.settle())
@@ -316,7 +337,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.supervisors[e]?.generation.overtakenBy == nil)
     }
 
-    @Test("once those that went on are gone too, who was left behind can go on instead") func leftBehindGoOn() throws {
+    @Test func `once those that went on are gone too, who was left behind can go on instead`() throws {
         let trio = try Trio()
         #expect(trio.settle())
         self.lose([b, w], of: trio)

@@ -74,7 +74,8 @@ let safetyRules: [String] =
         let single = try NSRegularExpression(
             pattern: #"(?<![A-Za-z0-9])([LEBVNCKJAR])(\d{1,2}(?:\.\d)?)(?![A-Za-z0-9])"#)
         let span = try NSRegularExpression(
-            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJAR])(\d{1,2})(?: to |–|\.\.\.|-)[LEBVNCKJAR]?(\d{1,2})(?![A-Za-z0-9])"#)
+            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJAR])(\d{1,2})(?: to |–|\.\.\.|-)[LEBVNCKJAR]?(\d{1,2})(?![A-Za-z0-9])"#
+        )
         var cited: Set<String> = []
         for line in files.lazy.flatMap(\.lines) {
             let range = NSRange(line.startIndex..., in: line)

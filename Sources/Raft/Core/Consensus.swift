@@ -82,7 +82,7 @@ public struct Consensus: Sendable {
     /// What this node is to begin with, once its vote for itself is durable. (Rule R5)
     var recovery: Recovery?
     /// It has turned away from its majority. (Rule R2)
-    public internal(set) var abstains = false
+    public var abstains = false
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.

@@ -8,8 +8,6 @@ extension Supervisor {
     mutating func consensusStep(
         _ input: Consensus.Input, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        // Rule R1: who was left behind takes part in nothing.
-        if self.recovering.isOvertaken { return }
         let version = self.consensus.outline.logVersion
         self.consensus.step(input, at: now, into: &self.raftEffects)
         if self.consensus.outline.logVersion != version { self.schedule.isUnsettled = true }

@@ -127,9 +127,9 @@ extension Supervisor {
     }
 
     mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else {
-            return
-        }
+        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk,
+            !self.consensus.abstains
+        else { return }
         self.refreshTail()
         guard let place = self.state.nodes.place(of: renewal.node) else { return }
         let view = self.voting.tail.view(

@@ -118,11 +118,18 @@ extension Supervisor {
         }
     }
 
-    /// Rule R2: who has turned away from its majority neither asks for votes nor gives one before its log holds the next one: those
-    /// that have prepared may be a majority of the old one, and another may be begun beside them.
-    mutating func settleAbstention(at now: Tick, into effects: inout [SupervisorEffect]) {
+    /// Whether this node has no majority to take part in: it was left behind, or has turned away from its own and its log does not hold
+    /// the next one yet. It neither asks for votes nor gives one, and answers no renewal: those that have prepared may be a majority of
+    /// the old one, and another may be begun beside them. (Rules R1, R2)
+    var isBetweenGenerations: Bool {
+        if self.recovering.isOvertaken { return true }
+        if self.recovering.generation == .first { return false }
         let base = self.logBase
-        let abstains = base.generation != self.recovering.generation || !base.isBegun
+        return base.generation != self.recovering.generation || !base.isBegun
+    }
+
+    mutating func settleAbstention(at now: Tick, into effects: inout [SupervisorEffect]) {
+        let abstains = self.isBetweenGenerations
         guard abstains != self.consensus.abstains else { return }
         self.consensusStep(.abstain(abstains), at: now, into: &effects)
     }

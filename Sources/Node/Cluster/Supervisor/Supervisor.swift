@@ -102,6 +102,7 @@ public struct Supervisor: Sendable {
         self.links = Links(node: identity.node)
         self.schedule = Schedule(at: now)
         self.derive()
+        self.consensus.abstains = self.isBetweenGenerations
         if let facts, facts.bootID == identity.bootID {
             self.volumes.takenBack = facts.takenBack
             self.adopt(facts, leaseEnd: leaseEnd, at: now)
