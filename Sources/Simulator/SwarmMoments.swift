@@ -51,13 +51,15 @@ struct MomentFault {
 
         /// What the node sends now arrives late, when its next daemon runs, and it is cut off right then. (Rule L11.2)
         case outlivesMessage
-        /// The same, but what it said waits in the log of the leader, whose disk hangs. (Rule L11.2)
+        /// The same, but what it said waits in the log of the leader, for the disks of followers that hang. (Rule L11.2)
         case outlivesEntry
+        /// An operator gives a group something that another one holds. (Rule B5)
+        case edits
 
         /// It says something only when the leader is told that a group has stopped.
         var isAboutWord: Bool { self == .delaysWord || self == .hangsOthers || self == .deafens }
         /// What `armMoment` draws from; the others have a feature of their own.
-        static let drawn = Self.allCases.filter { $0 != .outlivesMessage && $0 != .outlivesEntry }
+        static let drawn = Self.allCases.filter { $0 != .outlivesMessage && $0 != .outlivesEntry && $0 != .edits }
     }
 
     var trigger: Trigger
@@ -189,6 +191,7 @@ extension Simulation {
             self.killDaemon(node, until: self.now + self.swarm.random.below(200_000_000))
         case .deafens: self.deafen(node)
         case .outlivesMessage, .outlivesEntry: self.outlive(node, moment.fault)
+        case .edits: self.editAtMoment()
         }
     }
 

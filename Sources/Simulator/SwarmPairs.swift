@@ -33,6 +33,7 @@ extension Simulation {
     func outlive(_ node: SimulatedNode, _ fault: MomentFault.Fault) {
         self.swarm.wearEndsAt = self.now
         guard !self.network.isBroken, self.living.allSatisfy({ self.isWell($0) }) else { return }
+        self.count("words that outlived their daemon")
         let restart = self.now + self.swarm.random.span(.milliseconds(10), .milliseconds(200)).nanoseconds
         // By then the next daemon has begun anew whatever it believes to be its own, and has its lease still.
         let arrival = restart + self.swarm.random.span(.milliseconds(300), .milliseconds(1200)).nanoseconds
@@ -40,24 +41,32 @@ extension Simulation {
             self.swarm.held = Swarm.Held(from: node.id, until: self.now + 5_000_000, arrival: arrival)
             self.queue.add(.swarm(.restart(node, until: restart)), at: self.now + 5_000_000)
         } else {
-            self.hangLeader(besides: node, until: arrival)
+            self.hangFollowers(besides: node, until: arrival)
             self.killDaemon(node, until: restart)
+            // The next daemon has opened its log, and is told what is in it too late.
+            let late = arrival + self.swarm.random.span(.milliseconds(500), .milliseconds(1500)).nanoseconds
+            self.queue.add(.swarm(.hangDisk(node, until: late)), at: restart + 100_000)
         }
         let back = arrival + self.swarm.random.span(.seconds(1), .seconds(5)).nanoseconds
         self.quietUntil = arrival + 2_000_000_000
         self.queue.add(.swarm(.cutOff(node.id, until: back)), at: arrival + 1000)
     }
 
-    /// The disk of the leader hangs, and those of just so many others that nothing is committed, while a majority hears it.
-    private func hangLeader(besides node: SimulatedNode, until: UInt64) {
+    /// The disks of so many followers hang that nothing is committed, while a majority hears the leader.
+    private func hangFollowers(besides node: SimulatedNode, until: UInt64) {
         guard let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true }),
             let voters = leader.daemon?.supervisor.consensus.membership.voters
         else { return }
         let others = voters.filter { $0 != node.id && $0 != leader.id }
-        for id in [leader.id] + others.prefix(max(0, others.count - voters.count / 2)) {
-            self.node(id).diskHangsUntil = until
-            self.node(id).diskBadUntil = until
+        for id in others.dropFirst(max(0, voters.count / 2 - 1)) { self.hangDisk(of: self.node(id), until: until) }
+    }
+
+    func hangDisk(of node: SimulatedNode, until: UInt64) {
+        guard self.now < self.options.length.nanoseconds, !self.swarm.isOver, self.now >= node.diskBadUntil else {
+            return
         }
+        node.diskHangsUntil = until
+        node.diskBadUntil = until
     }
 
     func cutOff(_ id: NodeID, until back: UInt64) {
@@ -91,13 +100,46 @@ extension Simulation {
                 self.killDaemon(other, until: self.now + restart.nanoseconds)
             }
         }
+        self.count("owners that stood still")
         self.hiddenPause(owner, length)
         let end = self.now + length.nanoseconds
         self.quietUntil = end + 3_000_000_000
         guard self.swarm.random.chance(perMille: 700) else { return }
         // What the log says comes late: only what is said of its lease tells it in time.
-        owner.diskHangsUntil = end + self.swarm.random.span(.milliseconds(500), .seconds(3)).nanoseconds
-        owner.diskBadUntil = owner.diskHangsUntil
+        self.hangDisk(of: owner, until: end + self.swarm.random.span(.milliseconds(500), .seconds(3)).nanoseconds)
+    }
+
+    // MARK: Edits at a moment
+
+    /// A group is on its way to another node, and an address of the other one is to be its own right when its former owner says
+    /// that it has stopped: the plan that gives it away was made before. (Rule B5)
+    func awaitStop() {
+        if let armed = self.swarm.armed, self.now < armed.armedAt + 20_000_000_000 { return }
+        guard !self.network.isBroken, self.now >= self.edits.heldUntil, self.living.allSatisfy({ self.isWell($0) }),
+            let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true }),
+            let state = leader.daemon?.supervisor.state
+        else { return }
+        let place = Int(self.swarm.random.below(2))
+        let name = GroupName(self.edits.names[place])
+        guard let owner = state.group(name)?.assignment?.node, owner != leader.id,
+            let target = self.hosts.compactMap({ state.node(named: $0)?.id }).first(where: { $0 != owner })
+        else { return }
+        // The other one is to have both addresses before.
+        self.edits.holders = [1 - place, 1 - place]
+        self.applyEdits()
+        self.edits.heldUntil = self.now + 8_000_000_000
+        self.swarm.armed = MomentFault(
+            trigger: .tells, fault: .edits, skipping: 0, delay: self.swarm.random.below(4_000_000),
+            armedAt: self.now + 3_000_000_000)
+        self.swarm.editedPlace = place
+        self.queue.add(.swarm(.moveGroup(name, to: target)), at: self.now + 3_000_000_000)
+    }
+
+    /// The group that is on its way gets an address of the other one.
+    func editAtMoment() {
+        self.edits.holders[Int(self.swarm.random.below(2))] = self.swarm.editedPlace
+        self.applyEdits()
+        self.edits.heldUntil = self.now + 3_000_000_000
     }
 
     // MARK: Removals
@@ -112,6 +154,7 @@ extension Simulation {
             let leader = self.nodes.first(where: { $0.daemon?.supervisor.consensus.isLeader == true }),
             let state = leader.daemon?.supervisor.state
         else { return }
+        if self.swarm.random.chance(perMille: 600) { return self.awaitStop() }
         let place = Int(self.swarm.random.below(2))
         guard let record = state.group(GroupName(self.edits.names[place])), let owner = record.assignment?.node else {
             return
@@ -136,8 +179,9 @@ extension Simulation {
             let state = leader.daemon?.supervisor.state, state.policy.group(name) == nil,
             let record = state.group(name), record.epoch == epoch
         else { return }
-        self.fail(
-            "BoundedRecovery: \(name) was removed \(Span(nanoseconds: Self.removalPatienceNanoseconds)) ago: \(record)")
+        let patience = Span(nanoseconds: Self.removalPatienceNanoseconds)
+        let owner = record.assignment.map { "it is with \($0.node)" } ?? "it has no owner"
+        self.fail("BoundedRecovery: \(name) was removed \(patience) ago, and nobody says that it has stopped: \(owner)")
     }
 
     // MARK: Damage

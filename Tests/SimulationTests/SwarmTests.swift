@@ -145,6 +145,23 @@ import Testing
     }
 }
 
+@Suite struct `Faults that strike at a moment of their own` {
+    @Test(arguments: [
+        (SimulationFeature.damage, "logs damaged at their end"),
+        (.removals, "groups removed while a daemon starts anew"),
+        (.standstills, "owners that stood still"), (.words, "words that outlived their daemon"),
+    ])
+    func `meet it, and no guarantee breaks`(_ feature: SimulationFeature, _ what: String) {
+        var options = SimulationOptions(seed: 10, length: .seconds(60))
+        options.features = .chosen([feature])
+        options.reverts = .none
+        options.hasEdits = feature == .removals
+        let result = Simulation(options: options).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        #expect(result.counts.contains { $0.0 == what && $0.1 > 0 }, "no \(what)")
+    }
+}
+
 @Suite struct `Simulated members (J1 to J6)` {
     private func options(seconds: UInt64) -> SimulationOptions {
         var options = SimulationOptions(seed: 12, length: .seconds(seconds))
