@@ -135,7 +135,8 @@ groups:
         node.power_off()
         shutil.rmtree(os.path.join(node.directory, "state"))
         os.mkdir(os.path.join(node.directory, "state"))
-        token = json.loads(self.cluster.run("tok-1", "token", "-o", "json").stdout)["token"]
+        # The founder is no more special than any other member.
+        token = json.loads(self.cluster.run("osk-1", "token", "-o", "json").stdout)["token"]
         node.boot()
         self.said("wit-1", "join", token, *self.cluster.about(node), "--replace")
         self.cluster.start_daemon("wit-1")

@@ -81,6 +81,10 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
             #expect(trio.generations[node]?.overtakenBy == Generation(number: 1, recovery: 77))
             #expect(trio.supervisors[node]?.generation.overtakenBy != nil)
         }
+        // Nor among themselves, once nobody is there to tell them again.
+        for node in [b, w] { trio.cut(a, node) }
+        trio.pass(milliseconds: 20_000)
+        #expect([b, w].allSatisfy { trio.supervisors[$0]?.consensus.isLeader == false })
         #expect(trio.running[b]?.isEmpty != false)
         #expect(trio.running[a]?.isEmpty == false)
         #expect(trio.supervisors[a]?.consensus.membership.voters == [a])
