@@ -111,7 +111,7 @@ import Testing
         let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2])
         #expect(Array(question.encoded[..<4]) == Array("hfj4".utf8))
         var bytes = question.encoded
-        bytes[3] = UInt8(ascii: "4")
+        bytes[3] = UInt8(ascii: "5")
         self.expect(
             self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 5 of the join messages",
             "this release reads 4")
