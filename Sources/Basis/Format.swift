@@ -44,7 +44,7 @@ public enum Format: String, CaseIterable, Sendable {
             .leasePage, .runDirectory, .api:
             1
         case .clusterState, .mirrorFrame, .copyMetadata, .facts: 2
-        case .join: 3
+        case .join: 4
         }
     }
 

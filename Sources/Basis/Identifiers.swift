@@ -102,10 +102,7 @@ public struct Generation: Hashable, Sendable, CustomStringConvertible {
         (self.number, self.recovery) < (other.number, other.recovery)
     }
     /// `2 (00c0ffee…)`, with the sixteen digits of the recovery.
-    public var description: String {
-        let digits = String(self.recovery, radix: 16)
-        return "\(self.number) (\(String(repeating: "0", count: 16 - digits.count))\(digits))"
-    }
+    public var description: String { "\(self.number) (\(self.recovery.hexadecimal(digits: 16)))" }
 }
 
 /// A group's name: the unit of failover.

@@ -71,7 +71,7 @@ extension Simulation {
 
     /// Nothing is broken, and every copy is in the set.
     var isAllWell: Bool {
-        !self.network.isBroken && self.haveCopiesMet
+        !self.network.isBroken && self.haveCopiesMet && !self.areReplicasChanging
             && self.living.allSatisfy { node in
                 node.isOn && node.daemon?.supervisor.isAdmitted == true && self.now >= node.scheduledFrom
                     && node.daemon?.supervisor.state.volumes.allSatisfy { volume in
@@ -158,8 +158,7 @@ extension Simulation {
         if node.isOn, self.now < node.pausedUntil { return self.queue.add(.copyMended(volume), at: node.pausedUntil) }
         self.note("the disks of the copy of \(volume.node) are mended")
         volume.isToBeMended = false
-        volume.copy.isMounted = true
-        volume.copy.failure = 0
+        for blocks in volume.disk.blocks.values { (blocks.isMounted, blocks.failure) = (true, 0) }
         volume.disk.heal()
         if volume.isToBeCleared, volume.core == nil { volume.copy.remove() }
         volume.isToBeCleared = false

@@ -49,7 +49,7 @@ extension Simulation {
         guard node.isOn, self.now >= node.scheduledFrom, node.hiding(at: self.now) == nil, node.calls.isEmpty,
             let daemon = node.daemon, let log = node.log, daemon.supervisor.isAdmitted,
             daemon.supervisor.consensus.membership.voters.count > 1,
-            node.volumes.allSatisfy({ $0.core != nil || !$0.isWanted }),
+            node.volumes.allSatisfy({ $0.core != nil && $0.wantedBacking == $0.backing || !$0.isWanted }),
             !self.queue.contains(where: { self.concerns($0, node) })
         else { return nil }
         let links = node.volumes.flatMap { volume in
@@ -107,7 +107,7 @@ extension Simulation {
         // What came since was not there then.
         for volume in node.volumes.dropFirst(moment.volumes.count) {
             volume.stop()
-            volume.copy.remove()
+            for blocks in volume.disk.blocks.values { blocks.remove() }
             volume.disk.emptyLog()
             volume.absence = nil
             volume.isWanted = false

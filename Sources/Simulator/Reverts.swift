@@ -73,7 +73,8 @@ extension Simulation {
     /// one failure.
     private func isAlone(_ node: SimulatedNode) -> Bool {
         guard self.now >= self.quietUntil, node.isOn, self.now >= node.pausedUntil, !self.network.isBroken,
-            self.now >= self.healedAt + 2_000_000_000, node.volumes.isEmpty || self.haveCopiesMet
+            self.now >= self.healedAt + 2_000_000_000, node.volumes.isEmpty || self.haveCopiesMet,
+            !self.areReplicasChanging
         else { return false }
         return self.living.allSatisfy { other in
             guard other === node || self.isWell(other), let state = other.daemon?.supervisor.state else {

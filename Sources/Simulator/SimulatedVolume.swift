@@ -35,8 +35,10 @@ final class SimulatedVolume {
     var isUnjudged = false
     /// Where the metadata is, and where the blocks are.
     let disk = SimulatedDisk()
-    let copy = SimulatedBlocks(path: SimulatedVolume.backingPath, blocks: SimulatedVolume.blocks)
-    static let backingPath = "/v"
+    private(set) var copy = SimulatedBlocks(path: "/v", blocks: SimulatedVolume.blocks)
+    /// The backing in use, and the one that its server is to have from its next start on.
+    var backing: String { self.copy.path }
+    var wantedBacking = "/v"
     /// Nil while the server does not run, or found no copy.
     private(set) var store: CopyStore<SimulatedDisk>?
     /// What lay on the disks some time ago, for faults that bring it back.
@@ -66,28 +68,39 @@ final class SimulatedVolume {
         self.service = ResourceName(number == 0 ? "db" : "db-\(number)")
         self.node = node
         self.peers = peers
-        self.disk.blocks[Self.backingPath] = self.copy
+        self.disk.blocks[self.backing] = self.copy
+    }
+
+    /// The next server is to use what it was told; what lies in the other backing stays there.
+    func useWantedBacking() {
+        guard self.wantedBacking != self.backing else { return }
+        let known = self.disk.blocks[self.wantedBacking]
+        self.copy = known ?? SimulatedBlocks(path: self.wantedBacking, blocks: Self.blocks)
+        self.disk.blocks[self.wantedBacking] = self.copy
+        self.older = nil
+        self.isToBeCleared = false
     }
 
     /// Where the copy is, and of what.
     var place: CopyPlace {
         CopyPlace(
             volume: self.identity, name: self.name.rawValue, node: self.node, sizeBytes: Self.sizeBytes,
-            backingPath: Self.backingPath, metadataPath: "/metadata/v.meta")
+            backingPath: self.backing, metadataPath: "/metadata/v.meta")
     }
 
     /// What the server reports about its copy.
     func report(answering question: UInt64 = 0) -> CopyReport {
         let ready = self.core.map { CopyReport.Finding.ready($0.metadata.copyMark) }
         return CopyReport(
-            volume: self.identity, backing: Self.backingPath, capacityBytes: .max,
-            finding: ready ?? self.absence ?? .none(reason: "\(Self.backingPath) is missing", mayMake: true),
+            volume: self.identity, backing: self.backing, capacityBytes: .max,
+            finding: ready ?? self.absence ?? .none(reason: "\(self.backing) is missing", mayMake: true),
             answers: question)
     }
 
     /// Starts the server; says why it ended at once, if it did.
     func start(_ random: inout SeededRandom, believing: Bool) -> StoreError? {
         self.server += 1
+        self.useWantedBacking()
         self.exportEpoch = nil
         self.requests.removeAll()
         self.completions = Line()
@@ -181,6 +194,9 @@ final class SimulatedVolume {
     struct DiskMoment {
         var metadata: SimulatedDisk.Moment
         var content: SimulatedBlocks.Content
+        var backing: String
+        /// What lies in backings that it had before.
+        var others: [(SimulatedBlocks, SimulatedBlocks.Content)]
         /// What the metadata said then, where somebody looked.
         var said: VolumeMetadata?
     }
@@ -205,7 +221,12 @@ final class SimulatedVolume {
         return image
     }
 
-    var diskMoment: DiskMoment { DiskMoment(metadata: self.disk.moment, content: self.copy.content) }
+    var diskMoment: DiskMoment {
+        let others = self.disk.blocks.count == 1 ? [] : self.disk.blocks.values.filter { $0 !== self.copy }
+        return DiskMoment(
+            metadata: self.disk.moment, content: self.copy.content, backing: self.backing,
+            others: others.map { ($0, $0.content) })
+    }
 
     /// The server and its copy at one moment. (Rule E4)
     struct Moment {
@@ -241,6 +262,11 @@ final class SimulatedVolume {
         // The store closes its files when it goes: before the disk is what it was.
         self.store = nil
         self.disk.bringBack(moment.disks.metadata)
+        self.wantedBacking = moment.disks.backing
+        self.useWantedBacking()
+        // What came since was not there then.
+        if self.disk.blocks.count > 1 { for blocks in self.disk.blocks.values { blocks.remove() } }
+        for (blocks, content) in moment.disks.others { blocks.content = content }
         self.copy.content = moment.disks.content
         self.store = moment.store.map { CopyStore($0) }
         self.pendingMetadata = moment.pendingMetadata

@@ -99,6 +99,8 @@ extension Simulation {
         guard let volume = node.volume(name), volume.core != nil || volume.absence != nil,
             !self.isLost(command, of: node)
         else { return }
+        // One that is about to be started anew must not become the owner first.
+        if case .open = command, volume.wantedBacking != volume.backing { return }
         self.queue.add(
             .volumeControl(volume, server: volume.server, command), at: self.now + 50_000 + self.random.below(200_000))
     }

@@ -89,6 +89,8 @@ public final class Simulation {
     var haveCopiesMet: Bool { self.copiesHaveMet.allSatisfy { $0 } }
     /// The same for each volume, by its number.
     var copiesHaveMet: [Bool] = []
+    /// When operators last asked for other backings or replicas.
+    var replicasAskedAt: UInt64 = 0
     /// When a machine was last taken back.
     var takenBackAt: UInt64 = 0
     /// How long it may stay quiet between two faults.

@@ -8,6 +8,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case agents
     /// Clients that put, compare and read attributes on every node.
     case attributes
+    /// Volumes whose replicas get other backings, or other nodes, by operators who ask at the wrong moment.
+    case backings
     /// Networks that carry little.
     case bandwidth
     /// Clock rates up to the bound of `Timing.clockRateErrorPartsPerMillion`.
@@ -52,7 +54,7 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     /// Drawn by chance of its own, so that a seed draws what it drew before there was this.
     var isDrawnApart: Bool {
         switch self {
-        case .attributes, .copies, .damage, .members, .removals, .standstills, .words: true
+        case .attributes, .backings, .copies, .damage, .members, .removals, .standstills, .words: true
         default: false
         }
     }
@@ -125,6 +127,7 @@ struct Swarm {
         if wanted == .drawn, others.chance(perMille: 300) { self.add(.members) }
         var copies = SeededRandom(seed: seed ^ 0x636F_7069_6573_0001)
         if wanted == .drawn, copies.chance(perMille: 250) { self.add(.copies) }
+        if wanted == .drawn, copies.chance(perMille: 250) { self.add(.backings) }
         // The number is one with which the seeds that failed once draw none of these.
         var pairs = SeededRandom(seed: seed ^ 0x7061_6972_7328)
         for feature in [SimulationFeature.damage, .removals, .standstills, .words]
@@ -221,6 +224,11 @@ enum SwarmEvent {
     /// An image of a copy is made; and later its copy is exchanged.
     case imageCopy
     indirect case outage(CopyOutage)
+    /// Operators change where a volume's copies are, and start its group again; a server gets another backing.
+    case changeBackings
+    indirect case configureVolume(VolumePolicy)
+    case startAgain(GroupName)
+    case useBacking(SimulatedVolume)
 }
 
 extension Simulation {
@@ -254,6 +262,10 @@ extension Simulation {
         case .diskPatience(let node, let daemon): self.losePatience(node, daemon)
         case .imageCopy: self.imageCopy()
         case .outage(let outage): self.losePower(outage)
+        case .changeBackings: self.changeBackings()
+        case .configureVolume(let volume): self.configure(volume)
+        case .startAgain(let group): self.operate(.want(group, isRunning: true))
+        case .useBacking(let volume): self.useBacking(of: volume)
         }
     }
 

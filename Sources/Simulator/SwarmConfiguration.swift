@@ -134,6 +134,7 @@ extension Simulation {
             let peers = spec.peers.map(\.node).filter { $0 != node.id }.sorted()
             guard let volume = self.volume(spec.policy.name, on: node, peers) else { continue }
             volume.isWanted = true
+            self.use(spec.replica.backing, for: volume)
             let isNew = volume.peers != peers
             volume.peers = peers
             guard volume.core == nil, volume.absence == nil else {

@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import CopyStorage
 import Host
 import Mirror
 import Raft
@@ -44,6 +45,7 @@ extension Simulation {
         let others = self.living.filter { node in
             node.id != volume.node && node.volume(volume.name)?.isWanted == true
         }
+        guard volume.backing == outage.image.backing else { return }
         guard self.now >= self.quietUntil, volume.isWanted, self.isAllWell, self.isMajority(without: others),
             self.isKnownToTheLog(outage)
         else { return self.queue.add(.swarm(.outage(outage)), at: self.now + 500_000_000) }
@@ -76,11 +78,21 @@ extension Simulation {
             volume.disk.emptyLog()
         case 3: volume.copy.remove()
         case 4: volume.bringBackContent()
+        case 6: self.putAnother(volume)
         case 5: volume.bringBackMetadata()
         default:
             volume.bringBackContent()
             volume.bringBackMetadata()
         }
+    }
+
+    /// A copy of this very volume and node that was made another time lies there, and has lived as long.
+    private func putAnother(_ volume: SimulatedVolume) {
+        guard let known = volume.storedMetadata else { return }
+        volume.bringBackContent()
+        var label = CopyLabel(known, node: volume.node)
+        label.identity = self.swarm.random.next()
+        do { try volume.copy.put(label, at: SimulatedVolume.sizeBytes) } catch { self.fail("another copy: \(error)") }
     }
 
     /// Those that stay elect a leader, and so know what the log says.

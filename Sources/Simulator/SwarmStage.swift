@@ -171,7 +171,9 @@ extension Simulation {
         for other in self.nodes where other !== node && other.isOn && self.now >= other.pausedUntil {
             guard !other.isFrozen, self.now >= max(node.overlapsUntil, other.overlapsUntil) else { continue }
             for theirs in other.allRunning where theirs.group != Self.quickGroup {
-                let met = mine.first { $0.group == theirs.group || $0.resource == theirs.resource && $0.isNamedOnce }
+                let met = mine.first {
+                    $0.group == theirs.group || $0.resource == theirs.resource && $0.isNamedOnce && theirs.isNamedOnce
+                }
                 guard let met else { continue }
                 return self.fail("SingleOwner: \(theirs) runs on \(other.name), and \(met) on \(node.name)")
             }
@@ -186,7 +188,10 @@ extension SimulatedNode {
         var resource: ResourceName
         var epoch: Epoch
         /// Nothing else in the cluster was ever called so.
-        var isNamedOnce: Bool { self.resource.rawValue.hasPrefix("svc-") || self.resource.rawValue.hasPrefix("ip-") }
+        var isNamedOnce: Bool {
+            let name = self.resource.rawValue
+            return name.hasPrefix("svc-") || name.hasPrefix("ip-") && !Edits.allNames.contains(self.group.rawValue)
+        }
     }
 
     var allRunning: [Running] {

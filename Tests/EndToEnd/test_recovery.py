@@ -15,6 +15,8 @@ from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
 from chaos.lab.lab import NODES  # noqa: E402
 
+OTHER = "written-by-the-side-that-was-left-behind"
+
 
 @unittest.skipUnless(os.geteuid() == 0 and os.path.exists(binary()), "run as root, with the release binary built")
 class Recovery(ClusterCase):
@@ -73,7 +75,7 @@ groups:
         self.cluster.wait_status(
             "osk-1", lambda status: all(g["state"] == "running" and g["owner"] == "osk-1" for g in status["groups"]), 60,
             "both groups run on osk-1")
-        self.lab.node("osk-1").run("echo of the other side >/srv/d/other && sync -f /srv/d")
+        self.lab.node("osk-1").run(f"echo {OTHER} >/srv/d/other && sync -f /srv/d")
         self.go_on()
         self.old_majority_returns()
         self.come_back()
@@ -125,8 +127,14 @@ groups:
         self.cluster.wait_status(
             "tok-1", lambda status: all(g["state"] == "running" for g in status["groups"]), 20, "nothing has changed on tok-1")
 
+    def other_side_is_in_the_copy(self) -> bool:
+        return self.lab.node("osk-1").run(f"grep -aq {OTHER} /var/lib/holdfast/d.img", check=False).returncode == 0
+
     def come_back(self) -> None:
         """One comes back with an empty log and its copy, the other as a new machine; then all is as it was."""
+        self.lab.node("tok-1").run("for n in $(seq 200); do echo $n; done >/srv/d/more && sync -f /srv/d")
+        time.sleep(2)
+        self.assertTrue(self.other_side_is_in_the_copy(), "nobody has given the order, and it is overwritten")
         self.said("osk-1", "cluster", "rejoin", "--yes")
         self.cluster.wait_status(
             "tok-1", lambda status: all(r["inSync"] for v in status["volumes"] for r in v["replicas"]), 60,
@@ -135,7 +143,8 @@ groups:
         node.power_off()
         shutil.rmtree(os.path.join(node.directory, "state"))
         os.mkdir(os.path.join(node.directory, "state"))
-        token = json.loads(self.cluster.run("tok-1", "token", "-o", "json").stdout)["token"]
+        # The founder is no more special than any other member.
+        token = json.loads(self.cluster.run("osk-1", "token", "-o", "json").stdout)["token"]
         node.boot()
         self.said("wit-1", "join", token, *self.cluster.about(node), "--replace")
         self.cluster.start_daemon("wit-1")

@@ -10,6 +10,9 @@ struct VolumeControlCodecTests {
         .open(
             epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1)], version: 4,
             reconciling: [NodeID(2), NodeID(3)]),
+        .open(
+            epoch: epoch, incarnation: Incarnation(9), inSync: [NodeID(1)], version: 4,
+            copy: KnownCopy(identity: 3, mark: 4, epoch: epoch)),
         .inSyncChanged(epoch: epoch, inSync: [], version: .max), .close(epoch: epoch), .freeze,
         .thaw(incarnation: Incarnation(9), epoch: epoch), .detach, .takenBack, .resyncAll, .report(question: 5),
         .over(below: epoch),
@@ -52,6 +55,20 @@ struct VolumeControlCodecTests {
         var reader = ByteReader(writer.bytes)
         #expect(try VolumeEvent.decode(from: &reader) == event)
         try reader.finish()
+    }
+
+    @Test func `an order to open of an earlier build says nothing of the epoch that the copy has accepted`() throws {
+        func open(_ accepted: Epoch) -> VolumeCommand {
+            .open(
+                epoch: Self.epoch, incarnation: Incarnation(9), inSync: [], version: 4,
+                copy: KnownCopy(identity: 3, mark: 4, epoch: accepted))
+        }
+        var (writer, close) = (ByteWriter(), ByteWriter())
+        open(.none).encode(into: &writer)
+        // A kind, and an epoch.
+        VolumeCommand.close(epoch: .none).encode(into: &close)
+        var reader = ByteReader(writer.bytes.dropLast(close.bytes.count - 1))
+        #expect(try VolumeCommand.decode(from: &reader) == open(.none))
     }
 
     @Test func `an unknown kind is refused`() {

@@ -26,6 +26,13 @@ struct VolumeScenarioTests {
             (text ?? "").split(separator: ",").map { NodeID(UInt32($0) ?? 0) }
         }
 
+        static func knownCopy(_ options: [String: String]) -> KnownCopy? {
+            func number(_ key: String) -> UInt64 { UInt64(options[key] ?? "") ?? 0 }
+            guard options["copy"] != nil else { return nil }
+            let accepted = Epoch(generation: 0, index: number("accepted"))
+            return KnownCopy(identity: number("copy"), mark: number("mark"), epoch: accepted)
+        }
+
         mutating func perform(_ directive: ScenarioFile.Directive) throws -> [String] {
             let arguments = directive.arguments
             let options = directive.options
@@ -52,9 +59,7 @@ struct VolumeScenarioTests {
                         .open(
                             epoch: epoch, incarnation: incarnation, inSync: Self.nodes(options["set"]),
                             version: number("version"), reconciling: Self.nodes(options["reconciling"]),
-                            copy: options["copy"].map {
-                                KnownCopy(identity: UInt64($0) ?? 0, mark: number("mark"))
-                            })), to: node)
+                            copy: Self.knownCopy(options))), to: node)
             case "set":
                 self.world.input(
                     .command(

@@ -81,6 +81,10 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
             #expect(trio.generations[node]?.overtakenBy == Generation(number: 1, recovery: 77))
             #expect(trio.supervisors[node]?.generation.overtakenBy != nil)
         }
+        // Nor among themselves, once nobody is there to tell them again.
+        for node in [b, w] { trio.cut(a, node) }
+        trio.pass(milliseconds: 20_000)
+        #expect([b, w].allSatisfy { trio.supervisors[$0]?.consensus.isLeader == false })
         #expect(trio.running[b]?.isEmpty != false)
         #expect(trio.running[a]?.isEmpty == false)
         #expect(trio.supervisors[a]?.consensus.membership.voters == [a])
@@ -127,6 +131,10 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(self.recover(trio, on: a, dead: [b, w]))
         trio.pass(milliseconds: 5000)
         #expect(trio.running[a]?.isEmpty != false, "an in-sync set was believed (R4)")
+        // Whatever epoch the lost majority has assigned is over here, and its copies are left alone.
+        let over = VolumeCommand.over(below: Epoch(generation: 1, index: 0))
+        #expect(trio.volumeCommands[a]?.contains(over) == true)
+        #expect(trio.volumePeers[a] == [])
         let record = try #require(trio.supervisors[a]?.state.volumes.first)
         trio.step(
             a,

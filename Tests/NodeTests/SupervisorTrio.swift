@@ -51,6 +51,8 @@ final class Trio {
     var slow: Set<NodeID> = []
     var heldStops: [(node: NodeID, call: AgentCall)] = []
     var volumeIdentities: [VolumeName: UInt64] = [:]
+    /// With whom each node's volume server keeps its copy equal.
+    var volumePeers: [NodeID: [NodeID]] = [:]
     /// What each node's volume server was told, in order, besides reports.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     /// What clients were told, by their numbers.

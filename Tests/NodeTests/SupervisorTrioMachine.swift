@@ -91,6 +91,7 @@ struct TrioMachine: SupervisorWorld {
     func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) {
         for spec in servers {
             self.trio.volumeIdentities[spec.policy.name] = spec.identity
+            self.trio.volumePeers[self.id] = spec.peers.map(\.node)
             answers.append(.volumeConnected(spec.policy.name))
         }
     }

@@ -132,16 +132,23 @@ import Testing
     }
 }
 
-@Suite struct `Simulated copies (V17 to V20)` {
-    @Test func `are exchanged while all others are away, and no guarantee breaks`() {
-        var options = SimulationOptions(seed: 2, length: .seconds(300))
-        options.features = .chosen([.copies])
+@Suite struct `Simulated copies (V17 to V21)` {
+    private func play(_ features: [SimulationFeature], seed: UInt64, counting words: [String]) {
+        var options = SimulationOptions(seed: seed, length: .seconds(300))
+        options.features = .chosen(features)
         options.reverts = .none
         let result = Simulation(options: options).run()
         #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
-        for what in ["copies exchanged while all others were away", "copies made anew", "promotions"] {
-            #expect(result.counts.contains { $0.0 == what && $0.1 > 1 }, "no \(what)")
-        }
+        for what in words { #expect(result.counts.contains { $0.0 == what && $0.1 > 1 }, "no \(what)") }
+    }
+
+    @Test func `are exchanged while all others are away, and no guarantee breaks`() {
+        self.play([.copies], seed: 2, counting: ["copies exchanged while all others were away", "copies made anew"])
+    }
+
+    @Test func `get other backings and nodes by careless operators, and no guarantee breaks`() {
+        let words = ["replicas that operators exchange", "wishes refused", "wishes acknowledged", "backings exchanged"]
+        self.play([.backings, .volumes], seed: 1, counting: words)
     }
 }
 

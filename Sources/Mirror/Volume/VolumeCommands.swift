@@ -80,6 +80,10 @@ extension Volume {
         guard metadata.starts.contains(copy.mark) else {
             return "this copy is older than the cluster knows it: it was put back, or its metadata was"
         }
+        guard metadata.epoch >= copy.epoch else {
+            return "this copy is older than the cluster knows it: it knows epoch \(metadata.epoch), and had accepted "
+                + "\(copy.epoch)"
+        }
         return nil
     }
 

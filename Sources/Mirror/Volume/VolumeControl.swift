@@ -45,10 +45,13 @@ public struct KnownCopy: Hashable, Sendable {
     public var identity: UInt64
     /// The mark that the log noted last.
     public var mark: UInt64
-    /// Both fields.
-    public init(identity: UInt64, mark: UInt64) {
+    /// An epoch that it surely has accepted.
+    public var epoch: Epoch
+    /// All fields.
+    public init(identity: UInt64, mark: UInt64, epoch: Epoch) {
         self.identity = identity
         self.mark = mark
+        self.epoch = epoch
     }
 }
 

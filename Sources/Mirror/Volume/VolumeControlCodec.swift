@@ -15,6 +15,8 @@ extension VolumeCommand {
             writer.optional(copy) { writer, copy in
                 writer.uint64(copy.identity)
                 writer.uint64(copy.mark)
+                // Last in the message: a server of an earlier build reads no further.
+                writer.epoch(copy.epoch)
             }
         case .inSyncChanged(let epoch, let inSync, let version):
             writer.uint8(2)
@@ -59,7 +61,9 @@ extension VolumeCommand {
                 epoch: try reader.epoch(), incarnation: Incarnation(try reader.uint64()), inSync: try reader.nodes(),
                 version: try reader.uint64(), reconciling: try reader.nodes(),
                 copy: try reader.optional { (reader) throws(CodecError) in
-                    KnownCopy(identity: try reader.uint64(), mark: try reader.uint64())
+                    KnownCopy(
+                        identity: try reader.uint64(), mark: try reader.uint64(),
+                        epoch: reader.remaining == 0 ? .none : try reader.epoch())
                 })
         case 2:
             return .inSyncChanged(

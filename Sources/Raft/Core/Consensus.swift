@@ -79,10 +79,8 @@ public struct Consensus: Sendable {
     var leading = Leader.none
     /// Beside the role for the same reason.
     var election = ElectionTimes()
-    /// What this node is to begin with, once its vote for itself is durable. (Rule R5)
-    var recovery: Recovery?
-    /// It has turned away from its majority. (Rule R2)
-    public var abstains = false
+    /// How far it has turned away from a lost majority. (Rules R2, R5)
+    var turning = Turning()
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.

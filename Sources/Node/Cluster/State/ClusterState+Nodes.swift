@@ -149,6 +149,7 @@ extension ClusterState {
         if isOther { self.copiesUnseen(on: node) }
         record.standing = .trusted
         record.isDeparting = false
+        record.isLeftBehind = false
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
         if record.mark.directory != mark.directory { record.directoryAdmittedAt = index }

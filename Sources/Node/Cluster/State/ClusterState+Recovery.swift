@@ -17,6 +17,9 @@ extension ClusterState {
         self.recoveries.append(plan)
         self.note(.cluster(.recovered(plan.generation, by: self.named(plan.coordinator))), at: index)
         for place in self.nodes.indices { self.endLife(ofNodeAt: place, at: index) }
+        for place in self.nodes.indices where plan.dead.contains(self.nodes[place].id) {
+            self.nodes[place].isLeftBehind = true
+        }
         for place in self.volumes.indices where self.volumes[place].epoch != .none {
             self.volumes[place].isUnproven = true
             self.volumes[place].owner = nil

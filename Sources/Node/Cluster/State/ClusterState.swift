@@ -103,6 +103,8 @@ public struct ClusterState: Equatable, Sendable {
         public var formerAddress: String?
         /// What operators put on it, sorted by name.
         public var labels: [NodeLabel] = []
+        /// A recovery has given it up: until a life of it is let in again, nobody touches its copies. (Rule R4)
+        public var isLeftBehind = false
         /// It shuts down in order: nothing is assigned to this life any more. (Rule L21)
         public var isDeparting = false
         /// Cluster time of the last change of `standing`.

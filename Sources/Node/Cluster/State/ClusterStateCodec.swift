@@ -98,6 +98,7 @@ extension ClusterState.NodeRecord {
             writer.string(label.name)
             writer.string(label.value)
         }
+        writer.bool(self.isLeftBehind)
     }
 
     fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
@@ -125,6 +126,7 @@ extension ClusterState.NodeRecord {
         record.labels = try reader.list { (reader) throws(CodecError) in
             NodeLabel(name: try reader.string(), value: try reader.string())
         }
+        record.isLeftBehind = try reader.bool()
         return record
     }
 }

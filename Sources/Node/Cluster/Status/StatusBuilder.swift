@@ -253,7 +253,9 @@ package struct StatusBuilder {
                     return commit > index.rawValue ? commit - index.rawValue : 0
                 },
                 reason: reason,
-                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 })
+                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
+                labels: record.labels.isEmpty
+                    ? nil : Dictionary(record.labels.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }))
         }.sorted { $0.name < $1.name }
     }
 

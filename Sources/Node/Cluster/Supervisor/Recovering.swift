@@ -48,7 +48,6 @@ struct Recovering: Sendable {
     /// At most one.
     var attempts: [Attempt] = []
     var surveys: [Survey] = []
-    var nextSurvey: UInt64 = 1
     /// Nodes of an older generation that were told so, and when.
     var told: [(node: NodeID, at: Tick)] = []
 

@@ -185,7 +185,8 @@ extension Supervisor {
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard !self.recovering.isOvertaken, envelope.isRelayed, via == envelope.from, !self.state.hasLeft(via),
+        if self.recovering.isOvertaken { return }
+        guard envelope.isRelayed, via == envelope.from, !self.state.hasLeft(via),
             self.links.reachability.isGood(envelope.to, at: now)
         else {
             return

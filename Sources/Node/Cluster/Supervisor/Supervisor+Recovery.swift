@@ -118,9 +118,9 @@ extension Supervisor {
         }
     }
 
-    /// Whether this node has no majority to take part in: it was left behind, or has turned away from its own and its log does not hold
-    /// the next one yet. It neither asks for votes nor gives one, and answers no renewal: those that have prepared may be a majority of
-    /// the old one, and another may be begun beside them. (Rules R1, R2)
+    /// Whether this node has no majority to take part in: it was left behind, or has turned away from its own and its log does
+    /// not hold the next one yet. It neither asks for votes nor gives one, and answers no renewal: those that have prepared may
+    /// be a majority of the old one, and another may be begun beside them. (Rules R1, R2)
     var isBetweenGenerations: Bool {
         if self.recovering.isOvertaken { return true }
         if self.recovering.generation == .first { return false }
@@ -145,7 +145,8 @@ extension Supervisor {
             hasLeader: self.leaderHeard(at: now) != nil)
     }
 
-    /// The leader that this node follows, or is, if it was heard a moment ago. A node without a vote goes on following one that is dead.
+    /// The leader that this node follows, or is, if it was heard a moment ago. A node without a vote goes on following one that
+    /// is dead.
     func leaderHeard(at now: Tick) -> NodeID? {
         guard let seen = self.leaderSeen(at: now), now.since(seen) < self.consensus.settings.electionTimeout else {
             return nil

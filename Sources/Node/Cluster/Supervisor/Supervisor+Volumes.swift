@@ -32,8 +32,9 @@ extension Supervisor {
         if copy == nil, record.inSync.contains(self.identity.node) { return nil }
         return .open(
             epoch: record.epoch, incarnation: runner.incarnation, inSync: record.inSync, version: record.version,
-            reconciling: self.reconciling(record), copy: KnownCopy(identity: copy?.identity ?? 0, mark: copy?.mark ?? 0)
-        )
+            reconciling: self.reconciling(record),
+            copy: KnownCopy(
+                identity: copy?.identity ?? 0, mark: copy?.mark ?? 0, epoch: copy?.epoch ?? .none))
     }
 
     /// Replicas of the last set that are up: a second failure should find them promotable, and they know whether the copy

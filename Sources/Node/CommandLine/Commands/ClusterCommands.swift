@@ -15,14 +15,15 @@ struct ClusterCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Leave a majority of voters behind that is lost for good.",
             discussion: """
-                Look first: --preview shows how the survivors stand and what could be lost, and changes nothing. --execute \
-                forms a new generation of those that answer. Every node that does not answer is to be named with --dead, and \
-                must be off: nothing can stop it from running what it ran. Comes back one of them, it is refused, and takes \
-                part again only after `holdfast cluster rejoin`, with an empty log.
+                --preview, and the bare command, shows how the survivors stand and what could be lost, and changes \
+                nothing. --execute forms a new generation of those that answer. Every node that does not answer is \
+                to be named with --dead, and must be off: nothing can stop it from running what it ran. Comes back one \
+                of them, it is refused, and takes part again only after `holdfast cluster rejoin`, with an empty log.
                 """)
         @OptionGroup var output: OutputOptions
         @OptionGroup var connection: ConnectionOptions
-        @Flag(help: "Say how the nodes stand and what could be lost; change nothing.") var preview = false
+        @Flag(help: "Say how the nodes stand and what could be lost, and change nothing; the default.") var preview =
+            false
         @Flag(help: "Do it.") var execute = false
         @Option(name: .customLong("dead"), help: "A node that is given up. May be repeated.") var dead: [String] = []
         @Flag(help: "Start the groups at once, although nobody can prove that those given up run nothing.")
@@ -31,7 +32,7 @@ struct ClusterCommand: AsyncParsableCommand {
         @Flag(name: .shortAndLong, help: "Do not ask before the statement.") var yes = false
 
         func validate() throws {
-            guard self.preview != self.execute else { throw ValidationError("Give either --preview or --execute.") }
+            guard !self.preview || !self.execute else { throw ValidationError("Give either --preview or --execute.") }
             guard !self.execute || !self.dead.isEmpty else {
                 throw ValidationError("Say who is given up: --dead NAME; `--preview` shows who does not answer.")
             }
@@ -40,7 +41,7 @@ struct ClusterCommand: AsyncParsableCommand {
         func run() async throws {
             let client = self.connection.client
             let report = try await client.recovery()
-            if self.preview {
+            guard self.execute else {
                 return try self.print(report, text: RecoveryText.report(report, style: self.console.style))
             }
             let names = report.nodes.map(\.name)

@@ -120,8 +120,8 @@ extension Backend {
         report.consequences = self.consequences(state, words)
         if let overtaker = view.supervisor.generation.overtakenBy {
             report.consequences.insert(
-                "generation \(overtaker.number) has left this node behind: all that it did is lost. `holdfast cluster rejoin` brings this "
-                    + "node back to it instead", at: 0)
+                "generation \(overtaker.number) has left this node behind: all that it did is lost. `holdfast cluster rejoin` "
+                    + "brings this node back to it instead", at: 0)
         }
         report.command = "holdfast cluster recover --execute" + silent.map { " --dead \($0)" }.joined()
         return report

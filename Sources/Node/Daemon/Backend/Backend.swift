@@ -84,7 +84,7 @@ struct Backend: APIBackend {
         guard self.joins.keepsAuthority else {
             throw APIFailure(
                 .refused, "\(self.file.name) does not keep the key of the cluster's authority",
-                remedy: "run `holdfast token` on the node that ran `holdfast init`")
+                remedy: "run `holdfast token` on a member, or copy tls/ca.key here from one")
         }
         let token = try self.joins.createToken()
         return TokenReport(token: token.description, validSeconds: JoinServer.validity.milliseconds / 1000)

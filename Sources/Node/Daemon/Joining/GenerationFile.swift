@@ -7,21 +7,14 @@ import SecureLink
 /// `generation.json`: what this node follows since a majority was lost, and what has left it behind. There is none before.
 /// (Rule R1)
 struct GenerationFile: Codable, Equatable, Sendable {
-    /// A generation as text, so that people can compare them.
+    /// A generation.
     struct Form: Codable, Equatable, Sendable {
         var number: UInt32
-        /// 16 hexadecimal digits.
-        var recovery: String
+        var recovery: UInt64
 
-        init(_ generation: Generation) {
-            self.number = generation.number
-            let digits = String(generation.recovery, radix: 16)
-            self.recovery = String(repeating: "0", count: 16 - digits.count) + digits
-        }
+        init(_ generation: Generation) { (self.number, self.recovery) = (generation.number, generation.recovery) }
 
-        var generation: Generation? {
-            UInt64(self.recovery, radix: 16).map { Generation(number: self.number, recovery: $0) }
-        }
+        var generation: Generation { Generation(number: self.number, recovery: self.recovery) }
     }
     /// The version of this form.
     var version = Format.generationFile.version
@@ -42,16 +35,14 @@ struct GenerationFile: Codable, Equatable, Sendable {
             throw .file(path: path, reason: "it cannot be read", remedy: "run the command as root")
         }
         if let flaw = VersionedFile.flaw(of: .generationFile, data, path: path) { throw flaw }
-        guard let file = try? JSONDecoder().decode(GenerationFile.self, from: data),
-            let generation = file.generation.generation
-        else {
+        guard let file = try? JSONDecoder().decode(GenerationFile.self, from: data) else {
             throw .file(
                 path: path, reason: "it is damaged",
                 remedy:
                     "write into it what `holdfast status` says on another node, or join this machine again with --replace"
             )
         }
-        return GenerationRecord(generation, overtakenBy: file.overtakenBy.flatMap { $0.generation })
+        return GenerationRecord(file.generation.generation, overtakenBy: file.overtakenBy?.generation)
     }
 
     /// Writes it durably.

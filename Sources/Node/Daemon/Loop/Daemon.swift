@@ -191,10 +191,7 @@ package struct Daemon {
         _ handlers: Transport.Handlers,
         _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
     ) -> sending DaemonLoop.Actors {
-        let queue = self.queue
-        let factsPath = self.paths.facts
-        let stopped = self.stopped
-        let log = self.log
+        let (queue, stopped, log, factsPath) = (self.queue, self.stopped, self.log, self.paths.facts)
         let dead = { @Sendable (what: String, failure: DriverError) in
             log.error("\(what) is dead: \(failure)")
             stopped.give(DiskFailure(cause: failure))
