@@ -47,6 +47,8 @@ extension Volume.Owner {
         }
         for index in self.peers.indices {
             if inSync.contains(self.peers[index].node) {
+                // Rule V23: an earlier owner asked for it, and nobody is served before it is equal.
+                if self.reconciliation?.refusal != nil { self.peers[index].beginWaiting() }
                 self.peers[index].joined()
             } else if self.peers[index].inSet {
                 self.peers[index].isLetGo()

@@ -49,7 +49,6 @@ extension Volume.Peer.Standing: SteppedState {
     static let steps: [StateStep<Name>] = [
         .init(.outside, .waitedFor, "the bulk of its copy is stable (V3)"),
         .init(.waitedFor, .inSet, "the log accepted `joins` or `opens` (V5, V7)"),
-        .init(.outside, .inSet, "the log accepted what an earlier owner asked for; nobody is served yet (V23)"),
         .init(.waitedFor, .outside, "it stalled or is gone, and no `joins` of it can be under way (V3)"),
         .init(.inSet, .outside, "the log accepted `leaves` (V4)"),
     ]
