@@ -23,6 +23,8 @@ public enum Format: String, CaseIterable, Sendable {
     case copyLabel = "copy labels"
     /// `node.json`.
     case nodeFile = "node file"
+    /// `generation.json`.
+    case generationFile = "generation file"
     /// `tokens.json`.
     case tokenFile = "token file"
     /// The mapped page that daemon, guard and volume servers share.
@@ -37,12 +39,12 @@ public enum Format: String, CaseIterable, Sendable {
     /// The version that this release writes.
     public var version: UInt32 {
         switch self {
-        case .logFiles, .logEntry, .envelope, .joinToken, .volumeControl, .copyLabel, .nodeFile,
+        case .logFiles, .logEntry, .envelope, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
         case .clusterState, .mirrorFrame, .copyMetadata, .facts: 2
-        case .join: 3
+        case .join: 4
         }
     }
 

@@ -83,6 +83,28 @@ public struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 }
 
+/// What the nodes of a cluster agree to follow: it changes when a lost majority is left behind. (Rule R1)
+public struct Generation: Hashable, Sendable, CustomStringConvertible {
+    /// Grows with each recovery; the higher one counts.
+    public let number: UInt32
+    /// Random: tells two recoveries apart that were begun on two sides. Where both have one number the higher of these counts, so
+    /// that one side ends the other.
+    public let recovery: UInt64
+    /// Combines both parts.
+    public init(number: UInt32, recovery: UInt64) {
+        self.number = number
+        self.recovery = recovery
+    }
+    /// That of a cluster that never lost its majority.
+    public static let first = Generation(number: 0, recovery: 0)
+    /// Whether the other one has left this one behind.
+    public func isBefore(_ other: Generation) -> Bool {
+        (self.number, self.recovery) < (other.number, other.recovery)
+    }
+    /// `2 (00c0ffee…)`, with the sixteen digits of the recovery.
+    public var description: String { "\(self.number) (\(self.recovery.hexadecimal(digits: 16)))" }
+}
+
 /// A group's name: the unit of failover.
 public struct GroupName: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The name as written in the configuration.

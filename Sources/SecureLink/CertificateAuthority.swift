@@ -1,7 +1,7 @@
 import Basis
 import COpenSSL
 
-/// The cluster's own certificate authority. Whoever has its key can admit nodes; it lives on the node that ran `init`.
+/// The cluster's own certificate authority. Whoever has its key can admit nodes; it lives on every member.
 public struct CertificateAuthority: Sendable {
     /// From 1970 to 9999, the end that RFC 5280 §4.1.2.5 gives to what has none, in seconds from 1970: no clock decides
     /// who belongs to a cluster.

@@ -13,6 +13,8 @@ final class SimulatedNode {
     var role: NodeRole
     var isWitness: Bool { self.role == .witness }
     var disk = SimulatedDisk()
+    /// What it follows, beside the log. (Rule R1)
+    var generation = GenerationRecord(.first)
     /// What the disk held some time ago, for faults that bring it back; oldest first.
     var copies: [LogCopy] = []
     var volumes: [SimulatedVolume] = []

@@ -33,6 +33,11 @@ struct SimulatedWorld: SupervisorWorld {
 
     func forget(_ reason: String) { self.simulation.forget(self.node, reason) }
 
+    func write(_ record: GenerationRecord) -> Bool {
+        self.node.generation = record
+        return true
+    }
+
     func write(_ facts: Facts) -> Bool {
         if self.node.guardDeadUntil != 0 { self.simulation.checkGuarded(facts, on: self.node) }
         self.node.facts = facts

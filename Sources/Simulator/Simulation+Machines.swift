@@ -174,7 +174,8 @@ extension Simulation {
             node.log = store
             self.noteProgress(of: store, on: node)
             let identity = Supervisor.Identity(
-                node: node.id, bootID: node.bootID, memory: store.memory, nonce: self.random.next())
+                node: node.id, bootID: node.bootID, memory: store.memory, nonce: self.random.next(),
+                generation: node.generation)
             let facts = node.facts
             if facts == nil { node.processes = [:] }
             node.daemon = SimulatedDaemon(

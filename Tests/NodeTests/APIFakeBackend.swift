@@ -132,6 +132,27 @@ final class FakeBackend: APIBackend {
     func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("keep \(node)", request)
     }
+    func recovery() async throws -> RecoveryReport {
+        RecoveryReport(
+            servedBy: "tok-1", generation: 0,
+            nodes: [
+                .init(name: "osk-1", answers: false, votes: true),
+                .init(
+                    name: "tok-1", answers: true, generation: 0, lastTerm: 7, lastIndex: 1290, committedIndex: 1288,
+                    votes: true),
+                .init(name: "wit-1", answers: false, votes: true),
+            ], chosen: "tok-1", waitSeconds: 2.508,
+            consequences: ["what the lost majority decided after entry 1290 is lost"],
+            command: "holdfast cluster recover --execute --dead osk-1 --dead wit-1")
+    }
+    func recover(_ request: RecoveryRequest) async throws -> MutationResult {
+        let starts = request.startsGroups ? ", starting the groups" : ""
+        let body = MutationRequest(statement: request.statement, dryRun: request.statement == nil)
+        var result = try self.mutate("go on without \(request.dead.joined(separator: " and "))\(starts)", body)
+        if request.statement == nil { result.statement = "osk-1 and wit-1 are off" }
+        return result
+    }
+    func rejoin() async throws -> MutationResult { try self.mutate("rejoin", MutationRequest()) }
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("shut \(node) down", request)
     }

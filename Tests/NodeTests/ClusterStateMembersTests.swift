@@ -50,6 +50,23 @@ private let osk = NodeID(2)
         #expect(outcome.words.contains("osk-1 is leaving the cluster"))
     }
 
+    @Test func `is named by no configuration while it is on its way out`() {
+        let log = StateLog()
+        log.run(.retire(osk, isRetiring: true))
+        var policy = log.state.policy
+        policy.groups = [
+            GroupPolicy(
+                name: GroupName("late"), nodes: ["tok-1", "osk-1"],
+                resources: [ResourcePolicy(name: ResourceName("x"), agent: "exec")])
+        ]
+        let configure = Command.configure(policy, text: "", expectedIndex: log.state.policyIndex)
+        let outcome = log.run(configure)
+        #expect(outcome.words.contains("osk-1 is leaving the cluster"))
+        #expect(outcome.words.contains("--cancel"))
+        log.run(.retire(osk, isRetiring: false))
+        #expect(log.run(configure).isAccepted)
+    }
+
     @Test func `may stay after all, as long as it is a node`() {
         let log = StateLog()
         log.run(.retire(osk, isRetiring: true))

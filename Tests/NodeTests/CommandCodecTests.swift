@@ -42,6 +42,11 @@ private let examples: [Command] = [
             role: .observer, site: "osaka", address: "10.0.0.9:7400", labels: [NodeLabel(name: "rack", value: "a1")])),
     .setNode(osk, NodeChange()), .retire(osk, isRetiring: true), .replaceNode(osk, StateLog.about("osk-1")),
     .expel(osk, life),
+    .recovered(
+        RecoveryPlan(
+            generation: Generation(number: 2, recovery: 21), base: Generation(number: 1, recovery: 22),
+            coordinator: tok,
+            survivors: [tok], dead: [osk], statement: "osk-1 is off", startsGroups: true)),
     .lacks(data, volume: 14, osk, copy: 12), .yields(data, epoch, version: 11), .compare(data),
     .allowRepair(data, epoch, statement: "a person"), .want(orders, isRunning: true), .move(orders, to: osk),
     .drain(osk, isDrained: true), .note("the switch was restarted", about: osk),

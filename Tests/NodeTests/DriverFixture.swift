@@ -61,7 +61,7 @@ final class SmallDaemon {
                 seal: { try store.seal() },
                 forget: { reason in forgotten.change { $0.append(reason) } },
                 send: { transport.send($0, to: $1) }, lease: lease,
-                witness: ClockWitness(page: lease, path: hardwareClock), facts: { _ in },
+                witness: ClockWitness(page: lease, path: hardwareClock), generation: { _ in }, facts: { _ in },
                 call: { _ in }, cancel: { _ in }, inspect: { _, _, _ in }, killGroup: { _ in },
                 forgetStarted: { _ in }, volume: { _, _ in }, cutVolume: { _ in },
                 volumeServers: { _ in },

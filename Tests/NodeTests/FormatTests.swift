@@ -109,12 +109,12 @@ import Testing
     @Test func `a question to join in another version is told from a damaged one`() throws {
         let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .member)
         let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2])
-        #expect(Array(question.encoded[..<4]) == Array("hfj3".utf8))
+        #expect(Array(question.encoded[..<4]) == Array("hfj4".utf8))
         var bytes = question.encoded
-        bytes[3] = UInt8(ascii: "4")
+        bytes[3] = UInt8(ascii: "5")
         self.expect(
-            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 4 of the join messages",
-            "this release reads 3")
+            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 5 of the join messages",
+            "this release reads 4")
         bytes[0] = 0
         #expect(!self.refusal { _ = try JoinQuestion(decoding: bytes) }.contains("version"))
     }

@@ -22,8 +22,10 @@ private struct Newcomer {
         self.key = try NodeKey.create()
     }
 
-    func about(_ name: String, site: String = "osaka", address: String? = nil) -> JoiningNode {
-        JoiningNode(name: name, site: site, address: address ?? "127.0.0.1:\(self.port)", role: .member)
+    func about(
+        _ name: String, site: String = "osaka", address: String? = nil, role: NodeRole = .member
+    ) -> JoiningNode {
+        JoiningNode(name: name, site: site, address: address ?? "127.0.0.1:\(self.port)", role: role)
     }
 
     func ask(
@@ -110,6 +112,25 @@ private final class QuietConnection {
         #expect(welcome.node == NodeID(2))
         #expect(self.reason(try newcomer.ask(newcomer.about("osk-2")))?.contains("the token was used") == true)
         #expect(try await self.names(daemon) == ["tok-1", "osk-1"])
+    }
+
+    @Test func `a member gets the key of the authority, so that it can let others in, and a witness does not`()
+        async throws
+    {
+        let scratch = try ScratchDirectory()
+        let daemon = try await self.founded(scratch)
+        for (name, role) in [("osk-1", NodeRole.member), ("wit-1", .witness), ("far-1", .observer)] {
+            let newcomer = try Newcomer(try await daemon.backend.createToken().token)
+            guard case .welcome(let welcome) = try newcomer.ask(newcomer.about(name, role: role)) else {
+                Issue.record("\(name) was kept out")
+                return
+            }
+            #expect(welcome.authorityKey.isEmpty == (role != .member), "\(name)")
+            guard role == .member else { continue }
+            let authority = try CertificateAuthority(
+                certificatePEM: welcome.authority, privateKeyPEM: welcome.authorityKey)
+            #expect(authority.fingerprint == newcomer.token.certificateAuthorityFingerprint)
+        }
     }
 
     @Test func `a token that was revoked lets nobody in, and the others do`() async throws {

@@ -54,6 +54,11 @@ private struct FakeWorld: SupervisorWorld {
         return self.log
     }
     mutating func forget(_ reason: String) { self.done.append("forgets") }
+    mutating func write(_ record: GenerationRecord) -> Bool {
+        self.done.append(
+            self.hasRoom ? "writes generation \(record.generation.number)" : "has no room for a generation")
+        return self.hasRoom
+    }
     mutating func write(_ facts: Facts) -> Bool {
         self.done.append(self.hasRoom ? "writes facts" : "has no room for facts")
         return self.hasRoom

@@ -18,6 +18,10 @@ final class Trio {
     var leases: [NodeID: Tick] = [:]
     var facts: [NodeID: Facts] = [:]
     var forgetful: Set<NodeID> = []
+    /// What each follows, beside its log. (Rule R1)
+    var generations: [NodeID: GenerationRecord] = [:]
+    /// Nodes that cannot write that.
+    var fullDisks: Set<NodeID> = []
     /// Nodes whose guard does not look at the lease.
     var unguarded: Set<NodeID> = []
     /// Nodes whose disk does not answer, with what waits for it.
@@ -47,6 +51,8 @@ final class Trio {
     var slow: Set<NodeID> = []
     var heldStops: [(node: NodeID, call: AgentCall)] = []
     var volumeIdentities: [VolumeName: UInt64] = [:]
+    /// With whom each node's volume server keeps its copy equal.
+    var volumePeers: [NodeID: [NodeID]] = [:]
     /// What each node's volume server was told, in order, besides reports.
     var volumeCommands: [NodeID: [VolumeCommand]] = [:]
     /// What clients were told, by their numbers.
@@ -210,7 +216,7 @@ final class Trio {
         self.supervisors[id] = try? Supervisor(
             identity: .init(
                 node: id, bootID: before.identity.bootID, memory: Self.memory(before.identity.nonce + 1000),
-                nonce: before.identity.nonce + 100),
+                nonce: before.identity.nonce + 100, generation: self.generations[id] ?? GenerationRecord(.first)),
             settings: Consensus.Settings(), restored: RestoredState(), facts: self.facts[id],
             leaseEnd: self.leases[id] ?? .zero, seed: before.identity.nonce, at: self.tick(of: id))
     }

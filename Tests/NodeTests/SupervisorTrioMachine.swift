@@ -31,6 +31,12 @@ struct TrioMachine: SupervisorWorld {
         self.trio.forgetful.insert(self.id)
     }
 
+    func write(_ record: GenerationRecord) -> Bool {
+        if self.trio.fullDisks.contains(self.id) { return false }
+        self.trio.generations[self.id] = record
+        return true
+    }
+
     func write(_ facts: Facts) -> Bool {
         self.trio.facts[self.id] = facts
         return true
@@ -85,6 +91,7 @@ struct TrioMachine: SupervisorWorld {
     func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) {
         for spec in servers {
             self.trio.volumeIdentities[spec.policy.name] = spec.identity
+            self.trio.volumePeers[self.id] = spec.peers.map(\.node)
             answers.append(.volumeConnected(spec.policy.name))
         }
     }

@@ -15,6 +15,7 @@ import Testing
 ///     run                         everything, until the wire is empty, showing only what happens
 ///     stash [from=] [to=] [kind=] | replay       keeps copies of what is on the wire | sends them (again)
 ///     propose n1 TEXT | read n1 ID | transfer n1 [to=] | change n1 voters= [learners=] [witnesses=]
+///     recover n1 TEXT [learners=]  n1 goes on without the majority
 ///     compact n1 | fail-disk n1 | crash n1 [torn=ENTRIES] | restart n1 [commit=]
 ///     hold n1 | persist n1 [COUNT] | release n1  the disk of n1 answers only when asked | asks | answers again
 ///     cut n1 n2 | cut n1>n2 | isolate n1 | mend  loses what is sent between them, in one direction, all; none
@@ -29,7 +30,7 @@ struct ConsensusScenario {
             try self.machine(directive)
         case "timeout", "elect", "wait", "tick", "live": try self.time(directive)
         case "deliver", "drop", "run", "stash", "replay", "cut", "isolate", "mend": try self.network(directive)
-        case "propose", "read", "transfer", "change", "fail-disk": try self.ask(directive)
+        case "propose", "read", "transfer", "change", "fail-disk", "recover": try self.ask(directive)
         case "state", "log", "progress", "wire": try self.show(directive)
         default: throw ScenarioCluster.Misuse(description: "unknown command \(directive.command)")
         }
@@ -170,6 +171,10 @@ struct ConsensusScenario {
                 voters: self.nodes(directive.options["voters"]), learners: self.nodes(directive.options["learners"]),
                 witnesses: self.nodes(directive.options["witnesses"]))
             try self.cluster.step(position, .changeMembership(target))
+        case "recover":
+            let text = directive.arguments.dropFirst().joined(separator: " ")
+            try self.cluster.step(
+                position, .recover(Array(text.utf8), learners: self.nodes(directive.options["learners"]), above: .zero))
         default: try self.cluster.step(position, .diskFailed)
         }
     }

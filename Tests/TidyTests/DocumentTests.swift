@@ -5,7 +5,7 @@ import Testing
 let safetyRules: [String] =
     [
         ("L", 1...21), ("E", 1...4), ("B", 1...5), ("V", 1...8), ("V", 17...23), ("N", 1...2), ("C", 1...9),
-        ("K", 1...2), ("J", 1...6), ("A", 1...2),
+        ("K", 1...2), ("J", 1...6), ("A", 1...2), ("R", 1...5),
     ]
     .flatMap { (letter: String, numbers: ClosedRange<Int>) -> [String] in numbers.map { "\(letter)\($0)" } }
     + ["E2.1", "E2.2", "E2.4", "E2.5", "E2.6", "E2.7", "E2.8", "V7.1"]
@@ -72,9 +72,10 @@ let safetyRules: [String] =
     /// Rules that no file cites. `L1 to L4`, `L1–L4` and `V1...V3` cite what lies between too.
     private func missing(in files: [Repository.File]) throws -> [String] {
         let single = try NSRegularExpression(
-            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJA])(\d{1,2}(?:\.\d)?)(?![A-Za-z0-9])"#)
+            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJAR])(\d{1,2}(?:\.\d)?)(?![A-Za-z0-9])"#)
         let span = try NSRegularExpression(
-            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJA])(\d{1,2})(?: to |–|\.\.\.|-)[LEBVNCKJA]?(\d{1,2})(?![A-Za-z0-9])"#)
+            pattern: #"(?<![A-Za-z0-9])([LEBVNCKJAR])(\d{1,2})(?: to |–|\.\.\.|-)[LEBVNCKJAR]?(\d{1,2})(?![A-Za-z0-9])"#
+        )
         var cited: Set<String> = []
         for line in files.lazy.flatMap(\.lines) {
             let range = NSRange(line.startIndex..., in: line)

@@ -40,6 +40,12 @@ public protocol APIBackend: Sendable {
     func nodeRemove(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Keeps a node that is to leave and has not left yet.
     func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// How the survivors of a lost majority stand, and what going on without it could cost. (Rule R2)
+    func recovery() async throws -> RecoveryReport
+    /// Leaves a lost majority behind; without `request.statement` it says what to sign. (Rules R2 to R5)
+    func recover(_ request: RecoveryRequest) async throws -> MutationResult
+    /// Lets the answering node, which was left behind, come back with an empty log. (Rule R1)
+    func rejoin() async throws -> MutationResult
     /// Hands leadership to the node `request.to`; to the best one when nil.
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Writes `request.statement` among the events, about the node `request.to` or about none.

@@ -157,6 +157,14 @@ extension APIClient: APIBackend {
     public func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/keep", request)
     }
+    /// `GET /v1/recovery`.
+    public func recovery() async throws -> RecoveryReport { try await self.get("/v1/recovery") }
+    /// `POST /v1/recovery`.
+    public func recover(_ request: RecoveryRequest) async throws -> MutationResult {
+        try await self.post("/v1/recovery", request)
+    }
+    /// `POST /v1/rejoin`.
+    public func rejoin() async throws -> MutationResult { try await self.post("/v1/rejoin", MutationRequest()) }
     /// `POST /v1/leader/transfer`.
     public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/leader/transfer", request)

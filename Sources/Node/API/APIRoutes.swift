@@ -89,6 +89,7 @@ public struct APIRoutes: Sendable {
         case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
         case "tokens": return try APICoding.encode(try await self.backend.tokens())
+        case "recovery": return try APICoding.encode(try await self.backend.recovery())
         case "counters": return try APICoding.encode(try await self.backend.counters())
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0
@@ -113,6 +114,9 @@ public struct APIRoutes: Sendable {
         case "apply":
             return try APICoding.encode(try await self.backend.apply(self.body(ApplyRequest.self, request)))
         case "note": return try APICoding.encode(try await self.backend.note(self.mutation(request)))
+        case "recovery":
+            return try APICoding.encode(try await self.backend.recover(self.body(RecoveryRequest.self, request)))
+        case "rejoin": return try APICoding.encode(try await self.backend.rejoin())
         case "token": return try APICoding.encode(try await self.backend.createToken())
         default: throw self.unknown(request)
         }

@@ -46,12 +46,16 @@ public struct NodeReport: Codable, Equatable, Sendable {
     public var reason: String
     /// Seconds for which it has been in this state.
     public var sinceSeconds: Double?
+    /// What operators put on it; nil without any.
+    public var labels: [String: String]?
     /// All fields.
     public init(
         name: String, site: String, role: Role, state: State, address: String? = nil, incarnation: UInt64,
         leaseRemainingSeconds: Double? = nil, lastHeardSeconds: Double? = nil, isLeader: Bool = false,
-        drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceSeconds: Double? = nil
+        drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceSeconds: Double? = nil,
+        labels: [String: String]? = nil
     ) {
+        self.labels = labels
         self.name = name
         self.site = site
         self.role = role

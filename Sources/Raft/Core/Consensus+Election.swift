@@ -66,6 +66,7 @@ extension Consensus {
             effects.notes.append(.follows(leader, term))
             self.resetElectionDeadline(at: self.latest)
         }
+        self.turning.recovery = nil
         self.state = .follower(Follower(leader: leader))
         self.election.leaderHeardAt = leader == nil ? .zero : self.latest
     }
@@ -91,7 +92,9 @@ extension Consensus {
 
     mutating func electionTimedOut(into effects: inout Effects) {
         self.resetElectionDeadline(at: self.latest)
-        guard self.isVoter else { return }
+        // Rule R5: what it waits for is its own disk.
+        if self.turning.recovery != nil { return }
+        guard self.isVoter, !self.abstains else { return }
         if self.isSoleVoter {
             self.campaign(transfer: false, into: &effects)
             return
@@ -121,7 +124,8 @@ extension Consensus {
     /// Grants on an up-to-date log and no live leader, and changes nothing here. (Rule C5; thesis §9.6; pitfalls E4 to E6)
     mutating func preVoteRequested(_ requested: Term, last: LogMark, by sender: NodeID, into effects: inout Effects) {
         let granted = requested > self.term && last >= self.log.last && !self.hearsLeader
-        self.send(.preVoteResponse(requested: requested, granted: granted), to: sender, into: &effects)
+        self.send(
+            .preVoteResponse(requested: requested, granted: granted && !self.abstains), to: sender, into: &effects)
     }
 
     mutating func preVoteAnswered(
@@ -133,6 +137,10 @@ extension Consensus {
 
     /// Votes once per term, for a log at least as up-to-date as its own. (Rule C1; Raft §5.2, §5.4.1)
     mutating func voteRequested(last: LogMark, transfer: Bool, by sender: NodeID, into effects: inout Effects) {
+        if self.abstains {
+            self.send(.voteResponse(granted: false), to: sender, into: &effects)
+            return
+        }
         let free = self.votedFor == nil && self.leader == nil && (transfer || !self.hearsLeader)
         guard self.votedFor == sender || free, last >= self.log.last else {
             self.send(.voteResponse(granted: false), to: sender, into: &effects)
@@ -172,7 +180,10 @@ extension Consensus {
                 self.follow(nil, in: self.term, into: &effects)
             }
         case .candidate(let campaign):
-            if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
+            if self.turning.recovery != nil {
+                // Rule R5: nobody else is asked; its own vote counts once it is durable.
+                if campaign.granted.contains(self.id) { self.lead(into: &effects) }
+            } else if Quorum.holds(membership, where: { campaign.granted.contains($0) }) {
                 self.lead(into: &effects)
             } else if !Quorum.holds(membership, where: { !campaign.refused.contains($0) }) {
                 effects.notes.append(.lostElection(self.term))
@@ -194,7 +205,11 @@ extension Consensus {
             opening: self.log.last.index.next, uncommittedBytes: self.log.payloadBytes(after: self.commitIndex))
         self.state = .leader
         // An entry of its own term lets a leader commit what earlier terms left. (Raft §5.4.2)
-        self.appendEntry(.empty)
+        if let recovery = self.turning.recovery {
+            self.begin(recovery)
+        } else {
+            self.appendEntry(.empty)
+        }
         self.broadcast(into: &effects)
     }
 }

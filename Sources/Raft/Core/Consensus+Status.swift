@@ -128,6 +128,8 @@ extension Consensus {
 }
 
 extension Consensus {
+    /// Its log is empty, and it never voted: nobody can hold a promise of it.
+    public var hasPromisedNothing: Bool { self.log.last == .zero && self.term == .zero }
     var isVoter: Bool { self.log.membership.isVoter(self.id) }
     var isWitness: Bool { self.log.isWitness(self.id) }
     var isSoleVoter: Bool { self.log.membership.voters == [self.id] && !self.log.membership.isJoint }

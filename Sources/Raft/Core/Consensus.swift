@@ -45,6 +45,12 @@ public struct Consensus: Sendable {
         case startedAnew(NodeID)
         /// The disk of this node failed: hand over, and take no part from here on.
         case diskFailed
+        /// The majority is lost, and a person wants this node to go on alone: lead, with these bytes as the first entry and
+        /// these nodes as learners. Ignored while it leads already. (Rule R5)
+        case recover([UInt8], learners: [NodeID], above: Term)
+        /// Neither ask for votes nor give one, or do so again: this node has turned away from its majority, and its log does not
+        /// hold the next one yet. (Rule R2)
+        case abstain(Bool)
     }
 
     /// This node.
@@ -73,6 +79,8 @@ public struct Consensus: Sendable {
     var leading = Leader.none
     /// Beside the role for the same reason.
     var election = ElectionTimes()
+    /// How far it has turned away from a lost majority. (Rules R2, R5)
+    var turning = Turning()
     var diskHasFailed = false
     var latest: Tick
     /// How it stands after the latest step: plain fields, which cost nothing to look at.
@@ -136,6 +144,9 @@ public struct Consensus: Sendable {
         case .draw(let mark): self.draw(mark)
         case .startedAnew(let node): self.startedAnew(node)
         case .diskFailed: self.failDisk(into: &effects)
+        case .recover(let payload, let learners, let term):
+            self.recover(payload, learners: learners, above: term, into: &effects)
+        case .abstain(let abstains): self.abstain(abstains, into: &effects)
         }
         self.finish(into: &effects)
     }
@@ -216,7 +227,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed: break
+        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed, .recover, .abstain: break
         }
     }
 }

@@ -24,7 +24,7 @@ extension Command {
             .compare, .allowRepair, .note, .retire, .replaceNode, .putAttribute, .deleteAttribute:
             .member
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
-        case .suspect, .trust, .lost, .fenced, .expel, .assign, .release, .park, .forgive: .leader
+        case .suspect, .trust, .lost, .fenced, .expel, .recovered, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
         case .depart(let node, _, _), .remark(let node, _, _): .node(node)
         case .absent(_, let node, _, _): .node(node)

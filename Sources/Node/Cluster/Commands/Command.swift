@@ -71,6 +71,8 @@ public indirect enum Command: Equatable, Sendable {
     case replaceNode(NodeID, JoiningNode)
     /// A node that is to leave has no vote, no group and no lease any more: it is no node from here on. (Rule J2)
     case expel(NodeID, Incarnation)
+    /// The majority was lost, and these go on without it: the first entry of a new generation. (Rule R5)
+    case recovered(RecoveryPlan)
     /// An operator writes something among the events, about a node or about no one node.
     case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.

@@ -20,6 +20,9 @@ extension Command {
             writer.uint8(33)
             writer.node(node)
             writer.uint64(incarnation.rawValue)
+        case .recovered(let plan):
+            writer.uint8(Self.recoveredType)
+            plan.encode(into: &writer)
         default:
             preconditionFailure("not about members: \(self)")
         }
@@ -31,6 +34,7 @@ extension Command {
         case 31: .retire(try reader.node(), isRetiring: try reader.bool())
         case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
+        case Self.recoveredType: .recovered(try RecoveryPlan.decode(from: &reader))
         default: throw .invalid(field: "command about members", offset: reader.offset)
         }
     }

@@ -36,6 +36,11 @@ extension LogCommand {
         bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.suspectType
     }
 
+    /// Whether these bytes of an entry hold a `recovered`, likewise.
+    static func isRecovery(_ bytes: [UInt8]) -> Bool {
+        bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.recoveredType
+    }
+
     /// The D of the policy in these bytes of an entry, without reading the rest of them; nil when they hold no `configure`.
     static func configuredLease(_ bytes: [UInt8]) -> Span? {
         guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.configureType else { return nil }
@@ -47,6 +52,8 @@ extension LogCommand {
 extension Command {
     /// The type byte of `suspect`.
     static let suspectType: UInt8 = 4
+    /// The type byte of `recovered`.
+    static let recoveredType: UInt8 = 34
     /// The type byte of `configure`.
     static let configureType: UInt8 = 8
 
@@ -104,7 +111,7 @@ extension Command {
             writer.node(node)
             writer.uint64(incarnation.rawValue)
             writer.bool(isDeparting)
-        case .setNode, .retire, .replaceNode, .expel: self.encodeMembers(into: &writer)
+        case .setNode, .retire, .replaceNode, .expel, .recovered: self.encodeMembers(into: &writer)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
         case .putAttribute, .deleteAttribute: self.encodeAttribute(into: &writer)
@@ -249,7 +256,7 @@ extension Command {
                 try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
         case 35, 36: return try self.decodeAttribute(type, from: &reader)
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
-        case 30...33: return try self.decodeMembers(type, from: &reader)
+        case 30...34: return try self.decodeMembers(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)
         }

@@ -35,6 +35,8 @@ public enum NodeMessage: Equatable, Sendable {
     indirect case inspect(id: UInt64, [InspectionQuestion])
     /// The answers, in the order of the questions.
     indirect case inspected(id: UInt64, [InspectionAnswer])
+    /// About generations; of any generation. (Rule R1)
+    indirect case recovery(RecoveryMessage)
 }
 
 extension NodeMessage {
@@ -46,7 +48,7 @@ extension NodeMessage {
         case .voterReport, .renewed: true
         case .ping, .renewal, .notRenewed, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo,
             .summary,
-            .inspect, .inspected:
+            .inspect, .inspected, .recovery:
             false
         }
     }
@@ -166,6 +168,8 @@ public struct Envelope: Equatable, Sendable {
     public var to: NodeID
     /// It went, or goes, through a third node; never through two. (Rule L16)
     public var isRelayed: Bool
+    /// What the sender follows. (Rule R1)
+    public var generation: Generation
     /// The start of the sender's log. (Rule E2)
     public var mark: StartMark
     /// What it says about the messages before it. (Rule E4)
@@ -177,11 +181,13 @@ public struct Envelope: Equatable, Sendable {
 
     /// All fields; not signed.
     public init(
-        from: NodeID, to: NodeID, isRelayed: Bool, mark: StartMark, word: HearingWord = .none, message: NodeMessage
+        from: NodeID, to: NodeID, isRelayed: Bool, generation: Generation = .first, mark: StartMark,
+        word: HearingWord = .none, message: NodeMessage
     ) {
         self.from = from
         self.to = to
         self.isRelayed = isRelayed
+        self.generation = generation
         self.mark = mark
         self.word = word
         self.message = message

@@ -21,7 +21,10 @@ extension Envelope {
     private func encodeContent(into writer: inout ByteWriter) {
         writer.node(self.from, .envelope)
         writer.node(self.to)
-        writer.bool(self.isRelayed)
+        // A cluster that never lost its majority says nothing of it.
+        let isFirst = self.generation == .first
+        writer.uint8((self.isRelayed ? 1 : 0) | (isFirst ? 0 : 2))
+        if !isFirst { writer.generation(self.generation) }
         self.mark.encode(into: &writer)
         self.word.encode(into: &writer)
         self.message.encode(into: &writer)
@@ -32,7 +35,10 @@ extension Envelope {
         var reader = ByteReader(bytes)
         self.from = try reader.node(.envelope)
         self.to = try reader.node()
-        self.isRelayed = try reader.bool()
+        let flags = try reader.uint8()
+        guard flags < 4 else { throw .invalid(field: "envelope flags", offset: reader.offset) }
+        self.isRelayed = flags & 1 != 0
+        self.generation = flags & 2 != 0 ? try reader.generation() : .first
         self.mark = try StartMark.decode(from: &reader)
         self.word = try HearingWord.decode(from: &reader)
         self.message = try NodeMessage.decode(from: &reader)
@@ -101,6 +107,9 @@ extension NodeMessage {
             writer.uint8(12)
             writer.uint64(id)
             writer.list(answers) { $1.encode(into: &$0) }
+        case .recovery(let message):
+            writer.uint8(30)
+            message.encode(into: &writer)
         }
     }
 
@@ -152,6 +161,7 @@ extension NodeMessage {
             return .inspected(
                 id: try reader.uint64(),
                 try reader.list { (reader) throws(CodecError) in try InspectionAnswer.decode(from: &reader) })
+        case 30: return .recovery(try RecoveryMessage.decode(from: &reader))
         default: throw .invalid(field: "message type", offset: reader.offset)
         }
     }

@@ -80,11 +80,16 @@ extension ClusterHappening {
             writer.uint8(2)
             writer.words(words)
             writer.optional(node) { $0.named($1) }
+        case .recovered(let generation, let node):
+            writer.uint8(3)
+            writer.generation(generation)
+            writer.named(node)
         }
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
         switch try reader.uint8() {
+        case 3: return .recovered(try reader.generation(), by: try reader.named())
         case 0: return .founded(try reader.string(), by: try reader.named())
         case 1: return .configured
         case 2:

@@ -23,6 +23,9 @@ extension ClusterHappening {
         switch self {
         case .founded(let cluster, let node): "\(node.name) founded the cluster \(cluster)"
         case .configured: "the configuration was changed"
+        case .recovered(let generation, let node):
+            "the majority was lost, and the survivors went on as generation \(generation.number), on an order given on "
+                + "\(node.name)"
         case .noted(let words, let node):
             "an operator notes\(node.map { " about \($0.name)" } ?? ""): \(words.text)"
         }
@@ -39,6 +42,7 @@ extension NodeHappening {
         case .silent: "\(name) is silent: a majority hears nothing from it"
         case .heardAgain: "\(name) is heard again"
         case .lost(.leaseEnded): "\(name) is lost: its lease has certainly ended"
+        case .lost(.recovery): "\(name) counts as lost: the survivors of a lost majority go on without it"
         case .lost(.fenced): "\(name) is lost: a fence device confirmed it"
         case .drained: "\(name) is drained: its groups move away"
         case .undrained: "\(name) is no longer drained"

@@ -24,7 +24,8 @@ public enum Happening: Equatable, Sendable {
     /// How much it matters; always the same for one `identifier`.
     public var severity: Severity {
         switch self {
-        case .cluster, .told: .info
+        case .cluster(let happening): happening.severity
+        case .told: .info
         case .node(_, let happening): happening.severity
         case .group(_, let happening): happening.severity
         case .volume(_, let happening): happening.severity
@@ -87,6 +88,8 @@ public enum ClusterHappening: Equatable, Sendable {
     case founded(String, by: NamedNode)
     /// A person put another configuration into force.
     case configured
+    /// A lost majority was left behind. (Rule R5)
+    case recovered(Generation, by: NamedNode)
     /// A person writes something down, about a node or about none.
     case noted(KeptWords, about: NamedNode?)
 
@@ -94,6 +97,7 @@ public enum ClusterHappening: Equatable, Sendable {
         switch self {
         case .founded: "cluster.founded"
         case .configured: "cluster.configured"
+        case .recovered: "cluster.recovered"
         case .noted: "cluster.noted"
         }
     }
@@ -102,14 +106,22 @@ public enum ClusterHappening: Equatable, Sendable {
         switch self {
         case .founded: EventRule("B1")
         case .configured: .apply
+        case .recovered: EventRule("R5")
         case .noted: .operator
+        }
+    }
+
+    var severity: Severity {
+        switch self {
+        case .founded, .configured, .noted: .info
+        case .recovered: .warning
         }
     }
 
     var isAsked: Bool {
         switch self {
         case .founded: false
-        case .configured, .noted: true
+        case .configured, .recovered, .noted: true
         }
     }
 }
@@ -149,6 +161,8 @@ public enum NodeHappening: Equatable, Sendable {
         case leaseEnded = 0
         /// A fence device ended it. (Rule L14)
         case fenced = 1
+        /// The majority was lost, and the survivors have waited long enough. (Rule R3)
+        case recovery = 2
     }
 
     var identifier: String {
@@ -202,6 +216,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .heardAgain: EventRule("L4")
         case .lost(.leaseEnded): EventRule("L6")
         case .lost(.fenced): EventRule("L14")
+        case .lost(.recovery): EventRule("R3")
         case .drained, .undrained: .operator
         case .shutsDown, .stays: EventRule("L21")
         case .role, .site, .address, .labelled, .retires, .kept: .operator

@@ -30,7 +30,8 @@ struct GroupChanges: Equatable, Sendable {
         for group in touched { self.add(group) }
         switch command {
         case .drain, .depart, .remark, .suspect, .trust, .leaves, .joins, .opens: break
-        case .bootstrap, .addNode, .admit, .lost, .fenced, .configure, .setNode, .retire, .replaceNode, .expel:
+        case .bootstrap, .addNode, .admit, .lost, .fenced, .configure, .setNode, .retire, .replaceNode, .expel,
+            .recovered:
             self.addEverything()
         default: if touched.isEmpty { self.addEverything() }
         }

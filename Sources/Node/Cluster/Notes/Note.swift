@@ -34,6 +34,17 @@ public enum Note: Equatable, Sendable {
     case isStranger(askedBy: NodeID, StartMark, own: DirectoryID)
     case newMark(StartMark)
 
+    // Generations. (Rule R1)
+
+    /// This node takes nothing of its old generation any more.
+    case preparedFor(Generation, askedBy: NodeID)
+    /// It begins a new one.
+    case beginsGeneration(Generation)
+    /// Its log is empty, and it follows what it hears.
+    case followsGeneration(Generation)
+    /// It was left behind.
+    case overtaken(by: Generation, says: NodeID)
+
     // Lives and leases.
 
     /// A node asks for a new life while its old one is still heard.
@@ -88,6 +99,10 @@ public enum Note: Equatable, Sendable {
         case .askedTooFarBack: "mark.asked-too-far-back"
         case .isStranger: "mark.is-stranger"
         case .newMark: "mark.new"
+        case .preparedFor: "generation.prepared"
+        case .beginsGeneration: "generation.begins"
+        case .followsGeneration: "generation.follows"
+        case .overtaken: "generation.overtaken"
         case .twoLives: "life.two"
         case .awaitsEndOfLife: "life.awaits-end"
         case .leaseHeld: "lease.held"
@@ -114,13 +129,15 @@ public enum Note: Equatable, Sendable {
         switch self {
         case .consensus(let note): note.severity
         case .group(_, let note): note.severity
-        case .caughtUp, .newMark, .leaseHeld, .leaseGivenBack, .doubtEnded, .starts, .stopsLeftovers, .adopts,
+        case .caughtUp, .newMark, .followsGeneration, .leaseHeld, .leaseGivenBack, .doubtEnded, .starts,
+            .stopsLeftovers, .adopts,
             .confirmedStopped, .refused, .awaitsEndOfLife:
             .info
-        case .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,
+        case .preparedFor, .beginsGeneration,
+            .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,
             .clocksParted, .moreTimePassed, .noCopy, .copyOutdated, .copyTakenBack, .serverSays:
             .warning
-        case .unreadable, .distrusts, .diskFailed, .twoLives, .lifeIsOver, .serverFailed: .error
+        case .overtaken, .unreadable, .distrusts, .diskFailed, .twoLives, .lifeIsOver, .serverFailed: .error
         }
     }
 }

@@ -21,6 +21,7 @@ extension Note {
         case .caughtUp(let index): "caught up with the cluster at entry \(index)"
         case .diskFailed: "the log's disk failed: this node gives up leadership and its lease"
         case .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .newMark: self.markSentence(name)
+        case .preparedFor, .beginsGeneration, .followsGeneration, .overtaken: self.generationSentence(name)
         case .twoLives, .awaitsEndOfLife, .leaseHeld, .leaseEnded, .leaseGivenBack, .clocksParted, .doubtEnded,
             .lifeIsOver, .moreTimePassed:
             self.lifeSentence(name)
@@ -49,6 +50,20 @@ extension Note {
                 + "the node's known life is over and the log was learned anew (E2)"
         case .newMark(let mark): "goes on under \(mark) of its log (E2.3, E4.3)"
         default: preconditionFailure("not about marks: \(self.identifier)")
+        }
+    }
+
+    private func generationSentence(_ name: (NodeID) -> String) -> String {
+        switch self {
+        case .preparedFor(let generation, let coordinator):
+            "takes nothing of the lost majority any more, and waits for generation \(generation) as asked for on "
+                + "\(name(coordinator)) (R2)"
+        case .beginsGeneration(let generation): "begins generation \(generation) without the lost majority (R5)"
+        case .followsGeneration(let generation): "follows generation \(generation), with an empty log (R1)"
+        case .overtaken(let generation, let node):
+            "\(name(node)) says that generation \(generation) has left this node behind: it gives up its lease and takes part in "
+                + "nothing; `holdfast cluster rejoin` brings it back with an empty log (R1)"
+        default: preconditionFailure("not about generations: \(self.identifier)")
         }
     }
 

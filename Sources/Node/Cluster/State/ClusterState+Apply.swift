@@ -31,6 +31,7 @@ extension ClusterState {
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain, .depart, .remark:
             return self.applyNode(entry.command, at: index, term: term)
+        case .recovered(let plan): return self.recover(plan, at: index)
         case .setNode, .retire, .replaceNode, .expel: return self.applyMembers(entry.command, at: index)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)

@@ -69,9 +69,22 @@ extension ClusterState {
                 RefusedChange(
                     path: "timing", reason: problem, remedy: "change one of them, or leave `timing` out (L13)"))
         }
+        for node in self.nodes where node.isRetiring { found += self.refusedUses(of: node.about.name, in: policy) }
         for group in policy.groups { found += self.refusedVolumes(of: group) }
         found += self.refusedVolumes(to: policy)
         return found
+    }
+
+    /// Rule J2: a node that is to leave is named by nothing, and stays so.
+    private func refusedUses(of name: String, in policy: ClusterPolicy) -> [RefusedChange] {
+        let groups = policy.groups.filter { $0.nodes.contains(name) }.map { "groups.\($0.name).nodes" }
+        let volumes = policy.volumes.filter { volume in volume.replicas.contains { $0.node == name } }
+            .map { "volumes.\($0.name).replicas" }
+        return (groups + volumes).map { path in
+            RefusedChange(
+                path: path, reason: "\(name) is leaving the cluster",
+                remedy: "leave it out, or keep the node with `holdfast node remove \(name) --cancel` first")
+        }
     }
 
     /// Which volumes a group opened under its epoch stays as it is while it runs: they were promoted with it.

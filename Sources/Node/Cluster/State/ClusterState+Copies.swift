@@ -147,11 +147,12 @@ extension ClusterState {
         guard self.hasReplica(node, of: volume), record.copy(of: node) != nil else {
             return .refused("\(self.name(of: node)) has no copy of \(volume) that the cluster knows")
         }
-        guard record.inSync != [node] else {
+        guard record.isUnproven || record.inSync != [node] else {
             return .refused("\(self.name(of: node)) is the complete copy of \(volume); nothing is lost")
         }
         record.inSync = [node]
         record.former = []
+        record.isUnproven = false
         record.version += 1
         self.volumes[place] = record
         let signed = VolumeHappening.lossAccepted(self.named(node), statement: KeptWords(statement))

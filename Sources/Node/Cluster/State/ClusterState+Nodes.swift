@@ -149,6 +149,7 @@ extension ClusterState {
         if isOther { self.copiesUnseen(on: node) }
         record.standing = .trusted
         record.isDeparting = false
+        record.isLeftBehind = false
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
         if record.mark.directory != mark.directory { record.directoryAdmittedAt = index }
@@ -180,7 +181,7 @@ extension ClusterState {
     /// A node that is lost so soon after a group came to it may have died of it. (NoFlap)
     private static let suspiciousMilliseconds: UInt64 = 60_000
 
-    private mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
+    mutating func endAssignments(of node: NodeID, incarnation: Incarnation) {
         for place in self.groups.indices {
             guard let assignment = self.groups[place].assignment, assignment.node == node,
                 assignment.incarnation == incarnation

@@ -123,6 +123,7 @@ extension ClusterState {
             return "has no replica of \(volume)"
         }
         if record.epoch == .none { return nil }
+        if let objection = self.recoveryObjection(record) { return objection }
         if record.holders.contains(node) {
             // Rule V20: a machine that booted may have come back with another disk, and who is given the volume then is all of
             // the set. Where it is not the last copy, it is looked at first.

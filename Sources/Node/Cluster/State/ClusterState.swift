@@ -12,6 +12,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var clusterName = ""
     /// Raised by each recovery from majority loss. (Rule E1)
     public internal(set) var generation: UInt32 = 0
+    /// What was agreed on in each of them, oldest first. (Rule R5)
+    public internal(set) var recoveries: [RecoveryPlan] = []
     /// The policy in force.
     public internal(set) var policy = ClusterPolicy(name: "")
     /// The text it was read from.
@@ -101,6 +103,8 @@ public struct ClusterState: Equatable, Sendable {
         public var formerAddress: String?
         /// What operators put on it, sorted by name.
         public var labels: [NodeLabel] = []
+        /// A recovery has given it up: until a life of it is let in again, nobody touches its copies. (Rule R4)
+        public var isLeftBehind = false
         /// It shuts down in order: nothing is assigned to this life any more. (Rule L21)
         public var isDeparting = false
         /// Cluster time of the last change of `standing`.
@@ -250,6 +254,9 @@ public struct ClusterState: Equatable, Sendable {
         public var isWritten = false
         /// A person allowed that the next start repairs its file system. (Rule V22)
         public var mayRepair = false
+        /// The majority was lost since somebody knew which copies hold every write: none is used before a person signed for
+        /// one. (Rule R4)
+        public var isUnproven = false
         /// Counts how often a person wanted its copies compared as a whole.
         public var comparisons: UInt64 = 0
         /// The epoch of its owner; refused to go back. (Rule E1)

@@ -24,6 +24,7 @@ extension ClusterState {
         self.requests.encode(into: &writer)
         writer.uint64(self.appliedIndex.rawValue)
         self.attributes.encode(into: &writer)
+        writer.list(self.recoveries) { $1.encode(into: &$0) }
         return writer.bytes
     }
 
@@ -47,7 +48,9 @@ extension ClusterState {
             throw .invalid(field: "number of node ids", offset: reader.offset)
         }
         self.groups = try reader.list { (reader) throws(CodecError) in try GroupRecord.decode(from: &reader) }
-        self.volumes = try reader.list { (reader) throws(CodecError) in try VolumeRecord.decode(from: &reader) }
+        self.volumes = try reader.list { (reader) throws(CodecError) in
+            try VolumeRecord.decode(from: &reader, version: version)
+        }
         self.holdings = try reader.list { (reader) throws(CodecError) in try Holding.decode(from: &reader) }
         self.events = try reader.list { [self] (reader) throws(CodecError) in
             // Version 1 has sentences alone.
@@ -59,7 +62,10 @@ extension ClusterState {
         self.requests = try AppliedRequests.decode(from: &reader)
         self.appliedIndex = LogIndex(try reader.uint64())
         // Version 1 has none.
-        if version > 1 { self.attributes = try Attributes.decode(from: &reader) }
+        if version > 1 {
+            self.attributes = try Attributes.decode(from: &reader)
+            self.recoveries = try reader.list { (reader) throws(CodecError) in try RecoveryPlan.decode(from: &reader) }
+        }
         try reader.finish()
     }
 }
@@ -92,6 +98,7 @@ extension ClusterState.NodeRecord {
             writer.string(label.name)
             writer.string(label.value)
         }
+        writer.bool(self.isLeftBehind)
     }
 
     fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
@@ -119,6 +126,7 @@ extension ClusterState.NodeRecord {
         record.labels = try reader.list { (reader) throws(CodecError) in
             NodeLabel(name: try reader.string(), value: try reader.string())
         }
+        record.isLeftBehind = try reader.bool()
         return record
     }
 }
@@ -218,9 +226,10 @@ extension ClusterState.VolumeRecord {
         writer.list(self.inSync) { $0.node($1) }
         writer.list(self.former) { $0.node($1) }
         writer.uint64(self.version)
+        writer.bool(self.isUnproven)
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
+    fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
         let definition = try VolumePolicy.decode(from: &reader)
         var record = Self(definition, identity: try reader.uint64())
         record.copies = try reader.list { (reader) throws(CodecError) in
@@ -237,6 +246,8 @@ extension ClusterState.VolumeRecord {
         record.inSync = try reader.list { (reader) throws(CodecError) in try reader.node() }
         record.former = try reader.list { (reader) throws(CodecError) in try reader.node() }
         record.version = try reader.uint64()
+        // Version 1 knows no recovery.
+        if version > 1 { record.isUnproven = try reader.bool() }
         return record
     }
 }

@@ -92,6 +92,7 @@ package struct StatusBuilder {
             let age = self.view.leaderSeenAt.map { "for \(Amounts.exact(self.rounded(self.now.since($0))))" } ?? "yet"
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
+        found += self.generationSentences
         found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
         if self.view.supervisor.isStranger || self.view.supervisor.hasForgotten {
@@ -252,7 +253,9 @@ package struct StatusBuilder {
                     return commit > index.rawValue ? commit - index.rawValue : 0
                 },
                 reason: reason,
-                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 })
+                sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
+                labels: record.labels.isEmpty
+                    ? nil : Dictionary(record.labels.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }))
         }.sorted { $0.name < $1.name }
     }
 

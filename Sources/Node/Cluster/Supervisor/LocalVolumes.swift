@@ -67,9 +67,10 @@ struct LocalVolumes: Sendable {
             let definition = record.definition
             guard let replica = definition.replicas.first(where: { $0.node == own }) else { continue }
             let peers = definition.replicas.compactMap { other -> VolumeServerSpec.Peer? in
-                guard other.node != own, let node = nodes.first(where: { $0.about.name == other.node }) else {
-                    return nil
-                }
+                // Rule R4: who was left behind neither writes here nor is written to.
+                guard other.node != own, let node = nodes.first(where: { $0.about.name == other.node }),
+                    !node.isLeftBehind
+                else { return nil }
                 return .init(node: node.id, address: other.address)
             }
             specs.append(

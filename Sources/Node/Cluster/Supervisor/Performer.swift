@@ -104,6 +104,8 @@ public struct Performer: Sendable {
         case .forget(let reason):
             self.forget()
             world.forget(reason)
+        case .generation(let record):
+            if world.write(record) { answers.append(.generationWritten(record)) }
         case .lease(let end, let incarnation, let grace, let sentAt):
             world.publish(end: end, incarnation, grace: grace, sentAt: sentAt)
         case .facts(let facts): self.write(facts, in: &world, at: now)

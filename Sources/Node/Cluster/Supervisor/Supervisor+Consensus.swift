@@ -36,6 +36,7 @@ extension Supervisor {
 
     /// Proposes as leader. False when this node does not lead.
     mutating func propose(_ command: LogCommand, at now: Tick, into effects: inout [SupervisorEffect]) -> Bool {
+        if self.recovering.isOvertaken { return false }
         var raft = Raft.Effects()
         let mark = self.consensus.propose(command.encoded, at: now, into: &raft)
         self.perform(&raft, at: now, into: &effects)
@@ -110,7 +111,7 @@ extension Supervisor {
             case .leaves(let volume, _, _, _), .joins(let volume, _, _, _, _), .opens(let volume, _, _, _, _),
                 .copy(let volume, _, _, _, _, _, _), .lacks(let volume, _, _, _), .yields(let volume, _, _):
                 self.inSyncChanged(volume, into: &effects)
-            case .configure, .expel, .replaceNode:
+            case .configure, .expel, .replaceNode, .recovered:
                 for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
             case .compare(let volume):
                 if self.state.volume(volume)?.owner == self.identity.node {
@@ -184,6 +185,7 @@ extension Supervisor {
     mutating func relay(
         _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        if self.recovering.isOvertaken { return }
         guard envelope.isRelayed, via == envelope.from, !self.state.hasLeft(via),
             self.links.reachability.isGood(envelope.to, at: now)
         else {
@@ -259,6 +261,7 @@ extension Supervisor {
             effects.append(.inspect(id: id, for: sender, Array(questions.prefix(InspectionQuestion.maximumCount))))
         case .inspected(let id, let answers):
             self.received(answers, to: id, from: sender, into: &effects)
+        case .recovery: break
         case .summary(let summary): self.telling.received(summary, from: sender, at: now)
         }
     }

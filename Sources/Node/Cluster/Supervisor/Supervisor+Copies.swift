@@ -52,6 +52,13 @@ extension Supervisor {
         _ place: Int, _ record: ClusterState.VolumeRecord, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         guard record.epoch != .none, record.owner != self.identity.node else { return }
+        if record.isUnproven {
+            // Rule R4: whatever the lost majority assigned is over, and nobody here knows what that was.
+            let end = Epoch(generation: self.state.generation, index: 0)
+            guard self.volumes.views[place].isOver < end else { return }
+            self.volumes.views[place].isOver = end
+            return effects.append(.volume(record.name, .over(below: end)))
+        }
         if record.owner != nil {
             self.volumes.views[place].tellsOverAt = .never
             guard self.volumes.views[place].isOver < record.epoch else { return }

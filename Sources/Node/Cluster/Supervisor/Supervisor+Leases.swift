@@ -23,7 +23,8 @@ extension Supervisor {
                 .send(
                     Envelope(
                         from: self.identity.node, to: peer, isRelayed: false,
-                        mark: self.identity.memory.present, word: self.hearingWord(to: peer, at: now),
+                        generation: self.recovering.generation, mark: self.identity.memory.present,
+                        word: self.hearingWord(to: peer, at: now),
                         message: message),
                     to: peer))
         }
@@ -126,9 +127,9 @@ extension Supervisor {
     }
 
     mutating func answer(_ renewal: Renewal, at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk else {
-            return
-        }
+        guard self.consensus.outline.membership.isVoter(self.identity.node), !self.consensus.hasFailedDisk,
+            !self.consensus.abstains
+        else { return }
         self.refreshTail()
         guard let place = self.state.nodes.place(of: renewal.node) else { return }
         let view = self.voting.tail.view(

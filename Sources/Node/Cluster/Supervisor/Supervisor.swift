@@ -20,8 +20,14 @@ public struct Supervisor: Sendable {
         public var memory: LogMemory
         /// Random, for this life of the daemon. (Rule L2)
         public var nonce: UInt64
+        /// What it follows, as kept beside the log. (Rule R1)
+        public var generation: GenerationRecord
         /// All fields.
-        public init(node: NodeID, bootID: String, memory: LogMemory, nonce: UInt64) {
+        public init(
+            node: NodeID, bootID: String, memory: LogMemory, nonce: UInt64,
+            generation: GenerationRecord = GenerationRecord(.first)
+        ) {
+            self.generation = generation
             self.node = node
             self.bootID = bootID
             self.memory = memory
@@ -44,6 +50,8 @@ public struct Supervisor: Sendable {
     var applied: AppliedLog
     /// How this daemon comes to take part.
     var birth: Birth
+    /// What this node follows, and how a lost majority is left behind.
+    var recovering: Recovering
     /// How this node goes.
     var departure = Departure()
     /// This node's lease.
@@ -84,6 +92,7 @@ public struct Supervisor: Sendable {
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
         if let snapshot = restored.snapshot { self.state = try ClusterState(decoding: snapshot.data) }
         self.applied = AppliedLog(restored.snapshot, at: now)
+        self.recovering = Recovering(identity.generation, hasEmptyLog: self.consensus.hasPromisedNothing)
         self.birth = Birth(nonce: identity.nonce)
         self.requests = Requests(nonce: identity.nonce)
         self.lease = LocalLease(
@@ -93,6 +102,7 @@ public struct Supervisor: Sendable {
         self.links = Links(node: identity.node)
         self.schedule = Schedule(at: now)
         self.derive()
+        self.consensus.abstains = self.isBetweenGenerations
         if let facts, facts.bootID == identity.bootID {
             self.volumes.takenBack = facts.takenBack
             self.adopt(facts, leaseEnd: leaseEnd, at: now)
@@ -150,6 +160,7 @@ public struct Supervisor: Sendable {
             let wasGuarded = self.isGuarded(at: now)
             self.lease.guardSeenAt = max(self.lease.guardSeenAt, tick)
             if wasGuarded { return }
+        case .generationWritten(let record): self.generationWritten(record, at: now, into: &effects)
         case .inspected(let id, let asker, let answers):
             self.inspected(id, for: asker, answers, at: now, into: &effects)
             return
@@ -171,6 +182,7 @@ public struct Supervisor: Sendable {
                 self.relay(envelopes[place], via: via, at: now, into: &effects)
                 continue
             }
+            guard self.isOfThisGeneration(envelopes[place], via: via, at: now, into: &effects) else { continue }
             let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
@@ -201,6 +213,7 @@ public struct Supervisor: Sendable {
         // What a part below changes in the log, the parts above see after the next message.
         self.schedule.isUnsettled = false
         self.settlePeers(into: &effects)
+        self.settleRecovery(at: now, into: &effects)
         self.settleMarks(at: now, into: &effects)
         if self.marks.doubtNonce != nil { self.settleDoubtMark(at: now, into: &effects) }
         if self.marks.offeredNonce != nil { self.settleDrawing(at: now, into: &effects) }
@@ -223,6 +236,7 @@ public struct Supervisor: Sendable {
     private mutating func noteDeadlines(after now: Tick) {
         let shared = min(self.lease.holder.deadline, self.links.deadline, self.telling.deadline)
         var next = min(self.voting.deadline, self.lease.deadline, self.groups.remains.deadline(after: now))
+        next = min(next, self.recovering.deadline)
         if self.birth.isCaughtUp { next = min(next, self.volumes.deadline) }
         for place in self.groups.runners.indices { next = min(next, self.groups.runners[place].deadline) }
         let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))
@@ -256,6 +270,8 @@ public struct Supervisor: Sendable {
     mutating func send(
         _ message: consuming NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        // Rule R1: who was left behind says nothing that could count.
+        if self.recovering.isOvertaken { return }
         let hop =
             self.links.reachability.sendDirectly(to: node, at: now)
             ? node : self.links.reachability.nextHop(to: node, relays: self.relays, at: now)
@@ -263,7 +279,8 @@ public struct Supervisor: Sendable {
             .send(
                 Envelope(
                     from: self.identity.node, to: node, isRelayed: hop != node,
-                    mark: self.identity.memory.present, word: self.hearingWord(to: node, at: now), message: message),
+                    generation: self.recovering.generation, mark: self.identity.memory.present,
+                    word: self.hearingWord(to: node, at: now), message: message),
                 to: hop))
     }
 }

@@ -43,6 +43,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case guardKills(since: Tick)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
     case shownOut(by: NodeID)
+    /// A `generation` is on the disk. (Rule R2)
+    indirect case generationWritten(GenerationRecord)
     /// An `inspect` of this machine ended.
     indirect case inspected(id: UInt64, for: NodeID, [InspectionAnswer])
 }
@@ -64,6 +66,40 @@ public enum ClientRequest: Equatable, Sendable {
     case shutDown
     /// Ask a node about its machine; not answered when the node does not.
     case inspect(NodeID, [InspectionQuestion])
+    /// Say how this node and those that it hears stand, for a recovery of a lost majority. (Rule R2)
+    case survey
+    /// Leave a lost majority behind. (Rules R2 to R5)
+    indirect case recover(RecoveryOrder)
+    /// This node was left behind, and is to come back with an empty log. (Rule R1)
+    case rejoin
+}
+
+/// What a person signed for: who is dead, who is alive, and what is done with the groups.
+public struct RecoveryOrder: Equatable, Sendable {
+    /// Random, never drawn before: the recovery's own.
+    public var recovery: UInt64
+    /// No survivor that was asked follows a generation with a higher number.
+    public var above: UInt32
+    /// The nodes that are given up, sorted.
+    public var dead: [NodeID]
+    /// Survivors that have turned away from the present generation already: they are no part of a majority of it.
+    public var prepared: [NodeID]
+    /// What the person signed.
+    public var statement: String
+    /// Groups are started although nodes that were only seen to be off could be a majority. (Rule R3)
+    public var startsGroups: Bool
+    /// All fields.
+    public init(
+        recovery: UInt64, above: UInt32 = 0, dead: [NodeID], prepared: [NodeID] = [], statement: String,
+        startsGroups: Bool
+    ) {
+        self.recovery = recovery
+        self.above = above
+        self.prepared = prepared
+        self.dead = dead.sorted()
+        self.statement = statement
+        self.startsGroups = startsGroups
+    }
 }
 
 /// What a client gets.
@@ -76,10 +112,20 @@ public enum ClientReply: Equatable, Sendable {
     case handedOn
     /// What still runs here, as a sentence; nil once nothing does and the lease is given back. (Rule L21)
     case shuttingDown(left: String?)
+    /// How those stand that said so in time, sorted by node.
+    indirect case surveyed([Surveyed])
     /// What a machine said, in the order of the questions.
     case inspected([InspectionAnswer])
     /// No majority answered in time; the command may still take effect.
     case noQuorum
+}
+
+/// A node and how it stands.
+public struct Surveyed: Equatable, Sendable {
+    /// The node.
+    public var node: NodeID
+    /// In its own words.
+    public var word: SurvivorWord
 }
 
 /// What a node must do, in this order. A `send` after a `persist` must not leave before the persist is durable.
@@ -89,6 +135,8 @@ public enum SupervisorEffect: Equatable, Sendable {
     /// The log was rolled back: keep its directory aside under another name, end this daemon, and start one with a new
     /// directory. Nothing more is done for this one. (Rule E2.2)
     case forget(reason: String)
+    /// Make durable what this node follows, then step `generationWritten`; nothing that follows may be done before. (Rule R2)
+    indirect case generation(GenerationRecord)
     /// What follows of this step's consensus messages must not leave before every `persist` so far is durable. Says nothing
     /// to a driver that waits for each `persist` in place.
     case barrier

@@ -25,6 +25,8 @@ public protocol SupervisorWorld {
     mutating func persist(_ request: PersistRequest) -> LogAnswer
     /// Keeps the log aside and ends the daemon. (Rule E2.2)
     mutating func forget(_ reason: String)
+    /// Writes durably what this node follows; false if that failed. (Rule R1)
+    mutating func write(_ record: GenerationRecord) -> Bool
     /// Writes what runs here to the run directory; false if that failed. (Rule L10)
     mutating func write(_ facts: Facts) -> Bool
 

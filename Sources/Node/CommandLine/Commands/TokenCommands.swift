@@ -15,7 +15,7 @@ struct TokenCommand: AsyncParsableCommand {
 struct CreateToken: ConversingCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Print a one-time token with which another machine may join (the default).",
-        discussion: "Works on the node that ran `holdfast init`, which keeps the key of the cluster's authority.")
+        discussion: "Works on every member: each keeps the key of the cluster's authority.")
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions

@@ -55,7 +55,10 @@ struct StatusText {
     }
 
     private var nodes: Table {
-        var table = Table(["NODE", "SITE", "ROLE", "STATE", "FOR", "LEASE", "HEARD", "BEHIND", "REASON"])
+        let hasLabels = self.report.nodes.contains { $0.labels != nil }
+        var table = Table(
+            ["NODE", "SITE", "ROLE", "STATE", "FOR", "LEASE", "HEARD", "BEHIND"] + (hasLabels ? ["LABELS"] : [])
+                + ["REASON"])
         for node in self.report.nodes {
             let tone: Style.Tone =
                 switch node.state {
@@ -64,7 +67,8 @@ struct StatusText {
                 case .lost: .bad
                 case .never: .quiet
                 }
-            table.add([
+            let labels = (node.labels ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            var cells: [Table.Cell] = [
                 .init(text: node.name, tone: .strong),
                 .init(text: node.site),
                 .init(text: node.role.rawValue + (node.isLeader ? ", leader" : "")),
@@ -74,8 +78,9 @@ struct StatusText {
                 .init(text: node.lastHeardSeconds.map { Amounts.age($0) + " ago" } ?? ""),
                 .init(
                     text: node.appliedIndexLag.flatMap { $0 == 0 ? nil : $0 == 1 ? "1 entry" : "\($0) entries" } ?? ""),
-                .init(text: node.reason),
-            ])
+            ]
+            if hasLabels { cells.append(.init(text: labels.joined(separator: " "))) }
+            table.add(cells + [.init(text: node.reason)])
         }
         return table
     }

@@ -27,15 +27,9 @@ extension Backend {
         let view = try await self.view()
         let state = try await self.checked(request)
         let record = try self.node(node, state)
-        var result = try await self.change(
+        return try await self.change(
             .retire(record.id, isRetiring: true), request, view,
             "\(node) leaves the cluster for good, once it has no group, no vote and no lease any more")
-        if record.id == ClusterState.founder {
-            result.warnings.append(
-                "\(node) founded the cluster: without the key of its authority no machine can join any more. Copy "
-                    + "tls/ca.key of its state directory to another member before it is switched off")
-        }
-        return result
     }
 
     func nodeKeep(_ node: String, _ request: MutationRequest) async throws -> MutationResult {

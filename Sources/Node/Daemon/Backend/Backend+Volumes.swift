@@ -69,9 +69,12 @@ extension Backend {
     ) -> String {
         let state = view.supervisor.state
         let name = state.name(of: copy.node)
+        let unproven = "held every write as far as was known when the majority was lost (epoch \(copy.epoch))"
         let holds =
-            record.holders.contains(copy.node)
-            ? "holds every acknowledged write" : "lacks writes; complete up to some moment of epoch \(copy.epoch)"
+            record.isUnproven && record.holders.contains(copy.node)
+            ? unproven
+            : record.holders.contains(copy.node)
+                ? "holds every acknowledged write" : "lacks writes; complete up to some moment of epoch \(copy.epoch)"
         if copy.node == self.file.id { return "\(name) (this node): \(holds)" }
         guard let told = view.supervisor.summaries.first(where: { $0.node == copy.node }) else {
             return "\(name): \(holds); not heard since this daemon started"

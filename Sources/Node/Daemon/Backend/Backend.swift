@@ -84,7 +84,7 @@ struct Backend: APIBackend {
         guard self.joins.keepsAuthority else {
             throw APIFailure(
                 .refused, "\(self.file.name) does not keep the key of the cluster's authority",
-                remedy: "run `holdfast token` on the node that ran `holdfast init`")
+                remedy: "run `holdfast token` on a member, or copy tls/ca.key here from one")
         }
         let token = try self.joins.createToken()
         return TokenReport(token: token.description, validSeconds: JoinServer.validity.milliseconds / 1000)
@@ -114,7 +114,7 @@ struct Backend: APIBackend {
         switch await self.ask(.propose(command)) {
         case .applied(.accepted, let index): return index
         case .applied(.refused(let refusal), _): throw Self.failure(refusal)
-        case .handedOn, .inspected, .shuttingDown, .readable: return .zero
+        case .handedOn, .inspected, .shuttingDown, .readable, .surveyed: return .zero
         case .noQuorum: throw Self.undecided
         }
     }
@@ -123,12 +123,12 @@ struct Backend: APIBackend {
         .noQuorum, "no majority of voters answered in time; the change may still take effect",
         remedy: "look at `holdfast status`, and try again once a majority is back")
 
-    func ask(_ request: ClientRequest) async -> ClientReply {
+    /// The supervisor gives most requests up after ten seconds; a loop that its disk holds up does not.
+    func ask(_ request: ClientRequest, within patience: Span = .seconds(15)) async -> ClientReply {
         let answer = OneAnswer<ClientReply>()
         self.queue.change { $0.append(.request(request) { answer.give($0) }) }
-        // The supervisor gives up after ten seconds; a loop that its disk holds up does not.
         let limit = Task {
-            try? await Task.sleep(nanoseconds: Span.seconds(15).nanoseconds)
+            try? await Task.sleep(nanoseconds: patience.nanoseconds)
             answer.give(.noQuorum)
         }
         defer { limit.cancel() }

@@ -113,6 +113,10 @@ package enum Founding {
         try key.save(to: paths.key)
         try PEMFile.write(welcome.certificate, to: paths.certificate, isSecret: false)
         try PEMFile.write(welcome.authority, to: paths.authority, isSecret: false)
+        // Every member can let others in, so that the loss of none is the loss of that.
+        if !welcome.authorityKey.isEmpty {
+            try PEMFile.write(welcome.authorityKey, to: paths.authorityKey, isSecret: true)
+        }
         try NodeFile(
             cluster: welcome.cluster, clusterID: welcome.clusterID, node: welcome.node.rawValue, name: options.name,
             site: options.site, address: address, role: options.role,

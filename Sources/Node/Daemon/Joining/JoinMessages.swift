@@ -65,6 +65,8 @@ enum JoinAnswer: Equatable, Sendable {
         var node: NodeID
         /// PEM.
         var authority: String
+        /// PEM, secret: for a member, which may let others in; empty for who gives no orders.
+        var authorityKey = ""
         /// PEM.
         var certificate: String
         var peers: [PeerSpec]
@@ -83,6 +85,7 @@ enum JoinAnswer: Equatable, Sendable {
             writer.string(welcome.clusterID)
             writer.uint32(welcome.node.rawValue)
             writer.string(welcome.authority)
+            writer.string(welcome.authorityKey)
             writer.string(welcome.certificate)
             writer.list(welcome.peers) { writer, peer in
                 writer.uint32(peer.node.rawValue)
@@ -103,7 +106,8 @@ enum JoinAnswer: Equatable, Sendable {
             self = .welcome(
                 Welcome(
                     cluster: try reader.string(), clusterID: try reader.string(), node: NodeID(try reader.uint32()),
-                    authority: try reader.string(), certificate: try reader.string(),
+                    authority: try reader.string(), authorityKey: try reader.string(),
+                    certificate: try reader.string(),
                     peers: try reader.list { reader throws(CodecError) in
                         PeerSpec(
                             node: NodeID(try reader.uint32()), name: try reader.string(),

@@ -4,7 +4,7 @@ import FoundationEssentials
 import Host
 import SecureLink
 
-/// The side of a join that admits: on the node that ran `init`, which keeps the authority's key.
+/// The side of a join that admits: on any member: each keeps the authority's key.
 final class JoinServer: Sendable {
     /// How long a token is good for.
     static let validity = Span.seconds(3600)
@@ -133,7 +133,7 @@ final class JoinServer: Sendable {
             case .applied(.refused(let refusal), _):
                 try self.tokens.bind(question.secret, to: nil)
                 return .refused(refusal.description)
-            case .handedOn, .inspected, .shuttingDown, .readable, .noQuorum, nil:
+            case .handedOn, .inspected, .shuttingDown, .readable, .surveyed, .noQuorum, nil:
                 return .refused("no majority of voters answers, so nobody can join now; see `holdfast status`")
             }
             guard let state = self.state(), let record = state.node(named: about.name), record.about == about else {
@@ -144,7 +144,8 @@ final class JoinServer: Sendable {
             return .welcome(
                 JoinAnswer.Welcome(
                     cluster: state.clusterName, clusterID: self.file.clusterID, node: record.id,
-                    authority: authority.certificatePEM, certificate: certificate,
+                    authority: authority.certificatePEM,
+                    authorityKey: about.role == .member ? authority.privateKeyPEM : "", certificate: certificate,
                     peers: state.nodes.filter { $0.id != record.id }.map {
                         PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address)
                     }))

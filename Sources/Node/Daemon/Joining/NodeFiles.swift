@@ -53,6 +53,7 @@ struct NodePaths: Equatable, Sendable {
     var certificate: String { self.tls + "/node.crt" }
     var key: String { self.tls + "/node.key" }
     var log: String { self.directory + "/log" }
+    var generation: String { self.directory + "/generation.json" }
     var joinTokens: String { self.directory + "/tokens.json" }
     var socket: String { self.run + "/api.sock" }
     var lease: String { self.run + "/lease" }

@@ -242,7 +242,7 @@ extension NodeMessage {
     var isPerishable: Bool {
         switch self {
         case .ping, .renewal, .renewed, .notRenewed, .voterReport, .summary, .challenge, .echo: true
-        case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected: false
+        case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected, .recovery: false
         }
     }
 }

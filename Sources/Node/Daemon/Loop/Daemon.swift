@@ -141,7 +141,7 @@ package struct Daemon {
             supervisor = try Supervisor(
                 identity: Supervisor.Identity(
                     node: self.file.id, bootID: bootID, memory: store.memory,
-                    nonce: try Founding.randomNumber()),
+                    nonce: try Founding.randomNumber(), generation: try GenerationFile.read(self.paths)),
                 settings: Consensus.Settings(), restored: restored, facts: facts,
                 leaseEnd: facts == nil ? .zero : lease.end,
                 seed: try Founding.randomNumber(), at: now)
@@ -190,10 +190,7 @@ package struct Daemon {
         _ handlers: Transport.Handlers,
         _ agents: AgentHost, _ volumes: VolumeKeeper, _ lease: LeasePage, cgroupRoot: String
     ) -> sending DaemonLoop.Actors {
-        let queue = self.queue
-        let factsPath = self.paths.facts
-        let stopped = self.stopped
-        let log = self.log
+        let (queue, stopped, log, factsPath) = (self.queue, self.stopped, self.log, self.paths.facts)
         let dead = { @Sendable (what: String, failure: DriverError) in
             log.error("\(what) is dead: \(failure)")
             stopped.give(DiskFailure(cause: failure))
@@ -223,6 +220,7 @@ package struct Daemon {
             },
             send: { transport.send($0, to: $1) },
             lease: lease, witness: ClockWitness(page: lease, path: Self.variable("HOLDFAST_RTC")),
+            generation: { [paths = self.paths] in try GenerationFile.write($0, paths) },
             facts: { try FactsFile.write($0, to: factsPath) },
             call: { agents.call($0, queue) }, cancel: { agents.cancel($0) },
             inspect: { agents.inspect($0, for: $1, $2, queue) },

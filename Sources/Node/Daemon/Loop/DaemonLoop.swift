@@ -39,6 +39,8 @@ final class DaemonLoop: Sendable {
         var lease: LeasePage
         /// Compares the clocks on that page. (Rule L20)
         var witness: ClockWitness
+        /// Keeps durably what this node follows. (Rule R1)
+        var generation: (GenerationRecord) throws -> Void
         var facts: (Facts) throws -> Void
         var call: (AgentCall) -> Void
         var cancel: (UInt64) -> Void
@@ -297,6 +299,15 @@ extension LoopCourse: SupervisorWorld {
     func forget(_ reason: String) {
         self.log.error("this log is not what it was: \(reason)")
         self.actors.forget(reason)
+    }
+
+    func write(_ record: GenerationRecord) -> Bool {
+        do { try self.actors.generation(record) } catch {
+            let text = "what this node follows cannot be written down: \(error)"
+            if let line = self.notes.admit(text, at: MachineClock.now) { self.log.error(line) }
+            return false
+        }
+        return true
     }
 
     func write(_ facts: Facts) -> Bool {
