@@ -85,4 +85,19 @@ import Testing
         let changes = trio.notes.dropFirst(before).filter { $0.contains("changes the voters") }
         #expect(!changes.isEmpty && changes.allSatisfy { $0.hasSuffix("to [n1, n2, n3, n5, n6]") }, "\(changes)")
     }
+
+    @Test func `a leader that is to vote no more, beside a witness alone, gives a vote to who can lead`() throws {
+        let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
+        let trio = try Trio(voters: [a, w])
+        trio.cut(a, b)
+        trio.cut(w, b)
+        trio.pass(milliseconds: 6000)
+        #expect(trio.leader == a && trio.supervisors[a]?.consensus.membership.voters == [a, w])
+        trio.step(a, .client(id: 1, .propose(.setNode(a, NodeChange(role: .observer)))))
+        trio.pass(milliseconds: 3000)
+        #expect(trio.leader == a && trio.supervisors[a]?.consensus.membership.voters == [a, w])
+        trio.cuts.removeAll()
+        trio.pass(milliseconds: 20000)
+        #expect(trio.leader == b && trio.supervisors[b]?.consensus.membership.voters == [b])
+    }
 }

@@ -12,13 +12,16 @@ extension Supervisor {
         if membership.hasSettled(for: self.state.nodes) { return }
         let follows = self.followers(at: now)
         var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { self.isReady($0, follows) }.voters
-        // Who leads hands over first: until then it keeps its vote.
+        if voters.isEmpty { voters = membership.voters }
+        // Who leads hands over first: until then it keeps its vote, also while who is to lead is only given one.
         let me = self.identity.node
         if membership.voters.contains(me), !voters.contains(me) {
-            self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) }
-            return
+            let couldLead = membership.voters.contains { voter in
+                voter != me && voters.contains(voter) && follows[voter] != nil && !membership.witnesses.contains(voter)
+            }
+            if couldLead { return self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) } }
+            voters = (voters + [me]).sorted()
         }
-        if voters.isEmpty { voters = membership.voters }
         let patience = self.consensus.settings.electionTimeout
         // Who would make the number odd may only not have answered yet.
         if voters.count % 2 == 0, self.leadership?.awaitsAnswers(for: patience, at: now) == true { return }
