@@ -23,8 +23,12 @@ extension Supervisor {
             voters = (voters + [me]).sorted()
         }
         let patience = self.consensus.settings.electionTimeout
-        // Who would make the number odd may only not have answered yet.
-        if voters.count % 2 == 0, self.leadership?.awaitsAnswers(for: patience, at: now) == true { return }
+        // No vote is taken away while whoever is better, or makes the number odd, may only not have answered yet.
+        if !membership.voters.allSatisfy({ voters.contains($0) }),
+            self.leadership?.awaitsAnswers(for: patience, at: now) == true
+        {
+            return
+        }
         guard self.isMajorityUp(of: voters, follows), self.isMajorityUp(of: membership.voters, follows) else { return }
         let known = self.state.nodes.map(\.id)
         let target = Membership(
