@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo docs check clean
+.PHONY: help build test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo life docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: build ## measures what the project promises, beside the peers' figures (r
 
 demo: ## watch a PostgreSQL survive the death of its server (root)
 	scripts/demo
+
+life: ## watch a cluster lose machines, disks and majorities, and be upgraded, under a PostgreSQL (root; minutes)
+	scripts/demo-life
 
 docs: ## dead links, and rules that nothing cites
 	swift test --filter DocumentTests
