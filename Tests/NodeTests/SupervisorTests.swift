@@ -112,6 +112,29 @@ private let w = NodeID(3)
         #expect((trio.supervisors[b]?.state.appliedIndex ?? .zero) > applied)
     }
 
+    @Test
+    func `let one who lost the log answer a leader of whom it has not heard, through a node that it knows (rule L16)`()
+        throws
+    {
+        let trio = try Trio()
+        #expect(trio.settle())
+        trio.step(trio.leader ?? a, .client(id: 1, .transferLeadership(to: a)))
+        #expect(trio.pass(milliseconds: 5_000) { $0.leader == a })
+        trio.stopped = [b]
+        #expect(trio.pass(milliseconds: 10_000) { $0.standing(of: b, seenBy: a) == .lost })
+        trio.supervisors[b] = try Supervisor(
+            identity: .init(node: b, bootID: "boot 2", memory: Trio.memory(77), nonce: 77, seeds: [w]),
+            settings: Consensus.Settings(), restored: RestoredState(), facts: nil, leaseEnd: .zero, seed: 77,
+            at: trio.tick)
+        // Until the log has told it where the leader is, it has no link there.
+        trio.isLost = { [unowned trio] in
+            $0.from == b && $0.to == a && !$0.isRelayed && trio.supervisors[b]?.state.node(a) == nil
+        }
+        trio.stopped = []
+        #expect(trio.pass(milliseconds: 10_000) { $0.standing(of: b, seenBy: b) == .trusted })
+        #expect(trio.leader == a)
+    }
+
     @Test func `count a link that works one way as cut (rule L16)`() throws {
         let trio = try Trio()
         #expect(trio.settle())

@@ -13,7 +13,11 @@ struct Links: Sendable {
     /// Nodes that say that this one has left the cluster, sorted. (Rule J6)
     var shownOutBy: [NodeID] = []
 
-    init(node: NodeID) { self.reachability = Reachability(node: node) }
+    /// `seeds` are the nodes until the log names others.
+    init(node: NodeID, seeds: [NodeID]) {
+        self.reachability = Reachability(node: node)
+        self.nodes = seeds
+    }
 
     /// When pings are due.
     var deadline: Tick { self.reachability.deadline }

@@ -22,12 +22,15 @@ public struct Supervisor: Sendable {
         public var nonce: UInt64
         /// What it follows, as kept beside the log. (Rule R1)
         public var generation: GenerationRecord
+        /// Whom it may ask before its log has told who the nodes are; some may have gone since. (Rule L16)
+        public var seeds: [NodeID]
         /// All fields.
         public init(
             node: NodeID, bootID: String, memory: LogMemory, nonce: UInt64,
-            generation: GenerationRecord = GenerationRecord(.first)
+            generation: GenerationRecord = GenerationRecord(.first), seeds: [NodeID] = []
         ) {
             self.generation = generation
+            self.seeds = seeds
             self.node = node
             self.bootID = bootID
             self.memory = memory
@@ -99,7 +102,7 @@ public struct Supervisor: Sendable {
             holder: LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce))
         self.voting = Voting(startedAt: now)
         self.peers = Peers(noted: self.consensus.notedMarks, of: identity.node, nonce: identity.nonce)
-        self.links = Links(node: identity.node)
+        self.links = Links(node: identity.node, seeds: identity.seeds)
         self.schedule = Schedule(at: now)
         self.derive()
         self.consensus.abstains = self.isBetweenGenerations
@@ -264,8 +267,11 @@ public struct Supervisor: Sendable {
     /// The guard looked at the lease a moment ago. (Rule L12)
     public func isGuarded(at now: Tick) -> Bool { self.lease.isGuarded(at: now) }
 
-    /// Voters, sorted: the possible relays. (Rule L16)
-    var relays: [NodeID] { self.consensus.outline.membership.allVoters }
+    /// Voters, sorted: the possible relays. An empty log names none: then any node that was named beside it. (Rule L16)
+    var relays: [NodeID] {
+        let voters = self.consensus.outline.membership.allVoters
+        return voters.isEmpty ? self.links.nodes : voters
+    }
 
     mutating func send(
         _ message: consuming NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]

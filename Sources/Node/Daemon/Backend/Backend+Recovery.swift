@@ -157,15 +157,24 @@ extension Backend {
         return (nil, nil)
     }
 
+    /// What the logs of the survivors hold beyond what is known to be decided, as a sentence; nil for nothing.
+    static func undecided(after committed: UInt64, to last: UInt64) -> String? {
+        guard last > committed else { return nil }
+        let first = committed + 1
+        return first == last
+            ? "entry \(last) was perhaps never decided; it is kept"
+            : "entries \(first) to \(last) were perhaps never decided; they are kept"
+    }
+
     private func consequences(_ state: ClusterState, _ words: [Surveyed]) -> [String] {
         let last = words.map(\.word.last.index.rawValue).max() ?? 0
         let committed = words.map(\.word.committed.rawValue).max() ?? 0
         var lines = [
             "what the lost majority decided after entry \(last) is lost, and nobody here can know whether there was any: "
-                + "assignments, copies that joined or left, configurations, attributes, nodes",
-            "entries \(committed) to \(last) were perhaps never decided; they are kept",
-            "the configuration that counts is that of entry \(state.policyIndex)",
+                + "assignments, copies that joined or left, configurations, attributes, nodes"
         ]
+        if let undecided = Self.undecided(after: committed, to: last) { lines.append(undecided) }
+        lines.append("the configuration that counts is that of entry \(state.policyIndex)")
         for group in state.groups {
             guard let owner = group.assignment else { continue }
             lines.append(

@@ -18,10 +18,8 @@ extension Backend {
                 remedy: "name one of \(record.definition.replicas.map(\.node).joined(separator: ", ")) with --node")
         }
         let statement = "\(volume) may lose what \(name) lacks at \(record.epoch)/\(record.version)"
-        let holders = record.holders.map { state.name(of: $0) }.joined(separator: ", ")
-        let sentence =
-            "\(volume) starts from the copy of \(name); what \(holders.isEmpty ? "others" : holders) wrote since that copy "
-            + "left the in-sync set is lost for good"
+        let sentence = Self.loss(
+            of: volume, from: name, holders: record.holders.map { state.name(of: $0) }, isUnproven: record.isUnproven)
         let lines = record.copies.map { copy in self.line(copy, record, view) }
         guard let signed = request.statement, !request.dryRun else {
             return MutationResult(accepted: false, sentence: sentence, changes: lines, statement: statement)
@@ -30,6 +28,17 @@ extension Backend {
         let index = try await self.propose(
             .acceptLoss(record.name, record.epoch, version: record.version, node.id, statement: statement))
         return MutationResult(accepted: true, index: index.rawValue, sentence: sentence, changes: lines)
+    }
+
+    /// What is signed for: which copy counts, and whose writes are lost then.
+    static func loss(of volume: String, from name: String, holders: [String], isUnproven: Bool) -> String {
+        let start = "\(volume) starts from the copy of \(name); "
+        if isUnproven, holders.contains(name) {
+            return start + "what the majority that was lost may have written without it is lost for good"
+        }
+        let others = holders.filter { $0 != name }.joined(separator: ", ")
+        return start
+            + "what \(others.isEmpty ? "others" : others) wrote since that copy left the in-sync set is lost for good"
     }
 
     func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
@@ -79,6 +88,7 @@ extension Backend {
         guard let told = view.supervisor.summaries.first(where: { $0.node == copy.node }) else {
             return "\(name): \(holds); not heard since this daemon started"
         }
-        return "\(name): \(holds); heard \(Quantities.text(view.now.since(told.receivedAt))) ago"
+        let silence = Double(view.now.since(told.receivedAt).nanoseconds) / 1e9
+        return "\(name): \(holds); heard \(Amounts.age(silence)) ago"
     }
 }

@@ -141,7 +141,8 @@ package struct Daemon {
             supervisor = try Supervisor(
                 identity: Supervisor.Identity(
                     node: self.file.id, bootID: bootID, memory: store.memory,
-                    nonce: try Founding.randomNumber(), generation: try GenerationFile.read(self.paths)),
+                    nonce: try Founding.randomNumber(), generation: try GenerationFile.read(self.paths),
+                    seeds: self.file.seeds.map(\.node)),
                 settings: Consensus.Settings(), restored: restored, facts: facts,
                 leaseEnd: facts == nil ? .zero : lease.end,
                 seed: try Founding.randomNumber(), at: now)
