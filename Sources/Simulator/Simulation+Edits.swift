@@ -76,6 +76,11 @@ extension Simulation {
             guard let supervisor = node.daemon?.supervisor, supervisor.consensus.isLeader else { continue }
             let policy = self.edited(supervisor.state.policy)
             self.wishes.lose(.configure(policy, text: "", expectedIndex: .zero))
+            // A group that comes back under a name which one had before is another: it runs, whatever was wished of that one.
+            for name in Edits.allNames.map({ GroupName($0) })
+            where (policy.group(name) == nil) != (supervisor.state.policy.group(name) == nil) {
+                self.wishes.lose(.want(name, isRunning: true))
+            }
             self.note("an operator edits: \(self.edits.names) have \(self.edits.holders)")
             let command = Command.configure(policy, text: "", expectedIndex: supervisor.state.policyIndex)
             self.disturb()

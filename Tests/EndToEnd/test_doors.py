@@ -31,16 +31,7 @@ class Doors(unittest.TestCase):
         self.lab.down()
 
     def policy(self) -> str:
-        replicas = "\n".join(
-            f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
-            for name in self.cluster.members)
-        return f"""cluster: prod
-volumes:
-  d:
-    size: 32MiB
-    replicas:
-{replicas}
-groups:
+        return self.cluster.volume_policy() + f"""groups:
   orders:
     nodes: [{', '.join(self.cluster.members)}]
     resources:

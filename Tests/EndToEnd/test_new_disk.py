@@ -28,16 +28,7 @@ class NewDisk(ClusterCase):
 
     @classmethod
     def policy(cls) -> str:
-        replicas = "\n".join(
-            f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{cls.lab.node(name).address}:7410" }}'
-            for name in cls.cluster.members)
-        return f"""cluster: prod
-volumes:
-  d:
-    size: 32MiB
-    replicas:
-{replicas}
-groups:
+        return cls.cluster.volume_policy() + f"""groups:
   orders:
     nodes: [{', '.join(cls.cluster.members)}]
     resources:

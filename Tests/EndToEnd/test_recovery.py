@@ -38,16 +38,7 @@ class Recovery(ClusterCase):
             time.sleep(0.2)
 
     def policy(self) -> str:
-        replicas = "\n".join(
-            f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
-            for name in self.cluster.members)
-        return f"""cluster: prod
-volumes:
-  d:
-    size: 32MiB
-    replicas:
-{replicas}
-groups:
+        return self.cluster.volume_policy() + f"""groups:
   orders:
     nodes: [tok-1, osk-1]
     resources:

@@ -22,19 +22,10 @@ class Repair(unittest.TestCase):
         self.lab.down()
 
     def document(self, whole: bool) -> str:
-        replicas = "\n".join(
-            f'      {name}: {{ backing: /var/lib/holdfast/d.img, address: "{self.lab.node(name).address}:7410" }}'
-            for name in self.cluster.members)
         rest = """
       - { name: fs, agent: filesystem, volume: d, mount: /srv/d, type: ext4, format: if-blank }
       - { name: app, agent: exec, command: sleep infinity }""" if whole else ""
-        return f"""cluster: prod
-volumes:
-  d:
-    size: 32MiB
-    replicas:
-{replicas}
-groups:
+        return self.cluster.volume_policy() + f"""groups:
   orders:
     nodes: [{', '.join(self.cluster.members)}]
     resources:

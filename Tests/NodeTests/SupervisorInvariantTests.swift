@@ -104,7 +104,7 @@ import Testing
         #expect(
             try self.said(of: supervisor) {
                 $0.requests.pending = [
-                    .init(sequence: 7, command: .compare(VolumeName("v")), client: nil, sentAt: .zero, deadline: .zero)
+                    .init(sequence: 7, command: .compare(VolumeName("v")), client: nil, againAt: .zero, deadline: .zero)
                 ]
             }.contains("would be given twice"))
     }

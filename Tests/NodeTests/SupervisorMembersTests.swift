@@ -46,4 +46,58 @@ import Testing
         let voters = trio.supervisors[a]?.consensus.membership.voters ?? []
         #expect(voters.count == 3 && voters.contains(w) && voters.contains(c), "\(voters)")
     }
+
+    @Test func `no change leaves the majority to nodes that are away, though nobody has noticed yet`() throws {
+        let trio = try Trio(others: ["c", "d"])
+        #expect(trio.settle())
+        trio.pass(milliseconds: 6000)
+        let (a, b, w, c, d) = (NodeID(1), NodeID(2), NodeID(3), NodeID(4), NodeID(5))
+        #expect(trio.leader == a)
+        for away in [b, w] { for other in trio.ids where other != away { trio.cut(away, other) } }
+        trio.pass(milliseconds: 600)
+        for (number, node) in [c, d].enumerated() {
+            trio.step(a, .client(id: UInt64(number) + 1, .propose(.retire(node, isRetiring: true))))
+            #expect(trio.standing(of: b, seenBy: a) == .trusted && trio.standing(of: w, seenBy: a) == .trusted)
+            trio.pass(milliseconds: 50)
+        }
+        // Of those that stay only the leader is there: it goes on leading, with one that is to leave.
+        trio.pass(milliseconds: 12000)
+        #expect(trio.leader == a)
+        #expect(trio.supervisors[a]?.consensus.membership.isJoint == false)
+        #expect(trio.supervisors[a]?.consensus.membership.isVoter(d) == true)
+        trio.cuts.removeAll()
+        trio.pass(milliseconds: 12000)
+        #expect(trio.supervisors[a]?.consensus.membership.voters == [a, b, w])
+        #expect(trio.supervisors[a]?.state.hasLeft(d) == true)
+    }
+
+    @Test func `the vote of a leader that leaves goes to who is as good, in one change`() throws {
+        let trio = try Trio(others: ["c", "d", "e"])
+        #expect(trio.settle())
+        trio.pass(milliseconds: 6000)
+        let (a, c) = (NodeID(1), NodeID(4))
+        trio.step(a, .client(id: 1, .transferLeadership(to: c)))
+        trio.pass(milliseconds: 6000)
+        #expect(trio.leader == c && trio.supervisors[c]?.consensus.membership.voters.count == 5)
+        let before = trio.notes.count
+        trio.step(c, .client(id: 2, .propose(.retire(c, isRetiring: true))))
+        trio.pass(milliseconds: 3000)
+        let changes = trio.notes.dropFirst(before).filter { $0.contains("changes the voters") }
+        #expect(!changes.isEmpty && changes.allSatisfy { $0.hasSuffix("to [n1, n2, n3, n5, n6]") }, "\(changes)")
+    }
+
+    @Test func `a leader that is to vote no more, beside a witness alone, gives a vote to who can lead`() throws {
+        let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
+        let trio = try Trio(voters: [a, w])
+        trio.cut(a, b)
+        trio.cut(w, b)
+        trio.pass(milliseconds: 6000)
+        #expect(trio.leader == a && trio.supervisors[a]?.consensus.membership.voters == [a, w])
+        trio.step(a, .client(id: 1, .propose(.setNode(a, NodeChange(role: .observer)))))
+        trio.pass(milliseconds: 3000)
+        #expect(trio.leader == a && trio.supervisors[a]?.consensus.membership.voters == [a, w])
+        trio.cuts.removeAll()
+        trio.pass(milliseconds: 20000)
+        #expect(trio.leader == b && trio.supervisors[b]?.consensus.membership.voters == [b])
+    }
 }

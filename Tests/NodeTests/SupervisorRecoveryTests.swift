@@ -22,6 +22,20 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         trio.step(node, .client(id: 900 + recovery, .recover(order)))
     }
 
+    /// The daemon of a node starts again, with its log and what it follows, and knows of this much that it is committed.
+    private func restart(_ trio: Trio, _ node: NodeID, committed: LogIndex) throws {
+        let old = try #require(trio.supervisors[node])
+        trio.supervisors[node] = try Supervisor(
+            identity: .init(
+                node: node, bootID: "boot", memory: old.identity.memory, nonce: old.identity.nonce + 100,
+                generation: try #require(trio.generations[node])),
+            settings: Consensus.Settings(),
+            restored: RestoredState(
+                hardState: HardState(term: old.consensus.term, commit: committed),
+                entries: old.consensus.entries(after: .zero)),
+            facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
+    }
+
     private func answer(_ trio: Trio, _ recovery: UInt64 = 77) -> Outcome? {
         guard case .applied(let outcome, _)? = trio.replies[900 + recovery] else { return nil }
         return outcome
@@ -182,6 +196,28 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         #expect(trio.pass(milliseconds: 8000) { $0.supervisors[e]?.state.generation == 2 })
     }
 
+    @Test func `who turned away for a recovery that never began can go back to the majority, once that is there again`()
+        throws
+    {
+        let (d, e) = (NodeID(4), NodeID(5))
+        let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
+        #expect(trio.settle())
+        self.lose([a, b, w, e], of: trio)
+        self.order(trio, on: d, dead: [a, b, w])
+        #expect(trio.pass(milliseconds: 12_000) { _ in self.answer(trio) != nil })
+        #expect(trio.supervisors[d]?.isRecoveryUnfinished == true)
+        trio.stopped = []
+        #expect(trio.pass(milliseconds: 10_000) { $0.leader != nil })
+        trio.step(d, .client(id: 6, .rejoin))
+        #expect(trio.replies[6] == .handedOn)
+        #expect(trio.generations[d] == GenerationRecord(.first))
+        #expect(
+            trio.pass(milliseconds: 30_000) { trio in
+                trio.supervisors[d]?.me?.standing == .trusted && trio.supervisors[d]?.hasLease(at: trio.tick) == true
+            })
+        #expect(trio.supervisors[d]?.state.generation == 0)
+    }
+
     @Test func `what a survivor cannot write down it does not answer`() throws {
         let (d, e) = (NodeID(4), NodeID(5))
         let trio = try Trio(voters: [a, b, w, d, e], others: ["d", "e"])
@@ -264,14 +300,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         let old = try #require(trio.supervisors[d])
         let plan = try #require(old.state.recoveries.last)
         // Its daemon starts again, and does not know yet what of its log is committed.
-        trio.supervisors[d] = try Supervisor(
-            identity: .init(
-                node: d, bootID: "boot", memory: old.identity.memory, nonce: 99, generation: old.generation),
-            settings: Consensus.Settings(),
-            restored: RestoredState(
-                hardState: HardState(term: old.consensus.term, commit: before),
-                entries: old.consensus.entries(after: .zero)),
-            facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
+        try self.restart(trio, d, committed: before)
         #expect(trio.supervisors[d]?.state.recoveries.isEmpty == true)
         let begun = trio.notes.filter { $0.hasPrefix("n4: begins generation") }.count
         let late = Envelope(
@@ -311,14 +340,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
         trio.stopped = []
         trio.pass(milliseconds: 3000)
         let old = try #require(trio.supervisors[b])
-        trio.supervisors[b] = try Supervisor(
-            identity: .init(
-                node: b, bootID: "boot", memory: old.identity.memory, nonce: 98, generation: old.generation),
-            settings: Consensus.Settings(),
-            restored: RestoredState(
-                hardState: HardState(term: old.consensus.term, commit: old.consensus.commitIndex),
-                entries: old.consensus.entries(after: .zero)),
-            facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
+        try self.restart(trio, b, committed: old.consensus.commitIndex)
         trio.pass(milliseconds: 10_000)
         #expect(trio.supervisors[b]?.state.nodes.count == 3)
         #expect(trio.supervisors[b]?.generation.overtakenBy != nil)

@@ -306,7 +306,7 @@ final class TrioWorld {
         self.trio.supervisors[node] = try Supervisor(
             identity: .init(
                 node: node, bootID: directive.options["boot"] ?? "boot", memory: memory,
-                nonce: before.identity.nonce + 100),
+                nonce: before.identity.nonce + 100, generation: before.generation),
             settings: Consensus.Settings(), restored: restored, facts: isAdopting ? self.trio.facts[node] : nil,
             leaseEnd: isAdopting ? self.trio.leases[node] ?? .zero : .zero, seed: self.draws, at: self.trio.tick)
         self.trio.stopped.remove(node)

@@ -17,6 +17,23 @@ private let w = NodeID(3)
         #expect(trio.running.values.filter { !$0.isEmpty }.count == 1)
     }
 
+    @Test func `count no age under a suspicion that their own disk does not hold yet (rule L5.2)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        trio.step(a, .client(id: 1, .transferLeadership(to: b)))
+        #expect(trio.pass(milliseconds: 3000) { $0.leader == b })
+        trio.held[w] = []
+        trio.stopped = [a]
+        trio.pass(milliseconds: 2000)
+        let waiting = try #require(trio.supervisors[w])
+        #expect(waiting.consensus.lastIndex > waiting.consensus.durableIndex, "the suspicion is not even in its log")
+        var line = try #require(trio.supervisors[w]?.reportLines(at: trio.tick).first { $0.node == a })
+        #expect(line.suspectedAt == nil)
+        trio.release(w)
+        line = try #require(trio.supervisors[w]?.reportLines(at: trio.tick).first { $0.node == a })
+        #expect(line.suspectedAt != nil)
+    }
+
     @Test func `move the group after the owner's lease has certainly ended, not before (rules L4, L6)`() throws {
         let trio = try Trio()
         #expect(trio.settle())

@@ -241,6 +241,13 @@ class Cluster:
         disk = self.lab.node(name).disk
         return disk.place if disk else "/var/lib/holdfast"
 
+    def volume_policy(self) -> str:
+        """A cluster with one small volume `d`, a copy on each member; the groups are to follow."""
+        replicas = "\n".join(
+            f'      {name}: {{ backing: {self.backing(name)}/d.img, address: "{self.lab.node(name).address}:7410" }}'
+            for name in self.members)
+        return f"cluster: {self.name}\nvolumes:\n  d:\n    size: 32MiB\n    replicas:\n{replicas}\n"
+
     def database_policy(self, takeover: str = "after-lease", size: str = "512MiB", resync: str = "200MB/s", extra: str = "") -> str:
         """PostgreSQL on a mirrored file system behind a floating address, and a heartbeat that starts first."""
         script = os.path.join(REPOSITORY, "chaos", "workload", "postgres_service.sh")

@@ -89,7 +89,12 @@ extension ConversingCommand {
 
     /// Asks the operator on a terminal, where `--yes` was not given; throws if the answer is not yes.
     func confirm(_ effect: String, _ options: MutationOptions) throws {
-        guard !options.yes, !options.dryRun, self.console.isInteractive else { return }
+        if !options.yes, !options.dryRun { try self.confirm(effect) }
+    }
+
+    /// Asks the operator on a terminal; throws if the answer is not yes.
+    func confirm(_ effect: String) throws {
+        guard self.console.isInteractive else { return }
         self.console.writeError("\(effect)\nContinue? [y/N] ")
         let answer = self.console.readAnswer()?.lowercased().trimmed ?? ""
         guard ["y", "yes"].contains(answer) else {

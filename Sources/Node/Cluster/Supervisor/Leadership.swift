@@ -115,6 +115,13 @@ struct Leadership: Sendable {
         return true
     }
 
+    /// Whether not everybody who is up could have answered this leader yet: then votes are looked at again as soon as they could.
+    mutating func awaitsAnswers(for patience: Span, at now: Tick) -> Bool {
+        guard now < self.since + patience else { return false }
+        self.nextMembershipAt = self.since + patience
+        return true
+    }
+
     /// Whether this round sees to bans and to the handing over of leadership, and if so whether it makes a plan.
     ///
     /// A plan looks at every group, so it costs more the more groups there are. Entries that follow each other closely share

@@ -65,6 +65,9 @@ struct Recovering: Sendable {
     /// It was left behind, and takes part in nothing.
     var isOvertaken: Bool { self.record.overtakenBy != nil }
 
+    /// The highest number that this node knows of: a new generation has a higher one. (Rule R2)
+    var highestNumber: UInt32 { max(self.generation.number, self.record.overtakenBy?.number ?? 0) }
+
     /// When to look again.
     var deadline: Tick {
         var next = Tick.never

@@ -7,7 +7,8 @@ struct Requests: Sendable {
         var sequence: UInt64
         var command: Command
         var client: UInt64?
-        var sentAt: Tick
+        /// When it is handed to the leader once more, if it is not applied by then.
+        var againAt: Tick
         var deadline: Tick
     }
 
@@ -45,7 +46,8 @@ struct Requests: Sendable {
     /// Another request; to be handed to the leader.
     mutating func add(_ command: Command, client: UInt64?, at now: Tick) -> Pending {
         let pending = Pending(
-            sequence: self.nextSequence, command: command, client: client, sentAt: now,
+            sequence: self.nextSequence, command: command, client: client,
+            againAt: now + Self.retryInterval,
             deadline: now + (client == nil ? Self.ownTimeout : Self.clientTimeout))
         self.nextSequence += 1
         self.pending.append(pending)
@@ -60,11 +62,17 @@ struct Requests: Sendable {
             if let client = given.client { givenUp.append(client) }
         }
         var again: [Pending] = []
-        for place in self.pending.indices where now.since(self.pending[place].sentAt) >= Self.retryInterval {
-            self.pending[place].sentAt = now
+        for place in self.pending.indices where now >= self.pending[place].againAt {
+            self.pending[place].againAt = now + Self.retryInterval
             again.append(self.pending[place])
         }
         return (givenUp, again)
+    }
+
+    /// The first entry of a leader is applied, and with it all that earlier ones have left: what is still missing was lost on the
+    /// way, and is handed over again at once.
+    mutating func askAgain(at now: Tick) {
+        for place in self.pending.indices { self.pending[place].againAt = now }
     }
 
     /// It is applied: nobody waits for it any more.

@@ -74,6 +74,7 @@ extension Supervisor {
         switch entry.payload {
         case .empty:
             self.state.skip(to: entry.mark.index)
+            self.requests.askAgain(at: now)
         case .membership(let membership):
             self.state.skip(to: entry.mark.index)
             self.applied.membership = membership

@@ -10,16 +10,26 @@ extension Supervisor {
         guard !membership.isJoint, self.consensus.outline.membershipIndex <= self.consensus.commitIndex else { return }
         if self.demoteForgetful(membership, at: now, into: &effects) { return }
         if membership.hasSettled(for: self.state.nodes) { return }
-        let match = self.consensus.matchIndexes
-        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { self.isReady($0, match) }.voters
-        // Who leads hands over first: until then it keeps its vote.
+        let follows = self.followers(at: now)
+        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { self.isReady($0, follows) }.voters
+        if voters.isEmpty { voters = membership.voters }
+        // Who leads hands over first: until then it keeps its vote, also while who is to lead is only given one.
         let me = self.identity.node
         if membership.voters.contains(me), !voters.contains(me) {
-            self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) }
+            let couldLead = membership.voters.contains { voter in
+                voter != me && voters.contains(voter) && follows[voter] != nil && !membership.witnesses.contains(voter)
+            }
+            if couldLead { return self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) } }
+            voters = (voters + [me]).sorted()
+        }
+        let patience = self.consensus.settings.electionTimeout
+        // No vote is taken away while whoever is better, or makes the number odd, may only not have answered yet.
+        if !membership.voters.allSatisfy({ voters.contains($0) }),
+            self.leadership?.awaitsAnswers(for: patience, at: now) == true
+        {
             return
         }
-        if voters.isEmpty { voters = membership.voters }
-        guard self.isMajorityUp(of: voters) else { return }
+        guard self.isMajorityUp(of: voters, follows), self.isMajorityUp(of: membership.voters, follows) else { return }
         let known = self.state.nodes.map(\.id)
         let target = Membership(
             voters: voters, learners: known.filter { !voters.contains($0) },
@@ -27,19 +37,30 @@ extension Supervisor {
         if target != membership { self.consensusStep(.changeMembership(target), at: now, into: &effects) }
     }
 
+    /// Who follows this leader's log right now: it answered within the time after which it would look for another leader, and
+    /// has confirmed entries since its log was opened last. With how far each was seen to hold the log. (Rule J1)
+    private func followers(at now: Tick) -> [NodeID: LogIndex] {
+        let patience = self.consensus.settings.electionTimeout
+        let heard = self.consensus.lastContacts.filter { now < $0.1 + patience }.map(\.0) + [self.identity.node]
+        var followers: [NodeID: LogIndex] = [:]
+        for (node, match) in self.consensus.matchIndexes
+        where match > .zero && heard.contains(node) && !self.hasEvidence(against: node) { followers[node] = match }
+        return followers
+    }
+
     /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)
-    private func isReady(_ record: ClusterState.NodeRecord, _ match: [(NodeID, LogIndex)]) -> Bool {
+    private func isReady(_ record: ClusterState.NodeRecord, _ follows: [NodeID: LogIndex]) -> Bool {
         guard record.standing == .trusted,
             record.id == self.identity.node || self.seenMark(of: record.id)?.directory == record.mark.directory,
-            let index = match.first(where: { $0.0 == record.id })?.1
+            let index = follows[record.id]
         else { return false }
         return index.rawValue + 50 >= self.consensus.outline.last.index.rawValue
     }
 
-    /// A change never leaves the majority to nodes that are away.
-    private func isMajorityUp(of voters: [NodeID]) -> Bool {
-        let up = voters.filter { self.state.node($0)?.standing == .trusted }.count
-        return up > voters.count / 2
+    /// A change never leaves the majority to nodes that are away: while it is joint two are needed, of those that voted before
+    /// and of those that vote then. A standing does not count: a node without a lease votes, and one that is away may have it.
+    private func isMajorityUp(of voters: [NodeID], _ follows: [NodeID: LogIndex]) -> Bool {
+        voters.filter { follows[$0] != nil }.count > voters.count / 2
     }
 
     /// Hands leadership to another voter, if one that can lead, and is wanted for it, is in touch. Asked for now and then.
@@ -65,11 +86,13 @@ extension Supervisor {
             self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
         }
         guard let found else { return false }
-        let match = self.consensus.matchIndexes
+        let follows = self.followers(at: now)
         let members = self.state.nodes.filter { record in
-            record.about.role == .member && !record.isRetiring && self.isReady(record, match)
+            record.about.role == .member && !record.isRetiring && self.isReady(record, follows)
         }
-        guard let target = membership.withoutVote(of: found, orElse: members.map(\.id)) else { return false }
+        guard let target = membership.withoutVote(of: found, orElse: members.map(\.id)),
+            self.isMajorityUp(of: target.voters, follows)
+        else { return false }
         effects.append(
             .note(.lostItsLog(found)))
         self.consensusStep(.changeMembership(target), at: now, into: &effects)

@@ -167,9 +167,11 @@ extension Supervisor {
         return longest
     }
 
+    private var otherNodes: [NodeID] { self.state.nodes.map(\.id).filter { $0 != self.identity.node } }
+
     /// Asks everybody how they stand.
     mutating func survey(for client: UInt64, at now: Tick, into effects: inout [SupervisorEffect]) {
-        let others = self.state.nodes.map(\.id).filter { $0 != self.identity.node }
+        let others = self.otherNodes
         self.recovering.surveys.append(
             Recovering.Survey(
                 client: client, until: now + Recovering.surveyPatience, asked: others.count + 1,
@@ -188,7 +190,7 @@ extension Supervisor {
                 + "\(plan.base.number): ask where the later one is known, and give up who does not know it; it comes back with "
                 + "`holdfast cluster rejoin`"
         }
-        let follows = max(self.recovering.generation.number, self.recovering.record.overtakenBy?.number ?? 0)
+        let follows = self.recovering.highestNumber
         if plan.generation.number <= follows { return "it knows of generation \(follows) already; ask once more" }
         if let leader = self.leaderHeard(at: now) {
             return "it follows \(self.state.name(of: leader)), so a majority is alive"
@@ -238,8 +240,7 @@ extension Supervisor {
             origin: self.identity.node, nonce: self.identity.nonce, sequence: 0,
             clusterMilliseconds: self.state.clusterMilliseconds + now.since(self.applied.at).milliseconds,
             wallMilliseconds: self.wallMilliseconds, command: .recovered(plan))
-        let others = self.state.nodes.map(\.id).filter { $0 != self.identity.node }
-        self.consensusStep(.recover(entry.encoded, learners: others, above: term), at: now, into: &effects)
+        self.consensusStep(.recover(entry.encoded, learners: self.otherNodes, above: term), at: now, into: &effects)
     }
 
     /// This node comes back with an empty log. (Rule R1)

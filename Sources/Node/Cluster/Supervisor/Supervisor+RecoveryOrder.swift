@@ -33,8 +33,7 @@ extension Supervisor {
                 .reply(id: client, .applied(.refused(.unfit(objection)), at: self.state.appliedIndex)))
         }
         let survivors = self.state.nodes.map(\.id).filter { !order.dead.contains($0) }
-        let known = max(self.recovering.generation.number, self.recovering.record.overtakenBy?.number ?? 0)
-        let number = max(known, order.above) + 1
+        let number = max(self.recovering.highestNumber, order.above) + 1
         let plan = RecoveryPlan(
             generation: Generation(number: number, recovery: order.recovery), base: self.logBase.generation,
             coordinator: self.identity.node, survivors: survivors, dead: order.dead, statement: order.statement,

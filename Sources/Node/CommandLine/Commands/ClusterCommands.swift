@@ -50,7 +50,7 @@ struct ClusterCommand: AsyncParsableCommand {
             let asked = try await client.recover(request)
             if !self.yes, self.statement == nil, self.console.isInteractive {
                 self.console.writeError(RecoveryText.report(report, style: self.console.style))
-                try self.confirm("\(asked.sentence). This cannot be taken back.", MutationOptions())
+                try self.confirm("\(asked.sentence). This cannot be taken back.")
             }
             request.statement = try self.signed(asked)
             let result = try await client.recover(request)
@@ -83,8 +83,7 @@ struct ClusterCommand: AsyncParsableCommand {
         func run() async throws {
             if !self.yes {
                 try self.confirm(
-                    "What this node alone knows is set aside, and what its copies alone hold is overwritten.",
-                    MutationOptions())
+                    "What this node alone knows is set aside, and what its copies alone hold is overwritten.")
             }
             let result = try await self.connection.client.rejoin()
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
