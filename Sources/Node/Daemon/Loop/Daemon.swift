@@ -132,8 +132,8 @@ package struct Daemon {
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
         let probe = try DiskProbe(directory: self.paths.directory)
         let (queue, log) = (self.queue, self.log)
-        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node in
-            queue.change { $0.append(.input(.shownOut(by: node))) }
+        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node, generation in
+            queue.change { $0.append(.input(.shownOut(by: node, of: generation))) }
         }
         let now = MachineClock.now
         let supervisor: Supervisor
