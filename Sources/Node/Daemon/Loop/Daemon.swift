@@ -198,7 +198,11 @@ package struct Daemon {
         }
         var probe: DiskProbe? = probe
         var copies = CopyProbes()
-        var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
+        var keeper =
+            self.isWitness
+            ? nil
+            : GuardKeeper(
+                paths: self.paths, cgroupRoot: cgroupRoot, queue: queue, log: self.log)
         var nextReport = Tick.zero
         var own = OwnRecord(self.file, paths: self.paths, log: self.log)
         let hands = self.hands(transport, handlers)
