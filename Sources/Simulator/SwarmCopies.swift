@@ -46,8 +46,10 @@ extension Simulation {
             node.id != volume.node && node.volume(volume.name)?.isWanted == true
         }
         guard volume.backing == outage.image.backing else { return }
-        guard self.now >= self.quietUntil, volume.isWanted, self.isAllWell, self.isMajority(without: others),
-            self.isKnownToTheLog(outage)
+        // What was asked for while the network was broken may be on its way still: a copy that leaves the set then is another
+        // failure.
+        guard self.now >= self.quietUntil, self.now >= self.healedAt + 3_000_000_000, volume.isWanted, self.isAllWell,
+            self.isMajority(without: others), self.isKnownToTheLog(outage)
         else { return self.queue.add(.swarm(.outage(outage)), at: self.now + 500_000_000) }
         self.count("copies exchanged while all others were away")
         self.faultAt = self.now

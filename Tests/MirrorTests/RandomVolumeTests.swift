@@ -251,7 +251,9 @@ struct RandomVolumeTests {
             case 93..<95: self.applyProposal()
             case 95..<98: self.tellSet()
             case 98: if self.random.chance(perMille: 120) { self.fault() }
-            default: if self.random.chance(perMille: 70) { self.move() }
+            default:
+                if self.random.chance(perMille: 70) { self.move() }
+                if self.random.chance(perMille: 300) { self.reopen() }
             }
         }
 
@@ -264,6 +266,14 @@ struct RandomVolumeTests {
             // Rule V8: only out of the set. Rule V7: the set becomes the new owner alone.
             guard let node = self.pick(self.set.filter { self.world.nodes[$0]?.volume != nil }) else { return }
             self.open(node, keeping: [node])
+        }
+
+        /// The server of the owner was started anew: it opens under the same epoch, and what the one before asked for may still
+        /// be applied. (Rule V23)
+        mutating func reopen() {
+            guard !self.opened, !self.closing, self.world.nodes[self.owner]?.volume != nil else { return }
+            self.trace.append("reopen \(self.owner) epoch \(self.epoch) set \(self.set) \(self.version)")
+            self.sendOpen()
         }
 
         /// Ends all faults: every replica must come back into the set and all copies be equal.

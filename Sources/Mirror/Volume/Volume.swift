@@ -32,7 +32,16 @@ public struct Volume: Sendable {
         var version: UInt64
         /// In the set of the epoch before, and believed alive. (Rule V7)
         var reconciling: [NodeID]
+        /// The copy was opened under this epoch before. (Rule V23)
+        var isRepeated = false
         var stage: Stage { didSet { Stage.assertStep(from: oldValue, to: self.stage) } }
+
+        /// The log's word; an older one is no news, for a daemon that was started anew reads its log from the start. (Rule V4)
+        mutating func inSyncChanged(_ inSync: [NodeID], version: UInt64) {
+            guard version >= self.version else { return }
+            self.inSync = inSync
+            self.version = version
+        }
     }
 
     /// `metadata` must be `started()` and stored.

@@ -8,14 +8,15 @@ extension Volume {
             guard inSync.contains(self.ledger.configuration.node) else {
                 return effects.event(.failed(reason: "this copy is not among those that hold every write"))
             }
+            let metadata = self.ledger.metadata
+            let isRepeated = metadata.epoch == epoch && metadata.incarnation != .none
             let opening = Opening(
                 epoch: epoch, incarnation: incarnation, inSync: inSync, version: version, reconciling: reconciling,
-                stage: .persisting)
+                isRepeated: isRepeated, stage: .persisting)
             self.open(opening, at: now, into: &effects)
         case .inSyncChanged(let epoch, let inSync, let version):
             if self.opening?.epoch == epoch {
-                self.opening?.inSync = inSync
-                self.opening?.version = version
+                self.opening?.inSyncChanged(inSync, version: version)
             } else if self.owner?.epoch == epoch, self.failure == nil {
                 self.owner?.inSyncChanged(inSync, version: version, at: now, &self.ledger, &effects)
             }
@@ -110,8 +111,7 @@ extension Volume {
             return
         }
         if let opening = self.opening, opening.epoch == epoch, opening.incarnation == wanted.incarnation {
-            self.opening?.inSync = wanted.inSync
-            self.opening?.version = wanted.version
+            self.opening?.inSyncChanged(wanted.inSync, version: wanted.version)
             return
         }
         self.dropOwner(into: &effects)

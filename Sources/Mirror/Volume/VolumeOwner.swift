@@ -69,8 +69,9 @@ extension Volume {
             self.version = opening.version
             self.peers = ledger.configuration.peers.map { Peer(node: $0, inSet: opening.inSync.contains($0)) }
             let awaited = self.peers.filter { !$0.inSet && opening.reconciling.contains($0.node) }.map(\.node)
-            guard !awaited.isEmpty || self.peers.contains(where: \.inSet) else { return }
-            self.reconciliation = Reconciliation(awaited: awaited, began: now)
+            let refusal = opening.isRepeated ? Reconciliation.Refusal(version: opening.version) : nil
+            guard !awaited.isEmpty || self.peers.contains(where: \.inSet) || refusal != nil else { return }
+            self.reconciliation = Reconciliation(awaited: awaited, began: now, refusal: refusal)
         }
 
         var isClosing: Bool { self.closeTarget != nil }

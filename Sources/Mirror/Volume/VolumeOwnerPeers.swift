@@ -8,6 +8,9 @@ extension Volume.Owner {
     ) {
         guard let index = self.index(of: peer) else { return }
         self.peers[index].beginSession(self.nextSession(), at: now)
+        // The question whether it noted the turn may have been lost with the link before: the next pass asks again. (Rule V19)
+        self.clearing.noting = nil
+        self.clearing.settled.removeAll()
         effects.send(
             .hello(
                 owner: ledger.identity, sizeBytes: ledger.configuration.sizeBytes, word: ledger.word(to: peer)),
@@ -47,6 +50,8 @@ extension Volume.Owner {
         }
         for index in self.peers.indices {
             if inSync.contains(self.peers[index].node) {
+                // Rule V23: an earlier owner asked for it, and nobody is served before it is equal.
+                if self.reconciliation?.refusal != nil { self.peers[index].beginWaiting() }
                 self.peers[index].joined()
             } else if self.peers[index].inSet {
                 self.peers[index].isLetGo()

@@ -14,15 +14,39 @@ extension Volume.Owner {
         /// Replicas of the last set that the daemon believes alive.
         let awaited: [NodeID]
         let began: Tick
+        /// What an earlier owner may have asked for is refused first.
+        var refusal: Refusal?
         /// When the log was asked first and last, and for which version.
         var asked: (first: Tick, last: Tick, version: UInt64)?
+
+        /// A `joins` or `opens` of an owner that this copy had under the same epoch may be under way, for a replica that
+        /// nobody waits for any more. It names this version of the set or one before it, and a later one refuses it.
+        /// (Rules V4, V23)
+        struct Refusal: Sendable {
+            let version: UInt64
+            var askedAt: Tick?
+        }
+    }
+
+    /// Whether nothing that an earlier owner asked for can be granted any more; asks the log for that if not. (Rule V23)
+    private mutating func refuseEarlier(
+        at now: Tick, _ tuning: Volume.Tuning, _ effects: inout Volume.Effects
+    ) -> Bool {
+        guard let refusal = self.reconciliation?.refusal, self.version <= refusal.version,
+            let outside = self.peers.first(where: { !$0.inSet })
+        else { return true }
+        if let last = refusal.askedAt, now.since(last) < tuning.repeatInterval { return false }
+        self.reconciliation?.refusal?.askedAt = now
+        // Whom it names does not matter: `leaves` of a replica outside the set does nothing but raise the version.
+        effects.event(.wantsLeave(epoch: self.epoch, version: self.version, replica: outside.node))
+        return false
     }
 
     /// Whether clients still wait; asks the log once nothing more is worth waiting for.
     mutating func reconcile(
         at now: Tick, _ tuning: Volume.Tuning, _ own: ReplicaIdentity, _ effects: inout Volume.Effects
     ) {
-        guard var reconciliation = self.reconciliation else { return }
+        guard self.refuseEarlier(at: now, tuning, &effects), var reconciliation = self.reconciliation else { return }
         guard self.peers.allSatisfy({ !$0.inSet || $0.phase == .current }) else { return }
         if let asked = reconciliation.asked {
             // The log answered; or it does not, and the replicas asked for stay waited for until it does.
