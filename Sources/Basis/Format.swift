@@ -39,11 +39,11 @@ public enum Format: String, CaseIterable, Sendable {
     /// The version that this release writes.
     public var version: UInt32 {
         switch self {
-        case .logFiles, .logEntry, .envelope, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
+        case .logFiles, .logEntry, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
-        case .clusterState, .mirrorFrame, .copyMetadata, .facts: 2
+        case .clusterState, .envelope, .mirrorFrame, .copyMetadata, .facts: 2
         case .join: 4
         }
     }
@@ -51,7 +51,7 @@ public enum Format: String, CaseIterable, Sendable {
     /// The oldest version that this release reads.
     public var oldest: UInt32 {
         switch self {
-        case .clusterState: 1
+        case .clusterState, .envelope: 1
         default: self.version
         }
     }

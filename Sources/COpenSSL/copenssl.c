@@ -1,6 +1,7 @@
 #include "COpenSSL.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -44,6 +45,53 @@ BIO *holdfast_socket_bio(int descriptor) {
     BIO_set_data(bio, (void *)(intptr_t)descriptor);
     BIO_set_init(bio, 1);
     return bio;
+}
+
+static unsigned version_in(const unsigned char *name, unsigned length) {
+    static const char prefix[] = "holdfast/";
+    const unsigned start = sizeof prefix - 1;
+    if (length <= start || length > start + 3 || memcmp(name, prefix, start) != 0) return 0;
+    unsigned number = 0;
+    for (unsigned i = start; i < length; i++) {
+        if (name[i] < '0' || name[i] > '9') return 0;
+        number = number * 10 + (name[i] - '0');
+    }
+    return number;
+}
+
+static int choose_version(SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered,
+                          unsigned offered_length, void *highest) {
+    (void)ssl;
+    unsigned best = 1;
+    for (unsigned at = 0; at < offered_length; at += 1 + offered[at]) {
+        if (offered[at] > offered_length - at - 1) return SSL_TLSEXT_ERR_NOACK;
+        unsigned version = version_in(offered + at + 1, offered[at]);
+        if (version <= best || version > (unsigned)(uintptr_t)highest) continue;
+        best = version;
+        *chosen = offered + at + 1;
+        *length = offered[at];
+    }
+    return best > 1 ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+int holdfast_speak_up_to(SSL_CTX *context, unsigned highest) {
+    char names[1024];
+    unsigned length = 0;
+    for (unsigned version = highest; version > 1 && length + 16 < sizeof names; version--) {
+        int count = snprintf(names + length + 1, 15, "holdfast/%u", version);
+        names[length] = (char)count;
+        length += 1 + (unsigned)count;
+    }
+    SSL_CTX_set_alpn_select_cb(context, choose_version, (void *)(uintptr_t)highest);
+    return length == 0 || SSL_CTX_set_alpn_protos(context, (const unsigned char *)names, length) == 0;
+}
+
+unsigned holdfast_agreed_version(const SSL *ssl) {
+    const unsigned char *name = NULL;
+    unsigned length = 0;
+    SSL_get0_alpn_selected(ssl, &name, &length);
+    unsigned version = name ? version_in(name, length) : 0;
+    return version > 1 ? version : 1;
 }
 
 static int verify_by_fingerprint(X509_STORE_CTX *store, void *fingerprint) {

@@ -27,16 +27,23 @@ public final class TLSContext: Sendable {
     let recordsPerKey: UInt32
 
     /// A context for links between nodes: each side must present a certificate of the same authority.
-    public convenience init(identity: TLSIdentity) throws(SecureLinkError) {
-        try self.init(identity: identity, clientCertificateOptional: false)
+    /// `speaking` is the highest version of what is said over the link; the lower of both ends' is `TLSStream.agreedVersion`.
+    public convenience init(identity: TLSIdentity, speaking version: UInt32 = 1) throws(SecureLinkError) {
+        try self.init(identity: identity, clientCertificateOptional: false, speaking: version)
     }
 
     /// With `clientCertificateOptional` a server also accepts clients that have no certificate yet (`peerName` is nil
     /// then) and sends the authority's certificate along, so that a joining node can compare its fingerprint.
-    public convenience init(identity: TLSIdentity, clientCertificateOptional: Bool) throws(SecureLinkError) {
+    public convenience init(
+        identity: TLSIdentity, clientCertificateOptional: Bool, speaking version: UInt32 = 1
+    ) throws(SecureLinkError) {
         try self.init(
             identity: identity, clientCertificateOptional: clientCertificateOptional,
             sendsAuthority: clientCertificateOptional)
+        // A peer that knows of no versions hears the offer and passes it over.
+        guard holdfast_speak_up_to(self.handle, version) == 1 else {
+            throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
+        }
     }
 
     init(

@@ -142,6 +142,9 @@ struct TLSSession {
             remedy: "check that a Holdfast node listens there; nodes speak TLS 1.3 only")
     }
 
+    /// The highest version that both ends speak; 1 where either knows of none.
+    var agreedVersion: UInt32 { holdfast_agreed_version(self.ssl) }
+
     /// Who the verified peer is; nil if it showed no certificate.
     func peer() -> (name: String?, node: NodeID?, cluster: String?)? {
         guard let certificate = SSL_get1_peer_certificate(self.ssl) else { return nil }

@@ -22,6 +22,8 @@ public final class TLSStream: Sendable {
     public let peerNode: NodeID?
     /// The cluster named in the peer's verified certificate.
     public let peerCluster: String?
+    /// The highest version of what is said over the link that both ends can do.
+    public let agreedVersion: UInt32
 
     /// Takes ownership of a connected, non-blocking socket and completes the handshake.
     private init(
@@ -46,6 +48,7 @@ public final class TLSStream: Sendable {
         self.peerName = peer?.name
         self.peerNode = peer?.node
         self.peerCluster = peer?.cluster
+        self.agreedVersion = session.agreedVersion
         self.peerAddress = peerAddress
         self.descriptor = descriptor
         self.context = context

@@ -281,7 +281,9 @@ extension Simulation {
     }
 
     private func transferTime(of place: Int) -> UInt64 {
-        let bytes = self.packets[place].letters.reduce(64) { $0 + UInt64($1.encoded.count) + 8 }
+        let bytes = self.packets[place].letters.reduce(64) {
+            $0 + UInt64($1.encoded(in: Format.envelope.version).count) + 8
+        }
         return self.network.wait(
             bytes, from: self.packets[place].via, to: self.packets[place].to, isVolume: false, at: self.now)
     }

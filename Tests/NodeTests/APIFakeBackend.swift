@@ -292,13 +292,15 @@ extension StatusReport {
         nodes: [
             NodeReport(
                 name: "osk-1", site: "osaka", role: .member, state: .up, incarnation: 12, leaseRemainingSeconds: 1.6,
-                reason: "", sinceSeconds: 3_542_400),
+                reason: "", sinceSeconds: 3_542_400, programs: ProgramsReport(version: "1.2.0", featureLevel: 3)),
             NodeReport(
                 name: "tok-1", site: "tokyo", role: .member, state: .up, incarnation: 3, lastHeardSeconds: 0.08,
-                isLeader: true, reason: "", sinceSeconds: 3_542_400),
+                isLeader: true, reason: "", sinceSeconds: 3_542_400,
+                programs: ProgramsReport(version: "1.2.0", featureLevel: 3)),
             NodeReport(
                 name: "wit-1", site: "cloud", role: .witness, state: .up, incarnation: 20, lastHeardSeconds: 0.1,
-                appliedIndexLag: 0, reason: "", sinceSeconds: 7200),
+                appliedIndexLag: 0, reason: "", sinceSeconds: 7200,
+                programs: ProgramsReport(version: "1.2.0", featureLevel: 3)),
         ],
         groups: [
             GroupReport(

@@ -275,6 +275,14 @@ final class ScenarioRunner {
         var reports = states.map { name -> StatusReport in
             var report = name == "troubled" ? StatusReport.troubled : .sample
             switch name {
+            case "mixed":
+                report.nodes[0].programs?.version = "1.3.0"
+                report.nodes[0].programs?.guard = .init(version: "1.2.0", isPresent: false)
+                report.nodes[0].programs?.volumeServers = [
+                    "logs": .init(version: "1.3.0", isPresent: false), "pgdata": .init(version: nil, isPresent: false),
+                    "wal": .init(version: "1.3.0", isPresent: true),
+                ]
+                report.nodes[2].programs = nil
             case "growing": report.volumes[0].growsToBytes = 3 << 30
             case "leaving": report.groups[0].movingTo = "osk-1"
             case "moved": report.groups[0].owner = "osk-1"

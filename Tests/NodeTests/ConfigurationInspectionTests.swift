@@ -124,9 +124,11 @@ import Testing
                 confirmed: Tick(nanoseconds: 6), records: 5, seen: 4, counts: true)
             let envelope = Envelope(
                 from: NodeID(1), to: NodeID(2), isRelayed: false, mark: mark, word: word, message: message)
-            #expect(try Envelope(decoding: envelope.encoded) == envelope)
-            for length in 0..<envelope.encoded.count {
-                #expect(throws: CodecError.self) { try Envelope(decoding: Array(envelope.encoded[..<length])) }
+            #expect(try Envelope(decoding: envelope.encoded(in: Format.envelope.version)) == envelope)
+            for length in 0..<envelope.encoded(in: Format.envelope.version).count {
+                #expect(throws: CodecError.self) {
+                    try Envelope(decoding: Array(envelope.encoded(in: Format.envelope.version)[..<length]))
+                }
             }
         }
     }

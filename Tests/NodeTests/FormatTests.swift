@@ -83,13 +83,13 @@ import Testing
     @Test func `a message of another version ends the connection, and the log names the peer`() throws {
         let envelope = Envelope(
             from: NodeID(0x01_0203), to: NodeID(1), isRelayed: false, mark: .none, message: .readRequest(id: 4))
-        var bytes = envelope.encoded
+        var bytes = envelope.encoded(in: 2)
         #expect(try Envelope(decoding: bytes) == envelope)
-        bytes[3] = 1
+        bytes[3] = 2
         let error = try #require(throws: CodecError.self) { try Envelope(decoding: bytes) }
         let text = Transport.complaint(error, "osk-1")
         self.expect(
-            text, names: "osk-1 speaks version 2 of the messages between daemons", "this release reads 1",
+            text, names: "osk-1 speaks version 3 of the messages between daemons", "this release reads 1 to 2",
             "run the same release on every node")
         #expect(Transport.complaint(.truncated(offset: 3), "osk-1").contains("unreadable"))
     }

@@ -72,7 +72,7 @@ private final class Relayed {
 
     /// Node 3 hands it over.
     func hand(_ envelope: Envelope) throws {
-        let bytes = envelope.encoded
+        let bytes = envelope.encoded(in: Format.envelope.oldest)
         let length = (0..<4).map { UInt8(truncatingIfNeeded: bytes.count >> (8 * $0)) }
         try (length + bytes).withUnsafeBytes { try self.stream.write($0) }
     }

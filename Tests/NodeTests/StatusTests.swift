@@ -82,6 +82,30 @@ extension Trio {
         #expect(try lived() == reports)
     }
 
+    @Test func `every node says what each other runs, and what outlived its daemon`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let old = NodePrograms.Helper(version: "0.0.9", isPresent: false)
+        trio.step(NodeID(2), .runs(.guardian, old))
+        trio.step(NodeID(2), .runs(.server(VolumeName("b")), NodePrograms.Helper(version: nil, isPresent: true)))
+        trio.step(NodeID(2), .runs(.server(VolumeName("a")), old))
+        trio.pass(milliseconds: 1500)
+        let expected = ProgramsReport(
+            version: Release.present.version, featureLevel: Release.present.level.rawValue,
+            guard: .init(version: "0.0.9", isPresent: false),
+            volumeServers: [
+                "a": .init(version: "0.0.9", isPresent: false), "b": .init(version: nil, isPresent: true),
+            ])
+        for id in Trio.ids {
+            let report = StatusBuilder(try #require(trio.view(of: id))).report(clusterName: "prod", nodeName: "\(id)")
+            #expect(report.nodes.filter { $0.programs?.guard != nil }.map(\.programs) == [expected])
+        }
+        trio.step(NodeID(2), .runs(.guardian, nil))
+        trio.step(NodeID(2), .runs(.server(VolumeName("a")), nil))
+        let servers = try #require(trio.supervisors[NodeID(2)]).summary(at: trio.tick).programs?.servers
+        #expect(servers?.map(\.volume) == [VolumeName("b")])
+    }
+
     @Test func `a look later at the same supervisor ages what it knows, and changes nothing that the log says`() throws
     {
         let trio = try Trio()

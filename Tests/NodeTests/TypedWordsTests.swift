@@ -89,7 +89,8 @@ import Testing
     private func sent(_ summary: NodeSummary) throws -> NodeSummary? {
         let envelope = Envelope(
             from: NodeID(1), to: NodeID(2), isRelayed: false, mark: .none, message: .summary(summary))
-        guard case .summary(let read) = try Envelope(decoding: envelope.encoded).message else { return nil }
+        guard case .summary(let read) = try Envelope(decoding: envelope.encoded(in: Format.envelope.version)).message
+        else { return nil }
         return read
     }
 

@@ -17,6 +17,23 @@ import Testing
         #expect(try pair.server.receive(3) == [1, 2, 3])
     }
 
+    @Test(arguments: [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 2), (12, 2, 2), (11, 12, 11), (12, 11, 11)])
+    func `both ends agree on the highest version that each of them speaks`(
+        client: UInt32, server: UInt32, agreed: UInt32
+    ) throws {
+        let cluster = try TestCluster()
+        let dialling = try TLSContext(identity: try cluster.identity("tok-1", 1), speaking: client)
+        let pair = try Pair(
+            client: dialling,
+            server: try TLSContext(
+                identity: try cluster.identity("osk-1", 2), clientCertificateOptional: true, speaking: server))
+        #expect(pair.client.agreedVersion == agreed)
+        #expect(pair.server.agreedVersion == agreed)
+        // A link that knows of no versions, as that of a build from before.
+        let plain = try Pair(client: dialling, server: try cluster.context("wit-1", 3))
+        #expect(plain.client.agreedVersion == 1)
+    }
+
     @Test(arguments: [0...1, 3_000_000_000...4_000_000_000, CertificateAuthority.forEver])
     func `no clock decides who belongs to a cluster`(valid: ClosedRange<Int>) throws {
         let cluster = try TestCluster(valid: valid)

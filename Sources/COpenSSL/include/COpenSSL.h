@@ -26,6 +26,12 @@ void holdfast_trust_fingerprint(SSL_CTX *context, const uint8_t *fingerprint);
 int holdfast_certificate_common_name(X509 *certificate, char *text, int capacity);
 int holdfast_certificate_uri(X509 *certificate, char *text, int capacity);
 
+/* Offers, as a client, and takes, as a server, application protocols named holdfast/N for each N from `highest` down to 2; a peer
+ * that knows of none is spoken to without. 1 on success. */
+int holdfast_speak_up_to(SSL_CTX *context, unsigned highest);
+/* The N that both ends know, or 1. */
+unsigned holdfast_agreed_version(const SSL *ssl);
+
 static inline int holdfast_require_tls13(SSL_CTX *context) {
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION)
         && SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);

@@ -48,7 +48,7 @@ public struct HoldfastCommand: AsyncParsableCommand {
         ])
 
     /// The version of this build.
-    public static let version = "0.1.0"
+    public static let version = Release.present.version
 
     /// A command line without arguments.
     public init() {}

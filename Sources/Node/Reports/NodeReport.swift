@@ -48,13 +48,16 @@ public struct NodeReport: Codable, Equatable, Sendable {
     public var sinceSeconds: Double?
     /// What operators put on it; nil without any.
     public var labels: [String: String]?
+    /// What it runs of the product; nil from a build that does not say it, and while it is not heard.
+    public var programs: ProgramsReport?
     /// All fields.
     public init(
         name: String, site: String, role: Role, state: State, address: String? = nil, incarnation: UInt64,
         leaseRemainingSeconds: Double? = nil, lastHeardSeconds: Double? = nil, isLeader: Bool = false,
         drained: Bool = false, appliedIndexLag: UInt64? = nil, reason: String, sinceSeconds: Double? = nil,
-        labels: [String: String]? = nil
+        labels: [String: String]? = nil, programs: ProgramsReport? = nil
     ) {
+        self.programs = programs
         self.labels = labels
         self.name = name
         self.site = site
@@ -69,5 +72,36 @@ public struct NodeReport: Codable, Equatable, Sendable {
         self.appliedIndexLag = appliedIndexLag
         self.reason = reason
         self.sinceSeconds = sinceSeconds
+    }
+}
+
+/// What a node runs of the product.
+public struct ProgramsReport: Codable, Equatable, Sendable {
+    /// A process that outlives the daemon that started it.
+    public struct Helper: Codable, Equatable, Sendable {
+        /// What it is, as `--version` says it; nil from a build that does not say it.
+        public var version: String?
+        /// It runs the very file that the daemon runs; else it is of a release before, or of a later one.
+        public var isPresent: Bool
+        /// Both fields.
+        public init(version: String?, isPresent: Bool) {
+            self.version = version
+            self.isPresent = isPresent
+        }
+    }
+    /// What the daemon is, as `--version` says it.
+    public var version: String
+    /// The highest feature level that it can do.
+    public var featureLevel: UInt32
+    /// The guard; nil on a witness.
+    public var `guard`: Helper?
+    /// The volume servers, by volume.
+    public var volumeServers: [String: Helper]
+    /// All fields.
+    public init(version: String, featureLevel: UInt32, guard: Helper? = nil, volumeServers: [String: Helper] = [:]) {
+        self.version = version
+        self.featureLevel = featureLevel
+        self.guard = `guard`
+        self.volumeServers = volumeServers
     }
 }

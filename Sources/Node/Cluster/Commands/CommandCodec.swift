@@ -6,7 +6,7 @@ extension LogCommand {
     /// The bytes of a log entry.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        writer.node(self.origin, .logEntry)
+        writer.node(self.origin, version: Format.logEntry.version)
         writer.uint64(self.nonce)
         writer.uint64(self.sequence)
         writer.uint64(self.clusterMilliseconds)
@@ -18,7 +18,7 @@ extension LogCommand {
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        self.origin = try reader.node(.logEntry)
+        (self.origin, _) = try reader.versionedNode(.logEntry)
         self.nonce = try reader.uint64()
         self.sequence = try reader.uint64()
         self.clusterMilliseconds = try reader.uint64()
@@ -328,9 +328,9 @@ extension Command {
 extension ByteWriter {
     mutating func node(_ node: NodeID) { self.uint32(node.rawValue) }
     /// A node, and above it in the same word the version of the format that begins with it; 0 stands for version 1.
-    mutating func node(_ node: NodeID, _ format: Format) {
+    mutating func node(_ node: NodeID, version: UInt32) {
         precondition(node.rawValue <= ClusterState.nodesMaximum, "\(node) leaves no room for a version")
-        self.uint32(node.rawValue | (format.version - 1) << 24)
+        self.uint32(node.rawValue | (version - 1) << 24)
     }
     mutating func epoch(_ epoch: Epoch) {
         self.uint32(epoch.generation)
@@ -349,10 +349,11 @@ extension ByteWriter {
 
 extension ByteReader {
     mutating func node() throws(CodecError) -> NodeID { NodeID(try self.uint32()) }
-    mutating func node(_ format: Format) throws(CodecError) -> NodeID {
+    mutating func versionedNode(_ format: Format) throws(CodecError) -> (NodeID, version: UInt32) {
         let word = try self.uint32()
-        try format.check((word >> 24) + 1)
-        return NodeID(word & ClusterState.nodesMaximum)
+        let version = (word >> 24) + 1
+        try format.check(version)
+        return (NodeID(word & ClusterState.nodesMaximum), version)
     }
     mutating func group() throws(CodecError) -> GroupName { GroupName(try self.string()) }
     mutating func epoch() throws(CodecError) -> Epoch {

@@ -150,6 +150,8 @@ public struct NodeSummary: Equatable, Sendable {
     public var remains: [Remains]
     /// How long its guard has been killing what does not die; zero when nothing is left.
     public var guardKillsFor: Span
+    /// What it runs of the product; nil from a build that does not say it, and from who is heard through a third node.
+    public var programs: NodePrograms?
 
     /// What is left of one group.
     public struct Remains: Equatable, Sendable {

@@ -3,10 +3,10 @@ import Raft
 import Resources
 
 extension Envelope {
-    /// The bytes of a frame.
-    public var encoded: [UInt8] {
+    /// The bytes of a frame, in a version that its receiver reads.
+    public func encoded(in version: UInt32) -> [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        self.encodeContent(into: &writer)
+        self.encodeContent(into: &writer, in: version)
         if self.isRelayed { writer.data(self.seal) }
         return writer.bytes
     }
@@ -14,12 +14,12 @@ extension Envelope {
     /// What a sender signs: all but the signature.
     public var content: [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        self.encodeContent(into: &writer)
+        self.encodeContent(into: &writer, in: Format.envelope.oldest)
         return writer.bytes
     }
 
-    private func encodeContent(into writer: inout ByteWriter) {
-        writer.node(self.from, .envelope)
+    private func encodeContent(into writer: inout ByteWriter, in version: UInt32) {
+        writer.node(self.from, version: version)
         writer.node(self.to)
         // A cluster that never lost its majority says nothing of it.
         let isFirst = self.generation == .first
@@ -27,28 +27,33 @@ extension Envelope {
         if !isFirst { writer.generation(self.generation) }
         self.mark.encode(into: &writer)
         self.word.encode(into: &writer)
-        self.message.encode(into: &writer)
+        self.message.encode(into: &writer, in: version)
     }
 
     /// Reads what `encoded` wrote.
     public init(decoding bytes: [UInt8]) throws(CodecError) {
         var reader = ByteReader(bytes)
-        self.from = try reader.node(.envelope)
+        let version: UInt32
+        (self.from, version) = try reader.versionedNode(.envelope)
         self.to = try reader.node()
         let flags = try reader.uint8()
         guard flags < 4 else { throw .invalid(field: "envelope flags", offset: reader.offset) }
         self.isRelayed = flags & 1 != 0
+        // Its signature covers what the oldest version has, and no more.
+        guard !self.isRelayed || version == Format.envelope.oldest else {
+            throw .invalid(field: "version of a relayed message", offset: reader.offset)
+        }
         self.generation = flags & 2 != 0 ? try reader.generation() : .first
         self.mark = try StartMark.decode(from: &reader)
         self.word = try HearingWord.decode(from: &reader)
-        self.message = try NodeMessage.decode(from: &reader)
+        self.message = try NodeMessage.decode(from: &reader, in: version)
         if self.isRelayed { self.seal = try reader.data() }
         try reader.finish()
     }
 }
 
 extension NodeMessage {
-    fileprivate func encode(into writer: inout ByteWriter) {
+    fileprivate func encode(into writer: inout ByteWriter, in version: UInt32) {
         switch self {
         case .ping(let hears, let reaches):
             writer.uint8(1)
@@ -87,7 +92,7 @@ extension NodeMessage {
             writer.optional(to) { $0.node($1) }
         case .summary(let summary):
             writer.uint8(10)
-            summary.encode(into: &writer)
+            summary.encode(into: &writer, in: version)
         case .challenge(let noted, let nonce):
             writer.uint8(20)
             writer.node(noted.node)
@@ -113,7 +118,9 @@ extension NodeMessage {
         }
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeMessage {
+    fileprivate static func decode(
+        from reader: inout ByteReader, in version: UInt32
+    ) throws(CodecError) -> NodeMessage {
         switch try reader.uint8() {
         case 1:
             return .ping(
@@ -143,7 +150,7 @@ extension NodeMessage {
         case 8: return .readAnswer(id: try reader.uint64(), index: LogIndex(try reader.uint64()))
         case 9:
             return .transferRequest(to: try reader.optional { (reader) throws(CodecError) in try reader.node() })
-        case 10: return .summary(try NodeSummary.decode(from: &reader))
+        case 10: return .summary(try NodeSummary.decode(from: &reader, in: version))
         case 20:
             return .challenge(
                 NotedMark(
@@ -191,7 +198,7 @@ extension VoterReport.Line {
 }
 
 extension NodeSummary {
-    fileprivate func encode(into writer: inout ByteWriter) {
+    fileprivate func encode(into writer: inout ByteWriter, in version: UInt32) {
         writer.span(self.leaseRemaining)
         writer.uint64(self.appliedIndex.rawValue)
         writer.bool(self.isGuarded)
@@ -228,10 +235,14 @@ extension NodeSummary {
             left.remains.encode(into: &writer)
         }
         writer.span(self.guardKillsFor)
+        // Version 1 does not say what a node runs.
+        if version > 1 { writer.optional(self.programs) { $1.encode(into: &$0) } }
     }
 
-    fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> NodeSummary {
-        NodeSummary(
+    fileprivate static func decode(
+        from reader: inout ByteReader, in version: UInt32
+    ) throws(CodecError) -> NodeSummary {
+        var summary = NodeSummary(
             leaseRemaining: try reader.span(), appliedIndex: LogIndex(try reader.uint64()),
             isGuarded: try reader.bool(), wallMilliseconds: try reader.uint64(),
             groups: try reader.list { (reader) throws(CodecError) in
@@ -259,5 +270,11 @@ extension NodeSummary {
             remains: try reader.list { (reader) throws(CodecError) in
                 Remains(group: try reader.group(), remains: try GroupRemains.decode(from: &reader))
             }, guardKillsFor: try reader.span())
+        if version > 1 {
+            summary.programs = try reader.optional { (reader) throws(CodecError) in
+                try NodePrograms.decode(from: &reader)
+            }
+        }
+        return summary
     }
 }

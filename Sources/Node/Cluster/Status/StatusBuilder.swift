@@ -255,7 +255,8 @@ package struct StatusBuilder {
                 reason: reason,
                 sinceSeconds: self.age(since: record.since).map { Double($0) / 1000 },
                 labels: record.labels.isEmpty
-                    ? nil : Dictionary(record.labels.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }))
+                    ? nil : Dictionary(record.labels.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }),
+                programs: summary?.summary.programs.map { ProgramsReport($0) })
         }.sorted { $0.name < $1.name }
     }
 

@@ -22,13 +22,17 @@ public struct Supervisor: Sendable {
         public var nonce: UInt64
         /// What it follows, as kept beside the log. (Rule R1)
         public var generation: GenerationRecord
+        /// What its daemon is.
+        public var release: Release
         /// Whom it may ask before its log has told who the nodes are; some may have gone since. (Rule L16)
         public var seeds: [NodeID]
         /// All fields.
         public init(
             node: NodeID, bootID: String, memory: LogMemory, nonce: UInt64,
-            generation: GenerationRecord = GenerationRecord(.first), seeds: [NodeID] = []
+            generation: GenerationRecord = GenerationRecord(.first), seeds: [NodeID] = [],
+            release: Release = .present
         ) {
+            self.release = release
             self.generation = generation
             self.seeds = seeds
             self.node = node
@@ -76,7 +80,7 @@ public struct Supervisor: Sendable {
     /// What was asked for and is not done yet.
     var requests: Requests
     /// What the nodes tell each other.
-    var telling = Telling()
+    var telling: Telling
     /// When what is due.
     public internal(set) var schedule: Schedule
     /// The wall clock for stamps that people read; set by the driver before each step.
@@ -101,6 +105,7 @@ public struct Supervisor: Sendable {
         self.lease = LocalLease(
             holder: LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce))
         self.voting = Voting(startedAt: now)
+        self.telling = Telling(identity.release)
         self.peers = Peers(noted: self.consensus.notedMarks, of: identity.node, nonce: identity.nonce)
         self.links = Links(node: identity.node, seeds: identity.seeds)
         self.schedule = Schedule(at: now)
@@ -162,6 +167,7 @@ public struct Supervisor: Sendable {
             let wasGuarded = self.isGuarded(at: now)
             self.lease.guardSeenAt = max(self.lease.guardSeenAt, tick)
             if wasGuarded { return }
+        case .runs(let role, let helper): self.telling.runs(role, helper)
         case .generationWritten(let record): self.generationWritten(record, at: now, into: &effects)
         case .inspected(let id, let asker, let answers):
             self.inspected(id, for: asker, answers, at: now, into: &effects)

@@ -41,12 +41,22 @@ public enum SupervisorInput: Equatable, Sendable {
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     case guardKills(since: Tick)
+    /// A process that outlives daemons is there, and what it is; nil when it is there no more.
+    indirect case runs(HelperRole, NodePrograms.Helper?)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
     indirect case shownOut(by: NodeID, of: Generation?)
     /// A `generation` is on the disk. (Rule R2)
     indirect case generationWritten(GenerationRecord)
     /// An `inspect` of this machine ended.
     indirect case inspected(id: UInt64, for: NodeID, [InspectionAnswer])
+}
+
+/// What a process that outlives daemons is for.
+public enum HelperRole: Equatable, Sendable {
+    /// Ends what a lost lease may no longer run. (Rule L12)
+    case guardian
+    /// Serves a volume.
+    case server(VolumeName)
 }
 
 extension SupervisorInput {

@@ -8,10 +8,13 @@ struct Telling: Sendable {
         var applied = LogIndex.zero
         var groupsVersion: UInt64 = .max
         var volumesVersion: UInt64 = 0
+        var programs: NodePrograms?
     }
 
     /// How the other nodes say they stand, with the time of arrival; sorted by node.
     var summaries: [(node: NodeID, receivedAt: Tick, summary: NodeSummary)] = []
+    /// What this node runs of the product.
+    var programs: NodePrograms
     /// When this node tells it again.
     var nextAt = Tick.zero
     /// What it told last, and when.
@@ -22,6 +25,8 @@ struct Telling: Sendable {
     private static let interval = Span.milliseconds(1000)
     /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
     private static let newsInterval = Span.milliseconds(200)
+
+    init(_ release: Release) { self.programs = NodePrograms(daemon: release, servers: []) }
 
     /// When this node tells it again.
     var deadline: Tick { self.nextAt }
@@ -35,6 +40,18 @@ struct Telling: Sendable {
         self.toldKey = key
         self.toldAt = now
         return true
+    }
+
+    /// A helper of this node is there, or no more.
+    mutating func runs(_ role: HelperRole, _ helper: NodePrograms.Helper?) {
+        switch role {
+        case .guardian: self.programs.guardian = helper
+        case .server(let volume):
+            self.programs.servers.removeAll { $0.volume == volume }
+            guard let helper else { return }
+            self.programs.servers.append(.init(volume: volume, helper: helper))
+            self.programs.servers.sort { $0.volume < $1.volume }
+        }
     }
 
     /// Another node tells how it stands.

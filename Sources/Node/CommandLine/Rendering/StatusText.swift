@@ -20,7 +20,7 @@ struct StatusText {
         lines += self.report.warnings.flatMap { self.style.wrapped(self.style.paint("Warning:", .warning) + " " + $0) }
         lines += self.report.notes.flatMap { self.prose("Note: \($0)", .quiet) }
         lines.append("")
-        lines += self.nodes.lines(style: self.style)
+        lines += self.nodes.lines(style: self.style) + self.programs
         if !self.report.groups.isEmpty { lines += [""] + self.groups.lines(style: self.style) + self.resources }
         if !self.report.volumes.isEmpty {
             lines += [""] + VolumeText(volumes: self.report.volumes, style: self.style).table.lines(style: self.style)
@@ -57,8 +57,9 @@ struct StatusText {
     private var nodes: Table {
         let hasLabels = self.report.nodes.contains { $0.labels != nil }
         var table = Table(
-            ["NODE", "SITE", "ROLE", "STATE", "FOR", "LEASE", "HEARD", "BEHIND"] + (hasLabels ? ["LABELS"] : [])
-                + ["REASON"])
+            ["NODE", "SITE", "ROLE", "STATE", "FOR", "LEASE", "HEARD", "BEHIND"]
+                + (self.showsVersions ? ["VERSION"] : [])
+                + (hasLabels ? ["LABELS"] : []) + ["REASON"])
         for node in self.report.nodes {
             let tone: Style.Tone =
                 switch node.state {
@@ -79,6 +80,7 @@ struct StatusText {
                 .init(
                     text: node.appliedIndexLag.flatMap { $0 == 0 ? nil : $0 == 1 ? "1 entry" : "\($0) entries" } ?? ""),
             ]
+            if self.showsVersions { cells.append(.init(text: Self.version(of: node))) }
             if hasLabels { cells.append(.init(text: labels.joined(separator: " "))) }
             table.add(cells + [.init(text: node.reason)])
         }

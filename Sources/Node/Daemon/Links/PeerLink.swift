@@ -75,10 +75,14 @@ final class PeerLink: Sendable {
 
     var peer: PeerSpec { self.state.withLock { $0.peer } }
 
-    /// Queues a frame. Without a connection nothing is kept: what is sent later is newer.
-    func send(_ body: [UInt8], isPerishable: Bool, isUrgent: Bool = false) {
+    /// The version of messages that the peer reads, as far as the present connection says.
+    var version: UInt32 { self.state.withLock { $0.stream?.agreedVersion } ?? Format.envelope.oldest }
+
+    /// Queues a frame in a version of the messages. Without a connection nothing is kept, nor what the peer cannot read since it
+    /// was connected anew: what is sent later is newer.
+    func send(_ body: [UInt8], in version: UInt32, isPerishable: Bool, isUrgent: Bool = false) {
         self.state.change { state in
-            guard state.stream != nil, !state.isClosed else { return }
+            guard let stream = state.stream, stream.agreedVersion >= version, !state.isClosed else { return }
             if isUrgent {
                 if state.urgent.count < Self.urgentMaximum { state.urgent.append(body) }
                 return

@@ -60,10 +60,11 @@ final class Transport: Sendable {
         let place = try HostPort.argument("address", file.address)
         self.node = file.id
         self.cluster = file.clusterID
-        self.dialling = try TLSContext(identity: identity)
+        self.dialling = try TLSContext(identity: identity, speaking: Format.envelope.version)
         self.seals = try RelaySeals(node: file.id, cluster: file.clusterID, identity: identity)
         self.log = log
-        let context = try TLSContext(identity: identity, clientCertificateOptional: true)
+        let context = try TLSContext(
+            identity: identity, clientCertificateOptional: true, speaking: Format.envelope.version)
         let make = { @Sendable (place: HostPort) throws -> Reception in
             Reception(
                 listener: try Listener(host: place.host, port: place.port), context: context,
@@ -136,8 +137,10 @@ final class Transport: Sendable {
             guard let sealed = self.seals.sealed(envelope) else { return }
             envelope = sealed
         }
+        // What goes through a third node is in the version that every node reads.
+        let version = envelope.isRelayed ? Format.envelope.oldest : link.version
         link.send(
-            envelope.encoded, isPerishable: envelope.message.isPerishable,
+            envelope.encoded(in: version), in: version, isPerishable: envelope.message.isPerishable,
             isUrgent: envelope.message.isAboutLeases)
     }
 

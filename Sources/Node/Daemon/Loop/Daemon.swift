@@ -198,7 +198,7 @@ package struct Daemon {
         }
         var probe: DiskProbe? = probe
         var copies = CopyProbes()
-        var keeper = self.isWitness ? nil : GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, log: self.log)
+        var keeper = self.guardKeeper(cgroupRoot)
         var nextReport = Tick.zero
         var own = OwnRecord(self.file, paths: self.paths, log: self.log)
         let hands = self.hands(transport, handlers)
@@ -264,6 +264,12 @@ package struct Daemon {
                 let command = Command.setNode(me, NodeChange(address: address))
                 queue.change { $0.append(.request(.propose(command)) { _ in }) }
             }, end: { stopped.give($0) })
+    }
+
+    /// A witness has none.
+    private func guardKeeper(_ cgroupRoot: String) -> GuardKeeper? {
+        if self.isWitness { return nil }
+        return GuardKeeper(paths: self.paths, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
     }
 
     /// The lease page of a run directory.

@@ -1,5 +1,6 @@
 import Agents
 import Basis
+import Cluster
 import Glibc
 import Host
 
@@ -11,6 +12,7 @@ struct GuardKeeper {
 
     private let paths: NodePaths
     private let cgroupRoot: String
+    private let queue: LoopQueue
     private let log: DriverLog
     /// The guards that were started here and have not ended, the latest last; all but the one with the lock leave soon.
     private var children: [Int32] = []
@@ -20,8 +22,12 @@ struct GuardKeeper {
     /// A guard of an earlier daemon may have other options than this daemon's.
     private var isOldJudged = false
     private var endedAt: Tick?
+    /// What was told of the guard that runs, and when it is looked at again.
+    private var told: NodePrograms.Helper?
+    private var nextLookAt = Tick.zero
 
-    init(paths: NodePaths, cgroupRoot: String, log: DriverLog) {
+    init(paths: NodePaths, cgroupRoot: String, queue: LoopQueue, log: DriverLog) {
+        self.queue = queue
         self.paths = paths
         self.cgroupRoot = cgroupRoot
         self.log = log
@@ -34,6 +40,7 @@ struct GuardKeeper {
             defer { launched.removeAll() }
             return launched
         }
+        self.tellProgram(at: now)
         if !self.isOldJudged {
             self.isOldJudged = true
             self.replaceOld()
@@ -60,6 +67,16 @@ struct GuardKeeper {
         self.endedAt = nil
         self.startedAt = now
         self.launch()
+    }
+
+    /// Which program the guard is, when that is news.
+    private mutating func tellProgram(at now: Tick) {
+        guard now >= self.nextLookAt else { return }
+        self.nextLookAt = now + Self.silenceMaximum
+        let guardian = GuardNote.read(runDirectory: self.paths.run).flatMap { RunningProgram.guardian($0) }
+        guard guardian != self.told else { return }
+        self.told = guardian
+        self.queue.change { $0.append(.input(.runs(.guardian, guardian))) }
     }
 
     /// A watchdog that was configured since, or is no longer wanted, needs another guard. The new one is started as soon as the

@@ -306,7 +306,11 @@ final class VolumeServerHandle: Sendable {
             Self.append(.peers(state.launch.peers), to: &state.outgoing)
         }
         self.log.info("connected to the server of volume \(launch.name)")
-        self.queue.change { $0.append(.input(.volumeConnected(launch.name))) }
+        let program = RunningProgram.peer(of: socket, notingIn: launch.directory)
+        self.queue.change {
+            $0.append(.input(.volumeConnected(launch.name)))
+            $0.append(.input(.runs(.server(launch.name), program)))
+        }
         while let bytes = SystemSocket.receiveFrame(from: socket, limit: Self.eventBytesMaximum) {
             var fields = ByteReader(bytes)
             let event: VolumeEvent

@@ -20,6 +20,7 @@ public enum Driver {
         let listen = try self.place(try options.text("--listen"), of: "--listen")
         let peers = try options.all("--peer").map { try self.volumePeer($0) }
         let log = DriverLog()
+        RunningProgram.write(Release.present.version, in: "\(paths.run)/volumes/\(volume)")
         // Services write through it: when memory runs out, one of them is to go before it.
         try? "-900".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8)
         try VolumeServer.run(

@@ -1,3 +1,4 @@
+import Basis
 import Glibc
 import Host
 
@@ -10,11 +11,16 @@ public struct GuardNote: Equatable, Sendable {
     public var watchdogSeconds: Int32
     /// The cgroup root that it kills in.
     public var cgroupRoot: String
+    /// The version that it is; nil from a build that does not say it.
+    public var version: String?
     /// Its process; nil for what a guard would be started with.
     public var pid: Int32?
 
     /// All fields.
-    public init(watchdog: String?, watchdogSeconds: Int32, cgroupRoot: String, pid: Int32? = nil) {
+    public init(
+        watchdog: String?, watchdogSeconds: Int32, cgroupRoot: String, version: String? = nil, pid: Int32? = nil
+    ) {
+        self.version = version
         self.watchdog = watchdog
         self.watchdogSeconds = watchdogSeconds
         self.cgroupRoot = cgroupRoot
@@ -29,21 +35,26 @@ public struct GuardNote: Equatable, Sendable {
         let lines = content.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         guard lines.count >= 4, let pid = Int32(lines[0]), let seconds = Int32(lines[2]) else { return nil }
         return GuardNote(
-            watchdog: lines[1].isEmpty ? nil : lines[1], watchdogSeconds: seconds, cgroupRoot: lines[3], pid: pid)
+            watchdog: lines[1].isEmpty ? nil : lines[1], watchdogSeconds: seconds, cgroupRoot: lines[3],
+            version: lines.count > 5 && !lines[4].isEmpty ? lines[4] : nil, pid: pid)
     }
 
     func write(runDirectory: String) {
         try? Files.replace(
             Self.path(runDirectory),
-            "\(self.pid ?? 0)\n\(self.watchdog ?? "")\n\(self.watchdogSeconds)\n\(self.cgroupRoot)\n")
+            "\(self.pid ?? 0)\n\(self.watchdog ?? "")\n\(self.watchdogSeconds)\n\(self.cgroupRoot)\n"
+                + "\(self.version ?? "")\n")
     }
+
+    /// Its process, if it is alive and a guard still.
+    public var livingPid: Int32? { self.pid.flatMap { $0 > 1 && Self.isGuard($0) ? $0 : nil } }
 
     /// Tells that guard to make room for one with these options; false when it has them already, or is not there.
     public func makeRoom(for wanted: GuardNote) -> Bool {
-        guard let pid = self.pid, pid > 1 else { return false }
+        guard let pid = self.livingPid else { return false }
         var other = self
-        other.pid = nil
-        guard other != wanted, Self.isGuard(pid) else { return false }
+        (other.pid, other.version) = (nil, wanted.version)
+        guard other != wanted else { return false }
         return kill(pid, SIGHUP) == 0
     }
 
@@ -58,6 +69,7 @@ extension Guard.Options {
     /// What this guard says of itself.
     var note: GuardNote {
         GuardNote(
-            watchdog: self.watchdog, watchdogSeconds: self.watchdogSeconds, cgroupRoot: self.cgroupRoot, pid: getpid())
+            watchdog: self.watchdog, watchdogSeconds: self.watchdogSeconds, cgroupRoot: self.cgroupRoot,
+            version: Release.present.version, pid: getpid())
     }
 }
