@@ -241,15 +241,14 @@ class Life(Story):
             self.restarted(name, before)
             self.types(name, "holdfast --version", lines=1)
             self.wait_rows(self.options.rows)
-            self.say(f"  run from the new file on {name}: {self.programs_of(name, new=True)}; "
-                     f"from the old one: {self.programs_of(name, new=False) or 'nothing'}")
+            self.renewed(name)
         if (service, database) != (self.lab.node("osk-1").find("service"), self.lab.node("osk-1").find("postgres")):
             raise RuntimeError("what runs on osk-1 was started anew")
         unanswered = [entry for entry in checkers.read_rows(self.history) if "ack" not in entry and entry["try"] >= began]
         if unanswered:
             raise RuntimeError(f"rows had no answer: {unanswered}")
         self.say("  PostgreSQL and the service before it are the processes that they were; no row was refused")
-        return "three daemons are upgraded"
+        return "three nodes are upgraded"
 
     def restarted(self, name: str, before: list[int]) -> None:
         """Waits until a node has another daemon than before, and all is well."""
@@ -257,14 +256,15 @@ class Life(Story):
         self.state_of(name, "up")
         self.cluster.wait_in_sync(60)
 
-    def programs_of(self, name: str, new: bool) -> str:
-        """The parts of the product that run on a node from the file that is there now, or from one that is gone."""
-        found = []
-        for role in ("daemon", "guard", "volume-server", "volume-device"):
-            files = [os.readlink(f"/proc/{pid}/exe") for pid in self.lab.node(name).find(role)]
-            if any(file.endswith("(deleted)") is not new for file in files):
-                found.append(role)
-        return ", ".join(found)
+    def renewed(self, name: str) -> None:
+        """Waits until the daemon has renewed what outlived it; what shows a volume to the kernel stays while its group runs."""
+        node = self.lab.node(name)
+        wait_until(lambda: not node.replaced("guard", "volume-server"), 40, f"what runs on {name} is renewed", step=0.1)
+        self.cluster.wait_in_sync(60)
+        roles = [role for role in ("daemon", "guard", "volume-server", "volume-device") if node.find(role)]
+        old = node.replaced(*roles)
+        self.say(f"  run from the new file on {name}: {', '.join(role for role in roles if role not in old)}; "
+                 f"from the old one: {', '.join(old) or 'nothing'}")
 
     def recover(self, survivor: str, *dead: str) -> None:
         """docs/operating/majority.md, step by step, on the only node that is left."""

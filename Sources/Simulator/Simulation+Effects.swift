@@ -79,6 +79,8 @@ struct SimulatedWorld: SupervisorWorld {
         for name in self.simulation.keep(servers, on: self.node) { answers.append(.volumeConnected(name)) }
     }
 
+    func renew(_ role: HelperRole) { self.simulation.renew(role, on: self.node) }
+
     func reply(_ id: UInt64, _ reply: ClientReply) { self.simulation.answer(id, reply, from: self.node) }
 
     func note(_ note: Note) {
@@ -120,6 +122,12 @@ extension Simulation {
             self.queue.add(.startServer(volume, boot: node.boot), at: self.now + 20_000_000)
         }
         return found
+    }
+
+    /// A guard that takes another's place is the same here: one looks all the time.
+    fileprivate func renew(_ role: HelperRole, on node: SimulatedNode) {
+        guard case .server(let name) = role, let volume = node.volume(name) else { return }
+        self.stopServer(volume, on: node)
     }
 
     /// A lease, for the guard and the volume servers.

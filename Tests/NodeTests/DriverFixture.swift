@@ -64,7 +64,7 @@ final class SmallDaemon {
                 witness: ClockWitness(page: lease, path: hardwareClock), generation: { _ in }, facts: { _ in },
                 call: { _ in }, cancel: { _ in }, inspect: { _, _, _ in }, killGroup: { _ in },
                 forgetStarted: { _ in }, volume: { _, _ in }, cutVolume: { _ in },
-                volumeServers: { _ in },
+                volumeServers: { _ in }, renew: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log, logPatience: logPatience, markInterval: markInterval)
         self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)

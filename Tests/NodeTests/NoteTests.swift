@@ -34,6 +34,7 @@ import Testing
             (.moreTimePassed(says: NodeID(2), end: .zero), "lease.more-time-passed"),
             (.starts(group, .none), "group.starts"), (.stopsLeftovers(group), "group.stops-leftovers"),
             (.adopts(group, .none), "group.adopts"), (.confirmedStopped(group), "group.confirmed-stopped"),
+            (.renews(.server(volume)), "helper.renews"),
             (.noCopy(volume, reason: "it is gone"), "volume.no-copy"),
             (.copyOutdated(volume, reason: "it is behind"), "volume.copy-outdated"),
             (.copyTakenBack(volume, reason: "it went back"), "volume.copy-taken-back"),

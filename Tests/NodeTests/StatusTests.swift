@@ -86,9 +86,11 @@ extension Trio {
         let trio = try Trio()
         #expect(trio.settle())
         let old = NodePrograms.Helper(version: "0.0.9", isPresent: false)
-        trio.step(NodeID(2), .runs(.guardian, old))
-        trio.step(NodeID(2), .runs(.server(VolumeName("b")), NodePrograms.Helper(version: nil, isPresent: true)))
-        trio.step(NodeID(2), .runs(.server(VolumeName("a")), old))
+        trio.step(NodeID(2), .runs(.guardian, old, isRenewable: false))
+        trio.step(
+            NodeID(2),
+            .runs(.server(VolumeName("b")), NodePrograms.Helper(version: nil, isPresent: true), isRenewable: false))
+        trio.step(NodeID(2), .runs(.server(VolumeName("a")), old, isRenewable: false))
         trio.pass(milliseconds: 1500)
         let expected = ProgramsReport(
             version: Release.present.version, featureLevel: Release.present.level.rawValue,
@@ -100,8 +102,8 @@ extension Trio {
             let report = StatusBuilder(try #require(trio.view(of: id))).report(clusterName: "prod", nodeName: "\(id)")
             #expect(report.nodes.filter { $0.programs?.guard != nil }.map(\.programs) == [expected])
         }
-        trio.step(NodeID(2), .runs(.guardian, nil))
-        trio.step(NodeID(2), .runs(.server(VolumeName("a")), nil))
+        trio.step(NodeID(2), .runs(.guardian, nil, isRenewable: false))
+        trio.step(NodeID(2), .runs(.server(VolumeName("a")), nil, isRenewable: false))
         let servers = try #require(trio.supervisors[NodeID(2)]).summary(at: trio.tick).programs?.servers
         #expect(servers?.map(\.volume) == [VolumeName("b")])
     }

@@ -92,6 +92,7 @@ private struct FakeWorld: SupervisorWorld {
         self.done.append("keeps servers")
         answers.append(.volumeConnected(data))
     }
+    mutating func renew(_ role: HelperRole) { self.done.append("renews \(role)") }
     mutating func reply(_ id: UInt64, _ reply: ClientReply) { self.done.append("replies \(id)") }
     mutating func note(_ note: Note) { self.done.append("notes") }
 }

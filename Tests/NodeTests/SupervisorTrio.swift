@@ -43,6 +43,8 @@ final class Trio {
     var copies: [NodeID: (starts: [UInt64], epoch: Epoch)] = [:]
     /// The groups whose started resources each node was told to forget.
     var forgotten: [NodeID: [GroupName]] = [:]
+    /// What was started anew, in order.
+    var renewed: [String] = []
     /// Messages for which this holds are lost.
     var isLost: (Envelope) -> Bool = { _ in false }
     /// What a search of a node is answered, instead of what runs.

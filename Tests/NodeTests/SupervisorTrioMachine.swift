@@ -96,6 +96,8 @@ struct TrioMachine: SupervisorWorld {
         }
     }
 
+    func renew(_ role: HelperRole) { self.trio.renewed.append("\(self.id): \(role)") }
+
     func reply(_ id: UInt64, _ reply: ClientReply) { self.trio.replies[id] = reply }
 
     func note(_ note: Note) {

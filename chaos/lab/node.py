@@ -254,6 +254,18 @@ class Node:
                 found.append(pid)
         return found
 
+    def replaced(self, *roles: str) -> list[str]:
+        """Those of these roles that still run a file that another one has taken the place of."""
+        return [role for role in roles if any(self.file(pid).endswith("(deleted)") for pid in self.find(role))]
+
+    @staticmethod
+    def file(pid: int) -> str:
+        """The file that a process runs; nothing once it has ended."""
+        try:
+            return os.readlink(f"/proc/{pid}/exe")
+        except OSError:
+            return ""
+
     def signal(self, role: str, number: int) -> int:
         """Signals every process of a role and returns how many there were."""
         targets = self.find(role)

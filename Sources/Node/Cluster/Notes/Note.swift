@@ -68,6 +68,8 @@ public enum Note: Equatable, Sendable {
     case stopsLeftovers(GroupName)
     case adopts(GroupName, Epoch)
     case confirmedStopped(GroupName)
+    /// What outlived an upgrade of the daemon is started anew.
+    case renews(HelperRole)
 
     // Volumes.
 
@@ -116,6 +118,7 @@ public enum Note: Equatable, Sendable {
         case .stopsLeftovers: "group.stops-leftovers"
         case .adopts: "group.adopts"
         case .confirmedStopped: "group.confirmed-stopped"
+        case .renews: "helper.renews"
         case .noCopy: "volume.no-copy"
         case .copyOutdated: "volume.copy-outdated"
         case .copyTakenBack: "volume.copy-taken-back"
@@ -131,7 +134,7 @@ public enum Note: Equatable, Sendable {
         case .group(_, let note): note.severity
         case .caughtUp, .newMark, .followsGeneration, .leaseHeld, .leaseGivenBack, .doubtEnded, .starts,
             .stopsLeftovers, .adopts,
-            .confirmedStopped, .refused, .awaitsEndOfLife:
+            .confirmedStopped, .renews, .refused, .awaitsEndOfLife:
             .info
         case .preparedFor, .beginsGeneration,
             .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,

@@ -29,6 +29,9 @@ extension Note {
         case .stopsLeftovers(let group): "stopping what an earlier daemon left of \(group)"
         case .adopts(let group, let epoch): "adopted \(group), which runs under epoch \(epoch)"
         case .confirmedStopped(let group): "an operator signed that nothing of \(group) is left here"
+        case .renews(.guardian): "the guard runs another program than this daemon: another one takes its place"
+        case .renews(.server(let volume)):
+            "the server of volume \(volume) runs another program than this daemon: it starts anew"
         case .noCopy(let volume, let reason), .copyOutdated(let volume, let reason),
             .copyTakenBack(let volume, let reason), .serverFailed(let volume, let reason),
             .serverSays(let volume, let reason):

@@ -129,6 +129,7 @@ public struct Performer: Sendable {
             world.tell(name, command, &answers)
         case .cutVolume(let name): world.cut(name)
         case .volumeServers(let specs): world.keep(specs, &answers)
+        case .renew(let role): world.renew(role)
         case .peers(let roll): world.keep(roll)
         case .reply(let id, let reply): world.reply(id, reply)
         case .note(let note): world.note(note)

@@ -7,7 +7,7 @@ extension Supervisor {
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
         let key = Telling.Key(
             applied: self.state.appliedIndex, groupsVersion: self.groups.version, volumesVersion: self.volumes.version,
-            programs: self.telling.programs)
+            programs: self.helpers.programs)
         guard self.telling.settle(key, slack: Self.timerSlack, at: now) else { return }
         guard self.state.nodes.place(of: self.identity.node) != nil else { return }
         let message = NodeMessage.summary(self.summary(at: now))
@@ -48,6 +48,6 @@ extension Supervisor {
             }, remains: self.groups.remains.all.map { .init(group: $0.group, remains: $0.remains) },
             guardKillsFor: self.groups.remains.guardKillsSince == .zero
                 ? .zero : now.since(self.groups.remains.guardKillsSince),
-            programs: self.telling.programs)
+            programs: self.helpers.programs)
     }
 }

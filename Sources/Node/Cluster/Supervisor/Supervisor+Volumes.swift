@@ -48,7 +48,7 @@ extension Supervisor {
     ) {
         guard let place = self.volumes.views.firstIndex(where: { $0.name == name }) else { return }
         self.volumes.version += 1
-        if !isUp { self.telling.runs(.server(name), nil) }
+        if !isUp { self.helpers.runs(.server(name), nil, isRenewable: false, at: now) }
         self.volumes.views[place].isConnected = isUp
         self.volumes.views[place].status = nil
         self.volumes.views[place].report = nil

@@ -167,7 +167,8 @@ public struct Supervisor: Sendable {
             let wasGuarded = self.isGuarded(at: now)
             self.lease.guardSeenAt = max(self.lease.guardSeenAt, tick)
             if wasGuarded { return }
-        case .runs(let role, let helper): self.telling.runs(role, helper)
+        case .runs(let role, let helper, let isRenewable):
+            self.helpers.runs(role, helper, isRenewable: isRenewable, at: now)
         case .generationWritten(let record): self.generationWritten(record, at: now, into: &effects)
         case .inspected(let id, let asker, let answers):
             self.inspected(id, for: asker, answers, at: now, into: &effects)
@@ -234,6 +235,7 @@ public struct Supervisor: Sendable {
         self.settleServers(into: &effects)
         self.settleGroups(at: now, into: &effects)
         self.settleCopies(at: now, into: &effects)
+        self.settleRenewal(at: now, into: &effects)
         self.settleLeader(at: now, into: &effects)
         self.settlePending(at: now, into: &effects)
         self.settleReads(at: now, into: &effects)
@@ -271,6 +273,12 @@ public struct Supervisor: Sendable {
 
     /// The guard looked at the lease a moment ago. (Rule L12)
     public func isGuarded(at now: Tick) -> Bool { self.lease.isGuarded(at: now) }
+
+    /// What runs beside this daemon and outlives it.
+    var helpers: LocalHelpers {
+        get { self.telling.helpers }
+        _modify { yield &self.telling.helpers }
+    }
 
     /// Voters, sorted: the possible relays. An empty log names none: then any node that was named beside it. (Rule L16)
     var relays: [NodeID] {

@@ -41,8 +41,9 @@ public enum SupervisorInput: Equatable, Sendable {
     case guardSeen(Tick)
     /// Since when the guard has been killing what does not die; zero when nothing is left. (Rule L12.3)
     case guardKills(since: Tick)
-    /// A process that outlives daemons is there, and what it is; nil when it is there no more.
-    indirect case runs(HelperRole, NodePrograms.Helper?)
+    /// A process that outlives daemons is there, and what it is; nil when it is there no more. `isRenewable`: what would be started
+    /// in its place is the file that the daemon runs.
+    indirect case runs(HelperRole, NodePrograms.Helper?, isRenewable: Bool)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
     indirect case shownOut(by: NodeID, of: Generation?)
     /// A `generation` is on the disk. (Rule R2)
@@ -171,6 +172,9 @@ public enum SupervisorEffect: Equatable, Sendable {
     case cutVolume(VolumeName)
     /// These volume servers, and no others, should run.
     case volumeServers([VolumeServerSpec])
+    /// Start another process of the daemon's own program in its place, so that nobody is without: a guard looks before the old one
+    /// goes, and users of a volume wait for the next server. Told by `runs` when it is there. (Rules L12.4, V23)
+    case renew(HelperRole)
     /// Who is in the cluster: keep links to these, and show out who has left.
     case peers(PeerRoll)
     /// Answer a client.

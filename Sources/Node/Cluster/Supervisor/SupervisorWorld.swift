@@ -62,6 +62,9 @@ public protocol SupervisorWorld {
     /// Keeps these volume servers, and no others.
     mutating func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput])
 
+    /// Starts another process in the place of one that outlived an upgrade. (Rules L12.4, V23)
+    mutating func renew(_ role: HelperRole)
+
     // People.
 
     /// Answers a client.

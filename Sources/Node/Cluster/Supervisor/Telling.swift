@@ -13,8 +13,8 @@ struct Telling: Sendable {
 
     /// How the other nodes say they stand, with the time of arrival; sorted by node.
     var summaries: [(node: NodeID, receivedAt: Tick, summary: NodeSummary)] = []
-    /// What this node runs of the product.
-    var programs: NodePrograms
+    /// What runs beside this daemon.
+    var helpers: LocalHelpers
     /// When this node tells it again.
     var nextAt = Tick.zero
     /// What it told last, and when.
@@ -26,7 +26,7 @@ struct Telling: Sendable {
     /// News waits this long after what was told last; so much earlier than due is told what goes along with something else.
     private static let newsInterval = Span.milliseconds(200)
 
-    init(_ release: Release) { self.programs = NodePrograms(daemon: release, servers: []) }
+    init(_ release: Release) { self.helpers = LocalHelpers(release) }
 
     /// When this node tells it again.
     var deadline: Tick { self.nextAt }
@@ -40,18 +40,6 @@ struct Telling: Sendable {
         self.toldKey = key
         self.toldAt = now
         return true
-    }
-
-    /// A helper of this node is there, or no more.
-    mutating func runs(_ role: HelperRole, _ helper: NodePrograms.Helper?) {
-        switch role {
-        case .guardian: self.programs.guardian = helper
-        case .server(let volume):
-            self.programs.servers.removeAll { $0.volume == volume }
-            guard let helper else { return }
-            self.programs.servers.append(.init(volume: volume, helper: helper))
-            self.programs.servers.sort { $0.volume < $1.volume }
-        }
     }
 
     /// Another node tells how it stands.

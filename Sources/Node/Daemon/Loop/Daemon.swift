@@ -237,6 +237,7 @@ package struct Daemon {
                 volumes.keep($0)
                 copies.keep($0)
             },
+            renew: { $0 == .guardian ? keeper?.renew(at: MachineClock.now) : volumes.renew($0) },
             peers: { roll in
                 transport.keep(roll)
                 // A node that loses its log must still find the others.

@@ -50,6 +50,7 @@ final class DaemonLoop: Sendable {
         var volume: (VolumeName, VolumeCommand) -> Void
         var cutVolume: (VolumeName) -> Void
         var volumeServers: ([VolumeServerSpec]) -> Void
+        var renew: (HelperRole) -> Void
         var peers: (PeerRoll) -> Void
         /// Called about twenty times a second.
         var housekeeping: (Tick) -> Void
@@ -346,6 +347,8 @@ extension LoopCourse: SupervisorWorld {
     func cut(_ volume: VolumeName) { self.actors.cutVolume(volume) }
 
     func keep(_ servers: [VolumeServerSpec], _ answers: inout [SupervisorInput]) { self.actors.volumeServers(servers) }
+
+    func renew(_ role: HelperRole) { self.actors.renew(role) }
 
     func reply(_ id: UInt64, _ reply: ClientReply) { self.waiting.removeValue(forKey: id)?(reply) }
 

@@ -8,7 +8,7 @@ extension Driver {
     public static func runGuard(_ words: [String]) throws {
         let options = try HelperOptions(
             words, of: "guard", startedBy: "the daemon",
-            known: ["--run", "--cgroup", "--watchdog", "--watchdog-seconds"])
+            known: ["--run", "--cgroup", "--watchdog", "--watchdog-seconds", "--takes-over"])
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -18,6 +18,6 @@ extension Driver {
                 runDirectory: options["--run"] ?? variable("HOLDFAST_RUN") ?? "/run/holdfast", cgroupRoot: cgroup.path,
                 watchdog: options["--watchdog"] ?? variable("HOLDFAST_WATCHDOG"),
                 watchdogSeconds: options["--watchdog-seconds"].flatMap { Int32($0) } ?? 1,
-                hardwareClock: variable("HOLDFAST_RTC")))
+                hardwareClock: variable("HOLDFAST_RTC"), takesOver: options["--takes-over"] != nil))
     }
 }

@@ -76,7 +76,16 @@ struct GuardKeeper {
         let guardian = GuardNote.read(runDirectory: self.paths.run).flatMap { RunningProgram.guardian($0) }
         guard guardian != self.told else { return }
         self.told = guardian
-        self.queue.change { $0.append(.input(.runs(.guardian, guardian))) }
+        self.queue.change {
+            $0.append(.input(.runs(.guardian, guardian, isRenewable: RunningProgram.isWhatWouldBeStarted)))
+        }
+    }
+
+    /// Another guard looks, and then takes the place of the one that is there. (Rule L12.4)
+    mutating func renew(at now: Tick) {
+        self.startedAt = now
+        self.nextLookAt = now
+        self.launch(takesOver: true)
     }
 
     /// A watchdog that was configured since, or is no longer wanted, needs another guard. The new one is started as soon as the
@@ -90,12 +99,13 @@ struct GuardKeeper {
         self.launch()
     }
 
-    private func launch() {
+    private func launch(takesOver: Bool = false) {
         let (launched, log, cgroupRoot, run) = (self.launched, self.log, self.cgroupRoot, self.paths.run)
         SystemThread.start("guard start") {
             do {
                 let started = try ChildProcess.start(
-                    ["guard", "--run", run, "--cgroup", cgroupRoot], in: ControlGroup(cgroupRoot).child("guard"),
+                    ["guard", "--run", run, "--cgroup", cgroupRoot] + (takesOver ? ["--takes-over", "yes"] : []),
+                    in: ControlGroup(cgroupRoot).child("guard"),
                     output: run + "/guard.out", error: Journal.takesStandardError() ? STDERR_FILENO : nil)
                 launched.withLock { $0.append(started.pidfd) }
             } catch {

@@ -30,10 +30,15 @@ enum RunningProgram {
         return .init(version: isItsOwn ? String(words[1]) : nil, isPresent: self.isPresent(pid))
     }
 
+    /// Whether what this process starts runs the very file that it runs itself: not once another one was put in its place.
+    static var isWhatWouldBeStarted: Bool { self.isSameFile(ChildProcess.program) }
+
     /// Whether it runs the very file that this process runs: another file under the same name is another program.
-    private static func isPresent(_ pid: pid_t) -> Bool {
+    private static func isPresent(_ pid: pid_t) -> Bool { self.isSameFile("/proc/\(pid)/exe") }
+
+    private static func isSameFile(_ path: String) -> Bool {
         var (other, own) = (stat(), stat())
-        guard stat("/proc/\(pid)/exe", &other) == 0, stat("/proc/self/exe", &own) == 0 else { return false }
+        guard stat(path, &other) == 0, stat("/proc/self/exe", &own) == 0 else { return false }
         return other.st_dev == own.st_dev && other.st_ino == own.st_ino
     }
 }

@@ -56,6 +56,12 @@ final class VolumeKeeper: Sendable {
         self.state.withLock { $0.servers.first { $0.name == name }?.server }?.send(command)
     }
 
+    /// Starts a server anew while its volume may be open: its users wait for the next one. (Rule V23)
+    func renew(_ role: HelperRole) {
+        guard case .server(let name) = role else { return }
+        self.state.withLock { $0.servers.first { $0.name == name }?.server }?.renew()
+    }
+
     /// Lets whoever waits for the attached volume fail. Not on the caller's thread: the kernel may take its time.
     func cut(_ name: VolumeName) {
         let directory = VolumeServerLaunch.directory(of: name, self.paths)
@@ -176,6 +182,16 @@ final class VolumeServerHandle: Sendable {
         }
     }
 
+    /// Ends the process whatever it does, and starts the next one.
+    func renew() {
+        self.state.change { state in
+            state.wantsRestart = true
+            // Users of an open volume wait for the next server, as for one that was killed. (Rule V23)
+            state.isOwner = false
+            if state.socket >= 0 { shutdown(state.socket, Int32(SHUT_RDWR)) }
+        }
+    }
+
     /// The volume has no replica here any more: ends the process.
     func retire() {
         self.state.change { state in
@@ -259,7 +275,7 @@ final class VolumeServerHandle: Sendable {
     /// the volume.
     private func tellEnd(_ launch: VolumeServerLaunch, _ end: ProcessEnd, isWanted: Bool) {
         if isWanted {
-            self.log.info("the server of volume \(launch.name) starts anew, with \(launch.sizeBytes) bytes")
+            self.log.info("the server of volume \(launch.name) starts anew, for \(launch.sizeBytes) bytes")
             return self.queue.change {
                 $0.append(.input(.volumeEnded(launch.name, reason: "its server starts anew, as it was asked to")))
             }
@@ -309,7 +325,8 @@ final class VolumeServerHandle: Sendable {
         let program = RunningProgram.peer(of: socket, notingIn: launch.directory)
         self.queue.change {
             $0.append(.input(.volumeConnected(launch.name)))
-            $0.append(.input(.runs(.server(launch.name), program)))
+            $0.append(
+                .input(.runs(.server(launch.name), program, isRenewable: RunningProgram.isWhatWouldBeStarted)))
         }
         while let bytes = SystemSocket.receiveFrame(from: socket, limit: Self.eventBytesMaximum) {
             var fields = ByteReader(bytes)

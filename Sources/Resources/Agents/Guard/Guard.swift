@@ -19,11 +19,15 @@ public enum Guard {
         /// The hardware clock to compare with; nil means the machine's own. (Rule L20)
         public var hardwareClock: String?
 
+        /// It takes the place of the guard that runs, if one does. (Rule L12.4)
+        public var takesOver: Bool
+
         /// Options from their parts.
         public init(
             runDirectory: String, cgroupRoot: String, watchdog: String? = nil, watchdogSeconds: Int32 = 1,
-            hardwareClock: String? = nil
+            hardwareClock: String? = nil, takesOver: Bool = false
         ) {
+            self.takesOver = takesOver
             self.runDirectory = runDirectory
             self.cgroupRoot = cgroupRoot
             self.watchdog = watchdog
@@ -33,7 +37,7 @@ public enum Guard {
     }
 
     /// Runs until it is told to go (SIGTERM), and then until it may: exit code 0. On SIGHUP it goes at once, and disarms the
-    /// watchdog: another guard with other options takes its place. A second guard for the same run directory leaves with 4,
+    /// watchdog: another guard takes its place. A second guard for the same run directory leaves with 4 unless it is to take over,
     /// one that cannot work with 1; the reason is on standard error.
     public static func run(_ options: Options) -> Never {
         let clock = { MachineClock.now }
@@ -43,8 +47,8 @@ public enum Guard {
         chdir("/")
         // Its standard error may be the daemon's, and end with it.
         signal(SIGPIPE, SIG_IGN)
-        let lock = self.lock(options.runDirectory + "/guard.lock")
-        guard lock >= 0 else {
+        let isFirst = self.lock(options.runDirectory)
+        guard isFirst || options.takesOver else {
             self.leave("another guard runs for \(options.runDirectory); this one is not needed", code: 4)
         }
         let signals = holdfast_termination_signals()
@@ -54,12 +58,13 @@ public enum Guard {
         } catch {
             self.leave("could not map \(options.runDirectory)/lease: \(LeasePage.reason(error))", code: 1)
         }
-        options.note.write(runDirectory: options.runDirectory)
         self.becomeHardToKill(log)
         var loop = GuardLoop(
-            runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease,
-            watchdog: self.watchdog(options, log), hardwareClock: options.hardwareClock,
-            log: { log.write($0, $1, at: clock()) })
+            runDirectory: options.runDirectory, cgroupRoot: options.cgroupRoot, lease: lease, watchdog: nil,
+            hardwareClock: options.hardwareClock, log: { log.write($0, $1, at: clock()) })
+        if !isFirst { self.succeed(&loop, options, log) }
+        options.note.write(runDirectory: options.runDirectory)
+        loop.arm(self.watchdog(options, log))
         log.write(
             .info, "watches the lease of \(options.runDirectory) and the groups in \(options.cgroupRoot)", at: clock())
         // Whoever ends a machine asks once: the word is remembered until the guard may go.
@@ -77,7 +82,7 @@ public enum Guard {
             guard request.revents != 0 else { continue }
             let signal = holdfast_take_signal(signals)
             if signal == SIGHUP {
-                log.write(.info, "another guard with other options takes over", at: clock())
+                log.write(.info, "another guard takes over", at: clock())
                 loop.disarm()
                 exit(0)
             }
@@ -86,6 +91,26 @@ public enum Guard {
             if !loop.mayLeave(at: clock()) {
                 log.write(.info, "told to go: leaves once no lease is held and nothing runs", at: clock())
             }
+        }
+    }
+
+    /// Looks beside the guard that runs until that one has gone. The watchdog is the other's meanwhile, and nobody's for the moment
+    /// between its end and this one's next look. (Rule L12.4)
+    private static func succeed(_ loop: inout GuardLoop, _ options: Options, _ log: GuardLog) {
+        var succession = GuardSuccession(at: MachineClock.now)
+        while true {
+            let pause = loop.look(at: MachineClock.now)
+            if self.lock(options.runDirectory) { return }
+            switch succession.step(after: loop.phase, isHolding: loop.isHolding, at: MachineClock.now) {
+            case .wait: break
+            case .giveUp:
+                log.write(.warning, "the guard before does not go; this one leaves", at: MachineClock.now)
+                self.leave("the guard that runs for \(options.runDirectory) does not go", code: 4)
+            case .ask:
+                log.write(.info, "asks the guard before to go", at: MachineClock.now)
+                if let pid = GuardNote.read(runDirectory: options.runDirectory)?.livingPid { kill(pid, SIGHUP) }
+            }
+            SystemThread.sleep(min(pause, .milliseconds(2)))
         }
     }
 
@@ -124,13 +149,18 @@ public enum Guard {
         if prompt != 0 { log.write(.warning, "runs without real-time priority: \(SystemText.error(prompt))", at: now) }
     }
 
-    private static func lock(_ path: String) -> Int32 {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return -1 }
+    /// Whether this process is the guard of the run directory from here on.
+    private static func lock(_ runDirectory: String) -> Bool {
+        let descriptor = open(runDirectory + "/guard.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return false }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            return false
+        }
         ftruncate(descriptor, 0)
         let text = Array("\(getpid())\n".utf8)
         _ = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        return descriptor
+        return true
     }
 
     private static func leave(_ reason: String, code: Int32) -> Never {

@@ -20,12 +20,12 @@ struct GuardLoop {
     private let records: RunRecords
     private let groups: ControlGroup
     private let lease: LeasePage
-    private let watchdog: (any Watchdog)?
+    private var watchdog: (any Watchdog)?
     private let log: (Journal.Priority, String) -> Void
     private(set) var phase = Phase.idle
     private var witness: ClockWitness
     /// The groups are frozen and their addresses gone, because the clocks have parted.
-    private var isHolding = false
+    private(set) var isHolding = false
     /// When the present killing began; nil when nothing is being killed.
     private var began: Tick?
     private var complained: Tick?
@@ -142,6 +142,9 @@ struct GuardLoop {
         let needed = watchdog.timeout + Self.resetTime
         if needed <= grace || now + Span(nanoseconds: needed.nanoseconds - grace.nanoseconds) < end { watchdog.pat() }
     }
+
+    /// From here on this guard pats the watchdog: no other has it.
+    mutating func arm(_ watchdog: (any Watchdog)?) { self.watchdog = watchdog }
 
     /// The guard may go: no lease is held and nothing of ours runs.
     func mayLeave(at now: Tick) -> Bool {
