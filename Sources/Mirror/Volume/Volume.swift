@@ -81,7 +81,7 @@ public struct Volume: Sendable {
             } else if let owner = self.owner {
                 owner.mayAnswer(at: now, self.ledger) ? .owner : .frozen
             } else {
-                .replica
+                self.ledger.metadata.trusted ? .replica : .incomplete
             }
         return VolumeStatus(
             role: role, epoch: self.ledger.metadata.epoch,
@@ -122,6 +122,7 @@ public struct Volume: Sendable {
         case .lease(let end, let incarnation):
             self.ledger.leaseEnd = end
             self.ledger.leaseIncarnation = incarnation
+            self.owner?.greet(at: now, &self.ledger, &effects)
             self.owner?.answerComplete(at: now, &self.ledger, &effects)
         case .command(let command): self.perform(command, at: now, into: &effects)
         case .localFailed(let reason): self.fail(reason, into: &effects)
