@@ -39,7 +39,18 @@ struct VolumeControlCodecTests {
                     VolumeStatus.Peer(
                         node: NodeID(2), connected: true, inSync: false, resyncRemainingBytes: 5, resyncTotalBytes: 6)
                 ])),
+        .status(VolumeStatus(role: .replica, epoch: epoch, dirtyBytes: 1)),
+        .status(VolumeStatus(role: .incomplete, epoch: epoch, dirtyBytes: 1)),
     ]
+
+    @Test func `a copy that lacks writes is a replica for the release before, which reads no further`() throws {
+        func bytes(_ role: VolumeStatus.Role) -> [UInt8] {
+            var writer = ByteWriter()
+            VolumeEvent.status(VolumeStatus(role: role, epoch: Self.epoch, dirtyBytes: 1)).encode(into: &writer)
+            return writer.bytes
+        }
+        #expect(bytes(.incomplete).starts(with: bytes(.replica)))
+    }
 
     @Test(arguments: commands) func `a command survives the control socket`(_ command: VolumeCommand) throws {
         var writer = ByteWriter()

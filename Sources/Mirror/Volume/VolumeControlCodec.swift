@@ -227,7 +227,8 @@ extension CopyReport {
 extension VolumeStatus {
     /// Appends the status; `decode` is its inverse.
     public func encode(into writer: inout ByteWriter) {
-        writer.string(self.role.rawValue)
+        // The release before knows no copy that lacks writes, and reads no further than the peers.
+        writer.string((self.role == .incomplete ? Role.replica : self.role).rawValue)
         writer.epoch(self.epoch)
         for value in [self.dirtyBytes, self.writtenBytes, self.sentBytes, self.sentCompressedBytes] {
             writer.uint64(value)
@@ -239,6 +240,7 @@ extension VolumeStatus {
             writer.uint64(peer.resyncRemainingBytes)
             writer.uint64(peer.resyncTotalBytes)
         }
+        if self.role == .incomplete { writer.bool(true) }
     }
 
     /// Takes one status off `reader`.
@@ -247,7 +249,7 @@ extension VolumeStatus {
         guard let role = Role(rawValue: name) else {
             throw .invalid(field: "volume role", offset: reader.offset)
         }
-        return VolumeStatus(
+        var status = VolumeStatus(
             role: role, epoch: try reader.epoch(), dirtyBytes: try reader.uint64(), writtenBytes: try reader.uint64(),
             sentBytes: try reader.uint64(), sentCompressedBytes: try reader.uint64(),
             peers: try reader.list { reader throws(CodecError) in
@@ -255,6 +257,8 @@ extension VolumeStatus {
                     node: NodeID(try reader.uint32()), connected: try reader.bool(), inSync: try reader.bool(),
                     resyncRemainingBytes: try reader.uint64(), resyncTotalBytes: try reader.uint64())
             })
+        if role == .replica, reader.remaining > 0, try reader.bool() { status.role = .incomplete }
+        return status
     }
 }
 
