@@ -223,9 +223,12 @@ extension Simulation {
             }
             if owners.count != 1 {
                 let record = leader.state.group(name)
+                let volumes = leader.state.volumes.filter { volume in
+                    record.flatMap { leader.state.policy.group($0.name) }?.volumes.contains(volume.name) == true
+                }
                 self.fail(
                     "BoundedRecovery: \(name) runs on \(owners.map(\.name)) although all are well: "
-                        + "\(record.map { String(describing: $0) } ?? "no record")")
+                        + "\(record.map { String(describing: $0) } ?? "no record") \(volumes)")
             }
         }
         self.checkEdited(leader)

@@ -115,6 +115,17 @@ extension Simulation {
         }
     }
 
+    /// Operators may have taken votes away since: the only voter's log is the cluster's.
+    private func leavesMajority(_ victim: SimulatedNode) -> Bool {
+        guard self.swarm.has(.members) else { return true }
+        return self.nodes.allSatisfy {
+            guard let membership = $0.daemon?.supervisor.consensus.membership, membership.isVoter(victim.id) else {
+                return true
+            }
+            return !membership.isJoint && membership.voters.count >= 3
+        }
+    }
+
     /// A majority with the victim in it stays, and commits; the rest is away. Then they change places.
     private func chooseAway(_ fault: inout LogFault) {
         guard
@@ -154,7 +165,7 @@ extension Simulation {
         case .loss:
             guard self.now < self.options.length.nanoseconds else { return self.comeBack() }
             // Only a log that nobody touched since is the one that the fault was chosen for.
-            if victim.isOn, victim.daemon != nil { self.lose(victim, fault) }
+            if victim.isOn, victim.daemon != nil, self.leavesMajority(victim) { self.lose(victim, fault) }
             self.comeBack(but: fault)
             self.leave(fault.holders, fault)
             let length: (Span, Span) = fault.holders.isEmpty ? (.seconds(1), .seconds(2)) : (.seconds(5), .seconds(15))

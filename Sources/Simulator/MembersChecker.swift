@@ -59,6 +59,21 @@ extension Simulation {
         for volume in node.volumes { volume.isWanted = false }
     }
 
+    /// Who sends to a node that knows that it has left is told so; the daemons' links do that for the supervisor. (Rule J6)
+    func showOut(_ sender: NodeID, by node: SimulatedNode) {
+        guard let state = node.daemon?.supervisor.state, state.hasLeft(sender),
+            !self.network.isCut(from: node.id, to: sender)
+        else { return }
+        let delay = self.network.delay(&self.swarm.random)
+        self.queue.add(.swarm(.farewell(self.node(sender), from: node.id, of: state.base)), at: self.now + delay)
+    }
+
+    func hearFarewell(_ node: SimulatedNode, _ other: NodeID, of generation: Generation) {
+        self.count("farewells")
+        let farewell = SupervisorInput.shownOut(by: other, of: generation)
+        self.input(node, farewell, orRetry: .swarm(.farewell(node, from: other, of: generation)))
+    }
+
     /// Rule J2: whose node is none any more holds no lease and runs nothing, from the moment that the entry is applied anywhere.
     func checkLeft(_ node: SimulatedNode) {
         guard node.isOn, self.now >= node.pausedUntil, !node.isFrozen, self.now >= node.overlapsUntil else { return }

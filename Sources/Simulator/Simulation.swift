@@ -272,6 +272,7 @@ public final class Simulation {
                 return self.queue.add(token: Self.token(packet: place), at: node.scheduledFrom)
             }
             let via = self.packets[place].via
+            if self.roster.left > 0 { self.showOut(via, by: node) }
             self.step(node) { supervisor, tick, effects in
                 supervisor.receive(&self.packets[place].letters, via: via, at: tick, into: &effects)
             }

@@ -198,6 +198,8 @@ enum SwarmEvent {
     /// The log says that the node is for something else.
     case becomes(SimulatedNode, NodeRole)
     case join(SimulatedNode)
+    /// A node hears from another one that it has left.
+    indirect case farewell(SimulatedNode, from: NodeID, of: Generation)
     /// What was armed happens now.
     case moment(MomentFault, on: NodeID)
     /// An operator moves a group, or it fails where it is; and once more.
@@ -247,6 +249,7 @@ extension Simulation {
         case .switchOff(let node): self.switchOff(node)
         case .becomes(let node, let role): self.become(role, node)
         case .join(let node): self.join(node)
+        case .farewell(let node, let from, let generation): self.hearFarewell(node, from, of: generation)
         case .moment(let fault, let id): self.happen(fault, on: self.node(id))
         case .move: self.moveSomething()
         case .wearOut(let node, let group, let left): self.wearOut(node, group, left: left)

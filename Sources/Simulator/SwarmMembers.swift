@@ -190,8 +190,9 @@ extension Simulation {
     /// A machine is lost for good, with its disks, while all else is well: no other failure excuses what is lost with it.
     private func destroySomebody() {
         guard self.options.hasFaults, self.now >= self.quietUntil, self.roster.destroyed == nil, self.mayAdd,
-            self.isAllWell, self.isMajorityLeft
+            self.isAllWell, self.isMajorityLeft, self.now >= self.healedAt + 3_000_000_000
         else { return }
+        // A copy that was asked to leave while the network was broken is not in the set a moment later.
         let victim = self.anyNode()
         self.note("\(victim.name) is destroyed")
         self.count("machines destroyed")

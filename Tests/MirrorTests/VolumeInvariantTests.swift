@@ -51,6 +51,7 @@ import Testing
 
     @Test func `a replica that has not answered a new connection is not taken for one that copies (rule V5)`() {
         var ledger = self.volume().ledger
+        (ledger.leaseEnd, ledger.leaseIncarnation) = (.never, Incarnation(3))
         var effects = Volume.Effects()
         let opening = Volume.Opening(
             epoch: Epoch(generation: 0, index: 9), incarnation: Incarnation(3), inSync: [NodeID(1)], version: 1,

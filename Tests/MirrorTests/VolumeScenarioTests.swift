@@ -127,6 +127,9 @@ struct VolumeScenarioTests {
             case "keep": if let state = self.world.nodes[node] { self.kept[node] = (state, self.world.now) }
             case "back":
                 if let kept = self.kept[node] { self.world.takeBack(node, to: kept.node, of: kept.at) }
+                if arguments.contains("without-lease") {
+                    self.world.input(.lease(end: .zero, incarnation: Incarnation(1)), to: node)
+                }
             case "snapshot": self.snapshots[node] = self.world.nodes[node]
             case "putback":
                 self.world.stop(node, power: true)

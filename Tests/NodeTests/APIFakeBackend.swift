@@ -18,6 +18,8 @@ final class FakeBackend: APIBackend {
         var removals: [String] = []
         /// What becomes of the status after each call that reads it.
         var later: [StatusReport] = []
+        /// What a rejoin waits for before it answers.
+        var rejoinWaits: AsyncStream<Void>?
     }
     let state = Mutex(State())
 
@@ -152,7 +154,11 @@ final class FakeBackend: APIBackend {
         if request.statement == nil { result.statement = "osk-1 and wit-1 are off" }
         return result
     }
-    func rejoin() async throws -> MutationResult { try self.mutate("rejoin", MutationRequest()) }
+    func rejoin() async throws -> MutationResult {
+        let result = try self.mutate("rejoin", MutationRequest())
+        if let waits = self.with({ $0.rejoinWaits }) { for await _ in waits {} }
+        return result
+    }
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("shut \(node) down", request)
     }

@@ -1,3 +1,4 @@
+import Basis
 import Foundation
 import Glibc
 import Synchronization
@@ -10,6 +11,7 @@ import Testing
 struct ServedAPI {
     let backend: FakeBackend
     let socketPath: String
+    let server: APIServer
 
     /// Runs `body` while the server answers; a caller that is nobody's user may be simulated by `allowed`.
     static func run(
@@ -27,7 +29,7 @@ struct ServedAPI {
                 try await server.run(onRunning: { signal.finish() })
             }
             for await _ in ready {}
-            try await body(ServedAPI(backend: backend, socketPath: path))
+            try await body(ServedAPI(backend: backend, socketPath: path, server: server))
             group.cancelAll()
         }
     }
@@ -36,6 +38,22 @@ struct ServedAPI {
 }
 
 @Suite struct APITests {
+    @Test func `a server that ends waits until who asked has an answer`() async throws {
+        try await ServedAPI.run { api in
+            let (waits, gate) = AsyncStream.makeStream(of: Void.self)
+            api.backend.with { $0.rejoinWaits = waits }
+            #expect(await api.server.finish(within: .zero))
+            let answer = Task { try await api.client.rejoin() }
+            while api.backend.with({ $0.calls.isEmpty }) { await Task.yield() }
+            #expect(await api.server.finish(within: .milliseconds(20)) == false)
+            gate.finish()
+            #expect(await api.server.finish(within: .seconds(20)))
+            let result = try await answer.value
+            #expect(result.accepted)
+            #expect(await api.server.finish(within: .seconds(20)))
+        }
+    }
+
     @Test func `what a backend answers arrives unchanged at the other end of the socket`() async throws {
         try await ServedAPI.run { api in
             let client = api.client

@@ -41,7 +41,7 @@ final class SmallDaemon {
             directory: paths.log, on: RealDisk(),
             identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id),
             draw: try Founding.startDraw())
-        let transport = try Transport(self.file, identity: paths.identity, log: log, shownOut: { _ in })
+        let transport = try Transport(self.file, identity: paths.identity, log: log, shownOut: { _, _ in })
         let supervisor = try Supervisor(
             identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),
             settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,

@@ -20,7 +20,7 @@ private final class Relayed {
     let received = Locked<[UInt64]>([])
     static let mark = StartMark(directory: DirectoryID(high: 1, low: 1), start: 3, nonce: 3)
 
-    init() throws {
+    init(roll: PeerRoll? = nil) throws {
         self.scratch = try ScratchDirectory()
         self.authority = try CertificateAuthority.create(clusterName: "prod")
         let directory = self.scratch.path
@@ -33,9 +33,10 @@ private final class Relayed {
         let file = NodeFile(
             cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
             role: .member, peers: [])
-        self.transport = try Transport(file, identity: try identity(2), log: DriverLog(), shownOut: { _ in })
+        self.transport = try Transport(file, identity: try identity(2), log: DriverLog(), shownOut: { _, _ in })
         self.sender = try RelaySeals(node: NodeID(1), cluster: "c1", identity: try identity(1))
         let received = self.received
+        if let roll { self.transport.keep(roll) }
         self.transport.start(
             Transport.Handlers(
                 receive: { envelope, _ in
@@ -145,5 +146,31 @@ private final class Relayed {
         try relayed.hand(old)
         try relayed.hand(try relayed.sealed(6, mark: later))
         #expect(relayed.arrived(until: 6) == [2, 3, 5, 6])
+    }
+}
+
+@Suite struct `What a node hears that has left (J6)` {
+    private static let generation = Generation(number: 2, recovery: 99)
+
+    /// Of three ids that were given, node 3 is none any more.
+    private static let roll = PeerRoll(peers: [], own: nil, idsGiven: 3, generation: Self.generation)
+
+    @Test func `it is told when it dials, and of which generation the log is that says so`() throws {
+        let relayed = try Relayed(roll: Self.roll)
+        #expect(Farewell.wait(on: relayed.stream) == Self.generation)
+    }
+
+    @Test func `it is told over the connection that it has`() throws {
+        let relayed = try Relayed()
+        try relayed.hand(try relayed.sealed(1))
+        #expect(relayed.arrived(until: 1) == [1])
+        relayed.transport.keep(Self.roll)
+        #expect(Farewell.wait(on: relayed.stream) == Self.generation)
+    }
+
+    @Test func `a connection that ends without a word says nothing`() throws {
+        let relayed = try Relayed()
+        try relayed.hand(relayed.message(7))
+        #expect(Farewell.wait(on: relayed.stream) == Generation??.none)
     }
 }

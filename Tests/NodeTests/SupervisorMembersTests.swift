@@ -21,6 +21,30 @@ import Testing
         #expect(!self.isHeard(d, by: a, trio))
     }
 
+    @Test func `who hears from its own generation that it has left has no lease from that instant (L18)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let (a, b) = (NodeID(1), NodeID(2))
+        #expect(trio.running[a] == ["db"] && trio.supervisors[a]?.hasLease(at: trio.tick) == true)
+        trio.step(a, .shownOut(by: b, of: .first))
+        #expect(trio.supervisors[a]?.hasLease(at: trio.tick) == false)
+        #expect(trio.leases[a] ?? .zero <= trio.tick(of: a))
+        trio.pass(milliseconds: 200)
+        #expect(trio.running[a] ?? [] == [])
+    }
+
+    @Test func `who hears it from another generation, or of none, goes on: ids mean others there (R1)`() throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let (a, b) = (NodeID(1), NodeID(2))
+        trio.step(a, .shownOut(by: b, of: Generation(number: 1, recovery: 7)))
+        trio.step(a, .shownOut(by: b, of: nil))
+        #expect(trio.supervisors[a]?.links.shownOutBy == [b])
+        trio.pass(milliseconds: 3000)
+        #expect(trio.supervisors[a]?.hasLease(at: trio.tick) == true)
+        #expect(trio.running[a] == ["db"])
+    }
+
     /// Whether a message of the node, which does not run now, shows that it is there.
     private func isHeard(_ node: NodeID, by other: NodeID, _ trio: Trio) -> Bool {
         guard let mark = trio.supervisors[node]?.identity.memory.present else { return false }

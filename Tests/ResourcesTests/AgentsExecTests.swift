@@ -42,7 +42,7 @@ import Testing
         #expect(await bench.call(.start, service) == .success)
         let cgroup = bench.cgroup(service)
         #expect(cgroup.processes().count >= 3)
-        #expect(await bench.call(.stop, service, timeout: .milliseconds(500)) == .success)
+        #expect(await bench.call(.stop, service, timeout: .seconds(4)) == .success)
         #expect(try !cgroup.isPopulated())
     }
 

@@ -122,6 +122,7 @@ public struct Volume: Sendable {
         case .lease(let end, let incarnation):
             self.ledger.leaseEnd = end
             self.ledger.leaseIncarnation = incarnation
+            self.owner?.greet(at: now, &self.ledger, &effects)
             self.owner?.answerComplete(at: now, &self.ledger, &effects)
         case .command(let command): self.perform(command, at: now, into: &effects)
         case .localFailed(let reason): self.fail(reason, into: &effects)

@@ -26,6 +26,7 @@ extension Volume {
             // Rule L15.
             if self.owner?.epoch == epoch, self.owner?.incarnation == incarnation {
                 self.owner?.isFrozen = false
+                self.owner?.greet(at: now, &self.ledger, &effects)
                 self.owner?.answerComplete(at: now, &self.ledger, &effects)
             }
             effects.event(.status(self.status(at: now)))

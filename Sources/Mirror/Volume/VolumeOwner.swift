@@ -332,6 +332,7 @@ extension Volume {
         }
 
         mutating func tick(at now: Tick, _ ledger: inout Ledger, _ effects: inout Effects) {
+            self.greet(at: now, &ledger, &effects)
             for index in self.peers.indices { self.tick(peer: index, at: now, &ledger, &effects) }
             if now.since(self.clearing.lastPass) >= .seconds(1) {
                 self.clearing.lastPass = now

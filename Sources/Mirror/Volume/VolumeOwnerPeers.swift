@@ -7,6 +7,26 @@ extension Volume.Owner {
         _ peer: NodeID, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
         guard let index = self.index(of: peer) else { return }
+        // The connection before is gone, whether or not anybody said so.
+        if !self.mayAnswer(at: now, ledger) { self.linkDown(peer, at: now, &ledger, &effects) }
+        self.peers[index].isGreetingHeld = true
+        self.greet(at: now, &ledger, &effects)
+    }
+
+    /// Begins with those that are linked, once the lease holds. Without one this owner may be of an earlier moment, and not
+    /// know it: what it would make the other copy equal to lacks writes. (Rule V24)
+    mutating func greet(at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects) {
+        guard self.mayAnswer(at: now, ledger) else { return }
+        for index in self.peers.indices where self.peers[index].isGreetingHeld {
+            self.greet(index, at: now, &ledger, &effects)
+        }
+    }
+
+    private mutating func greet(
+        _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
+    ) {
+        let peer = self.peers[index].node
+        self.peers[index].isGreetingHeld = false
         self.peers[index].beginSession(self.nextSession(), at: now)
         // The question whether it noted the turn may have been lost with the link before: the next pass asks again. (Rule V19)
         self.clearing.noting = nil
@@ -20,7 +40,9 @@ extension Volume.Owner {
     mutating func linkDown(
         _ peer: NodeID, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
     ) {
-        guard let index = self.index(of: peer), self.peers[index].phase != .down else { return }
+        guard let index = self.index(of: peer) else { return }
+        self.peers[index].isGreetingHeld = false
+        guard self.peers[index].phase != .down else { return }
         self.peers[index].phase = .down
         self.peers[index].changed(at: now)
         self.peers[index].resync = Volume.Resync()

@@ -70,6 +70,8 @@ extension Volume {
 
         let node: NodeID
         private(set) var standing: Standing { didSet { Standing.assertStep(from: oldValue, to: self.standing) } }
+        /// There is a connection, and nothing was said over it: no lease lets anything be sent. (Rule V24)
+        var isGreetingHeld = false
         var phase = Phase.down { didSet { Phase.assertStep(from: oldValue, to: self.phase) } }
         /// When the phase changed between down, up and current.
         private(set) var since = Tick.zero

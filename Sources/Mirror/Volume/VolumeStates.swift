@@ -18,7 +18,7 @@ extension Volume.Peer.Phase: SteppedState {
 
     static let steps: [StateStep<Name>] = {
         var steps: [StateStep<Name>] = [
-            .init(.down, .greeting, "the connection is up: `hello` is sent"),
+            .init(.down, .greeting, "the connection is up, and the lease holds: `hello` is sent (V24)"),
             .init(.greeting, .copying, "its `welcome` says which marks it has: what may differ is copied"),
             .init(.copying, .settling, "all is copied: a first flush makes the bulk stable"),
             .init(.settling, .confirming, "that is stable: it is waited for from here on, and flushed once more"),

@@ -1,3 +1,4 @@
+import Basis
 import FoundationEssentials
 import Glibc
 import Host
@@ -35,6 +36,8 @@ public struct APIServer: Sendable {
     private let routes: APIRoutes
     private let socketPath: String
     private let allowedUsers: Set<UInt32>
+    /// Requests that have no whole answer yet.
+    private let open = Locked(0)
 
     /// A server of `backend` on `socketPath`; besides root only `owner` (the daemon's own user when nil) may call.
     public init(backend: any APIBackend, socketPath: String, owner: UInt32? = nil) {
@@ -55,8 +58,11 @@ public struct APIServer: Sendable {
         let routes = self.routes
         let allowed = self.allowedUsers
         let path = self.socketPath
+        let open = self.open
         let responder = CallbackResponder<CallerContext> { request, context in
-            await Self.respond(to: request, context: context, routes: routes, allowed: allowed)
+            open.change { $0 += 1 }
+            let answer = await Self.respond(to: request, context: context, routes: routes, allowed: allowed)
+            return Self.response(answer) { open.change { $0 -= 1 } }
         }
         let application = Application(
             responder: responder,
@@ -69,6 +75,17 @@ public struct APIServer: Sendable {
             logger: logger)
         defer { unlink(path) }
         try await application.run()
+    }
+
+    /// Waits until everybody who asked has an answer, but no longer than `limit`: some wait for what may happen next. False when
+    /// somebody still waits.
+    @discardableResult package func finish(within limit: Span) async -> Bool {
+        let end = MachineClock.now + limit
+        while self.open.withLock({ $0 > 0 }) {
+            guard MachineClock.now < end else { return false }
+            try? await Task.sleep(nanoseconds: Span.milliseconds(5).nanoseconds)
+        }
+        return true
     }
 
     /// Makes the directory and removes the socket of a daemon that is gone.
@@ -90,13 +107,12 @@ public struct APIServer: Sendable {
 
     private static func respond(
         to request: Hummingbird.Request, context: CallerContext, routes: APIRoutes, allowed: Set<UInt32>
-    ) async -> Response {
+    ) async -> APIRoutes.Answer {
         guard let caller = await context.callerUser(), allowed.contains(caller) else {
-            return self.response(
-                APIRoutes.answer(
-                    APIFailure(
-                        .permission, "only root and the user of the daemon may use this socket",
-                        remedy: "run the command with sudo")))
+            return APIRoutes.answer(
+                APIFailure(
+                    .permission, "only root and the user of the daemon may use this socket",
+                    remedy: "run the command with sudo"))
         }
         var request = request
         let body: Data
@@ -104,26 +120,29 @@ public struct APIServer: Sendable {
             let buffer = try await request.collectBody(upTo: APIRoutes.maximumBodyBytes)
             body = Data(buffer.readableBytesView)
         } catch {
-            return self.response(
-                APIRoutes.answer(
-                    APIFailure(
-                        .usage, "the body of the request cannot be read or exceeds \(APIRoutes.maximumBodyBytes) bytes",
-                        remedy: "send a shorter document")))
+            return APIRoutes.answer(
+                APIFailure(
+                    .usage, "the body of the request cannot be read or exceeds \(APIRoutes.maximumBodyBytes) bytes",
+                    remedy: "send a shorter document"))
         }
         var query: [String: String] = [:]
         for (key, value) in request.uri.queryParameters { query[String(key)] = String(value) }
-        let answer = await routes.answer(
+        return await routes.answer(
             APIRoutes.Request(
                 method: request.method.rawValue, path: request.uri.path, query: query, body: body))
-        return self.response(answer)
     }
 
-    private static func response(_ answer: APIRoutes.Answer) -> Response {
+    /// `end` is called once the answer was sent, or cannot be.
+    private static func response(_ answer: APIRoutes.Answer, end: @escaping @Sendable () -> Void) -> Response {
         var headers = HTTPFields()
         headers[.contentType] = "application/json"
         return Response(
             status: HTTPResponse.Status(code: answer.status), headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body)))
+            body: ResponseBody(contentLength: answer.body.count) { writer in
+                defer { end() }
+                try await writer.write(ByteBuffer(bytes: answer.body))
+                try await writer.finish(nil)
+            })
     }
 }
 

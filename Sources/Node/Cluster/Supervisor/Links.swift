@@ -41,7 +41,7 @@ extension ClusterState {
     public func roll(of own: NodeID) -> PeerRoll {
         PeerRoll(
             peers: self.nodes.filter { $0.id != own }.map { PeerSpec($0) }, own: self.node(own)?.about,
-            idsGiven: self.nodesEver)
+            idsGiven: self.nodesEver, generation: self.base)
     }
 }
 

@@ -165,11 +165,27 @@ extension Supervisor {
     ) {
         self.heard(words, of: renewal, by: voter, at: now, into: &effects)
         guard self.lease.holder.refused(renewal, reason) else { return }
-        // What an earlier daemon of this life wrote for the guard is withdrawn too. (Rule L18)
-        self.lease.publishedEnd = .never
-        self.schedule.isUnsettled = true
+        self.withdrawLease()
         effects.append(
             .note(.lifeIsOver(says: voter)))
+    }
+
+    /// This life is over: what an earlier daemon of it wrote for the guard is withdrawn too. (Rule L18)
+    private mutating func withdrawLease() {
+        self.lease.publishedEnd = .never
+        self.schedule.isUnsettled = true
+    }
+
+    /// Rule J6: a node leaves only after its life was lost (J2), and no life follows. So whoever hears from one of the same
+    /// generation that it has left has no lease from that instant, as if a voter had refused it. (Rule L18)
+    mutating func shownOut(by node: NodeID, of generation: Generation?, into effects: inout [SupervisorEffect]) {
+        if !self.links.shownOutBy.contains(node) { self.links.shownOutBy.append(node) }
+        // The log of another generation gave its ids to others.
+        guard let generation, generation == self.recovering.generation else { return }
+        let isHeld = self.lease.holder.end != .zero || self.lease.holder.incarnation != .none
+        self.lease.holder.resign(max(self.birth.incarnation, self.lease.holder.incarnation))
+        self.withdrawLease()
+        if isHeld { effects.append(.note(.lifeIsOver(says: node))) }
     }
 
     private mutating func heard(

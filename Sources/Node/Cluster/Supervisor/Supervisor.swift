@@ -158,8 +158,7 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.groups.remains.guardKillsSince = since
             self.groups.version += 1
-        case .shownOut(let node):
-            if !self.links.shownOutBy.contains(node) { self.links.shownOutBy.append(node) }
+        case .shownOut(let node, let generation): self.shownOut(by: node, of: generation, into: &effects)
         case .drawMark(let nonce): self.marks.offeredNonce = nonce
         case .doubt(let since, let nonce):
             self.lease.doubtSince = max(self.lease.doubtSince, since)

@@ -45,7 +45,7 @@ public enum SupervisorInput: Equatable, Sendable {
     /// in its place is the file that the daemon runs.
     indirect case runs(HelperRole, NodePrograms.Helper?, isRenewable: Bool)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
-    case shownOut(by: NodeID)
+    indirect case shownOut(by: NodeID, of: Generation?)
     /// A `generation` is on the disk. (Rule R2)
     indirect case generationWritten(GenerationRecord)
     /// An `inspect` of this machine ended.
@@ -241,12 +241,15 @@ public struct PeerRoll: Equatable, Sendable {
     public var isCurrent = false
     /// So many ids were given: a node with one of them that is not in the roll has left. (Rule J6)
     public var idsGiven: UInt32
+    /// Whose log says all this.
+    public var generation: Generation
 
     /// All fields.
-    public init(peers: [PeerSpec], own: JoiningNode? = nil, idsGiven: UInt32 = 0) {
+    public init(peers: [PeerSpec], own: JoiningNode? = nil, idsGiven: UInt32 = 0, generation: Generation = .first) {
         self.peers = peers
         self.own = own
         self.idsGiven = idsGiven
+        self.generation = generation
     }
 
     /// Whether a node was in the cluster, and is no more. `own` is this node's id.

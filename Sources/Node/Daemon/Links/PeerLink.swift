@@ -51,12 +51,12 @@ final class PeerLink: Sendable {
     private let context: TLSContext
     private let cluster: String
     private let log: DriverLog
-    private let shownOut: @Sendable (NodeID) -> Void
+    private let shownOut: @Sendable (NodeID, Generation?) -> Void
     private let state: Locked<State>
 
     init(
         _ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog,
-        shownOut: @escaping @Sendable (NodeID) -> Void
+        shownOut: @escaping @Sendable (NodeID, Generation?) -> Void
     ) {
         self.shownOut = shownOut
         self.context = context
@@ -203,13 +203,13 @@ final class PeerLink: Sendable {
     /// Who was dialled says nothing but farewell; when the connection ends instead, it is dialled again at once.
     private func hearFarewell(_ stream: TLSStream, _ peer: PeerSpec) {
         SystemThread.start("hearing \(peer.name)") {
-            let isFarewell = Farewell.wait(on: stream)
-            if isFarewell { self.shownOut(peer.node) }
+            let farewell = Farewell.wait(on: stream)
+            if let farewell { self.shownOut(peer.node, farewell) }
             let isDropped = self.state.change { state in
                 guard state.stream === stream else { return false }
                 _ = Self.drop(&state)
                 // Who was shown out knocks again, but not all the time.
-                if isFarewell { state.nextAttempt = MachineClock.now + Self.failurePause }
+                if farewell != nil { state.nextAttempt = MachineClock.now + Self.failurePause }
                 return true
             }
             if isDropped { stream.shutdown() }

@@ -46,13 +46,15 @@ final class Transport: Sendable {
     private let seals: RelaySeals
     private let reception: Reception
     private let makeReception: @Sendable (HostPort) throws -> Reception
-    private let shownOut: @Sendable (NodeID) -> Void
+    private let shownOut: @Sendable (NodeID, Generation?) -> Void
     private let log: DriverLog
     private let state = Locked(State())
 
-    /// Listens at once; nothing is accepted before `start`. `shownOut` is told who says that this node has left.
+    /// Listens at once; nothing is accepted before `start`. `shownOut` is told who says that this node has left, and of
+    /// which generation that one's log is.
     init(
-        _ file: NodeFile, identity: TLSIdentity, log: DriverLog, shownOut: @escaping @Sendable (NodeID) -> Void
+        _ file: NodeFile, identity: TLSIdentity, log: DriverLog,
+        shownOut: @escaping @Sendable (NodeID, Generation?) -> Void
     ) throws {
         self.shownOut = shownOut
         let place = try HostPort.argument("address", file.address)
@@ -101,7 +103,10 @@ final class Transport: Sendable {
             state.roll = roll
             return state.inbound.filter { roll.hasLeft($0.node, own: self.node) }.map(\.stream)
         }
-        for stream in left { stream.shutdown() }
+        for stream in left {
+            Farewell.send(roll.generation, to: stream)
+            stream.shutdown()
+        }
         let (fresh, gone) = self.state.change { state -> ([PeerLink], [PeerLink]) in
             let gone = state.links.filter { link in !peers.contains { $0.node == link.peer.node } }
             state.links.removeAll { link in gone.contains { $0 === link } }
@@ -146,9 +151,10 @@ final class Transport: Sendable {
             stream.shutdown()
             return
         }
-        guard !self.state.withLock({ $0.roll.hasLeft(peer, own: self.node) }) else {
+        let roll = self.state.withLock { $0.roll }
+        guard !roll.hasLeft(peer, own: self.node) else {
             self.refuse(stream, "\(stream.peerName ?? "a node") has left this cluster (J6)")
-            Farewell.send(to: stream)
+            Farewell.send(roll.generation, to: stream)
             stream.shutdown()
             return
         }

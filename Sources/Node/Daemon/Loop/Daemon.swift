@@ -22,6 +22,8 @@ package struct Daemon {
     private static let reportInterval = Span.seconds(1)
     /// Long enough for the message that hands leadership over.
     private static let farewell = Span.milliseconds(100)
+    /// How long answers may take that are under way.
+    private static let answers = Span.milliseconds(300)
 
     private let paths: NodePaths
     private let file: NodeFile
@@ -44,9 +46,10 @@ package struct Daemon {
         let api = try daemon.start()
         let stopped = daemon.stopped
         let sources = daemon.stopOnSignals()
+        let door = APIServer(backend: api, socketPath: daemon.paths.socket)
         let server = Task {
             do {
-                try await APIServer(backend: api, socketPath: daemon.paths.socket).run(
+                try await door.run(
                     onRunning: { ServiceManager.tellReady() })
                 stopped.give(nil)
             } catch {
@@ -57,6 +60,8 @@ package struct Daemon {
         withExtendedLifetime(sources) {}
         await Self.handLeadershipOver(api)
         daemon.queue.change { $0.append(.stop) }
+        // Who asked for what ends this daemon is still to be told.
+        await door.finish(within: Self.answers)
         server.cancel()
         if failure == nil || failure is DiskFailure { unlink(daemon.paths.socket) }
         if failure is DiskFailure { try? await Task.sleep(nanoseconds: Self.farewell.nanoseconds) }
@@ -132,8 +137,8 @@ package struct Daemon {
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
         let probe = try DiskProbe(directory: self.paths.directory)
         let (queue, log) = (self.queue, self.log)
-        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node in
-            queue.change { $0.append(.input(.shownOut(by: node))) }
+        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node, generation in
+            queue.change { $0.append(.input(.shownOut(by: node, of: generation))) }
         }
         let now = MachineClock.now
         let supervisor: Supervisor
