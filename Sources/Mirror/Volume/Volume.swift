@@ -81,7 +81,7 @@ public struct Volume: Sendable {
             } else if let owner = self.owner {
                 owner.mayAnswer(at: now, self.ledger) ? .owner : .frozen
             } else {
-                .replica
+                self.ledger.metadata.trusted ? .replica : .incomplete
             }
         return VolumeStatus(
             role: role, epoch: self.ledger.metadata.epoch,

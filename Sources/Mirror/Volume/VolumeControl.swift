@@ -103,6 +103,8 @@ public struct VolumeStatus: Equatable, Sendable {
     public enum Role: String, Sendable {
         /// Follows whichever owner connects with an epoch at least its own.
         case replica
+        /// The same, and lacks writes: no owner has made its copy equal as a whole since its disk failed, or it was put back.
+        case incomplete
         /// Serves the export.
         case owner
         /// Owner whose lease ended: answers nobody.

@@ -42,7 +42,8 @@ public enum CopyRole: String, Equatable, Sendable, CaseIterable {
     init(_ role: VolumeStatus.Role) {
         switch role {
         case .owner: self = .owner
-        case .replica: self = .replica
+        // Whether it counts is what the others see of it, in the set.
+        case .replica, .incomplete: self = .replica
         case .frozen: self = .frozen
         case .failed: self = .failed
         }

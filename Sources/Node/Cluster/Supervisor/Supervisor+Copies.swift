@@ -16,8 +16,24 @@ extension Supervisor {
         for place in self.volumes.views.indices where self.volumes.views[place].isConnected {
             guard let report = self.volumes.views[place].report else { continue }
             self.settle(place, report, at: now, into: &effects)
+            self.leaveSet(place, at: now, into: &effects)
         }
         self.retireReplicas(at: now, into: &effects)
+    }
+
+    /// Rule V21: what is let go is let go for the sake of those that the set names, so a copy that knows that it lacks writes does
+    /// not stay in it. While there is an owner that one sees it; an owner's own copy yields (V19).
+    private mutating func leaveSet(_ place: Int, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let view = self.volumes.views[place]
+        guard let role = view.status?.role, role == .incomplete || role == .failed,
+            let record = self.state.volume(view.name), record.owner == nil, record.epoch != .none,
+            record.inSync.count > 1, record.inSync.contains(self.identity.node),
+            let copy = record.copy(of: self.identity.node)?.identity
+        else { return }
+        // It is made anew: all of it is to be copied, whatever it holds.
+        let command = Command.lacks(record.name, volume: record.identity, self.identity.node, copy: copy)
+        self.request(command, at: now, into: &effects)
+        self.volumes.nextLook = min(self.volumes.nextLook, now + Self.copyPause)
     }
 
     /// A device may be made larger while its server runs: the log learns it, and the server is asked again as long as the
@@ -119,6 +135,8 @@ extension Supervisor {
             case .another(let reason):
                 guard let known = record.copy(of: node)?.knowledge else {
                     self.volumes.views[place].problem = "the copy in \(report.backing) \(reason)"
+                    // A server whose disk failed makes nothing before it was started anew.
+                    if self.volumes.views[place].status?.role == .failed { return }
                     return self.makeCopy(place, at: now, into: &effects)
                 }
                 guard self.isAnswered(place, known, at: now, into: &effects) else { return }

@@ -38,7 +38,7 @@ extension Supervisor {
             .filter { $0.standing == .trusted }.map(\.id)
         guard holders.allSatisfy({ record.inSync.contains($0) }) else { return false }
         switch status.role {
-        case .replica: return record.owner != self.identity.node
+        case .replica, .incomplete: return record.owner != self.identity.node
         case .owner:
             return holders.allSatisfy { node in
                 node == self.identity.node || status.peers.contains { $0.node == node && $0.connected && $0.inSync }

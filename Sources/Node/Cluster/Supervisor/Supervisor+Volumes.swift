@@ -148,7 +148,7 @@ extension Supervisor {
     private mutating func noticeLostExport(
         _ name: VolumeName, _ status: VolumeStatus, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
-        guard status.role == .replica, let record = self.state.volume(name),
+        guard status.role == .replica || status.role == .incomplete, let record = self.state.volume(name),
             let runner = self.groups.runners.first(where: { $0.epoch == record.epoch && $0.place(of: name) != nil }),
             let place = runner.place(of: name),
             runner.resources[place].state == .running || runner.resources[place].state == .starting

@@ -1,0 +1,62 @@
+import Basis
+import Mirror
+import Resources
+import Testing
+
+@testable import Cluster
+
+/// What the configuration lets go it lets go for the sake of the copies in the set. (Rule V21)
+@Suite struct `A copy that knows that it lacks writes` {
+    private static let data = VolumeName("data")
+
+    /// Both copies are in the set; the group runs, or has stopped.
+    private func trio(isRunning: Bool) throws -> (trio: Trio, owner: NodeID, other: NodeID) {
+        let trio = try Trio(volume: true)
+        #expect(trio.settle())
+        let owner = try #require(trio.owner)
+        let other = try #require(Trio.ids.first { $0 != owner && $0 != NodeID(3) })
+        let record = try #require(trio.supervisors[owner]?.state.volume(Self.data))
+        let copy = try #require(record.copy(of: other)).identity
+        trio.step(
+            owner,
+            .volume(Self.data, .wantsJoin(epoch: record.epoch, version: record.version, replica: other, copy: copy)))
+        trio.pass(milliseconds: 500)
+        if !isRunning {
+            trio.step(trio.leader ?? owner, .client(id: 1, .propose(.want(Trio.orders, isRunning: false))))
+            trio.pass(milliseconds: 2000)
+        }
+        #expect((trio.supervisors[owner]?.state.volume(Self.data)?.owner == nil) != isRunning)
+        #expect(self.set(trio) == [owner, other].sorted())
+        return (trio, owner, other)
+    }
+
+    private func set(_ trio: Trio) -> [NodeID] { trio.supervisors[NodeID(3)]?.state.volume(Self.data)?.inSync ?? [] }
+
+    private func says(_ role: VolumeStatus.Role, on node: NodeID, _ trio: Trio) {
+        let epoch = trio.supervisors[node]?.state.volume(Self.data)?.epoch ?? .none
+        trio.step(node, .volume(Self.data, .status(VolumeStatus(role: role, epoch: epoch, dirtyBytes: 0))))
+        trio.pass(milliseconds: 1500)
+    }
+
+    @Test(arguments: [VolumeStatus.Role.incomplete, .failed])
+    func `leaves the set once nobody owns the volume`(role: VolumeStatus.Role) throws {
+        let (trio, owner, other) = try self.trio(isRunning: false)
+        self.says(.replica, on: other, trio)
+        #expect(self.set(trio) == [owner, other].sorted())
+        self.says(role, on: other, trio)
+        #expect(self.set(trio) == [owner])
+    }
+
+    @Test func `is what the owner sees, while there is one`() throws {
+        let (trio, owner, other) = try self.trio(isRunning: true)
+        self.says(.incomplete, on: other, trio)
+        #expect(self.set(trio) == [owner, other].sorted())
+    }
+
+    @Test func `stays when it is the last of the set, which is never emptied (rule V4)`() throws {
+        let (trio, owner, other) = try self.trio(isRunning: false)
+        self.says(.incomplete, on: other, trio)
+        self.says(.incomplete, on: owner, trio)
+        #expect(self.set(trio) == [owner])
+    }
+}
