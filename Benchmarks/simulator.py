@@ -1,4 +1,4 @@
-"""How many hours of a whole cluster with faults one core simulates in a minute, without what worlds may have beyond that and with all."""
+"""How many hours of a whole cluster with faults one core simulates in a minute, plain and with all features."""
 import os
 import re
 import resource
