@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo life docs check clean
+.PHONY: help build previous test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo life docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -10,6 +10,9 @@ help: ## this list
 build: ## the release products: .build/release/holdfast and .build/release/simulate
 	swift build -c release --static-swift-stdlib --product holdfast
 	swift build -c release --static-swift-stdlib --product simulate
+
+previous: ## the release before, as .build/previous/holdfast: the end-to-end tests then run both in one cluster (minutes)
+	scripts/previous
 
 test: ## everything that must pass before a change lands (root; about half an hour)
 	scripts/test

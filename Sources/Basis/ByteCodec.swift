@@ -8,6 +8,8 @@ public enum CodecError: Error, Equatable, CustomStringConvertible {
     case trailing(count: Int)
     /// Another release wrote it, in a version that this one does not read.
     case foreignVersion(Format, found: UInt32)
+    /// The cluster has agreed on more than this release can do. (Rule U2)
+    case foreignLevel(FeatureLevel, own: Release)
 
     /// One sentence for the log.
     public var description: String {
@@ -16,6 +18,8 @@ public enum CodecError: Error, Equatable, CustomStringConvertible {
         case .invalid(let field, let offset): "the field \(field) before byte \(offset) holds an impossible value"
         case .trailing(let count): "\(count) bytes follow the end of the message"
         case .foreignVersion(let format, let found): "it is \(format.flaw(found))"
+        case .foreignLevel(let level, let own):
+            "the cluster is at feature level \(level), and this release (\(own.version)) does \(own.level)"
         }
     }
 }

@@ -39,19 +39,21 @@ public enum Format: String, CaseIterable, Sendable {
     /// The version that this release writes.
     public var version: UInt32 {
         switch self {
-        case .logFiles, .logEntry, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
+        case .logFiles, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
             .tokenFile,
             .leasePage, .runDirectory, .api:
             1
-        case .clusterState, .envelope, .mirrorFrame, .copyMetadata, .facts: 2
-        case .join: 4
+        case .logEntry, .envelope, .mirrorFrame, .copyMetadata, .facts: 2
+        case .clusterState: 3
+        case .join: 5
         }
     }
 
     /// The oldest version that this release reads.
     public var oldest: UInt32 {
         switch self {
-        case .clusterState, .envelope: 1
+        case .clusterState, .logEntry, .envelope: 1
+        case .join: 4
         default: self.version
         }
     }

@@ -40,10 +40,7 @@ public final class TLSContext: Sendable {
         try self.init(
             identity: identity, clientCertificateOptional: clientCertificateOptional,
             sendsAuthority: clientCertificateOptional)
-        // A peer that knows of no versions hears the offer and passes it over.
-        guard holdfast_speak_up_to(self.handle, version) == 1 else {
-            throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
-        }
+        try self.speak(upTo: version)
     }
 
     init(
@@ -84,9 +81,18 @@ public final class TLSContext: Sendable {
     /// For a client that has no certificate yet: it trusts the one authority with this SHA-256 fingerprint (32 bytes),
     /// which the server must send in its chain.
     public static func anonymousClient(
-        certificateAuthorityFingerprint: [UInt8]
+        certificateAuthorityFingerprint: [UInt8], speaking version: UInt32 = 1
     ) throws(SecureLinkError) -> TLSContext {
-        try TLSContext(fingerprint: certificateAuthorityFingerprint)
+        let context = try TLSContext(fingerprint: certificateAuthorityFingerprint)
+        try context.speak(upTo: version)
+        return context
+    }
+
+    /// A peer that knows of no versions hears the offer and passes it over.
+    private func speak(upTo version: UInt32) throws(SecureLinkError) {
+        guard holdfast_speak_up_to(self.handle, version) == 1 else {
+            throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
+        }
     }
 
     private static func newHandle() throws(SecureLinkError) -> OpaquePointer {

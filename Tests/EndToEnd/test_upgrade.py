@@ -1,5 +1,7 @@
 """The product is replaced under a PostgreSQL, node by node: nothing stops, and what outlives a daemon is renewed too.
 
+With the release before (`make previous`, or HOLDFAST_PREVIOUS) both are one cluster, in which everything works, and each goes back.
+
 Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_upgrade.py
 """
 import os
@@ -18,6 +20,7 @@ from chaos.workload import checkers  # noqa: E402
 from chaos.workload.database import found_rows  # noqa: E402
 
 PROGRAM = "/srv/bin/holdfast"  # on every machine, its own copy
+PREVIOUS = os.environ.get("HOLDFAST_PREVIOUS", os.path.join(ROOT, ".build", "previous", "holdfast"))
 STALL_MAXIMUM = 0.5  # seconds, between two rows
 
 
@@ -93,13 +96,14 @@ class Upgrade(unittest.TestCase):
         self.accepted_after(clock())
         return checkers.longest_gap(checkers.read_rows(self.history), since=since)[0]
 
-    def check_rows(self) -> None:
-        """None that was acknowledged is missing, and none had no answer."""
+    def check_rows(self, all_answered: bool = False) -> None:
+        """None that was acknowledged is missing; without a move each was answered, too."""
         entries = checkers.read_rows(self.history)
         last = max(entry["row"] for entry in entries)
         found = [row for row in found_rows(self.lab, self.cluster.floating) if row <= last]
         self.assertGreater(checkers.check_rows(entries, found)[0], 0)
-        self.assertEqual([entry for entry in entries if entry["row"] < last and "ack" not in entry], [])
+        if all_answered:
+            self.assertEqual([entry for entry in entries if entry["row"] < last and "ack" not in entry], [])
 
 
 class Renewal(Upgrade):
@@ -136,7 +140,88 @@ class Renewal(Upgrade):
             helpers = [*told["programs"]["volumeServers"].values(), *filter(None, [told["programs"].get("guard")])]
             self.assertTrue(all(helper["isPresent"] for helper in helpers), told)
         self.assertFalse([warning for warning in status["warnings"] if "guard" in warning], status["warnings"])
+        self.check_rows(all_answered=True)
+
+
+@unittest.skipUnless(os.access(PREVIOUS, os.X_OK), "the release before is not there: make previous")
+class Mixed(Upgrade):
+    purpose = "end-to-end-mixed"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.begin(PREVIOUS)
+
+    def types(self, node: str, *words: str, code: int = 0) -> str:
+        """A command on a node, which must end so."""
+        result = self.cluster.run(node, *words, check=False, timeout=120)
+        self.assertEqual(result.returncode, code, f"{words} on {node}: {result.stdout}{result.stderr}")
+        return result.stdout + result.stderr
+
+    def everything_works(self, owner: str, other: str) -> None:
+        """What an operator does in the days between two nodes' upgrades."""
+        for node in (owner, other):
+            self.types(node, "attribute", "put", f"by-{node}", "1")
+            self.types(node, "attribute", "get", f"by-{owner}")
+            self.types(node, "note", "half way")
+        self.types(other, "node", "set", other, "--label", "rack=a1", "--yes")
+        self.types(owner, "leader", "transfer", "--to", other, "--yes")
+        self.cluster.wait_status(None, lambda status: status["leader"] == other, 20, f"{other} leads")
+        self.types(other, "group", "move", "orders", "--to", other, "--yes", "--wait")
+        self.cluster.wait_healthy(60)
+        self.types(other, "leader", "transfer", "--to", owner, "--yes")
+        self.cluster.wait_status(None, lambda status: status["leader"] == owner, 20, f"{owner} leads")
+        self.types(owner, "group", "move", "orders", "--to", owner, "--yes", "--wait")
+        self.cluster.wait_healthy(60)
+        for name in (owner, other):
+            self.lab.node(name).signal("volume-server", signal.SIGKILL)
+            self.cluster.wait_healthy(60)
+
+    def versions(self, node: str) -> dict[str, str | None]:
+        """What each node runs, as one of them says."""
+        return {told["name"]: (told.get("programs") or {}).get("version") for told in self.cluster.told(node)["nodes"]}
+
+    def test_both_releases_are_one_cluster_until_the_upgrade_is_finalized(self) -> None:
+        owner = self.cluster.wait_running()
+        other = next(name for name in self.cluster.members if name != owner)
+        present = self.lab.node(owner).run([self.release, "--version"]).stdout.strip()
+        self.upgrade("wit-1", self.release)
+        self.everything_works(owner, other)
+        self.assertEqual(self.versions("wit-1"), {owner: None, other: None, "wit-1": present})
+        self.upgrade(other, self.release)
+        self.renewed(other)
+        self.everything_works(owner, other)
+        self.assertEqual(self.versions(other), {owner: None, other: present, "wit-1": present})
+        refused = self.types(other, "upgrade", "finalize", "--yes", code=6)
+        self.assertIn(f"{owner} does not say what it runs", refused)
+        self.assertIn(owner, self.types("wit-1", "upgrade", "status"))
+        # Back to the release before, and on again.
+        self.upgrade(other, PREVIOUS)
+        self.everything_works(owner, other)
+        self.assertEqual(self.versions("wit-1"), {owner: None, other: None, "wit-1": present})
+        began = clock()
+        for name in (other, owner):
+            self.upgrade(name, self.release)
+            self.renewed(name)
+        print(f"longest pause between rows {self.longest_pause(began):.2f} s", file=sys.stderr)
+        self.types(owner, "upgrade", "finalize", "--yes")
+        self.assertIn("feature level 2", self.types("wit-1", "upgrade", "status"))
+        self.everything_works(owner, other)
         self.check_rows()
+        # The release before reads no more, says so, and does no harm; the present one is put back.
+        self.upgrade_alone("wit-1", PREVIOUS)
+        self.cluster.wait_status(
+            "wit-1", lambda status: any("cannot be read" in reason for reason in status["reasons"]), 30, "it says what it lacks")
+        self.upgrade("wit-1", self.release)
+        self.cluster.wait_healthy(60)
+        self.check_rows()
+
+    def upgrade_alone(self, name: str, program: str) -> None:
+        """Installs a program and restarts the daemon, whatever becomes of it."""
+        node = self.lab.node(name)
+        before = node.find("daemon")
+        self.install(name, program)
+        node.signal("daemon", signal.SIGTERM)
+        wait_until(lambda: node.find("daemon") not in ([], before), 20, f"{name} has a new daemon")
 
 
 if __name__ == "__main__":

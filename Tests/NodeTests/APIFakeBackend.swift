@@ -162,6 +162,23 @@ final class FakeBackend: APIBackend {
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("shut \(node) down", request)
     }
+    func upgrade() async throws -> UpgradeReport {
+        let isMixed = self.with { Set($0.status.nodes.map { $0.programs?.version }).count > 1 }
+        return UpgradeReport(
+            servedBy: "osk-1", featureLevel: 2, highestLevel: 3,
+            nodes: [
+                .init(name: "osk-1", version: "1.3.0", featureLevel: 3),
+                .init(
+                    name: "tok-1", version: isMixed ? "1.2.0" : "1.3.0", featureLevel: isMixed ? 2 : 3,
+                    objection: isMixed ? "runs 1.2.0, which does feature level 2" : nil),
+                .init(
+                    name: "wit-1", version: isMixed ? nil : "1.3.0", featureLevel: isMixed ? nil : 3,
+                    objection: isMixed ? "is not heard" : nil),
+            ])
+    }
+    func upgradeFinalize(_ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("upgrade finalize", request)
+    }
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("transfer", request)
     }

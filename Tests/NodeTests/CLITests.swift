@@ -103,7 +103,8 @@ final class RecordedHooks: Sendable {
             for words in [
                 ["status"], ["plan"], ["policy"], ["token"], ["explain", "orders"], ["group", "stop", "orders"],
                 ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
-                ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"],
+                ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"], ["upgrade", "status"],
+                ["upgrade", "finalize"],
                 ["attribute", "get", "app.primary"],
                 ["attribute", "put", "x", "1"], ["attribute", "delete", "app.primary"], ["status", "--consistent"],
             ] {

@@ -100,9 +100,11 @@ struct DriverTests {
         let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .witness)
         let question = JoinQuestion(
             secret: Array(repeating: 7, count: 16), request: "PEM", about: about, proof: [1, 2])
-        #expect(try JoinQuestion(decoding: question.encoded) == question)
-        for length in 0..<question.encoded.count {
-            #expect(throws: CodecError.self) { try JoinQuestion(decoding: Array(question.encoded[..<length])) }
+        #expect(try JoinQuestion(decoding: question.encoded(in: Format.join.version)) == question)
+        for length in 0..<question.encoded(in: Format.join.version).count {
+            #expect(throws: CodecError.self) {
+                try JoinQuestion(decoding: Array(question.encoded(in: Format.join.version)[..<length]))
+            }
         }
         let welcome = JoinAnswer.welcome(
             .init(

@@ -28,6 +28,10 @@ private let words = KeptWords("it was so")
 
     private static let cluster: [(Happening, String, Severity, String)] = [
         (.cluster(.founded("prod", by: tok)), "cluster.founded", .info, "tok-1 founded the cluster prod (B1)"),
+        (
+            .cluster(.raised(FeatureLevel(2))), "cluster.raised", .info,
+            "the cluster is at feature level 2: every node can do it (U1)"
+        ),
         (.cluster(.configured), "cluster.configured", .info, "the configuration was changed (apply)"),
         (
             .cluster(.noted(words, about: osk)), "cluster.noted", .info,
@@ -216,7 +220,8 @@ private let words = KeptWords("it was so")
         let asked = Self.samples.filter(\.happening.isAsked).map(\.name)
         #expect(
             Set(asked) == [
-                "cluster.configured", "cluster.noted", "node.drained", "node.undrained", "node.role", "node.site",
+                "cluster.configured", "cluster.raised", "cluster.noted", "node.drained", "node.undrained", "node.role",
+                "node.site",
                 "node.address",
                 "node.labelled", "node.retires", "node.kept", "group.absence-signed",
                 "group.wanted-running", "group.wanted-stopped", "group.move-wanted", "group.stop-signed",

@@ -50,9 +50,9 @@ import Testing
     @Test func `an entry of another version is not applied, and its suspicion is seen all the same (rule L4)`() throws {
         var bytes = Self.command.encoded
         #expect(try LogCommand(decoding: bytes) == Self.command)
-        bytes[3] = 1
+        bytes[3] = 2
         let text = self.refusal { _ = try LogCommand(decoding: bytes) }
-        self.expect(text, names: "version 2 of the log entries", "this release reads 1")
+        self.expect(text, names: "version 3 of the log entries", "this release reads 1 to 2")
         #expect(LogCommand.isSuspicion(bytes))
     }
 
@@ -67,7 +67,7 @@ import Testing
         supervisor.stopApplying("entry 3/7", error, at: trio.tick, into: &effects)
         self.expect(
             try #require(supervisor.unreadable), names: "entry 3/7", "version 7 of the log entries",
-            "this release reads 1",
+            "this release reads 1 to 2",
             "install the release that the other nodes run")
     }
 
@@ -77,7 +77,7 @@ import Testing
         bytes[0] = 9
         self.expect(
             self.refusal { _ = try ClusterState(decoding: bytes) }, names: "version 9 of the replicated state",
-            "this release reads 1 to 2")
+            "this release reads 1 to 3")
     }
 
     @Test func `a message of another version ends the connection, and the log names the peer`() throws {
@@ -109,14 +109,25 @@ import Testing
     @Test func `a question to join in another version is told from a damaged one`() throws {
         let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .member)
         let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2])
-        #expect(Array(question.encoded[..<4]) == Array("hfj4".utf8))
-        var bytes = question.encoded
-        bytes[3] = UInt8(ascii: "5")
+        #expect(Array(question.encoded(in: Format.join.version)[..<4]) == Array("hfj5".utf8))
+        var bytes = question.encoded(in: Format.join.version)
+        bytes[3] = UInt8(ascii: "6")
         self.expect(
-            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 5 of the join messages",
-            "this release reads 4")
+            self.refusal { _ = try JoinQuestion(decoding: bytes) }, names: "version 6 of the join messages",
+            "this release reads 4 to 5")
         bytes[0] = 0
         #expect(!self.refusal { _ = try JoinQuestion(decoding: bytes) }.contains("version"))
+    }
+
+    @Test func `a machine of the release before asks to join in its version, and can do what that does`() throws {
+        let about = JoiningNode(name: "osk-1", site: "osaka", address: "10.0.0.2:7400", role: .member)
+        let question = JoinQuestion(secret: [1], request: "PEM", about: about, proof: [2], level: FeatureLevel(9))
+        #expect(try JoinQuestion(decoding: question.encoded(in: 5)).level == FeatureLevel(9))
+        let bytes = question.encoded(in: 4)
+        #expect(Array(bytes[..<4]) == Array("hfj4".utf8))
+        var expected = question
+        expected.level = .first
+        #expect(try JoinQuestion(decoding: bytes) == expected)
     }
 
     @Test func `a token of another version says so`() throws {

@@ -29,7 +29,8 @@ private struct Newcomer {
     }
 
     func ask(
-        _ about: JoiningNode, request: String? = nil, provesAddress: Bool = true
+        _ about: JoiningNode, request: String? = nil, provesAddress: Bool = true,
+        level: FeatureLevel = Release.present.level
     ) throws -> JoinAnswer {
         let proof = try AddressProof(host: "127.0.0.1", port: self.port, acceptsLoopback: true)
         SystemThread.start("proof") { proof.serve() }
@@ -41,8 +42,8 @@ private struct Newcomer {
         defer { stream.shutdown() }
         let question = JoinQuestion(
             secret: self.token.secret, request: try request ?? self.key.certificateRequest(nodeName: "osk-1"),
-            about: about, proof: provesAddress ? proof.secret : [])
-        try LinkFrames.write(question.encoded, to: stream)
+            about: about, proof: provesAddress ? proof.secret : [], level: level)
+        try LinkFrames.write(question.encoded(in: Format.join.version), to: stream)
         var reader = LinkReader(stream)
         guard let frame = try reader.next() else { return .refused("the node closed the connection") }
         return try JoinAnswer(decoding: frame)
@@ -104,6 +105,9 @@ private final class QuietConnection {
         }
         #expect(self.reason(try newcomer.ask(newcomer.about("osk-1"), request: "nonsense")) != nil)
         #expect(self.reason(try newcomer.ask(newcomer.about("osk-1"), provesAddress: false)) != nil)
+        // Rule U2: a new cluster begins with all that its first node can do.
+        let earlier = self.reason(try newcomer.ask(newcomer.about("osk-1"), level: .first))
+        #expect(earlier?.contains("this cluster is at feature level \(Release.present.level)") == true)
         #expect(try await self.names(daemon) == ["tok-1"])
         guard case .welcome(let welcome) = try newcomer.ask(newcomer.about("osk-1")) else {
             Issue.record("the token was burnt")

@@ -69,7 +69,8 @@ final class Trio {
     /// With `volume` the group stands on a mirrored volume of a and b.
     /// `others` are joined too, as members 4 and up.
     init(
-        voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = [], restartWindow: Span? = nil
+        voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = [], restartWindow: Span? = nil,
+        releases: [NodeID: Release] = [:]
     ) throws {
         self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
@@ -100,7 +101,8 @@ final class Trio {
                 hardState: HardState(term: Term(1), commit: LogIndex(UInt64(entries.count))), entries: entries)
             self.supervisors[id] = try Supervisor(
                 identity: .init(
-                    node: id, bootID: "boot", memory: Self.memory(UInt64(id.rawValue)), nonce: UInt64(id.rawValue)),
+                    node: id, bootID: "boot", memory: Self.memory(UInt64(id.rawValue)), nonce: UInt64(id.rawValue),
+                    release: releases[id] ?? .present),
                 settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero,
                 seed: UInt64(id.rawValue), at: self.tick)
         }

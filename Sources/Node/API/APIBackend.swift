@@ -46,6 +46,10 @@ public protocol APIBackend: Sendable {
     func recover(_ request: RecoveryRequest) async throws -> MutationResult
     /// Lets the answering node, which was left behind, come back with an empty log. (Rule R1)
     func rejoin() async throws -> MutationResult
+    /// What the cluster has agreed that all nodes can do, and what each can. (Rule U1)
+    func upgrade() async throws -> UpgradeReport
+    /// Relies on what every node can do from now on; refused unless all were heard to. (Rule U1)
+    func upgradeFinalize(_ request: MutationRequest) async throws -> MutationResult
     /// Hands leadership to the node `request.to`; to the best one when nil.
     func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult
     /// Writes `request.statement` among the events, about the node `request.to` or about none.

@@ -165,6 +165,12 @@ extension APIClient: APIBackend {
     }
     /// `POST /v1/rejoin`.
     public func rejoin() async throws -> MutationResult { try await self.post("/v1/rejoin", MutationRequest()) }
+    /// `GET /v1/upgrade`.
+    public func upgrade() async throws -> UpgradeReport { try await self.get("/v1/upgrade") }
+    /// `POST /v1/upgrade/finalize`.
+    public func upgradeFinalize(_ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/upgrade/finalize", request)
+    }
     /// `POST /v1/leader/transfer`.
     public func leaderTransfer(_ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/leader/transfer", request)

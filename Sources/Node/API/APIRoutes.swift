@@ -71,6 +71,8 @@ public struct APIRoutes: Sendable {
         case ("POST", 2): return try await self.write(parts[1], request)
         case ("POST", 3) where parts[1] == "leader" && parts[2] == "transfer":
             return try APICoding.encode(try await self.backend.leaderTransfer(self.mutation(request)))
+        case ("POST", 3) where parts[1] == "upgrade" && parts[2] == "finalize":
+            return try APICoding.encode(try await self.backend.upgradeFinalize(self.mutation(request)))
         case ("POST", 4): return try await self.mutate(parts[1], name: parts[2], verb: parts[3], request)
         default: throw self.unknown(request)
         }
@@ -90,6 +92,7 @@ public struct APIRoutes: Sendable {
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
         case "tokens": return try APICoding.encode(try await self.backend.tokens())
         case "recovery": return try APICoding.encode(try await self.backend.recovery())
+        case "upgrade": return try APICoding.encode(try await self.backend.upgrade())
         case "counters": return try APICoding.encode(try await self.backend.counters())
         case "events":
             let after = try self.number(request, "after", UInt64.init) ?? 0

@@ -21,7 +21,7 @@ extension Command {
     var authority: Authority {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
-            .compare, .allowRepair, .note, .retire, .replaceNode, .putAttribute, .deleteAttribute:
+            .compare, .allowRepair, .note, .raise, .retire, .replaceNode, .putAttribute, .deleteAttribute:
             .member
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
         case .suspect, .trust, .lost, .fenced, .expel, .recovered, .assign, .release, .park, .forgive: .leader
@@ -49,6 +49,7 @@ extension ClusterState {
     ///
     /// What only a leader may say cannot be told from an entry: it never takes such a command from another node.
     func objection(to command: Command, from origin: NodeID) -> Refusal? {
+        if let objection = self.levelObjection(to: command) { return objection }
         switch command.authority {
         case .leader: return nil
         case .memberOrNode(let node) where node == origin: return nil

@@ -73,6 +73,8 @@ public indirect enum Command: Equatable, Sendable {
     case expel(NodeID, Incarnation)
     /// The majority was lost, and these go on without it: the first entry of a new generation. (Rule R5)
     case recovered(RecoveryPlan)
+    /// An operator raises the feature level by one; these nodes were heard to be able to do it. (Rule U1)
+    case raise(FeatureLevel, counting: [NodeID])
     /// An operator writes something among the events, about a node or about no one node.
     case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.

@@ -23,6 +23,11 @@ extension Command {
         case .recovered(let plan):
             writer.uint8(Self.recoveredType)
             plan.encode(into: &writer)
+        case .raise(let level, let nodes):
+            writer.uint8(Self.raiseType)
+            // In every release the level comes first. (Rule U2)
+            writer.uint32(level.rawValue)
+            writer.list(nodes) { $0.node($1) }
         default:
             preconditionFailure("not about members: \(self)")
         }
@@ -34,6 +39,10 @@ extension Command {
         case 31: .retire(try reader.node(), isRetiring: try reader.bool())
         case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
+        case Self.raiseType:
+            .raise(
+                FeatureLevel(try reader.uint32()),
+                counting: try reader.list { (reader) throws(CodecError) in try reader.node() })
         case Self.recoveredType: .recovered(try RecoveryPlan.decode(from: &reader))
         default: throw .invalid(field: "command about members", offset: reader.offset)
         }

@@ -6,7 +6,7 @@ extension LogCommand {
     /// The bytes of a log entry.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 128)
-        writer.node(self.origin, version: Format.logEntry.version)
+        writer.node(self.origin, version: self.command.kindLevel.rawValue)
         writer.uint64(self.nonce)
         writer.uint64(self.sequence)
         writer.uint64(self.clusterMilliseconds)
@@ -41,6 +41,13 @@ extension LogCommand {
         bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.recoveredType
     }
 
+    /// The feature level that these bytes of an entry raise the cluster to, likewise; nil when they hold no `raise`.
+    static func raisedLevel(_ bytes: [UInt8]) -> FeatureLevel? {
+        guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.raiseType else { return nil }
+        var reader = ByteReader(Array(bytes[(self.typeOffset + 1)...]))
+        return (try? reader.uint32()).map { FeatureLevel($0) }
+    }
+
     /// The D of the policy in these bytes of an entry, without reading the rest of them; nil when they hold no `configure`.
     static func configuredLease(_ bytes: [UInt8]) -> Span? {
         guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.configureType else { return nil }
@@ -54,6 +61,8 @@ extension Command {
     static let suspectType: UInt8 = 4
     /// The type byte of `recovered`.
     static let recoveredType: UInt8 = 34
+    /// The type byte of `raise`.
+    static let raiseType: UInt8 = 100
     /// The type byte of `configure`.
     static let configureType: UInt8 = 8
 
@@ -111,7 +120,7 @@ extension Command {
             writer.node(node)
             writer.uint64(incarnation.rawValue)
             writer.bool(isDeparting)
-        case .setNode, .retire, .replaceNode, .expel, .recovered: self.encodeMembers(into: &writer)
+        case .setNode, .retire, .replaceNode, .expel, .recovered, .raise: self.encodeMembers(into: &writer)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
         case .putAttribute, .deleteAttribute: self.encodeAttribute(into: &writer)
@@ -256,7 +265,7 @@ extension Command {
                 try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
         case 35, 36: return try self.decodeAttribute(type, from: &reader)
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
-        case 30...34: return try self.decodeMembers(type, from: &reader)
+        case 30...34, Self.raiseType: return try self.decodeMembers(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)
         }

@@ -80,7 +80,7 @@ extension ClusterState {
     /// Tells what the entry being applied has done.
     mutating func note(_ happening: Happening, at index: LogIndex) {
         // What a person asked for says where that was: who may ask there is root of that machine.
-        let asker = happening.isAsked ? self.asker.flatMap { self.node($0) } : nil
+        let asker = happening.isAsked ? self.touched.asker.flatMap { self.node($0) } : nil
         self.events.append(
             ClusterEvent(
                 index: index, wallMilliseconds: self.wallMilliseconds, happening: happening,

@@ -84,11 +84,15 @@ extension ClusterHappening {
             writer.uint8(3)
             writer.generation(generation)
             writer.named(node)
+        case .raised(let level):
+            writer.uint8(4)
+            writer.uint32(level.rawValue)
         }
     }
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
         switch try reader.uint8() {
+        case 4: return .raised(FeatureLevel(try reader.uint32()))
         case 3: return .recovered(try reader.generation(), by: try reader.named())
         case 0: return .founded(try reader.string(), by: try reader.named())
         case 1: return .configured

@@ -26,6 +26,7 @@ extension ClusterHappening {
         case .recovered(let generation, let node):
             "the majority was lost, and the survivors went on as generation \(generation.number), on an order given on "
                 + "\(node.name)"
+        case .raised(let level): "the cluster is at feature level \(level): every node can do it"
         case .noted(let words, let node):
             "an operator notes\(node.map { " about \($0.name)" } ?? ""): \(words.text)"
         }

@@ -90,6 +90,8 @@ public enum ClusterHappening: Equatable, Sendable {
     case configured
     /// A lost majority was left behind. (Rule R5)
     case recovered(Generation, by: NamedNode)
+    /// A person raised what all nodes can do. (Rule U1)
+    case raised(FeatureLevel)
     /// A person writes something down, about a node or about none.
     case noted(KeptWords, about: NamedNode?)
 
@@ -98,6 +100,7 @@ public enum ClusterHappening: Equatable, Sendable {
         case .founded: "cluster.founded"
         case .configured: "cluster.configured"
         case .recovered: "cluster.recovered"
+        case .raised: "cluster.raised"
         case .noted: "cluster.noted"
         }
     }
@@ -107,13 +110,14 @@ public enum ClusterHappening: Equatable, Sendable {
         case .founded: EventRule("B1")
         case .configured: .apply
         case .recovered: EventRule("R5")
+        case .raised: EventRule("U1")
         case .noted: .operator
         }
     }
 
     var severity: Severity {
         switch self {
-        case .founded, .configured, .noted: .info
+        case .founded, .configured, .raised, .noted: .info
         case .recovered: .warning
         }
     }
@@ -121,7 +125,7 @@ public enum ClusterHappening: Equatable, Sendable {
     var isAsked: Bool {
         switch self {
         case .founded: false
-        case .configured, .recovered, .noted: true
+        case .configured, .recovered, .raised, .noted: true
         }
     }
 }

@@ -26,12 +26,13 @@ extension ClusterState {
             return .refused(.repeated)
         }
         if let objection = self.objection(to: entry.command, from: entry.origin) { return .refused(objection) }
-        self.asker = entry.origin
-        defer { self.asker = nil }
+        self.touched.asker = entry.origin
+        defer { self.touched.asker = nil }
         switch entry.command {
         case .bootstrap, .addNode, .admit, .suspect, .trust, .lost, .fenced, .drain, .depart, .remark:
             return self.applyNode(entry.command, at: index, term: term)
         case .recovered(let plan): return self.recover(plan, at: index)
+        case .raise(let level, let nodes): return self.raise(to: level, counting: nodes, at: index)
         case .setNode, .retire, .replaceNode, .expel: return self.applyMembers(entry.command, at: index)
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)

@@ -12,6 +12,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var clusterName = ""
     /// Raised by each recovery from majority loss. (Rule E1)
     public internal(set) var generation: UInt32 = 0
+    /// What all nodes can do, as far as was agreed on. (Rule U1)
+    public internal(set) var level = FeatureLevel.first
     /// What was agreed on in each of them, oldest first. (Rule R5)
     public internal(set) var recoveries: [RecoveryPlan] = []
     /// The policy in force.
@@ -26,8 +28,6 @@ public struct ClusterState: Equatable, Sendable {
     package internal(set) var nodesEver: UInt32 = 0
     /// No cluster has more node ids: what begins with one has its version in the byte above. (docs/formats.md)
     static let nodesMaximum: UInt32 = 0xFF_FFFF
-    /// While an entry is applied: the node that asked for it.
-    var asker: NodeID?
     /// Sorted by name.
     public internal(set) var groups: [GroupRecord] = []
     /// Sorted by name.
@@ -67,9 +67,11 @@ public struct ClusterState: Equatable, Sendable {
         case lost
     }
 
-    /// Names that make no difference between two states.
+    /// What makes no difference between two states.
     struct TouchedGroups: Equatable, Sendable {
         var names: [GroupName] = []
+        /// While an entry is applied: the node that asked for it.
+        var asker: NodeID?
         static func == (left: TouchedGroups, right: TouchedGroups) -> Bool { true }
     }
 

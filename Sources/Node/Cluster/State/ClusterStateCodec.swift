@@ -6,7 +6,9 @@ extension ClusterState {
     /// The bytes of a snapshot.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 4096)
-        writer.uint16(UInt16(Format.clusterState.version))
+        // At the first level in the version that builds from before levels read. (Rule U1)
+        let version = self.level == .first ? 2 : Format.clusterState.version
+        writer.uint16(UInt16(version))
         writer.uint64(self.clusterID)
         writer.string(self.clusterName)
         writer.uint32(self.generation)
@@ -25,6 +27,7 @@ extension ClusterState {
         writer.uint64(self.appliedIndex.rawValue)
         self.attributes.encode(into: &writer)
         writer.list(self.recoveries) { $1.encode(into: &$0) }
+        if version > 2 { writer.uint32(self.level.rawValue) }
         return writer.bytes
     }
 
@@ -66,6 +69,7 @@ extension ClusterState {
             self.attributes = try Attributes.decode(from: &reader)
             self.recoveries = try reader.list { (reader) throws(CodecError) in try RecoveryPlan.decode(from: &reader) }
         }
+        if version > 2 { self.level = FeatureLevel(try reader.uint32()) }
         try reader.finish()
     }
 }

@@ -89,8 +89,8 @@ extension StatusBuilder {
 
     /// Facts that limit a promise and need no action. (Rule L12)
     var notes: [String] {
-        guard let reason = self.machine.watchdogLack else { return [] }
-        return [
+        guard let reason = self.machine.watchdogLack else { return self.upgradeNote }
+        return self.upgradeNote + [
             "\(self.state.name(of: self.me)) has no watchdog (\(reason)): should its kernel hang and wake up, "
                 + "services may run there a moment too long (L12)"
         ]

@@ -9,7 +9,9 @@ extension Supervisor {
         switch request {
         case .propose(let command):
             // The leader would not take it; whoever asks is to know why.
-            if let objection = self.state.objection(to: command, from: self.identity.node) {
+            if let objection = self.state.objection(to: command, from: self.identity.node)
+                ?? self.raiseObjection(command, at: now)
+            {
                 effects.append(.reply(id: id, .applied(.refused(objection), at: self.state.appliedIndex)))
                 return
             }
@@ -40,6 +42,8 @@ extension Supervisor {
     /// Asks for a command on this node's own behalf; asked once until it is applied or given up.
     mutating func request(_ command: Command, at now: Tick, into effects: inout [SupervisorEffect]) {
         if self.requests.hasAsked(for: command) { return }
+        // Rule U2: what this node would ask for again and again, it would never see done.
+        if self.applied.unreadable != nil, self.hasResigned { return }
         self.enqueue(command, client: nil, at: now, into: &effects)
     }
 

@@ -85,6 +85,11 @@ extension Supervisor {
             do { command = try LogCommand(decoding: bytes) } catch {
                 return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
             }
+            // Rule U2: what follows may be what this release cannot do.
+            if case .raise(let level, _) = command.command, level > self.identity.release.level {
+                let error = CodecError.foreignLevel(level, own: self.identity.release)
+                return self.stopApplying("entry \(entry.mark)", error, at: now, into: &effects)
+            }
             self.leadership?.applied(command)
             let outcome = self.state.apply(command, at: entry.mark.index, term: entry.mark.term)
             self.applied.at = now
@@ -126,7 +131,7 @@ extension Supervisor {
 
     private mutating func install(_ snapshot: Snapshot, at now: Tick, into effects: inout [SupervisorEffect]) {
         do {
-            self.state = try ClusterState(decoding: snapshot.data)
+            self.state = try self.identity.release.state(decoding: snapshot.data)
         } catch {
             return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }

@@ -122,7 +122,7 @@ extension Supervisor {
         guard self.applied.unreadable == nil, self.leadership?.hasApplied(upTo: self.state.appliedIndex) == true else {
             return
         }
-        if let objection = self.objection(to: command, from: node) {
+        if let objection = self.objection(to: command, from: node) ?? self.raiseObjection(command.command, at: now) {
             effects.append(.note(.refusedCommand(from: node, objection)))
             return
         }

@@ -6,7 +6,7 @@ import Resources
 extension Supervisor {
     /// How long a leader is waited for. Without one nobody can be told and nobody takes over, and what runs here is stopped
     /// in order while the lease still holds: so do the last nodes of a cluster that is switched off.
-    private static let shutDownPatience = Span.seconds(2)
+    static let shutDownPatience = Span.seconds(2)
 
     /// What keeps this node from going, in words; nil once it may.
     var shutDownLeft: String? {
@@ -52,14 +52,22 @@ extension Supervisor {
         // Before the log knows of it, a group could still be assigned to a node that will never start it.
         let isKnown = (me.isDeparting || !isMine) && self.assignedLeft == nil
         guard isKnown || isAlone else { return }
+        self.resign(into: &effects)
+    }
+
+    /// Nothing runs here any more, and nothing will in this life.
+    mutating func resign(into effects: inout [SupervisorEffect]) {
         self.departure.resignedLife = self.birth.incarnation
         self.lease.holder.resign(self.birth.incarnation)
         self.schedule.isUnsettled = true
         effects.append(.note(.leaseGivenBack))
     }
 
+    /// Nothing of any group runs here, or is being killed.
+    var isEmptied: Bool { self.localLeft == nil }
+
     /// Rule L11.1: what was stopped here does not run again under its epoch, whatever the others hear of it and when.
-    private mutating func stopAll(at now: Tick, into effects: inout [SupervisorEffect]) {
+    mutating func stopAll(at now: Tick, into effects: inout [SupervisorEffect]) {
         for runner in self.groups.runners where runner.goal == .up {
             self.stepRunner(runner.name, runner.epoch, .stop(nil), at: now, into: &effects)
         }

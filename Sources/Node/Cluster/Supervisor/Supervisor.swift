@@ -97,7 +97,8 @@ public struct Supervisor: Sendable {
         self.marks = OwnMarks(present: identity.memory.present)
         self.consensus = Consensus(
             id: identity.node, settings: settings, restored: restored, seed: seed, at: now)
-        if let snapshot = restored.snapshot { self.state = try ClusterState(decoding: snapshot.data) }
+        if let snapshot = restored.snapshot { self.state = try identity.release.state(decoding: snapshot.data) }
+        try identity.release.check(restored)
         self.applied = AppliedLog(restored.snapshot, at: now)
         self.recovering = Recovering(identity.generation, hasEmptyLog: self.consensus.hasPromisedNothing)
         self.birth = Birth(nonce: identity.nonce)
@@ -231,6 +232,7 @@ public struct Supervisor: Sendable {
         self.settleLinks(at: now, into: &effects)
         self.settleRemains(at: now, into: &effects)
         self.settleShutDown(at: now, into: &effects)
+        self.settleUnreadable(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
         self.settleServers(into: &effects)
         self.settleGroups(at: now, into: &effects)

@@ -64,21 +64,28 @@ package enum Founding {
             directory: paths.log, on: RealDisk(), identity: LogIdentity(cluster: clusterID, node: node),
             draw: try self.startDraw())
         defer { store.close() }
-        let bootstrap = LogCommand(
-            origin: node, nonce: 0, sequence: 0, clusterMilliseconds: 0,
-            wallMilliseconds: MachineClock.wallMilliseconds,
-            command: .bootstrap(clusterID: clusterNumber, clusterName: cluster, node: founder))
+        // A cluster begins with all that its first node can do. (Rule U1)
+        let levels = (FeatureLevel.first.rawValue + 1)..<(Release.present.level.rawValue + 1)
+        let commands: [Command] =
+            [.bootstrap(clusterID: clusterNumber, clusterName: cluster, node: founder)]
+            + levels.map { .raise(FeatureLevel($0), counting: [node]) }
         let term = Term(1)
+        let entries = commands.enumerated().map { place, command in
+            let entry = LogCommand(
+                origin: node, nonce: 0, sequence: 0, clusterMilliseconds: 0,
+                wallMilliseconds: MachineClock.wallMilliseconds, command: command)
+            return Entry(
+                mark: LogMark(term: term, index: LogIndex(UInt64(place) + 2)), payload: .command(entry.encoded))
+        }
         try store.persist(
             PersistRequest(
                 sequence: 1,
                 entries: [
                     Entry(
                         mark: LogMark(term: term, index: LogIndex(1)),
-                        payload: .membership(Membership(voters: [node]))),
-                    Entry(mark: LogMark(term: term, index: LogIndex(2)), payload: .command(bootstrap.encoded)),
-                ],
-                hardState: HardState(term: term, votedFor: node, commit: LogIndex(2))))
+                        payload: .membership(Membership(voters: [node])))
+                ] + entries,
+                hardState: HardState(term: term, votedFor: node, commit: LogIndex(UInt64(entries.count) + 1))))
     }
 
     /// Asks a node of a cluster to take this one in.
@@ -145,7 +152,7 @@ package enum Founding {
     private static func ask(_ question: JoinQuestion, _ token: JoinToken) throws -> JoinAnswer.Welcome {
         let address = "\(token.host):\(token.port)"
         let context = try TLSContext.anonymousClient(
-            certificateAuthorityFingerprint: token.certificateAuthorityFingerprint)
+            certificateAuthorityFingerprint: token.certificateAuthorityFingerprint, speaking: Format.envelope.version)
         let answer: JoinAnswer
         do {
             let stream = try TLSStream.connect(
@@ -155,7 +162,10 @@ package enum Founding {
                 _ = Locked(false).wait(atMost: Self.joinTimeout) { _ in Bool?.none }
                 stream.shutdown()
             }
-            try LinkFrames.write(question.encoded, to: stream)
+            // Who reads the present messages reads the present question; a build from before reads the one before.
+            let isPresent = stream.agreedVersion > Format.envelope.oldest
+            try LinkFrames.write(
+                question.encoded(in: isPresent ? Format.join.version : Format.join.oldest), to: stream)
             var reader = LinkReader(stream)
             guard let frame = try reader.next() else {
                 throw DriverError.joinFailed(

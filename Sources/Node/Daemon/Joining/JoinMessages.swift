@@ -16,10 +16,13 @@ struct JoinQuestion: Equatable, Sendable {
     var proof: [UInt8]
     /// It takes the place of the lost node of its name. (Rule J3)
     var isReplacement: Bool
+    /// The highest feature level that its release can do. (Rule U2)
+    var level: FeatureLevel
 
-    var encoded: [UInt8] {
+    /// In a version that who is asked reads.
+    func encoded(in version: UInt32) -> [UInt8] {
         var writer = ByteWriter(reserving: 1024)
-        writer.uint32(Self.mark + Format.join.version << 24)
+        writer.uint32(Self.mark + version << 24)
         writer.data(self.secret)
         writer.string(self.request)
         writer.string(self.about.name)
@@ -28,10 +31,15 @@ struct JoinQuestion: Equatable, Sendable {
         writer.uint8(self.about.role.rawValue)
         writer.data(self.proof)
         writer.bool(self.isReplacement)
+        if version > Format.join.oldest { writer.uint32(self.level.rawValue) }
         return writer.bytes
     }
 
-    init(secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8], isReplacement: Bool = false) {
+    init(
+        secret: [UInt8], request: String, about: JoiningNode, proof: [UInt8], isReplacement: Bool = false,
+        level: FeatureLevel = Release.present.level
+    ) {
+        self.level = level
         self.secret = secret
         self.request = request
         self.about = about
@@ -52,6 +60,8 @@ struct JoinQuestion: Equatable, Sendable {
             role: try reader.role())
         self.proof = try reader.data()
         self.isReplacement = try reader.bool()
+        // A build from before levels says nothing of them.
+        self.level = found >> 24 > Format.join.oldest ? FeatureLevel(try reader.uint32()) : .first
         try reader.finish()
     }
 }

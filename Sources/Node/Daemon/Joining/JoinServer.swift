@@ -113,6 +113,7 @@ final class JoinServer: Sendable {
                 return .refused("its address is not HOST:PORT in its usual form")
             }
             guard let before = self.state() else { return .refused("this node is busy; try again") }
+            if let objection = before.objection(toJoiningAt: question.level) { return .refused(objection) }
             let command: Command
             switch Self.command(for: question, in: before) {
             case .success(let found): command = found

@@ -151,11 +151,7 @@ package struct Daemon {
                 settings: Consensus.Settings(), restored: restored, facts: facts,
                 leaseEnd: facts == nil ? .zero : lease.end,
                 seed: try Founding.randomNumber(), at: now)
-        } catch let error as CodecError {
-            throw DriverError.file(
-                path: self.paths.log, reason: "the snapshot in it cannot be read: \(error)",
-                remedy: "install the release that wrote it")
-        }
+        } catch let error as CodecError { throw self.unreadable(error) }
         let volumes = VolumeKeeper(
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
         let joins = JoinServer(
@@ -184,6 +180,18 @@ package struct Daemon {
         return Backend(
             loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run,
             installedAgents: { agents.installedAgents })
+    }
+
+    /// Why this release cannot take up what the log says.
+    private func unreadable(_ error: CodecError) -> DriverError {
+        if case .foreignLevel = error {
+            return .file(
+                path: self.paths.log, reason: "\(error): it cannot take part",
+                remedy: "install the release that the other nodes run")
+        }
+        return .file(
+            path: self.paths.log, reason: "the snapshot in it cannot be read: \(error)",
+            remedy: "install the release that wrote it")
     }
 
     private func seeds(_ supervisor: Supervisor) -> PeerRoll {
