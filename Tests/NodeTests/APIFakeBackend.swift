@@ -228,7 +228,9 @@ final class FakeBackend: APIBackend {
         try self.mutate("resync \(volume)", request)
     }
     func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
-        try self.mutate("accept-loss \(volume)", request)
+        var result = try self.mutate("accept-loss \(volume)", request)
+        result.facts = ["osk-1: epoch 1.20, in sync, last heard 3 s ago", "tok-1: epoch 1.18, not in sync"]
+        return result
     }
     func volumeAllowRepair(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("allow-repair \(volume)", request)

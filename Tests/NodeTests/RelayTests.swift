@@ -16,6 +16,7 @@ private final class Relayed {
     let authority: CertificateAuthority
     let transport: Transport
     let stream: TLSStream
+    let address: String
     let sender: RelaySeals
     let received = Locked<[UInt64]>([])
     static let mark = StartMark(directory: DirectoryID(high: 1, low: 1), start: 3, nonce: 3)
@@ -30,6 +31,7 @@ private final class Relayed {
             try Self.identity(node, of: authority, in: directory)
         }
         let port = QuietPort.take()
+        self.address = "127.0.0.1:\(port)"
         let file = NodeFile(
             cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
             role: .member, peers: [])
@@ -48,7 +50,7 @@ private final class Relayed {
 
     deinit { self.stream.shutdown() }
 
-    private static func identity(
+    static func identity(
         _ node: UInt32, of authority: CertificateAuthority, in directory: String
     ) throws -> TLSIdentity {
         let key = try NodeKey.create()
@@ -166,6 +168,21 @@ private final class Relayed {
         #expect(relayed.arrived(until: 1) == [1])
         relayed.transport.keep(Self.roll)
         #expect(Farewell.wait(on: relayed.stream) == Self.generation)
+    }
+
+    @Test func `it is told by whoever has the address of one that it knew`() throws {
+        let relayed = try Relayed(roll: Self.roll)
+        let identity = try Relayed.identity(3, of: relayed.authority, in: relayed.scratch.path)
+        let heard = Locked<(NodeID, Generation?)?>(nil)
+        let link = PeerLink(
+            PeerSpec(node: NodeID(1), name: "n1", address: relayed.address),
+            context: try TLSContext(identity: identity),
+            cluster: "c1", log: DriverLog(), shownOut: { node, generation in heard.change { $0 = (node, generation) } })
+        link.start()
+        link.look(at: MachineClock.now)
+        let word = heard.wait(atMost: .seconds(20)) { $0 }
+        link.close()
+        #expect(word?.0 == NodeID(2) && word?.1 == Self.generation)
     }
 
     @Test func `a connection that ends without a word says nothing`() throws {

@@ -83,6 +83,8 @@ public struct MutationResult: Codable, Equatable, Sendable {
     public var warnings: [String]
     /// What a person must type to sign for it, if it needs a signature.
     public var statement: String?
+    /// What a person should know who signs for it, one sentence each.
+    public var facts: [String]?
     /// What goes down.
     public var interruptions: [PlanReport.Interruption] = []
     /// What is no longer there.

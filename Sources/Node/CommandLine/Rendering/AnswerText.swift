@@ -21,6 +21,7 @@ enum AnswerText {
 
     static func result(_ result: MutationResult, style: Style) -> String {
         var lines = self.changes(result.changes)
+        if let facts = result.facts, !facts.isEmpty { lines += ["What is known:"] + facts.map { "  \($0)" } }
         lines += self.impact(result.interruptions, result.removals, isAsked: true, style: style)
         lines += result.warnings.flatMap { style.wrapped(style.paint("Warning:", .warning) + " " + $0) }
         let suffix =

@@ -29,8 +29,9 @@ extension Backend {
         let statement = Self.statement(dead.map { state.name(of: $0) }, after: state.generation)
         let sentence = "the survivors go on without \(Self.list(dead.map { state.name(of: $0) }))"
         guard let signed = request.statement else {
-            return MutationResult(
-                accepted: false, sentence: sentence, changes: report.consequences, statement: statement)
+            var result = MutationResult(accepted: false, sentence: sentence, statement: statement)
+            result.facts = report.consequences
+            return result
         }
         guard signed.trimmed == statement else {
             throw APIFailure(

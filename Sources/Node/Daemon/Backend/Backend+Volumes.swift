@@ -22,12 +22,16 @@ extension Backend {
             of: volume, from: name, holders: record.holders.map { state.name(of: $0) }, isUnproven: record.isUnproven)
         let lines = record.copies.map { copy in self.line(copy, record, view) }
         guard let signed = request.statement, !request.dryRun else {
-            return MutationResult(accepted: false, sentence: sentence, changes: lines, statement: statement)
+            var result = MutationResult(accepted: false, sentence: sentence, statement: statement)
+            result.facts = lines
+            return result
         }
         try self.compare(signed, statement)
         let index = try await self.propose(
             .acceptLoss(record.name, record.epoch, version: record.version, node.id, statement: statement))
-        return MutationResult(accepted: true, index: index.rawValue, sentence: sentence, changes: lines)
+        var result = MutationResult(accepted: true, index: index.rawValue, sentence: sentence)
+        result.facts = lines
+        return result
     }
 
     /// What is signed for: which copy counts, and whose writes are lost then.
@@ -50,7 +54,7 @@ extension Backend {
         guard let signed = request.statement, !request.dryRun else {
             let warning =
                 "make sure first that the copy that will be used is a good one: `holdfast volume status \(volume)`"
-            return MutationResult(accepted: false, sentence: sentence, changes: [warning], statement: statement)
+            return MutationResult(accepted: false, sentence: sentence, warnings: [warning], statement: statement)
         }
         try self.compare(signed, statement)
         let index = try await self.propose(.allowRepair(record.name, record.epoch, statement: statement))

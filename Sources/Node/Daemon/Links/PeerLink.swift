@@ -51,6 +51,9 @@ final class PeerLink: Sendable {
     private let context: TLSContext
     private let cluster: String
     private let log: DriverLog
+    /// How long another node that answers has to say farewell.
+    private static let farewellPatience = Span.seconds(1)
+
     private let shownOut: @Sendable (NodeID, Generation?) -> Void
     private let state: Locked<State>
 
@@ -152,7 +155,7 @@ final class PeerLink: Sendable {
                     stream = connected
                 } else {
                     failure = "\(connected.peerName ?? "something else") answers there; check the nodes' addresses"
-                    connected.shutdown()
+                    self.hearOther(connected)
                 }
             } catch {
                 failure = error.description
@@ -162,6 +165,19 @@ final class PeerLink: Sendable {
             failure = "its address \(address) is not HOST:PORT"
         }
         self.finished(stream, failure, isHandshake: isHandshake, peer)
+    }
+
+    /// The address is another node's by now, which may know that this one has left: where all others are new, nobody else can
+    /// say so. (Rule J6)
+    private func hearOther(_ stream: TLSStream) {
+        defer { stream.shutdown() }
+        guard let node = stream.peerNode, stream.peerCluster == self.cluster else { return }
+        let hasEnded = Locked(false)
+        let isListening = SystemThread.start("hearing \(node)") {
+            if let farewell = Farewell.wait(on: stream) { self.shownOut(node, farewell) }
+            hasEnded.change { $0 = true }
+        }
+        if isListening { _ = hasEnded.wait(atMost: Self.farewellPatience) { $0 ? true : nil } }
     }
 
     private func finished(_ stream: TLSStream?, _ failure: String, isHandshake: Bool, _ peer: PeerSpec) {
