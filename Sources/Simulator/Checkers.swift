@@ -5,7 +5,8 @@ import Resources
 
 /// The guarantees, looked at after every step.
 struct Checkers {
-    private var applied: [UInt64: UInt64] = [:]
+    /// What was applied at each index.
+    private var applied: [UInt64: Entry] = [:]
     private var leaders: [UInt64: NodeID] = [:]
     private var highestEpoch = Epoch.none
     private var seen: [Seen] = []
@@ -130,13 +131,13 @@ struct Checkers {
             guard let entry = held ?? (self.applied[index] == nil ? self.model.entry(at: LogIndex(index)) : nil) else {
                 continue
             }
-            let hash = Self.hash(entry)
-            if let before = self.applied[index], before != hash {
-                simulation.fail("StateMachineSafety: node \(place + 1) applied another entry at \(index)")
-            }
-            if self.applied[index] == nil {
-                self.applied[index] = hash
-                self.digest = (self.digest ^ hash ^ index) &* 0x100_0000_01B3
+            if let before = self.applied[index] {
+                if before != entry {
+                    simulation.fail("StateMachineSafety: node \(place + 1) applied another entry at \(index)")
+                }
+            } else {
+                self.applied[index] = entry
+                self.digest = (self.digest ^ Self.hash(entry) ^ index) &* 0x100_0000_01B3
                 self.history.apply(entry, after: simulation.disturbance, at: simulation.now)
                 simulation.attributesEntered(self.history.state)
             }

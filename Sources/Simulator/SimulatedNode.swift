@@ -248,6 +248,9 @@ final class SimulatedDaemon {
     /// An entry that its log holds in memory.
     func entry(at index: LogIndex) -> Entry? { Self.entry(at: index, in: &self.supervisor) }
 
+    /// The life of a node that its state knows.
+    func incarnation(of node: NodeID) -> Incarnation { self.supervisor.state.node(node)?.incarnation ?? .none }
+
     /// In place, so that nothing is copied.
     private static func entry(at index: LogIndex, in supervisor: inout Supervisor) -> Entry? {
         supervisor.consensus.entry(at: index)

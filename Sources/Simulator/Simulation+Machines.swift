@@ -211,7 +211,7 @@ extension Simulation {
         do throws(StorageError) {
             let opened = try LogStore.open(
                 directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(),
-                resuming: node.progress)
+                resuming: node.progress, segmentBytes: self.segmentBytes)
             node.mayLoseLog = false
             return opened
         } catch {
@@ -227,8 +227,12 @@ extension Simulation {
         node.disk.emptyLog()
         node.progress = nil
         return try LogStore.open(
-            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart())
+            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(),
+            segmentBytes: self.segmentBytes)
     }
+
+    /// From a few entries to all that a short run writes: what a start reads, and where a snapshot lets go of files.
+    private var segmentBytes: Int { self.swarm.isEmpty ? 8 << 20 : 4096 << Int(self.options.seed >> 2 & 7) }
 
     /// What a start of a log draws: from a stream of its own, so that it changes nothing else of a run.
     private func drawStart() -> StartDraw {

@@ -158,17 +158,17 @@ extension Simulation {
     /// One client asks some daemon.
     func useAttribute() {
         guard self.now < self.options.length.nanoseconds, !self.swarm.isOver else { return }
-        // Many at once, and then nobody for a while.
+        // Many at once, and then nobody for a while: only those that overlap show anything.
         let isAtOnce = self.wishes.attributes.random.chance(perMille: 800)
-        let pause = self.wishes.attributes.random.span(.zero, isAtOnce ? .milliseconds(4) : .seconds(4))
+        let pause = self.wishes.attributes.random.span(.zero, isAtOnce ? .milliseconds(4) : .seconds(16))
         self.queue.add(.swarm(.attribute), at: self.now + pause.nanoseconds)
         let node = self.anyNode(&self.wishes.attributes.random)
-        guard node.isOn, self.now >= node.scheduledFrom, let state = node.daemon?.supervisor.state else { return }
+        guard node.isOn, self.now >= node.scheduledFrom, let daemon = node.daemon else { return }
         let keys = self.attributeKeys
         // Mostly the first, so that many change the same at once.
         let place = self.wishes.attributes.random.below(UInt64(keys.count) * 2)
         let key = keys[Int(place) < keys.count ? Int(place) : 0]
-        let seen = state.attributes[key]
+        let seen = daemon.supervisor.state.attributes[key]
         let expected: AttributeExpectation? =
             switch self.wishes.attributes.random.below(6) {
             case 0: .absent
@@ -182,7 +182,7 @@ extension Simulation {
             // Few values, so that one comes again.
             let value = "\(self.wishes.attributes.random.below(4))"
             var lifetime = AttributeLifetime.forever
-            if case .node(let subject) = key.scope { lifetime = .boot(state.node(subject)?.incarnation ?? .none) }
+            if case .node(let subject) = key.scope { lifetime = .boot(daemon.incarnation(of: subject)) }
             self.ask(
                 .put(value, expecting: expected), about: key,
                 .putAttribute(key, value: value, lifetime: lifetime, expecting: expected), of: node)

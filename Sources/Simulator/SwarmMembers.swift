@@ -33,7 +33,8 @@ extension Simulation {
 
     /// Nodes that stay, may vote and may lead: with less of them operators let nobody go.
     private static let leastMembers = 3
-    private static let mostNodes = 7
+    /// Operators let no more than this in: mostly few, for large clusters take most of the time there is; and as many as may vote.
+    private var mostNodes: Int { [4, 5, 4, 7][Int(self.options.seed % 4)] }
 
     /// One change.
     func changeMembers() {
@@ -182,7 +183,7 @@ extension Simulation {
     }
 
     private func addSomebody(_ state: ClusterState, asking asked: SimulatedNode) {
-        guard self.mayAdd, state.nodes.count < Self.mostNodes else { return }
+        guard self.mayAdd, state.nodes.count < self.mostNodes else { return }
         self.ask(.addNode(self.machine(named: "new-\(self.roster.named + 1)")), of: asked)
     }
 

@@ -69,7 +69,11 @@ public struct Claim: Hashable, Comparable, Sendable {
 extension Claim {
     /// What a group of these resources holds while it runs; sorted, each once.
     public static func all(of resources: [ResourcePolicy]) -> [Claim] {
-        Set(resources.flatMap { self.claims(of: $0) }).sorted()
+        var all: [Claim] = []
+        for resource in resources {
+            for claim in self.claims(of: resource) where !all.contains(claim) { all.append(claim) }
+        }
+        return all.sorted()
     }
 
     /// What one resource holds.

@@ -9,9 +9,10 @@ public struct ClaimIndex: Sendable {
 
     /// Indexes holdings by their places in the list. Left out are the services that their groups are configured to have:
     /// two groups may be told to run the same command, and hundreds may be.
-    init(_ holdings: [ClusterState.Holding], isConfigured: (Claim, GroupName) -> Bool) {
+    init(_ holdings: [ClusterState.Holding], configured: (GroupName) -> [Claim]) {
         for (place, holding) in holdings.enumerated() {
-            for claim in holding.claims where claim.kind != .service || !isConfigured(claim, holding.group) {
+            let own = holding.claims.contains { $0.kind == .service } ? configured(holding.group) : []
+            for claim in holding.claims where claim.kind != .service || !own.contains(claim) {
                 self.exact[claim, default: []].append(place)
                 guard claim.kind == .mount else { continue }
                 for outer in Self.outer(claim.text) { self.below[outer, default: []].append((place, claim)) }
@@ -61,17 +62,17 @@ extension ClusterState {
     // MARK: Looking
 
     /// All that is held now, to be made once for many looks.
-    public var claimIndex: ClaimIndex { ClaimIndex(self.holdings) { self.isConfigured($0, in: $1) } }
+    public var claimIndex: ClaimIndex {
+        ClaimIndex(self.holdings) { self.policy.group($0).map { Claim.all(of: $0.resources) } ?? [] }
+    }
 
     /// Who may still hold what the group wants, in the whole cluster; nil when all of it is free. Its own earlier lives do
     /// not count: only its own owner may share with them. (Rule B5.1)
     ///
     /// Directories and services concern a group that never ran, beside another that is no longer to have them: the same
-    /// under another name. `index` spares looking through all that is held.
-    public func holder(against record: GroupRecord, _ policy: GroupPolicy, _ index: ClaimIndex? = nil) -> Holder? {
-        guard !self.holdings.isEmpty else { return nil }
-        let wanted = Claim.all(of: policy.resources)
-        for (place, held) in (index ?? self.claimIndex).meeting(wanted) {
+    /// under another name. `wanted` is all that it is configured to have, `index` spares looking through all that is held.
+    public func holder(against record: GroupRecord, _ wanted: [Claim], _ index: ClaimIndex) -> Holder? {
+        for (place, held) in index.meeting(wanted) {
             let holding = self.holdings[place]
             guard holding.group != record.name, held.isExclusive || record.epoch == .none else { continue }
             let isConfigured = self.isConfigured(held, in: holding.group)
@@ -83,11 +84,9 @@ extension ClusterState {
 
     /// Who else may hold a directory on this node that meets one of the group's. (Rule B5)
     public func holder(
-        against record: GroupRecord, _ policy: GroupPolicy, on node: NodeID, _ index: ClaimIndex? = nil
+        against record: GroupRecord, _ wanted: [Claim], on node: NodeID, _ index: ClaimIndex
     ) -> Holder? {
-        let wanted = Claim.all(of: policy.resources).filter { $0.kind == .mount }
-        guard !wanted.isEmpty, !self.holdings.isEmpty else { return nil }
-        return self.holder(of: wanted, on: node, besides: record.name, index ?? self.claimIndex)
+        self.holder(of: wanted.filter { $0.kind == .mount }, on: node, besides: record.name, index)
     }
 
     /// Who else holds any of these where it cannot be shared: anywhere, or a directory on this node.
@@ -131,8 +130,8 @@ extension ClusterState {
 
     /// Why an assignment must wait; nil when all that the group wants is free.
     func claimObjection(_ record: GroupRecord, _ policy: GroupPolicy, on node: NodeID) -> String? {
-        let index = self.claimIndex
-        return (self.holder(against: record, policy, index) ?? self.holder(against: record, policy, on: node, index))
+        let (wanted, index) = (Claim.all(of: policy.resources), self.claimIndex)
+        return (self.holder(against: record, wanted, index) ?? self.holder(against: record, wanted, on: node, index))
             .map(self.sentence)
     }
 

@@ -7,7 +7,7 @@ extension ClusterState {
     public func hasLeft(_ node: NodeID) -> Bool {
         // Most clusters never had a node that is gone, and each message asks.
         self.nodes.count < self.nodesEver && node.rawValue > 0 && node.rawValue <= self.nodesEver
-            && self.node(node) == nil
+            && self.nodes.place(of: node) == nil
     }
 
     mutating func applyMembers(_ command: Command, at index: LogIndex) -> Outcome {

@@ -24,7 +24,7 @@ extension ClusterState {
     private func observedGroups(at milliseconds: UInt64) -> [Observation.Group] {
         // Groups that run where they are to be ask nobody for anything.
         let isAsked = self.groups.contains { $0.assignment == nil || !$0.awaited.isEmpty || $0.target != nil }
-        let index = isAsked ? self.claimIndex : ClaimIndex([]) { _, _ in false }
+        let index = isAsked ? self.claimIndex : ClaimIndex([]) { _ in [] }
         return self.groups.map { self.observe($0, index, at: milliseconds) }
     }
 
@@ -37,8 +37,11 @@ extension ClusterState {
         group.epochIndex = record.epoch.index
         group.lastOwner = record.lastOwner.map { self.name(of: $0) }
         group.unreported = policy.map { self.unreported(record, $0) } ?? []
-        if let policy, record.assignment == nil || !record.awaited.isEmpty {
-            group.awaits = self.holder(against: record, policy, index).map(self.sentence)
+        // Worked out once: what it takes to read it from the configuration is most of a plan's cost.
+        let isAsking = record.assignment == nil || !record.awaited.isEmpty || record.target != nil
+        let wanted = isAsking ? policy.map { Claim.all(of: $0.resources) } ?? [] : []
+        if record.assignment == nil || !record.awaited.isEmpty {
+            group.awaits = self.holder(against: record, wanted, index).map(self.sentence)
         }
         group.findings = record.findings.map { .init(node: self.name(of: $0.node), reason: $0.clause) }
         group.bans = record.bans.map {
@@ -53,12 +56,12 @@ extension ClusterState {
             let window = policy.moveWindow.milliseconds
             group.isUnsettled = record.moves.last.map { milliseconds < $0 + Self.unsettledMilliseconds } ?? false
             group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
-            for name in policy.nodes { self.judge(name, record, policy, index, &group) }
+            for name in policy.nodes { self.judge(name, record, policy, wanted, index, &group) }
             // Rule V21.1.
             let hasNoHolder = policy.nodes.allSatisfy { name in group.withoutData.contains { $0.node == name } }
             if !policy.volumes.isEmpty, hasNoHolder {
                 group.retreats = self.retreats(policy)
-                for name in group.retreats { self.judge(name, record, policy, index, &group) }
+                for name in group.retreats { self.judge(name, record, policy, wanted, index, &group) }
             }
         }
         return group
@@ -66,17 +69,19 @@ extension ClusterState {
 
     /// Whether a node has room for the group, and its data.
     private func judge(
-        _ name: String, _ record: GroupRecord, _ policy: GroupPolicy, _ index: ClaimIndex,
+        _ name: String, _ record: GroupRecord, _ policy: GroupPolicy, _ wanted: [Claim], _ index: ClaimIndex,
         _ group: inout Observation.Group
     ) {
-        guard let node = self.node(named: name) else { return }
+        guard let node = self.id(named: name) else { return }
         if record.assignment == nil || record.target != nil,
-            let holder = self.holder(against: record, policy, on: node.id, index)
+            let holder = self.holder(against: record, wanted, on: node, index)
         {
             group.occupied.append(.init(node: name, reason: "has no room: \(self.sentence(holder))"))
         }
-        let objection = policy.volumes.lazy.compactMap { self.dataObjection($0, on: node.id) }.first
-        if let objection { group.withoutData.append(.init(node: name, reason: objection)) }
+        for volume in policy.volumes {
+            guard let objection = self.dataObjection(volume, on: node) else { continue }
+            return group.withoutData.append(.init(node: name, reason: objection))
+        }
     }
 
     /// Nodes that the list has no more, and that hold every write of all its volumes.

@@ -311,7 +311,14 @@ public struct ClusterState: Equatable, Sendable {
         self.volumes.place(of: name, by: \.name).map { self.volumes[$0] }
     }
     /// A node's name, or its id when it is unknown.
-    public func name(of id: NodeID) -> String { self.node(id)?.about.name ?? id.description }
+    public func name(of id: NodeID) -> String {
+        self.nodes.place(of: id).map { self.nodes[$0].about.name } ?? id.description
+    }
+    /// The id of a node by name.
+    func id(named name: String) -> NodeID? {
+        for place in self.nodes.indices where self.nodes[place].about.name == name { return self.nodes[place].id }
+        return nil
+    }
 }
 
 extension [ClusterState.NodeRecord] {

@@ -5,6 +5,8 @@ import Basis
 struct LocalHelpers: Sendable {
     /// What this node runs of the product.
     private(set) var programs: NodePrograms
+    /// Grows with each change of it.
+    private(set) var programsVersion: UInt64 = 1
     /// What would be started in its place is the file that the daemon runs.
     private var renewable: [HelperRole] = []
     private var renewed: [HelperRole] = []
@@ -21,6 +23,8 @@ struct LocalHelpers: Sendable {
 
     /// A helper is there, or no more.
     mutating func runs(_ role: HelperRole, _ helper: NodePrograms.Helper?, isRenewable: Bool, at now: Tick) {
+        let before = self.programs
+        defer { if self.programs != before { self.programsVersion += 1 } }
         self.renewable.removeAll { $0 == role }
         if isRenewable { self.renewable.append(role) }
         switch role {

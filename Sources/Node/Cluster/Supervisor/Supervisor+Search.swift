@@ -57,7 +57,8 @@ extension Supervisor {
                 // Rule B5.2: what is looked for may be another group's until that has stopped.
                 let held = index ?? self.state.claimIndex
                 index = held
-                guard self.state.holder(against: record, policy, held) == nil else { continue }
+                let wanted = Claim.all(of: policy.resources)
+                guard self.state.holder(against: record, wanted, held) == nil else { continue }
                 place = self.groups.searches.count
                 self.groups.searches.append(
                     AbsentProbe(group: record.name, since: record.searchedSince, incarnation: me.incarnation))

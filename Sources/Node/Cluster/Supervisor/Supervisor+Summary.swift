@@ -7,7 +7,7 @@ extension Supervisor {
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
         let key = Telling.Key(
             applied: self.state.appliedIndex, groupsVersion: self.groups.version, volumesVersion: self.volumes.version,
-            programs: self.helpers.programs)
+            programsVersion: self.helpers.programsVersion)
         guard self.telling.settle(key, slack: Self.timerSlack, at: now) else { return }
         guard self.state.nodes.place(of: self.identity.node) != nil else { return }
         let message = NodeMessage.summary(self.summary(at: now))

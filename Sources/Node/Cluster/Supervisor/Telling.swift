@@ -8,7 +8,7 @@ struct Telling: Sendable {
         var applied = LogIndex.zero
         var groupsVersion: UInt64 = .max
         var volumesVersion: UInt64 = 0
-        var programs: NodePrograms?
+        var programsVersion: UInt64 = 0
     }
 
     /// How the other nodes say they stand, with the time of arrival; sorted by node.
