@@ -45,6 +45,35 @@ import Testing
         #expect(trio.running[a] == ["db"])
     }
 
+    @Test
+    func `who is no node yet as far as this log goes is spoken to, or it never asks what this node remembers (E4.1)`()
+        throws
+    {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let (a, newcomer) = (NodeID(1), NodeID(9))
+        let mark = StartMark(directory: DirectoryID(high: 9, low: 9), start: 1, nonce: 9)
+        func spokenTo() -> Int {
+            let message = Message(term: Term(9), body: .heartbeat(commit: .zero, round: 1))
+            var envelopes = [
+                Envelope(from: newcomer, to: a, isRelayed: false, mark: mark, message: .raft(message))
+            ]
+            var effects: [SupervisorEffect] = []
+            trio.supervisors[a]?.receive(&envelopes, via: newcomer, at: trio.tick(of: a), into: &effects)
+            return effects.count { effect in
+                guard case .send(let envelope, _) = effect, envelope.to == newcomer, case .ping = envelope.message
+                else {
+                    return false
+                }
+                return true
+            }
+        }
+        #expect(spokenTo() == 1)
+        #expect(spokenTo() == 0, "not for each message")
+        trio.pass(milliseconds: 300)
+        #expect(spokenTo() == 1)
+    }
+
     /// Whether a message of the node, which does not run now, shows that it is there.
     private func isHeard(_ node: NodeID, by other: NodeID, _ trio: Trio) -> Bool {
         guard let mark = trio.supervisors[node]?.identity.memory.present else { return false }

@@ -68,6 +68,8 @@ struct Acquaintance: Sendable {
     var held: [Held] = []
     /// How far it was heard, and has heard. (Rule E4)
     var hearing = Hearing()
+    /// When it was told last that this node is there, although this log does not know it. (Rule E4.1)
+    var spokenAt = Tick.zero
 
     init(node: NodeID, counted: StartMark) {
         self.node = node

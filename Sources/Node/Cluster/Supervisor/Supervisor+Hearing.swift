@@ -36,6 +36,17 @@ extension Supervisor {
         return self.me?.mark.directory == self.identity.memory.directory
     }
 
+    /// Says something to whoever does not count this run and is no node yet as far as this log goes: it gets no pings, and would
+    /// never ask what this node remembers. (Rule E4.1)
+    mutating func speak(to sender: NodeID, at now: Tick, into effects: inout [SupervisorEffect]) {
+        let place = self.acquaintance(sender)
+        guard !self.links.nodes.contains(sender), !self.state.hasLeft(sender),
+            now.since(self.peers.acquaintances[place].spokenAt) >= Reachability.pingInterval
+        else { return }
+        self.peers.acquaintances[place].spokenAt = now
+        self.send(.ping(hears: [], reaches: []), to: sender, at: now, into: &effects)
+    }
+
     /// Whether this node has heard another one that its clock was further than this. For simulations.
     public func hasHeard(_ node: NodeID, after tick: Tick) -> Bool {
         self.peers.acquaintances.contains { $0.node == node && $0.hearing.heard > tick }

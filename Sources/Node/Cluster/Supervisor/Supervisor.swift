@@ -200,7 +200,10 @@ public struct Supervisor: Sendable {
             if finding == .takenBack {
                 return self.wasTakenBack(toldBy: sender, in: message, at: now, into: &effects)
             }
-            if self.isMeantForAnother(message, envelopes[place].word) { continue }
+            if self.isMeantForAnother(message, envelopes[place].word) {
+                self.speak(to: sender, at: now, into: &effects)
+                continue
+            }
             self.receive(
                 message, from: sender, mark, via: via, isLate: finding == .late, at: now, into: &effects)
             if self.marks.hasForgotten { return }
