@@ -25,13 +25,7 @@ class Behind(ClusterCase):
             f"{name} is {state}")
 
     def test_behind(self) -> None:
-        self.cluster.apply(f"""cluster: prod
-groups:
-  orders:
-    nodes: [tok-1, osk-2]
-    resources:
-      - {{ name: pulse, agent: exec, command: "{self.cluster.heartbeat} {self.cluster.pulses}" }}
-""")
+        self.cluster.apply(self.cluster.service_policy(nodes=["tok-1", "osk-2"]))
         self.cluster.wait_healthy(60)
         self.lab.node("fuk-1").power_off()
         self.wait_state("fuk-1", "lost")

@@ -36,13 +36,7 @@ class Members(ClusterCase):
             "tok-1", lambda status: not any(n["name"].startswith(name) for n in status["nodes"]), 40, f"{name} is gone")
 
     def test_members(self) -> None:
-        self.cluster.apply(f"""cluster: prod
-groups:
-  orders:
-    nodes: [tok-1, osk-1]
-    resources:
-      - {{ name: pulse, agent: exec, command: "{self.cluster.heartbeat} {self.cluster.pulses}" }}
-""")
+        self.cluster.apply(self.cluster.service_policy(nodes=["tok-1", "osk-1"]))
         self.assertEqual(self.cluster.wait_running(30), "tok-1")
         service = self.lab.node("tok-1").find("service")
         self.change_address()

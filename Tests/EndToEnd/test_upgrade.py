@@ -69,13 +69,18 @@ class Upgrade(unittest.TestCase):
         node.run(["mv", f"{PROGRAM}.new", PROGRAM])
 
     @classmethod
-    def upgrade(cls, name: str, program: str) -> None:
-        """Installs a program, restarts the daemon, and waits until all is well again."""
+    def upgrade_alone(cls, name: str, program: str) -> None:
+        """Installs a program and restarts the daemon, whatever becomes of it."""
         node = cls.lab.node(name)
         before = node.find("daemon")
         cls.install(name, program)
         node.signal("daemon", signal.SIGTERM)
         wait_until(lambda: node.find("daemon") not in ([], before), 20, f"{name} has a new daemon")
+
+    @classmethod
+    def upgrade(cls, name: str, program: str) -> None:
+        """Installs a program, restarts the daemon, and waits until all is well again."""
+        cls.upgrade_alone(name, program)
         cls.cluster.wait_status(None, cls.cluster.all_up, 40, "all nodes are up")
         cls.cluster.wait_in_sync(60)
 
@@ -214,14 +219,6 @@ class Mixed(Upgrade):
         self.upgrade("wit-1", self.release)
         self.cluster.wait_healthy(60)
         self.check_rows()
-
-    def upgrade_alone(self, name: str, program: str) -> None:
-        """Installs a program and restarts the daemon, whatever becomes of it."""
-        node = self.lab.node(name)
-        before = node.find("daemon")
-        self.install(name, program)
-        node.signal("daemon", signal.SIGTERM)
-        wait_until(lambda: node.find("daemon") not in ([], before), 20, f"{name} has a new daemon")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,7 @@ import Testing
 
     /// The group runs on a mirrored volume, both copies in sync.
     private func trio() throws -> (trio: Trio, owner: NodeID, other: NodeID) {
-        let trio = try Trio(volume: true)
-        #expect(trio.settle())
-        let owner = try #require(trio.owner)
-        let other = try #require(Trio.ids.first { $0 != owner && $0 != NodeID(3) })
-        let record = try #require(trio.supervisors[owner]?.state.volume(Self.data))
-        let copy = try #require(record.copy(of: other)).identity
-        trio.step(
-            owner,
-            .volume(Self.data, .wantsJoin(epoch: record.epoch, version: record.version, replica: other, copy: copy)))
-        trio.pass(milliseconds: 500)
-        #expect(trio.supervisors[owner]?.state.volume(Self.data)?.inSync.count == 2)
+        let (trio, owner, other) = try Trio.mirrored(Self.data)
         trio.report(of: owner, peers: [other])
         trio.report(of: other, peers: [])
         trio.pass(milliseconds: 500)

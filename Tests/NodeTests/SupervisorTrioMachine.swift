@@ -3,6 +3,7 @@ import Cluster
 import Mirror
 import Raft
 import Resources
+import Testing
 
 /// One node of them, for the effects of its supervisor: all but a slow disk, slow stops and slow kills answers at once.
 struct TrioMachine: SupervisorWorld {
@@ -104,5 +105,23 @@ struct TrioMachine: SupervisorWorld {
         if let state = self.trio.supervisors[self.id]?.state {
             self.trio.notes.append("\(self.id): \(note.sentence(state))")
         }
+    }
+}
+
+extension Trio {
+    /// The group runs on a mirrored volume, both copies in the set.
+    static func mirrored(_ volume: VolumeName) throws -> (trio: Trio, owner: NodeID, other: NodeID) {
+        let trio = try Trio(volume: true)
+        #expect(trio.settle())
+        let owner = try #require(trio.owner)
+        let other = try #require(Trio.ids.first { $0 != owner && $0 != NodeID(3) })
+        let record = try #require(trio.supervisors[owner]?.state.volume(volume))
+        let copy = try #require(record.copy(of: other)).identity
+        trio.step(
+            owner,
+            .volume(volume, .wantsJoin(epoch: record.epoch, version: record.version, replica: other, copy: copy)))
+        trio.pass(milliseconds: 500)
+        #expect(trio.supervisors[owner]?.state.volume(volume)?.inSync == [owner, other].sorted())
+        return (trio, owner, other)
     }
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .shell import REPOSITORY, CommandFailed, clock, compile_c, wait_until
@@ -222,13 +222,13 @@ class Cluster:
     # Configurations
 
     def service_policy(self, takeover: str = "after-lease", failback: str = "false", extra: str = "",
-                       headless: bool = False) -> str:
+                       headless: bool = False, nodes: Sequence[str] = ()) -> str:
         """One group with nothing but a heartbeat; headless, its main thread ends and another goes on."""
         thread = " 5 headless" if headless else ""
         return f"""cluster: {self.name}
 {extra}groups:
   {self.group}:
-    nodes: [{', '.join(self.members)}]
+    nodes: [{', '.join(nodes or self.members)}]
     takeover: {takeover}
     failback: {failback}
     moves: {{ maximum: 1000, window: 1h }}

@@ -171,7 +171,7 @@ extension Supervisor {
     }
 
     /// This life is over: what an earlier daemon of it wrote for the guard is withdrawn too. (Rule L18)
-    private mutating func withdrawLease() {
+    mutating func withdrawLease() {
         self.lease.publishedEnd = .never
         self.schedule.isUnsettled = true
     }

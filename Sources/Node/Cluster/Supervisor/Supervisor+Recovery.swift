@@ -95,9 +95,7 @@ extension Supervisor {
 
     private mutating func endLease() {
         self.lease.holder.resign(self.birth.incarnation)
-        // What an earlier daemon of this life wrote for the guard is withdrawn too. (Rule L18)
-        self.lease.publishedEnd = .never
-        self.schedule.isUnsettled = true
+        self.withdrawLease()
     }
 
     /// The disk says what this node follows.
