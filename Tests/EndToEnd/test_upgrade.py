@@ -140,10 +140,13 @@ class Renewal(Upgrade):
                 self.assertNotEqual(self.lab.node(name).find("guard"), guards)
         self.assertEqual((node.find("postgres"), node.find("service"), node.find("volume-device")), before)
         self.assertEqual(self.cluster.owner(), owner)
+        # Other nodes hear a moment later what runs on this one.
+        self.cluster.wait_status(
+            None, lambda status: all(
+                helper["isPresent"] for told in status["nodes"]
+                for helper in [*told["programs"]["volumeServers"].values(), *filter(None, [told["programs"].get("guard")])]),
+            20, "status knows that all of it is renewed")
         status = self.cluster.told()
-        for told in status["nodes"]:
-            helpers = [*told["programs"]["volumeServers"].values(), *filter(None, [told["programs"].get("guard")])]
-            self.assertTrue(all(helper["isPresent"] for helper in helpers), told)
         self.assertFalse([warning for warning in status["warnings"] if "guard" in warning], status["warnings"])
         self.check_rows(all_answered=True)
 
