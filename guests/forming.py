@@ -186,7 +186,7 @@ def form_on(rig: Rig, say: Say, more_words: str = "") -> Facts:
         guest.wait_up(300)
     say(f"  three machines are up after {clock() - began:.1f} s ({accelerator.name()})")
     slowdown = timing.seconds_there(rig.guests["tok-1"]) / timing.seconds_here(places.binary())
-    by = timing.factor(slowdown)
+    by = timing.factor(slowdown, accelerator.name() == "tcg")
     say(f"  `holdfast --version` takes {slowdown:.1f} times as long there; lengths of `timing` x {by:g}")
     began = clock()
     Forming(rig, by, say).form()

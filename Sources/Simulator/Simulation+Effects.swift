@@ -315,9 +315,9 @@ extension Simulation {
                 self.promoted(volume, on: node)
             }
             if outcome == .success, self.options.hasFaults, !self.isLastFailure, self.random.chance(perMille: 10),
-                !self.swarm.isOver || !self.swarm.has(.members)
+                !self.swarm.isOver
             {
-                // Where nodes leave, groups have few of them: one failure on each, and it waits for a person.
+                // Not after the end of all faults: one failure on each node that a group has, and it waits for a person.
                 outcome = .failed(reason: "simulated", recovery: .soft)
                 self.disturb()
             }

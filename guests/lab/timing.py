@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from chaos.lab.shell import run
 
-from . import accelerator
-
 if TYPE_CHECKING:
     from .guest import Guest
 
@@ -42,12 +40,12 @@ def seconds_there(guest: Guest, tries: int = 5) -> float:
     return min(int(word) for word in said.split()) / 1e9
 
 
-def factor(slowdown: float) -> float:
+def factor(slowdown: float, is_emulated: bool) -> float:
     """By how much the lengths are made longer: HOLDFAST_GUESTS_TIMING, or what the slowdown asks for, in halves."""
     given = os.environ.get("HOLDFAST_GUESTS_TIMING")
     if given:
         return float(given)
-    least = EMULATED if accelerator.name() == "tcg" else 1.0
+    least = EMULATED if is_emulated else 1.0
     return max(least, round(2 * slowdown / BEARABLE) / 2)
 
 

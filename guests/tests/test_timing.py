@@ -24,11 +24,12 @@ class Timing(unittest.TestCase):
         self.assertEqual(timing.block(1.0), "")
 
     def test_a_slower_machine_gets_more_time(self) -> None:
-        self.assertLess(timing.factor(50.0), timing.factor(100.0))
+        for is_emulated in (True, False):
+            self.assertLess(timing.factor(50.0, is_emulated), timing.factor(100.0, is_emulated))
 
     def test_the_product_accepts_every_length(self) -> None:
         for slowdown in (9, 17, 40, 75):
-            text = timing.block(timing.factor(slowdown) + slowdown / 7)
+            text = timing.block(timing.factor(slowdown, is_emulated=True) + slowdown / 7)
             with self.subTest(text):
                 self.assertIn("timing:", text)
                 said = check("cluster: prod\n" + text)

@@ -86,7 +86,7 @@ extension Volume.Owner {
                     self.peers[index].isLetGo()
                     if self.peers[index].getsFlushes { self.peers[index].phase = .copying }
                     self.peers[index].setBack(at: now)
-                } else {
+                } else if self.peers[index].isComplete {
                     self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
                 }
             }
@@ -114,8 +114,7 @@ extension Volume.Owner {
         case .stable(let sequence): self.stable(sequence, index, at: now, &ledger, &effects)
         case .sums(let chunk): self.sums(chunk, index, &ledger, &effects)
         case .noted(let turn):
-            self.peers[index].link.notedTurn = max(self.peers[index].link.notedTurn, turn)
-            self.finishNoting(&ledger, &effects)
+            self.noted(turn, index, at: now, &ledger, &effects)
         case .wantsResync:
             if self.letOverwrite(index, &effects) { return }
             self.peers[index].resync.restart(all: ledger)
@@ -188,12 +187,7 @@ extension Volume.Owner {
             ledger.cover(ReplicaIdentity(node: self.peers[index].node, identity: self.peers[index].copy.identity))
             ledger.persist(into: &effects)
             self.clearing.limit = 0
-            effects.send(
-                .clear(sequence: 0, covered: [ledger.identity], turn: ledger.durableTurn),
-                to: self.peers[index].node, epoch: self.epoch, session: self.peers[index].session)
-            if !self.peers[index].inSet, self.reconciliation == nil {
-                self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
-            }
+            self.adopt(index, ledger, &effects)
             // Client flushes that came while it was confirming.
             if self.peers[index].link.flushSent < self.lastSequence, self.isBusy {
                 self.sendFlush(to: index, at: now, &effects)
@@ -204,6 +198,29 @@ extension Volume.Owner {
             self.answerComplete(at: now, &ledger, &effects)
         case .down, .greeting, .copying, .settling, .confirming: break
         }
+    }
+
+    /// The copy is equal: it may be trusted, as of the turn that this one has noted. It joins once it has that on disk, or both
+    /// could lose power and the log's set would name a copy that does not know what it is. (Rule V19)
+    private mutating func adopt(_ index: Int, _ ledger: Ledger, _ effects: inout Volume.Effects) {
+        self.peers[index].link.turnAsked = ledger.durableTurn
+        let turn = ledger.durableTurn
+        for body in [Frame.Body.clear(sequence: 0, covered: [ledger.identity], turn: turn), .note(turn: turn)] {
+            effects.send(body, to: self.peers[index].node, epoch: self.epoch, session: self.peers[index].session)
+        }
+    }
+
+    private mutating func noted(
+        _ turn: UInt64, _ index: Int, at now: Tick, _ ledger: inout Ledger, _ effects: inout Volume.Effects
+    ) {
+        self.peers[index].link.notedTurn = max(self.peers[index].link.notedTurn, turn)
+        if let asked = self.peers[index].link.turnAsked, turn >= asked {
+            self.peers[index].link.turnAsked = nil
+            if self.peers[index].phase == .current, !self.peers[index].inSet, self.reconciliation == nil {
+                self.askToJoin(index, at: now, ledger.configuration.tuning, &effects, isNew: true)
+            }
+        }
+        self.finishNoting(&ledger, &effects)
     }
 
     private mutating func accept(stable sequence: UInt64, _ index: Int) {
@@ -274,7 +291,7 @@ extension Volume.Owner {
                 self.peers[index].setBack(at: now)
                 self.stopWaitingUnlessAsked(index, at: now, &ledger, &effects)
             }
-        } else if self.peers[index].phase == .current, !self.peers[index].inSet, self.reconciliation == nil {
+        } else if self.peers[index].isComplete, !self.peers[index].inSet, self.reconciliation == nil {
             self.askToJoin(index, at: now, tuning, &effects, isNew: false)
         }
         if self.peers[index].inSet, self.peers[index].phase == .current,

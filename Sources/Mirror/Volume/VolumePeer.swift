@@ -63,6 +63,8 @@ extension Volume {
             var flushSent: UInt64 = 0
             /// The turn of marks that it has noted. (Rule V19)
             var notedTurn: UInt64 = 0
+            /// The turn of this owner that the copy, made equal, has yet to say it has on disk. (Rule V19)
+            var turnAsked: UInt64?
             var progressAt = Tick.zero
             var flushProgressAt = Tick.zero
             var lastHeard = Tick.zero
@@ -99,6 +101,9 @@ extension Volume {
         /// The set's version with which the log was asked to let it join, and may still do so.
         var joinAsked: UInt64? { if case .waitedFor(let asked) = self.standing { asked } else { nil } }
         var session: UInt32 { self.link.session }
+
+        /// It has everything, and would be known for what it is after a power failure of both. (Rule V19)
+        var isComplete: Bool { self.phase == .current && self.link.turnAsked == nil }
 
         var getsWrites: Bool { self.phase != .down && self.phase != .greeting }
         var getsFlushes: Bool {
@@ -168,6 +173,7 @@ extension Volume {
                         && now.since(self.link.progressAt) >= tuning.silencePatience
                     || self.link.flushSent > self.stable
                         && now.since(self.link.flushProgressAt) >= tuning.flushPatience
+                    || self.link.turnAsked != nil && now.since(self.since) >= tuning.flushPatience
             }
         }
 

@@ -47,7 +47,7 @@ extension Volume.Owner {
         at now: Tick, _ tuning: Volume.Tuning, _ own: ReplicaIdentity, _ effects: inout Volume.Effects
     ) {
         guard self.refuseEarlier(at: now, tuning, &effects), var reconciliation = self.reconciliation else { return }
-        guard self.peers.allSatisfy({ !$0.inSet || $0.phase == .current }) else { return }
+        guard self.peers.allSatisfy({ !$0.inSet || $0.isComplete }) else { return }
         if let asked = reconciliation.asked {
             // The log answered; or it does not, and the replicas asked for stay waited for until it does.
             guard self.version == asked.version, now.since(asked.first) < tuning.reconcilePatience else {
@@ -55,7 +55,7 @@ extension Volume.Owner {
             }
             // A replica that is lost meanwhile is asked to leave instead.
             guard now.since(asked.last) >= tuning.repeatInterval,
-                !self.peers.contains(where: { $0.joinAsked == asked.version && $0.phase != .current })
+                !self.peers.contains(where: { $0.joinAsked == asked.version && !$0.isComplete })
             else { return }
             reconciliation.asked?.last = now
         } else {
@@ -63,11 +63,11 @@ extension Volume.Owner {
             for peer in self.peers where reconciliation.awaited.contains(peer.node) {
                 if peer.isWorthWaiting(waited, tuning) { return }
             }
-            guard self.peers.contains(where: { $0.phase == .current && !$0.inSet }) else {
+            guard self.peers.contains(where: { $0.isComplete && !$0.inSet }) else {
                 return self.reconciliation = nil
             }
             reconciliation.asked = (now, now, self.version)
-            for index in self.peers.indices where self.peers[index].phase == .current && !self.peers[index].inSet {
+            for index in self.peers.indices where self.peers[index].isComplete && !self.peers[index].inSet {
                 self.peers[index].asked(version: self.version)
                 self.peers[index].lastAsked = now
             }
@@ -84,7 +84,7 @@ extension Volume.Peer {
     /// Whether clients should be kept waiting for it after `waited`: it is on the way, and not for a whole copy.
     fileprivate func isWorthWaiting(_ waited: Span, _ tuning: Volume.Tuning) -> Bool {
         switch self.phase {
-        case .current: false
+        case .current: !self.isComplete && waited < tuning.reconcilePatience
         case .down, .greeting: waited < tuning.reconcileGreeting
         case .copying, .settling, .confirming: self.copy.isKnown && waited < tuning.reconcilePatience
         }

@@ -11,6 +11,10 @@ struct Waiting {
     let afterIndex: UInt64
     /// The time between two looks, in milliseconds.
     var intervalMilliseconds: UInt64 = 250
+    /// What is asked again while it has not come to be, for what the cluster gives up after a while.
+    var askAgain: (@Sendable () async throws -> Void)?
+    /// The time between two of these, in milliseconds.
+    var askIntervalMilliseconds: UInt64 = 5_000
 
     /// What a look at the cluster says.
     enum Verdict {
@@ -32,6 +36,7 @@ struct Waiting {
         defer { progress.finish() }
         var hopelessLooks = 0
         var doneLooks = 0
+        var askedAt = start
         while true {
             var standing = ""
             switch try await self.look() {
@@ -51,6 +56,11 @@ struct Waiting {
                 if case .notYet(let sentence) = verdict {
                     standing = sentence
                     hopelessLooks = 0
+                    let now = self.console.milliseconds()
+                    if let askAgain = self.askAgain, now - askedAt >= self.askIntervalMilliseconds {
+                        askedAt = now
+                        try await self.tolerant { try await askAgain() }
+                    }
                 }
                 if case .hopeless(let failure) = verdict {
                     standing = failure.message
@@ -73,8 +83,13 @@ struct Waiting {
 
     /// One look; a daemon that restarts for an upgrade is away for a moment, so only other failures are thrown.
     private func look() async throws -> Result<StatusReport, APIFailure> {
+        try await self.tolerant { try await self.client.status() }
+    }
+
+    @discardableResult
+    private func tolerant<Answer>(_ question: () async throws -> Answer) async throws -> Result<Answer, APIFailure> {
         do {
-            return .success(try await self.client.status())
+            return .success(try await question())
         } catch let failure as APIFailure where failure.code == .error || failure.code == .timeout {
             return .failure(failure)
         }

@@ -88,10 +88,12 @@ struct LeaderCommand: AsyncParsableCommand {
                 MutationRequest(to: target, expectedIndex: self.options.index, dryRun: self.options.dryRun))
             try self.print(result, text: AnswerText.result(result, style: self.console.style))
             guard self.waiting.wait, result.accepted else { return }
-            try await Waiting(
+            var waiting = Waiting(
                 client: client, console: self.console, timeoutMilliseconds: self.waiting.timeoutMilliseconds,
-                afterIndex: result.index
-            ).until("the transfer of leadership") { report in
+                afterIndex: result.index)
+            // A leader gives a transfer up after an election timeout, for a target that is behind or away just then.
+            waiting.askAgain = { _ = try await client.leaderTransfer(MutationRequest(to: target)) }
+            try await waiting.until("the transfer of leadership") { report in
                 guard let now = report.leader else { return .notYet("there is no leader") }
                 let done = target.map { $0 == now } ?? (now != leader)
                 return done ? .done : .notYet("\(now) leads")
