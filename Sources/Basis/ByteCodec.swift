@@ -60,7 +60,9 @@ public struct ByteWriter: Sendable {
     }
     /// Appends a count, then each element by `write`.
     @inlinable
-    public mutating func list<Element>(_ values: [Element], _ write: (inout ByteWriter, Element) -> Void) {
+    public mutating func list<Values: Collection>(
+        _ values: Values, _ write: (inout ByteWriter, Values.Element) -> Void
+    ) {
         self.uint32(UInt32(values.count))
         for value in values { write(&self, value) }
     }

@@ -61,7 +61,8 @@ extension Simulation {
 
     /// Who sends to a node that knows that it has left is told so; the daemons' links do that for the supervisor. (Rule J6)
     func showOut(_ sender: NodeID, by node: SimulatedNode) {
-        guard let state = node.daemon?.supervisor.state, state.hasLeft(sender),
+        // Whom any node knows to have left, the simulation knows to have left.
+        guard self.node(sender).hasLeft, let state = node.daemon?.supervisor.state, state.hasLeft(sender),
             !self.network.isCut(from: node.id, to: sender)
         else { return }
         let delay = self.network.delay(&self.swarm.random)

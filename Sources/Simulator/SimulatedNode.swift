@@ -96,12 +96,15 @@ final class SimulatedNode {
     /// Calls under way: their effect when they end.
     var calls: [UInt64: AgentCall] = [:] { didSet { self.runsChanged() } }
     private var runsOwned: Bool?
+    /// What runs, as it was last looked for.
+    var knownRunning: [Running]?
     /// Raised whenever something of what runs may have changed; and what it was when it was last looked at.
     private(set) var runsVersion = 0
     var lookedAtVersion = 0
 
     private func runsChanged() {
         self.runsOwned = nil
+        self.knownRunning = nil
         self.runsVersion &+= 1
     }
 

@@ -26,6 +26,8 @@ final class SimulatedVolume {
     var identity: UInt64 = 0
     /// Nil while the server does not run, or found no copy.
     var core: Volume?
+    /// How often it has ended.
+    private(set) var ends = 0
     /// The server runs, but found no copy: why.
     var absence: CopyReport.Finding?
     /// Which start of the server this is; events of an earlier one are void.
@@ -172,6 +174,7 @@ final class SimulatedVolume {
     }
 
     private func end() {
+        self.ends += 1
         self.pendingMetadata = []
         self.store = nil
         self.core = nil

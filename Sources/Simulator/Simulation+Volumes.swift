@@ -156,10 +156,11 @@ extension Simulation {
         // The buffer is lent out, so that a nested step gets one of its own.
         var effects = self.volumeEffects ?? Volume.Effects()
         self.volumeEffects = nil
+        let ends = volume.ends
         volume.core?.step(input, at: node.tick(at: self.now), into: &effects)
         effects.takeAll { effect in
             self.perform(effect, of: volume, data: data, on: node)
-            return volume.core != nil
+            return volume.ends == ends
         }
         self.volumeEffects = effects
     }

@@ -194,7 +194,15 @@ extension SimulatedNode {
         }
     }
 
+    /// Sorted.
     var allRunning: [Running] {
+        if let known = self.knownRunning { return known }
+        let all = self.lookForRunning()
+        self.knownRunning = all
+        return all
+    }
+
+    private func lookForRunning() -> [Running] {
         var all: [Running] = []
         for (group, resources) in self.processes {
             for (resource, epoch) in resources { all.append(Running(group: group, resource: resource, epoch: epoch)) }

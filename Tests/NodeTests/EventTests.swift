@@ -190,7 +190,8 @@ private let words = KeptWords("it was so")
 
     @Test func `every event comes out of a snapshot as it went in`() throws {
         var state = ClusterState()
-        state.events = Self.samples.map { Self.event($0.happening, asker: $0.happening.isAsked ? osk : nil) }
+        let events = Self.samples.map { Self.event($0.happening, asker: $0.happening.isAsked ? osk : nil) }
+        state.events = events[...]
         let decoded = try ClusterState(decoding: state.encoded)
         #expect(decoded.events == state.events)
         #expect(decoded == state)

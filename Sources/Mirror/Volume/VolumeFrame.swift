@@ -105,10 +105,11 @@ public struct Frame: Equatable, Sendable {
         }
     }
 
-    /// The kinds of frame. The first group travels from owner to replica, the second back.
+    /// The kinds of frame. The first group travels from owner to replica, the second back. The rare and long ones are indirect, so
+    /// that a frame is small.
     public enum Body: Equatable, Sendable {
         /// The first frame of a connection.
-        case hello(owner: ReplicaIdentity, sizeBytes: UInt64, word: Word = .none)
+        indirect case hello(owner: ReplicaIdentity, sizeBytes: UInt64, word: Word = .none)
         /// Payload: the bytes of `extent`.
         case write(sequence: UInt64, extent: Extent)
         /// Zeros without a payload.
@@ -126,10 +127,10 @@ public struct Frame: Equatable, Sendable {
         /// Note this turn of marks durably, and answer `noted`. (Rule V19)
         case note(turn: UInt64)
         /// Answer `pong`.
-        case ping(Word = .none)
+        indirect case ping(Word = .none)
 
         /// The first answer of a connection.
-        case welcome(Welcome)
+        indirect case welcome(Welcome)
         /// Everything up to `sequence` is written to the backing, perhaps not stable.
         case received(sequence: UInt64)
         /// Everything up to `sequence` is stable.
@@ -139,7 +140,7 @@ public struct Frame: Equatable, Sendable {
         /// The sender's epoch is lower than this one.
         case fenced(Epoch)
         /// Answers `ping`.
-        case pong(Word = .none)
+        indirect case pong(Word = .none)
         /// An operator asked this replica to be compared as a whole.
         case wantsResync
         /// Answers `note`, once the turn is on disk.

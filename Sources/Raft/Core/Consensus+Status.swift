@@ -86,7 +86,6 @@ extension Consensus {
     public var hasFailedDisk: Bool { self.diskHasFailed }
 
     /// When `.tick` is due; `never` when nothing waits for time.
-    @inline(__always)
     public var nextDeadline: Tick {
         if self.diskHasFailed { return .never }
         if self.deliveredIndex < min(self.commitIndex, self.durability.last) { return self.latest }

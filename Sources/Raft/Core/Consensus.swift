@@ -17,7 +17,7 @@ public struct Consensus: Sendable {
         case leader
     }
 
-    /// What a node is told.
+    /// What a node is told. The rare and long ones are indirect, so that the others are small.
     public enum Input: Sendable {
         /// Time has passed; due at `nextDeadline`, harmless at any time.
         case tick
@@ -28,7 +28,7 @@ public struct Consensus: Sendable {
         /// Put these bytes in the log.
         case propose([UInt8])
         /// Change who votes and learns. The target is not joint.
-        case changeMembership(Membership)
+        indirect case changeMembership(Membership)
         /// Hand leadership to this voter, or to the best one.
         case transferLeadership(to: NodeID?)
         /// From which index on is a read linearizable? Ask again if no answer comes within an election timeout. An
@@ -36,18 +36,18 @@ public struct Consensus: Sendable {
         /// would be taken for the new one.
         case readIndex(id: UInt64)
         /// The state machine made this snapshot; the log before it may go. Its membership is filled in here.
-        case compact(Snapshot)
+        indirect case compact(Snapshot)
         /// Write down which start of a node's log its promises come from; they count once this is durable. (Rule E2.1)
-        case note(NotedMark)
+        indirect case note(NotedMark)
         /// Take this mark, the next one of the present directory, beside that of the start. (Rule E2.3)
-        case draw(StartMark)
+        indirect case draw(StartMark)
         /// The log of this node, which has no vote, was opened anew or is another one.
         case startedAnew(NodeID)
         /// The disk of this node failed: hand over, and take no part from here on.
         case diskFailed
         /// The majority is lost, and a person wants this node to go on alone: lead, with these bytes as the first entry and
         /// these nodes as learners. Ignored while it leads already. (Rule R5)
-        case recover([UInt8], learners: [NodeID], above: Term)
+        indirect case recover([UInt8], learners: [NodeID], above: Term)
         /// Neither ask for votes nor give one, or do so again: this node has turned away from its majority, and its log does not
         /// hold the next one yet. (Rule R2)
         case abstain(Bool)

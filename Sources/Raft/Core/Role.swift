@@ -18,6 +18,8 @@ struct ElectionTimes: Sendable {
     var silentUntil: Tick = .zero
     /// When the leader of this term was last heard; while following only.
     var leaderHeardAt = Tick.zero
+    /// For all of `Consensus`, and for what holds one.
+    private let layout = PassedInPlace()
 }
 
 struct Follower: Sendable {

@@ -35,9 +35,7 @@ extension Consensus {
     /// No term and no index comes near it; what is above is refused, so that counting on never overflows.
     private static var highestNumber: UInt64 { 1 << 60 }
 
-    /// What makes a message one that no correct peer sends; nil for all others. Looks before anything is changed. In line,
-    /// because a call would copy the whole value.
-    @inline(__always)
+    /// What makes a message one that no correct peer sends; nil for all others. Looks before anything is changed.
     func violation(in message: Message, from sender: NodeID) -> Violation? {
         guard message.term.rawValue < Self.highestNumber else { return .malformed("term \(message.term)") }
         switch message.body {
@@ -67,7 +65,6 @@ extension Consensus {
         }
     }
 
-    @inline(__always)
     private func secondLeader(_ sender: NodeID, in term: Term) -> Violation? {
         guard term == self.term, let leader = self.leader, leader != sender else { return nil }
         return .secondLeader(term: term, known: leader)

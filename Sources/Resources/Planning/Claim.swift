@@ -101,6 +101,7 @@ extension Claim {
 
     /// An address without its prefix length, in the one spelling of its kind; what is no address, as it is.
     static func address(_ text: String) -> String {
+        if let plain = self.plainAddress(text) { return plain }
         var bare = text.prefix { $0 != "/" }
         if bare.first == "[", bare.last == "]" { bare = bare.dropFirst().dropLast() }
         if let bytes = self.version4(bare) { return bytes.map(String.init).joined(separator: ".") }
@@ -111,6 +112,29 @@ extension Claim {
                 .joined(separator: ".")
         }
         return groups.map { String($0, radix: 16) }.joined(separator: ":")
+    }
+
+    /// The address in a text of IPv4 that is in its one spelling already, as nearly all are; nil for any other.
+    private static func plainAddress(_ text: String) -> String? {
+        var (parts, digits, value) = (1, 0, 0)
+        var hasEnded = false
+        for byte in text.utf8 {
+            guard byte < 0x80 else { return nil }
+            if hasEnded { continue }
+            switch byte {
+            case 0x30...0x39:
+                guard digits == 0 || value > 0 else { return nil }
+                digits += 1
+                value = value * 10 + Int(byte - 0x30)
+                guard value < 256 else { return nil }
+            case 0x2E where digits > 0:
+                (parts, digits, value) = (parts + 1, 0, 0)
+            case 0x2F: hasEnded = true
+            default: return nil
+            }
+        }
+        guard parts == 4, digits > 0 else { return nil }
+        return hasEnded ? String(text.prefix { $0 != "/" }) : text
     }
 
     private static func version4(_ text: Substring) -> [UInt16]? {
@@ -179,9 +203,20 @@ extension Claim {
     /// Words with one space between them.
     static func words(_ text: String) -> String {
         // Nearly all are one line of ASCII, for which nobody needs to know the properties of characters.
-        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F || $0 == 0x20 }) {
+        if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
+            if self.isSpacedOnce(text.utf8) { return text }
             return text.utf8.split(separator: 0x20).map { String(Substring($0)) }.joined(separator: " ")
         }
         return text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+
+    /// No blank comes first, last, or after another one.
+    private static func isSpacedOnce(_ text: String.UTF8View) -> Bool {
+        var last = UInt8(0x20)
+        for byte in text {
+            if byte == 0x20, last == 0x20 { return false }
+            last = byte
+        }
+        return last != 0x20
     }
 }

@@ -173,7 +173,8 @@ struct RaftModel {
         let place = self.place(node)
         let bit = UInt64(1) << UInt64(place)
         if let state = request.hardState, let vote = state.votedFor { self.vote(node, state.term, for: vote) }
-        guard var durable = self.nodes[place].durable else {
+        // Taken out, so that its terms are not copied for each entry; put back unless something is wrong.
+        guard var durable = self.nodes[place].durable.take() else {
             for entry in request.entries { self.noteAgain(entry, on: bit) }
             return
         }

@@ -26,7 +26,7 @@ package struct ToldCounts: Sendable {
 
     /// Looks for events since the last look, among those that are kept at the entry `index`. A daemon that begins applies what
     /// others were told long ago: only what it applies once it has caught up with the cluster is news.
-    package mutating func count(_ events: [ClusterEvent], through index: LogIndex, isNews: Bool) {
+    package mutating func count(_ events: ArraySlice<ClusterEvent>, through index: LogIndex, isNews: Bool) {
         guard isNews, self.counted != index else { return }
         if let counted = self.counted {
             for event in events.reversed() {

@@ -36,8 +36,8 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var holdings: [Holding] = []
     /// What people and programs have left here.
     public internal(set) var attributes = Attributes()
-    /// The latest events, oldest first; at most `Self.eventsMaximum`.
-    public internal(set) var events: [ClusterEvent] = []
+    /// The latest events, oldest first; at most `Self.eventsMaximum`. A slice, because it loses the first for each new one.
+    public internal(set) var events: ArraySlice<ClusterEvent> = []
     /// Cluster time of the last command.
     public internal(set) var clusterMilliseconds: UInt64 = 0
     /// Wall clock of the last command, for people.

@@ -55,11 +55,12 @@ extension ClusterState {
             try VolumeRecord.decode(from: &reader, version: version)
         }
         self.holdings = try reader.list { (reader) throws(CodecError) in try Holding.decode(from: &reader) }
-        self.events = try reader.list { [self] (reader) throws(CodecError) in
+        let events = try reader.list { [self] (reader) throws(CodecError) in
             // Version 1 has sentences alone.
             version > 1
                 ? try ClusterEvent.decode(from: &reader) : try ClusterEvent.decodeFirst(from: &reader, among: self)
         }
+        self.events = events[...]
         self.clusterMilliseconds = try reader.uint64()
         self.wallMilliseconds = try reader.uint64()
         self.requests = try AppliedRequests.decode(from: &reader)

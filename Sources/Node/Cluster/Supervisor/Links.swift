@@ -22,9 +22,13 @@ struct Links: Sendable {
     /// When pings are due.
     var deadline: Tick { self.reachability.deadline }
 
+    /// Whether nothing was applied since they settled last.
+    func haveSettled(_ applied: LogIndex, isCurrent: Bool) -> Bool {
+        self.derivedAt == applied && self.wasCurrent == isCurrent
+    }
+
     /// The roll that follows from the applied state; nil when it is the same.
     mutating func settle(_ state: ClusterState, of own: NodeID, isCurrent: Bool) -> PeerRoll? {
-        guard self.derivedAt != state.appliedIndex || self.wasCurrent != isCurrent else { return nil }
         self.derivedAt = state.appliedIndex
         self.wasCurrent = isCurrent
         var roll = state.roll(of: own)

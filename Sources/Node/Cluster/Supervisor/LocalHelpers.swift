@@ -44,7 +44,7 @@ struct LocalHelpers: Sendable {
 
     /// What is to be renewed next; nil for now, or when nothing is.
     func due(at now: Tick) -> HelperRole? {
-        guard now >= self.nextAt else { return nil }
+        guard now >= self.nextAt, !self.renewable.isEmpty else { return nil }
         return self.old.first { self.renewable.contains($0) && !self.renewed.contains($0) }
     }
 

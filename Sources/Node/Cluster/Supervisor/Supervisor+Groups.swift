@@ -83,11 +83,9 @@ extension Supervisor {
         }
     }
 
-    /// Whether the applied state says that this runner's epoch is still this node's.
-    private func isMine(_ runner: GroupRunner) -> Bool {
-        guard let record = self.state.group(runner.name), record.epoch == runner.epoch,
-            let assignment = record.assignment
-        else { return false }
+    /// Whether the applied state, of which this is the group's record, says that this runner's epoch is still this node's.
+    private func isMine(_ runner: GroupRunner, _ record: ClusterState.GroupRecord?) -> Bool {
+        guard let record, record.epoch == runner.epoch, let assignment = record.assignment else { return false }
         return assignment.node == self.identity.node && assignment.incarnation == runner.incarnation
     }
 
@@ -102,7 +100,7 @@ extension Supervisor {
             }
         }
         guard self.birth.isCaughtUp else { return }
-        guard self.isMine(runner) else {
+        guard self.isMine(runner, record) else {
             // Its epoch is over: kill what is left, fail what the volume still holds, forget it.
             if runner.goal != .suspended, !runner.isFinished {
                 self.stepRunner(runner.name, runner.epoch, .suspend, at: now, into: &effects)

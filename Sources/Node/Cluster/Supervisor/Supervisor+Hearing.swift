@@ -6,8 +6,7 @@ import Resources
 /// A machine that was taken back to an earlier moment with its memory: the same boot, the same daemon, an older log. It learns
 /// it from the first message of anybody who has talked to it since that moment. (Rule E4)
 extension Supervisor {
-    /// What a message to this node says about those before it. In line, because a call would copy all of the supervisor.
-    @inline(__always)
+    /// What a message to this node says about those before it.
     func hearingWord(to node: NodeID, at now: Tick) -> HearingWord {
         self.peers.acquaintances.word(to: node, stamp: now, records: self.consensus.outline.requestsIssued)
     }

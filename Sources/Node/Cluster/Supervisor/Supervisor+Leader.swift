@@ -42,17 +42,23 @@ extension Supervisor {
         // nothing is decided while that entry is open, and no time from before it counts.
         guard self.applied.membershipIndex >= self.consensus.outline.membershipIndex else { return }
         let settled = now.since(self.voting.voter.membershipChangedAt)
-        for record in self.state.nodes where self.isTalkedAbout(record) {
+        for (record, isOut) in self.talkedAbout(at: now) {
             let command = self.leadership?.verdict(
-                on: record, isOut: self.isOut(record, at: now), membership, timing, settled: settled,
-                at: now)
+                on: record, isOut: isOut, membership, timing, settled: settled, at: now)
             if let command { self.request(command, at: now, into: &effects) }
         }
     }
 
-    /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open. In line,
-    /// because a call would copy all of the supervisor.
-    @inline(__always)
+    /// The nodes about which there is something to decide, and whether the life of each is to end although it is heard.
+    private func talkedAbout(at now: Tick) -> [(record: ClusterState.NodeRecord, isOut: Bool)] {
+        var found: [(record: ClusterState.NodeRecord, isOut: Bool)] = []
+        for place in self.state.nodes.indices where self.isTalkedAbout(self.state.nodes[place]) {
+            found.append((self.state.nodes[place], self.isOut(self.state.nodes[place], at: now)))
+        }
+        return found
+    }
+
+    /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
         if record.isRetiring { return true }

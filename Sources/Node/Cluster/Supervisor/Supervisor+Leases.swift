@@ -7,9 +7,9 @@ extension Supervisor {
     // MARK: Links
 
     mutating func settlePeers(into effects: inout [SupervisorEffect]) {
-        if let roll = self.links.settle(
-            self.state, of: self.identity.node, isCurrent: self.birth.isCaughtUp)
-        {
+        let isCurrent = self.birth.isCaughtUp
+        guard !self.links.haveSettled(self.state.appliedIndex, isCurrent: isCurrent) else { return }
+        if let roll = self.links.settle(self.state, of: self.identity.node, isCurrent: isCurrent) {
             effects.append(.peers(roll))
         }
     }
@@ -32,8 +32,7 @@ extension Supervisor {
 
     // MARK: Holder
 
-    /// Whether groups of this life may run now. (Rule L1) In line, because a call would copy all of the supervisor.
-    @inline(__always)
+    /// Whether groups of this life may run now. (Rule L1)
     public func hasLease(at now: Tick) -> Bool {
         self.lease.holds(for: self.birth.incarnation, grace: self.state.policy.timing.leaseGrace, at: now)
     }

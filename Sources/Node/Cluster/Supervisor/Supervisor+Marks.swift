@@ -196,7 +196,6 @@ extension Supervisor {
     // MARK: Evidence
 
     /// Whether there is evidence, new or old, against the log of a node that the applied log knows.
-    @inline(__always)
     func hasEvidence(against node: NodeID) -> Bool {
         guard let evidence = self.peers.acquaintances.first(where: { $0.node == node })?.evidence else { return false }
         return (self.state.node(node)?.directoryAdmittedAt ?? .zero) <= evidence.admittedAt

@@ -11,7 +11,8 @@ extension Supervisor {
         if self.demoteForgetful(membership, at: now, into: &effects) { return }
         if membership.hasSettled(for: self.state.nodes) { return }
         let follows = self.followers(at: now)
-        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { self.isReady($0, follows) }.voters
+        let ready = self.ready(follows)
+        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { ready.contains($0.id) }.voters
         if voters.isEmpty { voters = membership.voters }
         // Who leads hands over first: until then it keeps its vote, also while who is to lead is only given one.
         let me = self.identity.node
@@ -46,6 +47,11 @@ extension Supervisor {
         for (node, match) in self.consensus.matchIndexes
         where match > .zero && heard.contains(node) && !self.hasEvidence(against: node) { followers[node] = match }
         return followers
+    }
+
+    /// The nodes that could vote at once.
+    private func ready(_ follows: [NodeID: LogIndex]) -> [NodeID] {
+        self.state.nodes.filter { self.isReady($0, follows) }.map(\.id)
     }
 
     /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)

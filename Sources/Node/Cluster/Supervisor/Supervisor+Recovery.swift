@@ -32,24 +32,18 @@ extension Supervisor {
 
     // MARK: What counts (rule R1)
 
-    /// Whether a message counts at all. What is about generations is taken here.
+    /// Whether a message of this generation and sender counts at all. What is about generations themselves does not come here.
     mutating func isOfThisGeneration(
-        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+        _ generation: Generation, _ sender: NodeID, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        if case .recovery(let message) = envelope.message {
-            if via == envelope.from, !self.state.hasLeft(via) {
-                self.take(message, from: envelope.from, at: now, into: &effects)
-            }
-            return false
-        }
-        if envelope.generation == self.recovering.generation { return !self.recovering.isOvertaken }
-        if self.recovering.generation.isBefore(envelope.generation) {
+        if generation == self.recovering.generation { return !self.recovering.isOvertaken }
+        if self.recovering.generation.isBefore(generation) {
             // Nobody holds a promise of an empty log: it follows whomever it hears.
-            if self.consensus.hasPromisedNothing { self.adopt(envelope.generation, into: &effects) }
+            if self.consensus.hasPromisedNothing { self.adopt(generation, into: &effects) }
         } else if let plan = self.state.recoveries.last, plan.generation == self.recovering.generation,
-            !self.state.hasLeft(via), self.recovering.isToBeTold(envelope.from, at: now)
+            !self.state.hasLeft(via), self.recovering.isToBeTold(sender, at: now)
         {
-            self.tell(.overtaken(by: plan), to: envelope.from, into: &effects)
+            self.tell(.overtaken(by: plan), to: sender, into: &effects)
         }
         return false
     }

@@ -68,11 +68,16 @@ extension Supervisor {
             self.request(
                 .remains(group, me.id, me.incarnation, self.groups.remains.all[place].remains), at: now, into: &effects)
         }
-        guard self.birth.isCaughtUp, now >= self.groups.remains.nextLook, let me = self.me else { return }
+        let me = self.identity.node
+        guard self.birth.isCaughtUp, now >= self.groups.remains.nextLook, let place = self.state.nodes.place(of: me)
+        else { return }
         self.groups.remains.nextLook = now + .milliseconds(500)
-        for record in self.state.groups
-        where record.remains.contains(where: { $0.node == me.id }) && !self.isRemaining(record.name) {
-            self.request(.remains(record.name, me.id, me.incarnation, nil), at: now, into: &effects)
+        let life = self.state.nodes[place].incarnation
+        for place in self.state.groups.indices {
+            // Mostly nothing remains anywhere.
+            guard self.state.groups[place].remains.contains(where: { $0.node == me }) else { continue }
+            let name = self.state.groups[place].name
+            if !self.isRemaining(name) { self.request(.remains(name, me, life, nil), at: now, into: &effects) }
         }
     }
 

@@ -33,6 +33,8 @@ extension Supervisor {
     mutating func searchForUnborn(
         among names: [GroupName]? = nil, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
+        // Mostly none is left.
+        guard !self.groups.searches.isEmpty || self.state.groups.contains(where: { $0.epoch == .none }) else { return }
         guard let me = self.me, !me.about.isWitness else { return }
         self.endOldSearches(me, among: names, into: &effects)
         var index: ClaimIndex?

@@ -32,12 +32,14 @@ extension Supervisor {
     }
 
     mutating func settleShutDown(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let me = self.me else { return }
-        let isMine = self.birth.isAdmitted && me.standing != .lost
+        guard let place = self.state.nodes.place(of: self.identity.node) else { return }
+        let (me, life) = (self.identity.node, self.state.nodes[place].incarnation)
+        let isDeparting = self.state.nodes[place].isDeparting
+        let isMine = self.birth.isAdmitted && self.state.nodes[place].standing != .lost
         guard let since = self.departure.since else {
             // An earlier daemon of this life was to end here, and this one came instead.
-            if me.isDeparting, isMine, self.birth.isCaughtUp {
-                self.request(.depart(me.id, me.incarnation, isDeparting: false), at: now, into: &effects)
+            if isDeparting, isMine, self.birth.isCaughtUp {
+                self.request(.depart(me, life, isDeparting: false), at: now, into: &effects)
             }
             return
         }
@@ -45,12 +47,12 @@ extension Supervisor {
         let isAlone = self.consensus.outline.leader == nil && now >= since + Self.shutDownPatience
         if isAlone {
             self.stopAll(at: now, into: &effects)
-        } else if isMine, !me.isDeparting {
-            self.request(.depart(me.id, me.incarnation, isDeparting: true), at: now, into: &effects)
+        } else if isMine, !isDeparting {
+            self.request(.depart(me, life, isDeparting: true), at: now, into: &effects)
         }
         guard self.localLeft == nil else { return }
         // Before the log knows of it, a group could still be assigned to a node that will never start it.
-        let isKnown = (me.isDeparting || !isMine) && self.assignedLeft == nil
+        let isKnown = (isDeparting || !isMine) && self.assignedLeft == nil
         guard isKnown || isAlone else { return }
         self.resign(into: &effects)
     }

@@ -192,8 +192,15 @@ public struct Supervisor: Sendable {
                 self.relay(envelopes[place], via: via, at: now, into: &effects)
                 continue
             }
-            guard self.isOfThisGeneration(envelopes[place], via: via, at: now, into: &effects) else { continue }
             let (sender, mark) = (envelopes[place].from, envelopes[place].mark)
+            if case .recovery(let word) = envelopes[place].message {
+                // Of any generation, but only from its sender itself.
+                if via == sender, !self.state.hasLeft(via) { self.take(word, from: sender, at: now, into: &effects) }
+                continue
+            }
+            guard self.isOfThisGeneration(envelopes[place].generation, sender, via: via, at: now, into: &effects) else {
+                continue
+            }
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
             let finding = self.hear(envelopes[place].word, from: sender, mark, at: now, into: &effects)
