@@ -3,6 +3,7 @@ import Cluster
 import Host
 import Mirror
 import Resources
+import SimulatedDisks
 
 /// Copies that are lost, exchanged or put back, data and metadata together or each alone: one at a time, while all else is
 /// well, so that no other failure excuses what is lost. (Rules V17 to V20)

@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import Raft
 import RaftStorage
+import SimulatedDisks
 
 /// A copy of a disk, as somebody may bring it back later.
 struct LogCopy {

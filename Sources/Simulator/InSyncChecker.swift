@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import Raft
 import Resources
+import SimulatedDisks
 
 /// InSync: what the log says of copies, against what lies on their disks.
 extension Simulation {

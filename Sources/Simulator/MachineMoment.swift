@@ -3,6 +3,7 @@ import Cluster
 import Raft
 import RaftStorage
 import Resources
+import SimulatedDisks
 
 /// A machine at one moment, with its memory and its disks, as a hypervisor keeps it: what was under way on the machine is in
 /// it, what was under way on the network is not. (Rule E4)

@@ -3,6 +3,7 @@ import Cluster
 import Raft
 import RaftStorage
 import Resources
+import SimulatedDisks
 
 /// One machine: a clock with its own rate, a disk, processes in cgroups, a guard, volume servers, and a daemon that may
 /// be down while the rest lives on.

@@ -3,6 +3,7 @@ import CopyStorage
 import Host
 import Mirror
 import Resources
+import SimulatedDisks
 
 /// One volume server: the production core, and its production store over simulated disks. What decides whether a copy is
 /// this node's, whole, and how old, is `CopyStore`.

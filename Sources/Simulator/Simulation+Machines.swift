@@ -3,6 +3,7 @@ import Cluster
 import Raft
 import RaftStorage
 import Resources
+import SimulatedDisks
 
 /// Machines going on and off, daemons starting and stopping, the guard, and the founding of the cluster.
 extension Simulation {

@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import Mirror
 import Raft
+import SimulatedDisks
 
 /// The shell of the volume core, in virtual time.
 extension Simulation {

@@ -5,6 +5,7 @@ import Host
 import Mirror
 import Raft
 import Resources
+import SimulatedDisks
 
 /// A copy that comes back as another one while no other copy is there to ask: only the log can tell then.
 struct CopyOutage {

@@ -3,6 +3,7 @@ import Cluster
 import Host
 import Raft
 import RaftStorage
+import SimulatedDisks
 
 /// Disks of logs that fail, are full, hang, or lose power in the middle of a write. (NothingAcknowledgedIsLost)
 extension Simulation {

@@ -3,6 +3,7 @@ import Cluster
 import Host
 import Raft
 import Resources
+import SimulatedDisks
 
 /// More faults that belong together, each with a feature of its own: each of the parts is met often by chance, all of them at
 /// the right moment hardly ever.

@@ -1,5 +1,6 @@
 import Basis
 import Mirror
+import SimulatedDisks
 
 /// A client that writes numbered blocks and flushes, and remembers what it was promised.
 struct Workload {

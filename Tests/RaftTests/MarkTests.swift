@@ -1,7 +1,7 @@
 import Basis
 import Raft
 import RaftStorage
-import Simulator
+import SimulatedDisks
 import Testing
 
 private let me = NodeID(1)

@@ -2,7 +2,7 @@ import Basis
 import Host
 import Raft
 import RaftStorage
-import Simulator
+import SimulatedDisks
 import Testing
 
 @Suite struct `A crash of the log` {

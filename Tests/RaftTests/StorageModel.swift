@@ -1,7 +1,7 @@
 import Basis
 import Raft
 import RaftStorage
-import Simulator
+import SimulatedDisks
 
 /// What a log must hold after some requests, kept in the plainest way.
 struct LogModel: Equatable {

@@ -4,7 +4,7 @@ import Host
 import Mirror
 import Testing
 
-@testable import Simulator
+@testable import SimulatedDisks
 
 /// The store of a copy over disks that lose power and fail. (Rules V17, V20)
 @Suite struct `A copy over disks that fail` {

@@ -98,14 +98,14 @@ private let isBelieved: @Sendable (String) -> Bool = {
 private let believed: Set<String> = [
     "Sources/Host/Locked.swift", "Sources/Host/LeasePage.swift", "Sources/Mirror/Server/Link/RawBuffer.swift",
     "Sources/SecureLink/NodeSigner.swift",
-    "Sources/SecureLink/TLSContext.swift", "Sources/Simulator/SimulatedBlocks.swift",
-    "Sources/Simulator/SimulatedDisk.swift",
+    "Sources/SecureLink/TLSContext.swift", "Sources/SimulatedDisks/SimulatedBlocks.swift",
+    "Sources/SimulatedDisks/SimulatedDisk.swift",
 ]
 
 /// The stores, which rename through `Disk` or are what it is made of.
 private let isStore: @Sendable (String) -> Bool = {
     $0.hasPrefix("Sources/Raft/Storage/") || $0.hasPrefix("Sources/Mirror/Store/")
-        || $0.hasPrefix("Sources/Simulator/")
+        || $0.hasPrefix("Sources/Simulator/") || $0.hasPrefix("Sources/SimulatedDisks/")
 }
 
 /// Numbers that are read, and short ones in addresses, where zeroes in front are left out.

@@ -27,6 +27,7 @@ private let allowed: [(folder: String, imports: Set<String>)] = [
     ("Sources/Node/Daemon", ["CLinux", "Dispatch", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/Node/CommandLine", ["ArgumentParser", "FoundationEssentials", "Glibc"]),
     ("Sources/Simulator", []),
+    ("Sources/SimulatedDisks", []),
     ("Sources/simulate", ["Dispatch", "FoundationEssentials", "Glibc", "Synchronization"]),
     ("Sources/holdfast", ["Glibc"]),
 ]
@@ -35,6 +36,7 @@ private let allowed: [(folder: String, imports: Set<String>)] = [
 private let own: Set<String> = [
     "Basis", "Raft", "Resources", "Mirror", "Reports", "Cluster", "Host", "SecureLink", "RaftStorage", "Agents",
     "CopyStorage", "VolumeServer", "ClusterConfiguration", "API", "Daemon", "CommandLine", "Simulator",
+    "SimulatedDisks",
 ]
 private let pureTargets: Set<String> = ["Basis", "Raft", "Resources", "Mirror", "Reports", "Cluster"]
 
@@ -46,7 +48,7 @@ private func home(_ path: String) -> (folder: String, imports: Set<String>)? {
 /// Whether a file belongs to a pure target.
 func isPure(_ path: String) -> Bool {
     guard let home = home(path) else { return false }
-    return home.imports.isEmpty && home.folder != "Sources/Simulator"
+    return home.imports.isEmpty && !home.folder.hasPrefix("Sources/Simulat")
 }
 
 /// What a line of Swift imports.

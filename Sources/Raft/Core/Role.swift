@@ -19,7 +19,9 @@ struct ElectionTimes: Sendable {
     /// When the leader of this term was last heard; while following only.
     var leaderHeardAt = Tick.zero
     /// For all of `Consensus`, and for what holds one.
-    private let layout = PassedInPlace()
+    private let layout: PassedInPlace
+
+    init() { self.layout = PassedInPlace() }
 }
 
 struct Follower: Sendable {

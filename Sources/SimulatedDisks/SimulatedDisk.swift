@@ -49,9 +49,9 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     private var faults: [Fault] = []
     private var hasPower = true
     /// It has power; without, everything fails.
-    var isPowered: Bool { self.hasPower }
+    package var isPowered: Bool { self.hasPower }
     /// What copies of volumes lie in, by path.
-    var blocks: [String: SimulatedBlocks] = [:]
+    package var blocks: [String: SimulatedBlocks] = [:]
 
     /// Operations that changed something or were to make it durable, counted from the start.
     public private(set) var operations = 0
@@ -76,7 +76,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     }
 
     /// All of a disk at one moment, open files included.
-    struct Moment {
+    package struct Moment {
         fileprivate var inodes: [Int: Inode]
         fileprivate var nextInode: Int
         fileprivate var durableNames: [String: Int]
@@ -89,7 +89,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     }
 
     /// What `bringBack` needs. (Rule E4)
-    var moment: Moment {
+    package var moment: Moment {
         Moment(
             inodes: self.inodes, nextInode: self.nextInode, durableNames: self.durableNames, names: self.names,
             pendingNames: self.pendingNames, directories: self.directories, openFiles: self.openFiles,
@@ -97,7 +97,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     }
 
     /// The machine is taken back to that moment, and its disk with it.
-    func bringBack(_ moment: Moment) {
+    package func bringBack(_ moment: Moment) {
         self.restartProcess()
         self.inodes = moment.inodes
         self.nextInode = moment.nextInode
@@ -299,7 +299,7 @@ public final class SimulatedDisk: Disk, @unchecked Sendable {
     }
 
     /// Bytes that all files have.
-    var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
+    package var used: Int { Set(self.names.values).sorted().reduce(0) { $0 + (self.inodes[$1]?.current.count ?? 0) } }
 
     /// See `Disk.synchronize`.
     public func synchronize(_ file: DiskFile) throws(DiskError) {

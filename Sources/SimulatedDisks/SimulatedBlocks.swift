@@ -5,20 +5,20 @@ import Host
 /// the label, is kept as it is. Writes of data may be lost or kept block by block when power fails; a durable write of
 /// less than a sector is there as a whole or not at all.
 package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
-    static let blockBytes: UInt64 = 4096
+    package static let blockBytes: UInt64 = 4096
 
     /// All that lies there.
-    struct Content {
+    package struct Content {
         /// What a read shows.
-        var current: [UInt64]
+        package var current: [UInt64]
         /// What survives the loss of power.
-        var stable: [UInt64]
+        package var stable: [UInt64]
         /// Behind the data.
-        var tail: [UInt8] = []
+        package var tail: [UInt8] = []
         /// There is a file at all.
-        var isThere = true
+        package var isThere = true
         /// Blocks whose sync failed: they are read as they were written, and no later sync writes them. (fsync(2))
-        var abandoned: Set<Int> = []
+        package var abandoned: Set<Int> = []
 
         init(blocks: Int) {
             self.current = [UInt64](repeating: 0, count: blocks)
@@ -29,14 +29,14 @@ package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
     package let path: String
     package let isFile = true
     private let blocks: Int
-    var content: Content
+    package var content: Content
     /// Its file system is mounted.
-    var isMounted = true
+    package var isMounted = true
     /// What writes, syncs and labels fail with; 0 for nothing.
-    var failure: Int32 = 0
+    package var failure: Int32 = 0
 
     /// Nothing is there yet.
-    init(path: String, blocks: Int) {
+    package init(path: String, blocks: Int) {
         self.path = path
         self.blocks = blocks
         self.content = Content(blocks: blocks)
@@ -111,13 +111,13 @@ package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
     // MARK: Blocks as numbers
 
     /// Writes one block.
-    func set(_ block: Int, _ number: UInt64) {
+    package func set(_ block: Int, _ number: UInt64) {
         self.content.current[block] = number
         if !self.content.abandoned.isEmpty { self.content.abandoned.remove(block) }
     }
 
     /// A sync is over that began when the blocks were these.
-    func synced(_ then: [UInt64]) {
+    package func synced(_ then: [UInt64]) {
         guard self.failure == 0 else {
             for block in then.indices where then[block] != self.content.stable[block] {
                 self.content.abandoned.insert(block)
@@ -134,7 +134,7 @@ package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
     }
 
     /// The machine loses power: un-synced blocks keep the old or the new content, as `keeps` says for each.
-    func losePower(keeping keeps: () -> Bool) {
+    package func losePower(keeping keeps: () -> Bool) {
         for block in self.content.current.indices
         where self.content.current[block] != self.content.stable[block] && !self.content.abandoned.contains(block) {
             if keeps() { self.content.stable[block] = self.content.current[block] }
@@ -144,17 +144,17 @@ package final class SimulatedBlocks: BlockFile, @unchecked Sendable {
     }
 
     /// The file is there, and empty.
-    func make() { self.content = Content(blocks: self.blocks) }
+    package func make() { self.content = Content(blocks: self.blocks) }
 
     /// It is there with all its room, and blank.
-    func blank() {
+    package func blank() {
         let room = self.content.tail.count
         self.make()
         self.content.tail = [UInt8](repeating: 0, count: room)
     }
 
     /// There is no file.
-    func remove() {
+    package func remove() {
         self.make()
         self.content.isThere = false
     }
