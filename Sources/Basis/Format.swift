@@ -13,6 +13,8 @@ public enum Format: String, CaseIterable, Sendable {
     case join = "join messages"
     /// The token that an operator carries to it.
     case joinToken = "join tokens"
+    /// What a node asks another one about certificates, and is answered.
+    case certificates = "certificate messages"
     /// Frames between volume servers.
     case mirrorFrame = "frames between volume servers"
     /// Between the daemon and the volume servers of its node.
@@ -41,10 +43,11 @@ public enum Format: String, CaseIterable, Sendable {
         switch self {
         case .logFiles, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
             .tokenFile,
-            .leasePage, .runDirectory, .api:
+            .leasePage, .runDirectory, .api, .certificates:
             1
-        case .logEntry, .envelope, .mirrorFrame, .copyMetadata, .facts: 2
-        case .clusterState: 3
+        case .envelope, .mirrorFrame, .copyMetadata, .facts: 2
+        case .logEntry: 3
+        case .clusterState: 4
         case .join: 5
         }
     }

@@ -31,5 +31,5 @@ public struct Release: Equatable, Sendable {
     }
 
     /// This build.
-    public static let present = Release(version: "0.2.0", level: FeatureLevel(2))
+    public static let present = Release(version: "0.2.0", level: FeatureLevel(3))
 }

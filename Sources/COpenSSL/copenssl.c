@@ -59,12 +59,23 @@ static unsigned version_in(const unsigned char *name, unsigned length) {
     return number;
 }
 
+static const char about_certificates[] = "holdfast-certificates/1";
+
+static int is_about_certificates(const unsigned char *name, unsigned length) {
+    return length == sizeof about_certificates - 1 && memcmp(name, about_certificates, length) == 0;
+}
+
 static int choose_version(SSL *ssl, const unsigned char **chosen, unsigned char *length, const unsigned char *offered,
                           unsigned offered_length, void *highest) {
     (void)ssl;
     unsigned best = 1;
     for (unsigned at = 0; at < offered_length; at += 1 + offered[at]) {
         if (offered[at] > offered_length - at - 1) return SSL_TLSEXT_ERR_NOACK;
+        if ((uintptr_t)highest > 1 && is_about_certificates(offered + at + 1, offered[at])) {
+            *chosen = offered + at + 1;
+            *length = offered[at];
+            return SSL_TLSEXT_ERR_OK;
+        }
         unsigned version = version_in(offered + at + 1, offered[at]);
         if (version <= best || version > (unsigned)(uintptr_t)highest) continue;
         best = version;
@@ -92,6 +103,20 @@ unsigned holdfast_agreed_version(const SSL *ssl) {
     SSL_get0_alpn_selected(ssl, &name, &length);
     unsigned version = name ? version_in(name, length) : 0;
     return version > 1 ? version : 1;
+}
+
+int holdfast_ask_about_certificates(SSL_CTX *context) {
+    unsigned char names[sizeof about_certificates];
+    names[0] = sizeof about_certificates - 1;
+    memcpy(names + 1, about_certificates, sizeof about_certificates - 1);
+    return SSL_CTX_set_alpn_protos(context, names, sizeof names) == 0;
+}
+
+int holdfast_is_about_certificates(const SSL *ssl) {
+    const unsigned char *name = NULL;
+    unsigned length = 0;
+    SSL_get0_alpn_selected(ssl, &name, &length);
+    return name && is_about_certificates(name, length);
 }
 
 static int verify_by_fingerprint(X509_STORE_CTX *store, void *fingerprint) {

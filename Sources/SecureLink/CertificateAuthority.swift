@@ -3,9 +3,9 @@ import COpenSSL
 
 /// The cluster's own certificate authority. Whoever has its key can admit nodes; it lives on every member.
 public struct CertificateAuthority: Sendable {
-    /// From 1970 to 9999, the end that RFC 5280 §4.1.2.5 gives to what has none, in seconds from 1970: no clock decides
-    /// who belongs to a cluster.
-    static let forEver = 0...253_402_300_799
+    /// From 1970 to 9999, the end that RFC 5280 §4.1.2.5 gives to what has none: an authority stays until a person puts another
+    /// in its place, and no clock decides who belongs to a cluster.
+    static let forEver = Validity(from: 0, until: 253_402_300_799)
 
     /// The certificate that every node trusts.
     public let certificatePEM: String
@@ -39,7 +39,7 @@ public struct CertificateAuthority: Sendable {
     }
 
     static func create(
-        clusterName: String, valid: ClosedRange<Int>
+        clusterName: String, valid: Validity
     ) throws(SecureLinkError) -> CertificateAuthority {
         try self.checkName(clusterName, "cluster")
         ERR_clear_error()
@@ -64,10 +64,19 @@ public struct CertificateAuthority: Sendable {
         return try CertificateAuthority(certificatePEM: certificatePEM, privateKeyPEM: keyPEM)
     }
 
-    /// Reads both files.
+    /// Reads both files; of several certificates that nodes trust, the one that the key belongs to.
     public static func load(certificatePath: String, keyPath: String) throws(SecureLinkError) -> CertificateAuthority {
-        try CertificateAuthority(
-            certificatePEM: try PEMFile.read(certificatePath), privateKeyPEM: try PEMFile.read(keyPath))
+        let key = try PEMFile.read(keyPath)
+        let trusted = PEM.certificates(in: try PEMFile.read(certificatePath))
+        for text in trusted {
+            if let authority = try? CertificateAuthority(certificatePEM: text, privateKeyPEM: key) { return authority }
+        }
+        return try CertificateAuthority(certificatePEM: trusted.first ?? "", privateKeyPEM: key)
+    }
+
+    /// Each certificate (PEM) of a file of authorities that are trusted.
+    public static func trusted(_ path: String) throws(SecureLinkError) -> [String] {
+        PEM.certificates(in: try PEMFile.read(path))
     }
 
     /// Writes both files, the key with mode 0600.
@@ -79,13 +88,7 @@ public struct CertificateAuthority: Sendable {
     /// Signs a node's request (PEM) and returns the certificate (PEM). Only the public key is taken from the request;
     /// the names are the caller's. A peer later sees them as `TLSStream.peerName`, `peerNode` and `peerCluster`.
     public func issue(
-        nodeName: String, node: NodeID, clusterID: String, request: String
-    ) throws(SecureLinkError) -> String {
-        try self.issue(nodeName: nodeName, node: node, clusterID: clusterID, request: request, valid: Self.forEver)
-    }
-
-    func issue(
-        nodeName: String, node: NodeID, clusterID: String, request: String, valid: ClosedRange<Int>
+        nodeName: String, node: NodeID, clusterID: String, request: String, valid: Validity
     ) throws(SecureLinkError) -> String {
         try Self.checkName(nodeName, "node")
         try Self.checkName(clusterID, "cluster")
@@ -115,7 +118,7 @@ public struct CertificateAuthority: Sendable {
 
     private func sign(
         _ subjectKey: OpaquePointer, authority: OpaquePointer, key: OpaquePointer, nodeName: String, uri: NodeURI,
-        valid: ClosedRange<Int>
+        valid: Validity
     ) -> String? {
         guard let certificate = X509_new() else { return nil }
         defer { X509_free(certificate) }

@@ -1,3 +1,4 @@
+import Basis
 import COpenSSL
 
 /// A node's private key (P-256). It is made on the node and never leaves it.
@@ -13,8 +14,19 @@ public struct NodeKey: Sendable {
         guard key != nil, let text = PEM.text({ PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }) else {
             throw Self.failure("a new private key")
         }
-        return NodeKey(privateKeyPEM: text)
+        return NodeKey(made: text)
     }
+
+    /// The first private key of a PEM text; throws when there is none that can be used.
+    public init(pem: String) throws(SecureLinkError) {
+        ERR_clear_error()
+        let key = PEM.privateKey(pem)
+        defer { EVP_PKEY_free(key) }
+        guard key != nil else { throw Self.failure("a private key") }
+        self.privateKeyPEM = pem
+    }
+
+    private init(made pem: String) { self.privateKeyPEM = pem }
 
     /// Writes the key to a file of mode 0600.
     public func save(to path: String) throws(SecureLinkError) {
@@ -60,9 +72,18 @@ enum CertificateParts {
         return X509_add_ext(certificate, part, -1) == 1
     }
 
-    /// Sets version 3, a random serial number and the validity: from 1970, in seconds from then. Links do not look at it;
-    /// it is for other programs, and for nodes whose clock is behind.
-    static func prepare(_ certificate: OpaquePointer, valid: ClosedRange<Int>) -> Bool {
+    /// A time of a certificate in seconds from 1970; nil when it is none, or before.
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> UInt64? {
+        guard let time, let first = ASN1_TIME_set(nil, 0) else { return nil }
+        defer { ASN1_TIME_free(first) }
+        var days: Int32 = 0
+        var seconds: Int32 = 0
+        guard ASN1_TIME_diff(&days, &seconds, first, time) == 1 else { return nil }
+        return UInt64(exactly: Int(days) * 86_400 + Int(seconds))
+    }
+
+    /// Sets version 3, a random serial number and the validity. Links do not look at it.
+    static func prepare(_ certificate: OpaquePointer, valid: Validity) -> Bool {
         guard var serial = try? SecureRandom.bytes(16) else { return false }
         serial[0] &= 0x7F
         serial[0] |= 0x01
@@ -70,8 +91,8 @@ enum CertificateParts {
         defer { BN_free(number) }
         return X509_set_version(certificate, 2) == 1
             && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != nil
-            && ASN1_TIME_set(X509_getm_notBefore(certificate), valid.lowerBound) != nil
-            && ASN1_TIME_set(X509_getm_notAfter(certificate), valid.upperBound) != nil
+            && ASN1_TIME_set(X509_getm_notBefore(certificate), Int(valid.from)) != nil
+            && ASN1_TIME_set(X509_getm_notAfter(certificate), Int(valid.until)) != nil
     }
 
     /// Letters, digits, dot, dash and underscore, 1 to 64 of them: safe in a certificate, a URI and a path.

@@ -14,6 +14,8 @@ public final class NodeSigner: Sendable {
 
     /// This node's certificate (DER), which goes with each signature: who reads it may never have talked to this node.
     public let certificate: [UInt8]
+    private let identity: TLSIdentity
+    private let stamp: TLSIdentity.Stamp
     // Unsafe to the compiler alone: neither pointer changes, and OpenSSL only reads what they lead to.
     nonisolated(unsafe) private let key: OpaquePointer
     nonisolated(unsafe) private let trusted: OpaquePointer
@@ -21,28 +23,43 @@ public final class NodeSigner: Sendable {
     /// Reads the identity's files.
     public init(identity: TLSIdentity) throws(SecureLinkError) {
         ERR_clear_error()
-        let authority = PEM.certificate(try PEMFile.read(identity.certificateAuthorityPath))
-        let own = PEM.certificate(try PEMFile.read(identity.certificatePath))
-        let key = PEM.privateKey(try PEMFile.read(identity.keyPath))
+        self.identity = identity
+        self.stamp = TLSIdentity.Stamp(identity)
+        let authorities = PEM.certificates(in: try PEMFile.read(identity.certificateAuthorityPath))
+        let pair = identity.pair
+        let own = PEM.certificate(try PEMFile.read(pair.certificate))
+        let key = PEM.privateKey(try PEMFile.read(pair.key))
         let store = X509_STORE_new()
-        defer {
-            X509_free(authority)
-            X509_free(own)
-        }
+        defer { X509_free(own) }
         // As on links: the dates of certificates are not looked at, because a clock may be wrong.
-        guard let authority, let own, let key, let store, X509_STORE_add_cert(store, authority) == 1,
+        guard let own, let key, let store, !authorities.isEmpty,
+            authorities.allSatisfy({ Self.trust($0, in: store) }),
             X509_STORE_set_flags(store, UInt(X509_V_FLAG_NO_CHECK_TIME)) == 1,
             let certificate = Self.encoded(own)
         else {
             EVP_PKEY_free(key)
             X509_STORE_free(store)
             throw .unusable(
-                what: "the certificate \(identity.certificatePath) or its key", reason: takeOpenSSLReasons(),
+                what: "the certificate \(pair.certificate) or its key", reason: takeOpenSSLReasons(),
                 remedy: "restore the files, or join the cluster again")
         }
         self.certificate = certificate
         self.key = key
         self.trusted = store
+    }
+
+    /// The same signer, or one of the files as they are now where they were replaced and can be used.
+    public func renewed() -> NodeSigner {
+        guard TLSIdentity.Stamp(self.identity) != self.stamp, let next = try? NodeSigner(identity: self.identity) else {
+            return self
+        }
+        return next
+    }
+
+    private static func trust(_ authority: String, in store: OpaquePointer) -> Bool {
+        let certificate = PEM.certificate(authority)
+        defer { X509_free(certificate) }
+        return certificate != nil && X509_STORE_add_cert(store, certificate) == 1
     }
 
     deinit {
@@ -81,22 +98,13 @@ public final class NodeSigner: Sendable {
             EVP_DigestVerifyInit(context, nil, EVP_sha256(), nil, key) == 1,
             EVP_DigestVerify(context, signature, signature.count, bytes, bytes.count) == 1
         else { return nil }
-        return Self.identity(in: shown).map { Signer(node: $0.node, cluster: $0.cluster) }
+        return NodeURI.of(shown).map { Signer(node: $0.node, cluster: $0.cluster) }
     }
 
     private func isIssuedByAuthority(_ certificate: OpaquePointer) -> Bool {
         guard let context = X509_STORE_CTX_new() else { return false }
         defer { X509_STORE_CTX_free(context) }
         return X509_STORE_CTX_init(context, self.trusted, certificate, nil) == 1 && X509_verify_cert(context) == 1
-    }
-
-    private static func identity(in certificate: OpaquePointer) -> NodeURI? {
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { text in
-            guard let base = text.baseAddress,
-                holdfast_certificate_uri(certificate, base, Int32(text.count)) == 1
-            else { return nil }
-            return String(validatingCString: base).flatMap { NodeURI($0) }
-        }
     }
 
     private static func encoded(_ certificate: OpaquePointer) -> [UInt8]? {

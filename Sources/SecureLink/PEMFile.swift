@@ -55,6 +55,15 @@ enum PEM {
         self.parse(text) { PEM_read_bio_X509($0, nil, nil, nil) }
     }
 
+    /// Each certificate of a text, as a text of its own, in their order.
+    static func certificates(in text: String) -> [String] {
+        let end = "-----END CERTIFICATE-----"
+        return text.split(separator: "-----BEGIN CERTIFICATE-----").compactMap { part in
+            guard let last = part.firstRange(of: end) else { return nil }
+            return "-----BEGIN CERTIFICATE-----" + part[..<last.upperBound] + "\n"
+        }
+    }
+
     static func privateKey(_ text: String) -> OpaquePointer? {
         // A key with a passphrase must fail instead of asking on the terminal.
         self.parse(text) { PEM_read_bio_PrivateKey($0, nil, { _, _, _, _ in -1 }, nil) }

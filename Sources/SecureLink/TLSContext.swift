@@ -1,27 +1,29 @@
 import Basis
 import COpenSSL
-
-/// The three PEM files that let a node prove who it is and recognise the others.
-public struct TLSIdentity: Sendable, Equatable {
-    /// The cluster's certificate authority.
-    public let certificateAuthorityPath: String
-    /// This node's certificate.
-    public let certificatePath: String
-    /// This node's private key, mode 0600.
-    public let keyPath: String
-    /// Names the files; nothing is read yet.
-    public init(certificateAuthorityPath: String, certificatePath: String, keyPath: String) {
-        self.certificateAuthorityPath = certificateAuthorityPath
-        self.certificatePath = certificatePath
-        self.keyPath = keyPath
-    }
-}
+import Host
 
 /// Settings and keys shared by streams: TLS 1.3 only, peers verified against the cluster's authority. One context
-/// serves both directions and any number of threads.
+/// serves both directions and any number of threads. Each new stream takes the files of the identity as they are then.
 public final class TLSContext: Sendable {
-    // Unsafe to the compiler alone: neither pointer changes, and OpenSSL guards what it keeps in a context itself.
-    nonisolated(unsafe) let handle: OpaquePointer
+    /// What a context is made of, each time its files were replaced.
+    private struct Plan: Sendable {
+        var identity: TLSIdentity
+        var clientCertificateOptional: Bool
+        var sendsAuthority: Bool
+        /// The highest version of what is said; nil: nothing is offered.
+        var version: UInt32?
+        var isAboutCertificates = false
+    }
+
+    private struct State: Sendable {
+        // Unsafe to the compiler alone: OpenSSL guards what it keeps in a context itself.
+        nonisolated(unsafe) var handle: OpaquePointer
+        var stamp: TLSIdentity.Stamp?
+    }
+
+    private let plan: Plan?
+    private let state: Locked<State>
+    // Unsafe to the compiler alone: the pointer does not change.
     nonisolated(unsafe) private let fingerprint: UnsafeMutablePointer<UInt8>?
     /// Records that a stream writes before it changes its key.
     let recordsPerKey: UInt32
@@ -38,23 +40,36 @@ public final class TLSContext: Sendable {
         identity: TLSIdentity, clientCertificateOptional: Bool, speaking version: UInt32 = 1
     ) throws(SecureLinkError) {
         try self.init(
-            identity: identity, clientCertificateOptional: clientCertificateOptional,
-            sendsAuthority: clientCertificateOptional)
-        try self.speak(upTo: version)
+            Plan(
+                identity: identity, clientCertificateOptional: clientCertificateOptional,
+                sendsAuthority: clientCertificateOptional, version: version), recordsPerKey: TLSSession.recordsPerKey)
     }
 
-    init(
+    convenience init(
         identity: TLSIdentity, clientCertificateOptional: Bool, sendsAuthority: Bool = false,
         recordsPerKey: UInt32 = TLSSession.recordsPerKey
     ) throws(SecureLinkError) {
-        self.handle = try Self.newHandle()
+        try self.init(
+            Plan(
+                identity: identity, clientCertificateOptional: clientCertificateOptional,
+                sendsAuthority: sendsAuthority, version: nil), recordsPerKey: recordsPerKey)
+    }
+
+    /// A context for a node that asks another about certificates; `TLSStream.isAboutCertificates` says whether that one can.
+    public static func aboutCertificates(identity: TLSIdentity) throws(SecureLinkError) -> TLSContext {
+        try TLSContext(
+            Plan(
+                identity: identity, clientCertificateOptional: false, sendsAuthority: false, version: nil,
+                isAboutCertificates: true), recordsPerKey: TLSSession.recordsPerKey)
+    }
+
+    private init(_ plan: Plan, recordsPerKey: UInt32) throws(SecureLinkError) {
+        // Before it is read: what is replaced meanwhile is read once more.
+        let stamp = TLSIdentity.Stamp(plan.identity)
+        self.state = Locked(State(handle: try Self.make(plan), stamp: stamp))
+        self.plan = plan
         self.recordsPerKey = recordsPerKey
         self.fingerprint = nil
-        // From here on deinit frees the handle also when a step throws.
-        try self.load(identity)
-        if sendsAuthority { try self.sendAuthority(identity.certificateAuthorityPath) }
-        let required = clientCertificateOptional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-        SSL_CTX_set_verify(self.handle, SSL_VERIFY_PEER | required, nil)
     }
 
     private init(fingerprint: [UInt8]) throws(SecureLinkError) {
@@ -64,17 +79,19 @@ public final class TLSContext: Sendable {
                 reason: "it has \(fingerprint.count) bytes instead of 32",
                 remedy: "use a fresh join token")
         }
-        self.handle = try Self.newHandle()
-        self.recordsPerKey = TLSSession.recordsPerKey
+        let handle = try Self.newHandle()
         let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: 32)
         copy.initialize(from: fingerprint, count: 32)
+        SSL_CTX_set_verify(handle, SSL_VERIFY_PEER, nil)
+        holdfast_trust_fingerprint(handle, copy)
+        self.state = Locked(State(handle: handle))
+        self.plan = nil
+        self.recordsPerKey = TLSSession.recordsPerKey
         self.fingerprint = copy
-        SSL_CTX_set_verify(self.handle, SSL_VERIFY_PEER, nil)
-        holdfast_trust_fingerprint(self.handle, copy)
     }
 
     deinit {
-        SSL_CTX_free(self.handle)
+        self.state.withLock { SSL_CTX_free($0.handle) }
         self.fingerprint?.deallocate()
     }
 
@@ -84,22 +101,53 @@ public final class TLSContext: Sendable {
         certificateAuthorityFingerprint: [UInt8], speaking version: UInt32 = 1
     ) throws(SecureLinkError) -> TLSContext {
         let context = try TLSContext(fingerprint: certificateAuthorityFingerprint)
-        try context.speak(upTo: version)
+        try context.state.withLock { state throws(SecureLinkError) in try Self.speak(state.handle, upTo: version) }
         return context
     }
 
-    /// A peer that knows of no versions hears the offer and passes it over.
-    private func speak(upTo version: UInt32) throws(SecureLinkError) {
-        guard holdfast_speak_up_to(self.handle, version) == 1 else {
-            throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
+    /// A new session, of the files as they are now; of those before where they cannot be used. Nil when the system has no memory.
+    func session() -> OpaquePointer? {
+        self.state.withLock { state in
+            if let plan = self.plan {
+                let stamp = TLSIdentity.Stamp(plan.identity)
+                if stamp != state.stamp, let handle = try? Self.make(plan) {
+                    // Sessions of the one before keep it.
+                    SSL_CTX_free(state.handle)
+                    state = State(handle: handle, stamp: stamp)
+                }
+            }
+            return SSL_new(state.handle)
         }
+    }
+
+    private static func make(_ plan: Plan) throws(SecureLinkError) -> OpaquePointer {
+        let handle = try self.newHandle()
+        do throws(SecureLinkError) {
+            try self.load(plan.identity, into: handle)
+            if plan.sendsAuthority { try self.sendAuthority(plan.identity.certificateAuthorityPath, from: handle) }
+            if let version = plan.version { try self.speak(handle, upTo: version) }
+            if plan.isAboutCertificates, holdfast_ask_about_certificates(handle) != 1 { throw self.failure }
+        } catch {
+            SSL_CTX_free(handle)
+            throw error
+        }
+        let required = plan.clientCertificateOptional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+        SSL_CTX_set_verify(handle, SSL_VERIFY_PEER | required, nil)
+        return handle
+    }
+
+    private static var failure: SecureLinkError {
+        .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
+    }
+
+    /// A peer that knows of no versions hears the offer and passes it over.
+    private static func speak(_ handle: OpaquePointer, upTo version: UInt32) throws(SecureLinkError) {
+        guard holdfast_speak_up_to(handle, version) == 1 else { throw self.failure }
     }
 
     private static func newHandle() throws(SecureLinkError) -> OpaquePointer {
         ERR_clear_error()
-        guard let handle = SSL_CTX_new(TLS_method()) else {
-            throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the OpenSSL installation")
-        }
+        guard let handle = SSL_CTX_new(TLS_method()) else { throw self.failure }
         let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
         guard holdfast_require_tls13(handle) == 1, SSL_CTX_set_ciphersuites(handle, suites) == 1 else {
             SSL_CTX_free(handle)
@@ -119,37 +167,41 @@ public final class TLSContext: Sendable {
         return handle
     }
 
-    private func load(_ identity: TLSIdentity) throws(SecureLinkError) {
+    private static func load(_ identity: TLSIdentity, into handle: OpaquePointer) throws(SecureLinkError) {
         let remedy =
             "check that the file exists, is a PEM file and is readable by the daemon, or join the cluster again"
         ERR_clear_error()
-        guard SSL_CTX_load_verify_locations(self.handle, identity.certificateAuthorityPath, nil) == 1 else {
+        guard SSL_CTX_load_verify_locations(handle, identity.certificateAuthorityPath, nil) == 1 else {
             throw .unusable(
                 what: "the certificate authority \(identity.certificateAuthorityPath)", reason: takeOpenSSLReasons(),
                 remedy: remedy)
         }
-        guard SSL_CTX_use_certificate_chain_file(self.handle, identity.certificatePath) == 1 else {
+        let pair = identity.pair
+        guard SSL_CTX_use_certificate_chain_file(handle, pair.certificate) == 1 else {
             throw .unusable(
-                what: "the certificate \(identity.certificatePath)", reason: takeOpenSSLReasons(), remedy: remedy)
+                what: "the certificate \(pair.certificate)", reason: takeOpenSSLReasons(), remedy: remedy)
         }
-        guard SSL_CTX_use_PrivateKey_file(self.handle, identity.keyPath, SSL_FILETYPE_PEM) == 1 else {
-            throw .unusable(what: "the private key \(identity.keyPath)", reason: takeOpenSSLReasons(), remedy: remedy)
+        guard SSL_CTX_use_PrivateKey_file(handle, pair.key, SSL_FILETYPE_PEM) == 1 else {
+            throw .unusable(what: "the private key \(pair.key)", reason: takeOpenSSLReasons(), remedy: remedy)
         }
-        guard SSL_CTX_check_private_key(self.handle) == 1 else {
+        guard SSL_CTX_check_private_key(handle) == 1 else {
             throw .unusable(
-                what: "the private key \(identity.keyPath)",
-                reason: "it does not belong to \(identity.certificatePath)",
+                what: "the private key \(pair.key)",
+                reason: "it does not belong to \(pair.certificate)",
                 remedy: "restore the pair, or join the cluster again")
         }
     }
 
-    private func sendAuthority(_ path: String) throws(SecureLinkError) {
+    /// All that are trusted: a token names one of them.
+    private static func sendAuthority(_ path: String, from handle: OpaquePointer) throws(SecureLinkError) {
         ERR_clear_error()
-        let bio = BIO_new_file(path, "r")
-        defer { BIO_free(bio) }
-        let certificate = PEM_read_bio_X509(bio, nil, nil, nil)
-        defer { X509_free(certificate) }
-        guard certificate != nil, holdfast_SSL_CTX_add1_chain_cert(self.handle, certificate) == 1 else {
+        let authorities = PEM.certificates(in: try PEMFile.read(path))
+        let areSent = authorities.allSatisfy { text in
+            let certificate = PEM.certificate(text)
+            defer { X509_free(certificate) }
+            return certificate != nil && holdfast_SSL_CTX_add1_chain_cert(handle, certificate) == 1
+        }
+        guard !authorities.isEmpty, areSent else {
             throw .unusable(
                 what: "the certificate authority \(path)", reason: takeOpenSSLReasons(),
                 remedy: "check that the file is a PEM certificate")

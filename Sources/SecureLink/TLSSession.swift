@@ -24,7 +24,7 @@ struct TLSSession {
 
     init(descriptor: Int32, context: TLSContext, isServer: Bool) throws(SecureLinkError) {
         ERR_clear_error()
-        guard let ssl = SSL_new(context.handle), let bio = holdfast_socket_bio(descriptor) else {
+        guard let ssl = context.session(), let bio = holdfast_socket_bio(descriptor) else {
             throw .unusable(what: "OpenSSL", reason: takeOpenSSLReasons(), remedy: "check the node's free memory")
         }
         SSL_set_bio(ssl, bio, bio)
@@ -144,6 +144,9 @@ struct TLSSession {
 
     /// The highest version that both ends speak; 1 where either knows of none.
     var agreedVersion: UInt32 { holdfast_agreed_version(self.ssl) }
+
+    /// Both ends agreed to talk about certificates.
+    var isAboutCertificates: Bool { holdfast_is_about_certificates(self.ssl) == 1 }
 
     /// Who the verified peer is; nil if it showed no certificate.
     func peer() -> (name: String?, node: NodeID?, cluster: String?)? {

@@ -24,6 +24,8 @@ public final class TLSStream: Sendable {
     public let peerCluster: String?
     /// The highest version of what is said over the link that both ends can do.
     public let agreedVersion: UInt32
+    /// Both ends are here to talk about certificates, and nothing else.
+    public let isAboutCertificates: Bool
 
     /// Takes ownership of a connected, non-blocking socket and completes the handshake.
     private init(
@@ -49,6 +51,7 @@ public final class TLSStream: Sendable {
         self.peerNode = peer?.node
         self.peerCluster = peer?.cluster
         self.agreedVersion = session.agreedVersion
+        self.isAboutCertificates = session.isAboutCertificates
         self.peerAddress = peerAddress
         self.descriptor = descriptor
         self.context = context

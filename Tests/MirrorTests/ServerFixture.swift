@@ -50,7 +50,8 @@ final class ServerFixture: @unchecked Sendable {
         let key = try NodeKey.create()
         let certificate = try self.authority.issue(
             nodeName: "node\(node.rawValue)", node: node, clusterID: "prod",
-            request: try key.certificateRequest(nodeName: "node\(node.rawValue)"))
+            request: try key.certificateRequest(nodeName: "node\(node.rawValue)"),
+            valid: Validity(from: 0, until: 1))
         try key.save(to: self.path(node, "node.key"))
         try PEMFile.write(certificate, to: self.path(node, "node.crt"), isSecret: false)
         return TLSIdentity(

@@ -273,6 +273,25 @@ final class FakeBackend: APIBackend {
             parameters: [.init(name: "state", required: false, standard: "/run/x", summary: "State file")],
             actions: [.init(name: "start", timeoutSeconds: 20), .init(name: "meta-data", timeoutSeconds: nil)])
     }
+    func certificates() async throws -> CertificatesReport {
+        CertificatesReport(
+            servedBy: "osk-1",
+            notes: ["nodes tell of their certificates from feature level 3 on: this is what osk-1 has"],
+            nodes: [
+                .init(
+                    name: "osk-1", fingerprint: "0badc0de0badc0de", authority: "feedfacefeedface",
+                    renewsSeconds: 1_800_000_000, endsSeconds: 1_810_000_000),
+                .init(name: "tok-1", fingerprint: "1badc0de0badc0de", authority: "feedfacefeedface"),
+                .init(
+                    name: "tok-2", fingerprint: "2badc0de0badc0de", authority: "feedfacefeedface",
+                    renewsSeconds: 1_700_000_000, endsSeconds: 1_710_000_000, trouble: "osk-1: no link"),
+                .init(name: "wit-1"),
+            ])
+    }
+    func certificatesRenew() async throws -> MutationResult {
+        try self.record("renew certificate")
+        return MutationResult(accepted: true, sentence: "osk-1 gets another certificate")
+    }
     func tokens() async throws -> TokensReport {
         TokensReport(
             node: "osk-1",

@@ -104,7 +104,7 @@ final class RecordedHooks: Sendable {
                 ["status"], ["plan"], ["policy"], ["token"], ["explain", "orders"], ["group", "stop", "orders"],
                 ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
                 ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"], ["upgrade", "status"],
-                ["upgrade", "finalize"],
+                ["upgrade", "finalize"], ["certificates", "list"], ["certificates", "renew"],
                 ["attribute", "get", "app.primary"],
                 ["attribute", "put", "x", "1"], ["attribute", "delete", "app.primary"], ["status", "--consistent"],
             ] {

@@ -47,6 +47,35 @@ import Testing
         let bytes = log.state.encoded
         #expect(bytes.first == 3)
         #expect(try ClusterState(decoding: bytes) == log.state)
+        log.run(.raise(FeatureLevel(3), counting: log.state.nodes.map(\.id)))
+        #expect(log.state.encoded.first == 4)
+        #expect(try ClusterState(decoding: log.state.encoded) == log.state)
+    }
+
+    @Test func `from the third level on a node says which certificate it has, and nobody else does`() throws {
+        let log = StateLog()
+        let node = NodeID(2)
+        func record(_ number: UInt8, trouble: String? = nil) -> CertificateRecord {
+            CertificateRecord(
+                fingerprint: [number], authority: [9], validity: Validity(from: 0, until: 1_800_000_000), trusts: [[9]],
+                trouble: trouble.map { KeptWords($0) })
+        }
+        #expect(!log.run(.certified(node, record(1))).isAccepted, "no node of the level before could read it")
+        for level in 2...3 { log.run(.raise(FeatureLevel(UInt32(level)), counting: log.state.nodes.map(\.id))) }
+        #expect(!log.run(.certified(node, record(1)), from: NodeID(1)).isAccepted)
+        let before = log.state.events.count
+        #expect(log.run(.certified(node, record(1))).isAccepted)
+        #expect(log.state.events.count == before, "that it has one is no event")
+        log.run(.certified(node, record(2)))
+        log.run(.certified(node, record(2, trouble: "nobody is there")))
+        log.run(.certified(node, record(2, trouble: "nobody at all")))
+        #expect(log.state.node(node)?.certificate == record(2, trouble: "nobody at all"))
+        #expect(
+            log.state.events.suffix(2).map(\.sentence) == [
+                "osk-1 has another certificate, until 2027-01-15",
+                "the certificate of osk-1 is for use until 2027-01-15, and it could not get another one: nobody is there",
+            ])
+        #expect(try ClusterState(decoding: log.state.encoded) == log.state)
     }
 
     @Test func `an entry has the version of the level that brought its kind`() throws {
@@ -58,6 +87,9 @@ import Testing
         #expect(entry(.drain(NodeID(1), isDrained: true))[3] == 0)
         let raise = entry(.raise(FeatureLevel(7), counting: [NodeID(1)]))
         #expect(raise[3] == 1)
+        let record = CertificateRecord(
+            fingerprint: [1], authority: [2], validity: Validity(from: 0, until: 1), trusts: [])
+        #expect(entry(.certified(NodeID(1), record))[3] == 2)
         #expect(LogCommand.raisedLevel(raise) == FeatureLevel(7))
         #expect(LogCommand.raisedLevel(entry(.drain(NodeID(1), isDrained: true))) == nil)
         #expect(Format.logEntry.version == Release.present.level.rawValue, "a new kind is a new level")

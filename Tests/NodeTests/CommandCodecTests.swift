@@ -47,7 +47,12 @@ private let examples: [Command] = [
             generation: Generation(number: 2, recovery: 21), base: Generation(number: 1, recovery: 22),
             coordinator: tok,
             survivors: [tok], dead: [osk], statement: "osk-1 is off", startsGroups: true)),
-    .raise(FeatureLevel(3), counting: [tok, osk]), .lacks(data, volume: 14, osk, copy: 12),
+    .raise(FeatureLevel(3), counting: [tok, osk]),
+    .certified(
+        tok,
+        CertificateRecord(
+            fingerprint: [1, 2], authority: [3], validity: Validity(from: 4, until: 5), trusts: [[6], [3]],
+            trouble: KeptWords("nobody is there"))), .lacks(data, volume: 14, osk, copy: 12),
     .yields(data, epoch, version: 11), .compare(data),
     .allowRepair(data, epoch, statement: "a person"), .want(orders, isRunning: true), .move(orders, to: osk),
     .drain(osk, isDrained: true), .note("the switch was restarted", about: osk),

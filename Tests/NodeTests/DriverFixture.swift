@@ -67,8 +67,13 @@ final class SmallDaemon {
                 volumeServers: { _ in }, renew: { _ in },
                 peers: { transport.keep($0) }, housekeeping: { _ in }, logFailed: { _ in failures.change { $0 += 1 } }),
             log: log, logPatience: logPatience, markInterval: markInterval)
-        self.joins = JoinServer(paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log)
-        self.backend = Backend(loop: self.loop, queue: self.queue, joins: self.joins, file: self.file)
+        let desk = CertificateDesk(
+            paths: paths, file: self.file, lifeSeconds: CertificateLife.standardSeconds, queue: self.queue, log: log)
+        self.joins = JoinServer(
+            paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log, desk: desk)
+        self.backend = Backend(
+            loop: self.loop, queue: self.queue, joins: self.joins,
+            certificateKeeper: CertificateKeeper(desk, queue: self.queue, log: log), file: self.file)
         let queue = self.queue
         let loop = self.loop
         let joins = self.joins
@@ -76,7 +81,7 @@ final class SmallDaemon {
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0, settle: $1) }))
+                join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) }))
         SystemThread.start("loop") { loop.run() }
     }
 

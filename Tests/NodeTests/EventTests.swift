@@ -67,6 +67,14 @@ private let words = KeptWords("it was so")
         (.replaced, "node.replaced", .info, "another machine takes the place of tok-1 (J3)"),
         (.shutsDown, "node.shuts-down", .info, "tok-1 shuts down: what it runs moves or stops (L21)"),
         (.stays, "node.stays", .info, "tok-1 stays (L21)"),
+        (
+            .certificateRenewed(until: 1_800_000_000), "node.certificate-renewed", .info,
+            "tok-1 has another certificate, until 2027-01-15 (I1)"
+        ),
+        (
+            .certificateStuck(until: 1_800_000_000, words), "node.certificate-stuck", .warning,
+            "the certificate of tok-1 is for use until 2027-01-15, and it could not get another one: it was so (I1)"
+        ),
     ].map { (happening: NodeHappening, name, severity, sentence) in (.node(tok, happening), name, severity, sentence) }
 
     private static let finding = ClusterState.Finding(

@@ -50,9 +50,9 @@ import Testing
     @Test func `an entry of another version is not applied, and its suspicion is seen all the same (rule L4)`() throws {
         var bytes = Self.command.encoded
         #expect(try LogCommand(decoding: bytes) == Self.command)
-        bytes[3] = 2
+        bytes[3] = 3
         let text = self.refusal { _ = try LogCommand(decoding: bytes) }
-        self.expect(text, names: "version 3 of the log entries", "this release reads 1 to 2")
+        self.expect(text, names: "version 4 of the log entries", "this release reads 1 to 3")
         #expect(LogCommand.isSuspicion(bytes))
     }
 
@@ -67,7 +67,7 @@ import Testing
         supervisor.stopApplying("entry 3/7", error, at: trio.tick, into: &effects)
         self.expect(
             try #require(supervisor.unreadable), names: "entry 3/7", "version 7 of the log entries",
-            "this release reads 1 to 2",
+            "this release reads 1 to 3",
             "install the release that the other nodes run")
     }
 
@@ -77,7 +77,7 @@ import Testing
         bytes[0] = 9
         self.expect(
             self.refusal { _ = try ClusterState(decoding: bytes) }, names: "version 9 of the replicated state",
-            "this release reads 1 to 3")
+            "this release reads 1 to 4")
     }
 
     @Test func `a message of another version ends the connection, and the log names the peer`() throws {
@@ -128,6 +128,23 @@ import Testing
         var expected = question
         expected.level = .first
         #expect(try JoinQuestion(decoding: bytes) == expected)
+    }
+
+    @Test func `a question about certificates in another version is told from a damaged one`() throws {
+        let question = CertificateQuestion.certificate(request: "PEM")
+        #expect(Array(question.encoded[..<4]) == Array("hfc1".utf8))
+        #expect(try CertificateQuestion(decoding: question.encoded) == question)
+        var bytes = question.encoded
+        bytes[3] = UInt8(ascii: "2")
+        self.expect(
+            self.refusal { _ = try CertificateQuestion(decoding: bytes) },
+            names: "version 2 of the certificate messages",
+            "this release reads 1")
+        bytes[0] = 0
+        #expect(!self.refusal { _ = try CertificateQuestion(decoding: bytes) }.contains("version"))
+        for answer in [CertificateAnswer.certificate("PEM"), .refused("nobody is here")] {
+            #expect(try CertificateAnswer(decoding: answer.encoded) == answer)
+        }
     }
 
     @Test func `a token of another version says so`() throws {

@@ -43,7 +43,7 @@ private final class Relayed {
             Transport.Handlers(
                 receive: { envelope, _ in
                     if case .readRequest(let id) = envelope.message { received.change { $0.append(id) } }
-                }, join: { stream, _ in stream.shutdown() }))
+                }, join: { stream, _ in stream.shutdown() }, certificates: { stream, _ in stream.shutdown() }))
         self.stream = try TLSStream.connect(
             host: "127.0.0.1", port: port, context: try TLSContext(identity: try identity(3)), timeout: .seconds(20))
     }
@@ -56,7 +56,7 @@ private final class Relayed {
         let key = try NodeKey.create()
         let certificate = try authority.issue(
             nodeName: "n\(node)", node: NodeID(node), clusterID: "c1",
-            request: try key.certificateRequest(nodeName: "n\(node)"))
+            request: try key.certificateRequest(nodeName: "n\(node)"), valid: Validity(from: 0, until: 1))
         try key.save(to: "\(directory)/\(node).key")
         try PEMFile.write(certificate, to: "\(directory)/\(node).crt", isSecret: false)
         return TLSIdentity(

@@ -4,6 +4,8 @@ import Testing
 
 @testable import SecureLink
 
+private let forEver = CertificateAuthority.forEver
+
 @Suite struct `The certificate authority admits nodes` {
     @Test func `keys are readable by their owner alone`() throws {
         let cluster = try TestCluster()
@@ -34,10 +36,12 @@ import Testing
         lines[2] = String(lines[2].reversed())
         #expect(throws: SecureLinkError.self) {
             try cluster.authority.issue(
-                nodeName: "tok-1", node: NodeID(1), clusterID: "prod", request: lines.joined(separator: "\n"))
+                nodeName: "tok-1", node: NodeID(1), clusterID: "prod", request: lines.joined(separator: "\n"),
+                valid: forEver)
         }
         #expect(throws: SecureLinkError.self) {
-            try cluster.authority.issue(nodeName: "tok-1", node: NodeID(1), clusterID: "prod", request: "nonsense")
+            try cluster.authority.issue(
+                nodeName: "tok-1", node: NodeID(1), clusterID: "prod", request: "nonsense", valid: forEver)
         }
     }
 
@@ -46,10 +50,12 @@ import Testing
         let cluster = try TestCluster()
         let request = try NodeKey.create().certificateRequest(nodeName: "tok-1")
         #expect(throws: SecureLinkError.self) {
-            try cluster.authority.issue(nodeName: name, node: NodeID(1), clusterID: "prod", request: request)
+            try cluster.authority.issue(
+                nodeName: name, node: NodeID(1), clusterID: "prod", request: request, valid: forEver)
         }
         #expect(throws: SecureLinkError.self) {
-            try cluster.authority.issue(nodeName: "tok-1", node: NodeID(1), clusterID: name, request: request)
+            try cluster.authority.issue(
+                nodeName: "tok-1", node: NodeID(1), clusterID: name, request: request, valid: forEver)
         }
         #expect(throws: SecureLinkError.self) { try CertificateAuthority.create(clusterName: name) }
     }

@@ -9,10 +9,10 @@ final class TestCluster: Sendable {
     let name: String
     let directory: String
     let authority: CertificateAuthority
-    /// When its certificates are valid, in seconds from 1970; nil: as the product makes them.
-    let valid: ClosedRange<Int>?
+    /// When its certificates are valid; nil: for ever.
+    let valid: Validity?
 
-    init(name: String = "prod", valid: ClosedRange<Int>? = nil) throws {
+    init(name: String = "prod", valid: Validity? = nil) throws {
         self.name = name
         self.valid = valid
         self.directory = NSTemporaryDirectory() + "holdfast-tls-\(UUID().uuidString)"

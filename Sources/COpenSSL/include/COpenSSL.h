@@ -31,6 +31,10 @@ int holdfast_certificate_uri(X509 *certificate, char *text, int capacity);
 int holdfast_speak_up_to(SSL_CTX *context, unsigned highest);
 /* The N that both ends know, or 1. */
 unsigned holdfast_agreed_version(const SSL *ssl);
+/* Offers, as a client, nothing but to talk about certificates; who speaks above 1 takes that. 1 on success. */
+int holdfast_ask_about_certificates(SSL_CTX *context);
+/* Whether both ends agreed on that: a build that knows nothing of it does not. */
+int holdfast_is_about_certificates(const SSL *ssl);
 
 static inline int holdfast_require_tls13(SSL_CTX *context) {
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION)

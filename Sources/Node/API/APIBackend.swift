@@ -81,6 +81,10 @@ public protocol APIBackend: Sendable {
     func agents() async throws -> AgentsReport
     /// What an OCF agent of the answering machine says of itself.
     func agent(_ name: String) async throws -> AgentReport
+    /// The certificates of the nodes. (Rule I1)
+    func certificates() async throws -> CertificatesReport
+    /// Gets another one for the answering node, soon.
+    func certificatesRenew() async throws -> MutationResult
     /// The join tokens of the answering node that are still good.
     func tokens() async throws -> TokensReport
     /// Voids one of them.

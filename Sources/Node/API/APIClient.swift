@@ -227,6 +227,12 @@ extension APIClient: APIBackend {
     public func agents() async throws -> AgentsReport { try await self.get("/v1/agents") }
     /// `GET /v1/agents/AGENT`.
     public func agent(_ name: String) async throws -> AgentReport { try await self.get("/v1/agents/\(name)") }
+    /// `GET /v1/certificates`.
+    public func certificates() async throws -> CertificatesReport { try await self.get("/v1/certificates") }
+    /// `POST /v1/certificates/renew`.
+    public func certificatesRenew() async throws -> MutationResult {
+        try await self.post("/v1/certificates/renew", MutationRequest())
+    }
     /// `GET /v1/tokens`.
     public func tokens() async throws -> TokensReport { try await self.get("/v1/tokens") }
     /// `POST /v1/tokens/ID/revoke`.

@@ -73,6 +73,8 @@ public struct APIRoutes: Sendable {
             return try APICoding.encode(try await self.backend.leaderTransfer(self.mutation(request)))
         case ("POST", 3) where parts[1] == "upgrade" && parts[2] == "finalize":
             return try APICoding.encode(try await self.backend.upgradeFinalize(self.mutation(request)))
+        case ("POST", 3) where parts[1] == "certificates" && parts[2] == "renew":
+            return try APICoding.encode(try await self.backend.certificatesRenew())
         case ("POST", 4): return try await self.mutate(parts[1], name: parts[2], verb: parts[3], request)
         default: throw self.unknown(request)
         }
@@ -91,6 +93,7 @@ public struct APIRoutes: Sendable {
         case "agents": return try APICoding.encode(try await self.backend.agents())
         case "plan": return try APICoding.encode(try await self.backend.plan(PlanRequest()))
         case "tokens": return try APICoding.encode(try await self.backend.tokens())
+        case "certificates": return try APICoding.encode(try await self.backend.certificates())
         case "recovery": return try APICoding.encode(try await self.backend.recovery())
         case "upgrade": return try APICoding.encode(try await self.backend.upgrade())
         case "counters": return try APICoding.encode(try await self.backend.counters())

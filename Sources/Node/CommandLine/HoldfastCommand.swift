@@ -37,7 +37,7 @@ public struct HoldfastCommand: AsyncParsableCommand {
                 name: "Act",
                 subcommands: [
                     GroupCommand.self, NodeCommand.self, LeaderCommand.self, VolumeVerbs.self, NoteCommand.self,
-                    AttributeCommand.self, ClusterCommand.self, UpgradeCommand.self,
+                    AttributeCommand.self, ClusterCommand.self, UpgradeCommand.self, CertificatesCommand.self,
                 ]),
             CommandGroup(
                 name: "Set up",

@@ -26,6 +26,7 @@ extension Command {
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
         case .suspect, .trust, .lost, .fenced, .expel, .recovered, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
+        case .certified(let node, _): .node(node)
         case .depart(let node, _, _), .remark(let node, _, _): .node(node)
         case .absent(_, let node, _, _): .node(node)
         case .found(_, let finding, _, _): .node(finding.node)

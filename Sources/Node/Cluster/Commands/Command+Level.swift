@@ -2,10 +2,14 @@ import Basis
 
 /// What a command needs of the nodes that apply it. (Rule U1)
 extension Command {
+    /// The level that brought words about certificates.
+    package static let certificateLevel = FeatureLevel(3)
+
     /// The feature level that brought this kind of command: a build that does less cannot read it. It is the version of its entry.
     var kindLevel: FeatureLevel {
         switch self {
         case .raise: FeatureLevel(2)
+        case .certified: Self.certificateLevel
         default: .first
         }
     }

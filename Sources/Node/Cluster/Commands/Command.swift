@@ -75,6 +75,8 @@ public indirect enum Command: Equatable, Sendable {
     case recovered(RecoveryPlan)
     /// An operator raises the feature level by one; these nodes were heard to be able to do it. (Rule U1)
     case raise(FeatureLevel, counting: [NodeID])
+    /// A node says which certificate it has.
+    case certified(NodeID, CertificateRecord)
     /// An operator writes something among the events, about a node or about no one node.
     case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.

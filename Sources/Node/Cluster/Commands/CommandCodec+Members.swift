@@ -28,6 +28,10 @@ extension Command {
             // In every release the level comes first. (Rule U2)
             writer.uint32(level.rawValue)
             writer.list(nodes) { $0.node($1) }
+        case .certified(let node, let record):
+            writer.uint8(37)
+            writer.node(node)
+            record.encode(into: &writer)
         default:
             preconditionFailure("not about members: \(self)")
         }
@@ -39,6 +43,7 @@ extension Command {
         case 31: .retire(try reader.node(), isRetiring: try reader.bool())
         case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
+        case 37: .certified(try reader.node(), try CertificateRecord.decode(from: &reader))
         case Self.raiseType:
             .raise(
                 FeatureLevel(try reader.uint32()),

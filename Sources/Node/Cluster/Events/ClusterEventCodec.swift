@@ -139,6 +139,13 @@ extension NodeHappening {
         case .kept: writer.uint8(16)
         case .left: writer.uint8(17)
         case .replaced: writer.uint8(18)
+        case .certificateRenewed(let until):
+            writer.uint8(19)
+            writer.uint64(until)
+        case .certificateStuck(let until, let trouble):
+            writer.uint8(20)
+            writer.uint64(until)
+            writer.words(trouble)
         }
     }
 
@@ -167,6 +174,8 @@ extension NodeHappening {
         case 16: return .kept
         case 17: return .left
         case 18: return .replaced
+        case 19: return .certificateRenewed(until: try reader.uint64())
+        case 20: return .certificateStuck(until: try reader.uint64(), try reader.words())
         default: throw .invalid(field: "event of a node", offset: reader.offset)
         }
     }

@@ -43,6 +43,7 @@ struct EventParts {
     init(_ happening: Happening) {
         switch happening {
         case .cluster(let happening): self.add(happening)
+        case .node(let node, .certificateStuck(_, let trouble)): (self.node, self.reason) = (node, trouble.text)
         case .node(let node, _): self.node = node
         case .group(_, let happening): self.add(happening)
         case .volume(_, let happening): self.add(happening)

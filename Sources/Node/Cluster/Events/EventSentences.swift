@@ -55,6 +55,9 @@ extension NodeHappening {
         case .kept: "\(name) stays in the cluster"
         case .left: "\(name) has left the cluster for good"
         case .replaced: "another machine takes the place of \(name)"
+        case .certificateRenewed(let until): "\(name) has another certificate, until \(Validity.day(until))"
+        case .certificateStuck(let until, let trouble):
+            "the certificate of \(name) is for use until \(Validity.day(until)), and it could not get another one: \(trouble.text)"
         case .shutsDown: "\(name) shuts down: what it runs moves or stops"
         case .stays: "\(name) stays"
         }

@@ -158,6 +158,10 @@ public enum NodeHappening: Equatable, Sendable {
     case left
     /// Another machine has its place and its name. (Rule J3)
     case replaced
+    /// It has another certificate, until this second from 1970.
+    case certificateRenewed(until: UInt64)
+    /// Its certificate ends then, and it could not get another one.
+    case certificateStuck(until: UInt64, KeptWords)
 
     /// Why it is certain.
     public enum LossProof: UInt8, Sendable {
@@ -190,6 +194,8 @@ public enum NodeHappening: Equatable, Sendable {
         case .kept: "node.kept"
         case .left: "node.left"
         case .replaced: "node.replaced"
+        case .certificateRenewed: "node.certificate-renewed"
+        case .certificateStuck: "node.certificate-stuck"
         }
     }
 
@@ -204,8 +210,8 @@ public enum NodeHappening: Equatable, Sendable {
     var severity: Severity {
         switch self {
         case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
-        case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced: .info
-        case .upWithNewLog, .silent: .warning
+        case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced, .certificateRenewed: .info
+        case .upWithNewLog, .silent, .certificateStuck: .warning
         case .lost: .error
         }
     }
@@ -226,6 +232,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .role, .site, .address, .labelled, .retires, .kept: .operator
         case .left: EventRule("J2")
         case .replaced: EventRule("J3")
+        case .certificateRenewed, .certificateStuck: EventRule("I1")
         }
     }
 }

@@ -109,6 +109,8 @@ public struct ClusterState: Equatable, Sendable {
         public var isLeftBehind = false
         /// It shuts down in order: nothing is assigned to this life any more. (Rule L21)
         public var isDeparting = false
+        /// Its certificate, in its own words; nil before it has said it.
+        public var certificate: CertificateRecord?
         /// Cluster time of the last change of `standing`.
         public var since: UInt64
         /// The node, as events name it.

@@ -6,8 +6,8 @@ extension ClusterState {
     /// The bytes of a snapshot.
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 4096)
-        // At the first level in the version that builds from before levels read. (Rule U1)
-        let version = self.level == .first ? 2 : Format.clusterState.version
+        // In the version that builds read which can do no more than the level. (Rule U1)
+        let version = min(self.level.rawValue + 1, Format.clusterState.version)
         writer.uint16(UInt16(version))
         writer.uint64(self.clusterID)
         writer.string(self.clusterName)
@@ -15,7 +15,7 @@ extension ClusterState {
         self.policy.encode(into: &writer)
         writer.string(self.policyText)
         writer.uint64(self.policyIndex.rawValue)
-        writer.list(self.nodes) { $1.encode(into: &$0) }
+        writer.list(self.nodes) { $1.encode(into: &$0, version: version) }
         writer.uint32(self.nodesEver)
         writer.list(self.groups) { $1.encode(into: &$0) }
         writer.list(self.volumes) { $1.encode(into: &$0) }
@@ -76,7 +76,7 @@ extension ClusterState {
 }
 
 extension ClusterState.NodeRecord {
-    fileprivate func encode(into writer: inout ByteWriter) {
+    fileprivate func encode(into writer: inout ByteWriter, version: UInt32) {
         writer.node(self.id)
         self.about.encode(into: &writer)
         switch self.standing {
@@ -104,6 +104,8 @@ extension ClusterState.NodeRecord {
             writer.string(label.value)
         }
         writer.bool(self.isLeftBehind)
+        // Below the third level no node has said anything of its certificate.
+        if version > 3 { writer.optional(self.certificate) { $1.encode(into: &$0) } }
     }
 
     fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
@@ -132,6 +134,11 @@ extension ClusterState.NodeRecord {
             NodeLabel(name: try reader.string(), value: try reader.string())
         }
         record.isLeftBehind = try reader.bool()
+        if version > 3 {
+            record.certificate = try reader.optional { (reader) throws(CodecError) in
+                try CertificateRecord.decode(from: &reader)
+            }
+        }
         return record
     }
 }

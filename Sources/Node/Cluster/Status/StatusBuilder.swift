@@ -204,6 +204,7 @@ package struct StatusBuilder {
             }
         }
         found += self.clockWarnings
+        found += self.certificateWarnings
         let membership = supervisor.consensus.membership
         for node in membership.learners where !membership.voters.contains(node) {
             guard let record = self.state.node(node), record.standing == .trusted, record.about.role.mayVote,

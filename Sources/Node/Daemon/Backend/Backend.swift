@@ -13,6 +13,7 @@ struct Backend: APIBackend {
     let loop: DaemonLoop
     let queue: LoopQueue
     let joins: JoinServer
+    let certificateKeeper: CertificateKeeper
     let file: NodeFile
     /// Where the guard leaves its note about the watchdog.
     var runDirectory = ""

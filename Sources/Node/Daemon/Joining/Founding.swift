@@ -30,7 +30,9 @@ package enum Founding {
         let key = try NodeKey.create()
         let certificate = try authority.issue(
             nodeName: options.name, node: node, clusterID: clusterID,
-            request: try key.certificateRequest(nodeName: options.name))
+            request: try key.certificateRequest(nodeName: options.name),
+            valid: CertificateLife.validity(
+                at: MachineClock.wallMilliseconds / 1000, lifeSeconds: CertificateLife.standardSeconds))
         try authority.save(certificatePath: paths.authority, keyPath: paths.authorityKey)
         try key.save(to: paths.key)
         try PEMFile.write(certificate, to: paths.certificate, isSecret: false)

@@ -16,10 +16,12 @@ final class JoinServer: Sendable {
     private let log: DriverLog
     private let queue: LoopQueue
     private let tokens: JoinTokens
+    private let desk: CertificateDesk
 
     init(
-        paths: NodePaths, file: NodeFile, bootID: String, queue: LoopQueue, log: DriverLog
+        paths: NodePaths, file: NodeFile, bootID: String, queue: LoopQueue, log: DriverLog, desk: CertificateDesk
     ) {
+        self.desk = desk
         self.tokens = JoinTokens(path: paths.joinTokens, bootID: bootID)
         self.paths = paths
         self.file = file
@@ -28,7 +30,7 @@ final class JoinServer: Sendable {
     }
 
     /// Whether this node can issue tokens and certificates.
-    var keepsAuthority: Bool { FileManager.default.fileExists(atPath: self.paths.authorityKey) }
+    var keepsAuthority: Bool { self.desk.keepsAuthority }
 
     /// A fresh token; a restart of the daemon does not void it, a reboot does.
     func createToken() throws -> JoinToken {
@@ -122,8 +124,9 @@ final class JoinServer: Sendable {
             let authority = try CertificateAuthority.load(
                 certificatePath: self.paths.authority, keyPath: self.paths.authorityKey)
             func sign(_ node: NodeID) throws -> String {
-                try authority.issue(
-                    nodeName: about.name, node: node, clusterID: self.file.clusterID, request: question.request)
+                // Where the others have not said yet what time it is, this machine's clock has to do: it is renewed by theirs.
+                let seconds = self.desk.situation()?.seconds ?? MachineClock.wallMilliseconds / 1000
+                return try self.desk.issue(about.name, node, request: question.request, seconds: seconds)
             }
             _ = try sign(self.file.id)
             if let reason = self.whyUnreachable(place, question.proof) { return .refused(reason) }

@@ -52,6 +52,8 @@ struct NodePaths: Equatable, Sendable {
     var authorityKey: String { self.tls + "/ca.key" }
     var certificate: String { self.tls + "/node.crt" }
     var key: String { self.tls + "/node.key" }
+    /// Certificate and key in one file, since they were renewed.
+    var renewed: String { self.tls + "/node.pem" }
     var log: String { self.directory + "/log" }
     var generation: String { self.directory + "/generation.json" }
     var joinTokens: String { self.directory + "/tokens.json" }
@@ -60,7 +62,9 @@ struct NodePaths: Equatable, Sendable {
     var facts: String { self.run + "/facts.json" }
     var progress: String { self.run + "/log-progress" }
     var identity: TLSIdentity {
-        TLSIdentity(certificateAuthorityPath: self.authority, certificatePath: self.certificate, keyPath: self.key)
+        TLSIdentity(
+            certificateAuthorityPath: self.authority, certificatePath: self.certificate, keyPath: self.key,
+            renewedPath: self.renewed)
     }
 
     func control(ofVolume name: VolumeName) -> String { "\(self.run)/volumes/\(name.rawValue)/control" }

@@ -22,14 +22,23 @@ final class RelaySeals: Sendable {
 
     private let node: NodeID
     private let cluster: String
-    private let signer: NodeSigner
+    /// Of the files as they were when `renew` looked last.
+    private let latest: Locked<NodeSigner>
     private let lastNumber = Locked<UInt64>(0)
     private let seen = Locked<[NodeID: Seen]>([:])
 
     init(node: NodeID, cluster: String, identity: TLSIdentity) throws(SecureLinkError) {
         self.node = node
         self.cluster = cluster
-        self.signer = try NodeSigner(identity: identity)
+        self.latest = Locked(try NodeSigner(identity: identity))
+    }
+
+    private var signer: NodeSigner { self.latest.withLock { $0 } }
+
+    /// Takes the files as they are now. It reads them, so not on the loop's thread.
+    func renew() {
+        let next = self.signer.renewed()
+        self.latest.change { $0 = next }
     }
 
     /// The message with this node's signature; nil if it cannot be signed.
@@ -39,11 +48,12 @@ final class RelaySeals: Sendable {
             last = max(last + 1, MachineClock.now.nanoseconds)
             return last
         }
-        guard let signature = try? self.signer.sign(self.text(of: envelope, number)) else { return nil }
+        let signer = self.signer
+        guard let signature = try? signer.sign(self.text(of: envelope, number)) else { return nil }
         var sealed = envelope
         var writer = ByteWriter(reserving: 1024)
         writer.uint64(number)
-        writer.data(self.signer.certificate)
+        writer.data(signer.certificate)
         writer.data(signature)
         sealed.seal = writer.bytes
         return sealed

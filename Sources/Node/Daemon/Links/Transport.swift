@@ -15,6 +15,8 @@ final class Transport: Sendable {
         /// A client without a certificate; the stream is its own until the handler returns. Until the handler calls
         /// the function it is given, the client has little time and may be pushed out by others.
         var join: @Sendable (TLSStream, @escaping @Sendable () -> Bool) -> Void
+        /// A node of the cluster that has come about certificates; the stream is its own until the handler returns.
+        var certificates: @Sendable (TLSStream, NodeID) -> Void
     }
 
     private struct State {
@@ -158,8 +160,25 @@ final class Transport: Sendable {
             stream.shutdown()
             return
         }
+        if stream.isAboutCertificates {
+            self.limit(stream)
+            handlers.certificates(stream, peer)
+            stream.shutdown()
+            return
+        }
         self.receive(stream, from: peer, handlers)
     }
+
+    /// Who has come to ask something has little time.
+    private func limit(_ stream: TLSStream) {
+        SystemThread.start("asking limit") {
+            _ = Locked(false).wait(atMost: Self.applicationTime) { _ in Bool?.none }
+            stream.shutdown()
+        }
+    }
+
+    /// Signs and checks what goes through third nodes with the files as they are now. It reads them, so not on the loop's thread.
+    func renewSeals() { self.seals.renew() }
 
     // MARK: Clients without a certificate (rule N1)
 

@@ -154,11 +154,14 @@ package struct Daemon {
         } catch let error as CodecError { throw self.unreadable(error) }
         let volumes = VolumeKeeper(
             paths: self.paths, file: self.file, cgroupRoot: cgroupRoot, queue: self.queue, log: self.log)
+        let desk = CertificateDesk(
+            paths: self.paths, file: self.file, lifeSeconds: try self.certificateLife(), queue: queue, log: log)
         let joins = JoinServer(
-            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log)
+            paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log, desk: desk)
+        let certificates = CertificateKeeper(desk, queue: queue, log: log)
         let handlers = Transport.Handlers(
             receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-            join: { joins.serve($0, settle: $1) })
+            join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) })
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: self.actors(
@@ -168,6 +171,7 @@ package struct Daemon {
         // Before the log has told who the nodes are, those of the join answer do.
         transport.keep(self.seeds(supervisor))
         transport.start(handlers)
+        certificates.start { transport.renewSeals() }
         SystemThread.start("supervisor") {
             let refusal = SystemThread.goFirst()
             if refusal != 0 {
@@ -178,7 +182,8 @@ package struct Daemon {
             loop.run()
         }
         return Backend(
-            loop: loop, queue: queue, joins: joins, file: self.file, runDirectory: self.paths.run,
+            loop: loop, queue: queue, joins: joins, certificateKeeper: certificates, file: self.file,
+            runDirectory: self.paths.run,
             installedAgents: { agents.installedAgents })
     }
 
@@ -344,6 +349,17 @@ package struct Daemon {
             throw DriverError.file(path: path, reason: "it cannot be read", remedy: "mount /proc")
         }
         return text.trimmed
+    }
+
+    /// What the certificates that this node signs are made for, in seconds. The variable is for tests: a year does not pass there.
+    private func certificateLife() throws -> UInt64 {
+        guard let text = Self.variable("HOLDFAST_CERTIFICATE_LIFE") else { return CertificateLife.standardSeconds }
+        guard let seconds = UInt64(text), (10...CertificateLife.standardSeconds).contains(seconds) else {
+            throw DriverError.argument(
+                name: "HOLDFAST_CERTIFICATE_LIFE", value: text, reason: "this is no number of seconds up to a year",
+                remedy: "leave it out")
+        }
+        return seconds
     }
 
     private static func variable(_ name: String) -> String? {

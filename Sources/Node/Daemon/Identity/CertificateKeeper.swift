@@ -1,0 +1,84 @@
+import Basis
+import Cluster
+import Host
+
+/// Sees to it that this node's certificate is renewed, on a thread of its own.
+final class CertificateKeeper: Sendable {
+    private static let lookInterval = Span.seconds(1)
+
+    private let desk: CertificateDesk
+    private let queue: LoopQueue
+    private let log: DriverLog
+    private let isAsked = Locked(false)
+
+    init(_ desk: CertificateDesk, queue: LoopQueue, log: DriverLog) {
+        self.desk = desk
+        self.queue = queue
+        self.log = log
+    }
+
+    /// A person wants another certificate now.
+    func ask() { self.isAsked.change { $0 = true } }
+
+    /// What the log is to know of the present pair.
+    func present() throws -> CertificateRecord { try self.desk.present() }
+
+    /// Starts the thread; `renewed` is called there before each look at the files.
+    func start(_ look: @escaping @Sendable () -> Void) {
+        SystemThread.start("certificates") {
+            var care = CertificateCare()
+            var lastFailure = ""
+            while true {
+                let isAsked = self.isAsked.wait(atMost: Self.lookInterval) { wants -> Bool? in
+                    guard wants else { return nil }
+                    wants = false
+                    return true
+                }
+                look()
+                self.look(&care, isAsked: isAsked != nil, &lastFailure)
+            }
+        }
+    }
+
+    private func look(_ care: inout CertificateCare, isAsked: Bool, _ lastFailure: inout String) {
+        guard let situation = self.desk.situation() else { return }
+        var effects: [CertificateCare.Effect] = []
+        if isAsked { care.step(.asked, at: MachineClock.now, into: &effects) }
+        do {
+            let present = try self.desk.present()
+            care.step(
+                .look(
+                    .init(
+                        node: self.desk.file.id, present: present,
+                        known: situation.nodes.first { $0.id == self.desk.file.id }?.certificate, wanted: nil,
+                        seconds: situation.seconds, mayTell: situation.mayTell)),
+                at: MachineClock.now, into: &effects)
+        } catch {
+            self.complain("this node's certificate cannot be read: \(error)", &lastFailure)
+        }
+        for effect in effects {
+            switch effect {
+            case .tell(let record):
+                let command = Command.certified(self.desk.file.id, record)
+                self.queue.change { $0.append(.request(.propose(command)) { _ in }) }
+            case .renew:
+                var failure: String?
+                do {
+                    try self.desk.renew(situation)
+                    lastFailure = ""
+                } catch {
+                    failure = "\(error)"
+                    self.complain(
+                        "this node's certificate could not be renewed (nothing stops for that): \(error)", &lastFailure)
+                }
+                var none: [CertificateCare.Effect] = []
+                care.step(.ended(failure: failure), at: MachineClock.now, into: &none)
+            }
+        }
+    }
+
+    private func complain(_ text: String, _ last: inout String) {
+        if text != last { self.log.warning(text) }
+        last = text
+    }
+}
