@@ -51,6 +51,12 @@ class Certificates(unittest.TestCase):
         assert report is not None
         return {node["name"]: node for node in report["nodes"]}
 
+    def shorten(self) -> None:
+        """The founder's was made for a year by `init`, which knows nothing of the tests."""
+        before = self.certificates()
+        self.cluster.run("tok-1", "certificates", "renew")
+        self.wait_renewed(before, ["tok-1"], 20)
+
     def wait_renewed(self, before: dict[str, dict[str, Any]], names: list[str], seconds: float, seen_by: str = "tok-1") -> None:
         end = time.monotonic() + seconds
         while True:
@@ -73,16 +79,12 @@ class Certificates(unittest.TestCase):
 
     def test_they_renew_themselves_and_nothing_notices(self) -> None:
         self.cluster.form()
-        # The founder's was made for a year by `init`; below level 3 each node knows its own.
-        self.assertEqual(self.cluster.run("tok-1", "upgrade", "status", check=False).returncode, 0)
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)
         service = self.lab.node(owner).find("service")
         daemons = {name: self.lab.node(name).find("daemon") for name in self.lab.nodes}
-        self.cluster.run("tok-1", "certificates", "renew")
+        self.shorten()
         members = list(self.lab.nodes)
-        first = self.certificates()
-        self.assertTrue(all(first[name].get("fingerprint") for name in members), first)
         for _ in range(2):
             before = self.certificates()
             self.wait_renewed(before, members, 60)
@@ -114,12 +116,12 @@ class Certificates(unittest.TestCase):
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)
         service = self.lab.node(owner).find("service")
+        self.shorten()
         for name in ("tok-1", "osk-1"):
             self.lab.node(name).run("mv /var/lib/holdfast/tls/ca.key /var/lib/holdfast/ca.key.away")
-        status = self.cluster.wait_status(
-            "tok-1", lambda status: sum("its renewal does not work" in text for text in status["warnings"]) == 3,
+        self.cluster.wait_status(
+            "tok-1", lambda status: sum("does not keep the authority's key" in text for text in status["warnings"]) == 3,
             2 * LIFE + 20, "the certificates that end are named")
-        self.assertTrue(any("does not keep the authority's key" in text for text in status["warnings"]), status["warnings"])
         time.sleep(LIFE / 2)
         # Long after the end links are made anew, and what runs runs.
         for name in ("wit-1", "osk-1"):
@@ -142,6 +144,7 @@ class Certificates(unittest.TestCase):
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)
         service = self.lab.node(owner).find("service")
+        self.shorten()
         before = self.certificates()
         self.wait_renewed(before, list(self.lab.nodes), 60)
         # Whoever signed it and whoever has it: the dates are by the clock in the middle.

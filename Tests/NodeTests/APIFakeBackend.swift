@@ -159,6 +159,9 @@ final class FakeBackend: APIBackend {
         if let waits = self.with({ $0.rejoinWaits }) { for await _ in waits {} }
         return result
     }
+    func nodeExpectPause(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("expect \(node) to pause for \(request.milliseconds ?? 0) ms", request)
+    }
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("shut \(node) down", request)
     }
@@ -280,7 +283,7 @@ final class FakeBackend: APIBackend {
             nodes: [
                 .init(
                     name: "osk-1", fingerprint: "0badc0de0badc0de", authority: "feedfacefeedface",
-                    renewsSeconds: 1_800_000_000, endsSeconds: 1_810_000_000),
+                    renewsSeconds: 1_800_000_000, endsSeconds: 1_810_000_000, keepsAuthorityKey: true),
                 .init(name: "tok-1", fingerprint: "1badc0de0badc0de", authority: "feedfacefeedface"),
                 .init(
                     name: "tok-2", fingerprint: "2badc0de0badc0de", authority: "feedfacefeedface",

@@ -48,10 +48,11 @@ private let examples: [Command] = [
             coordinator: tok,
             survivors: [tok], dead: [osk], statement: "osk-1 is off", startsGroups: true)),
     .raise(FeatureLevel(3), counting: [tok, osk]),
+    .expectPause(osk, Incarnation(7), .milliseconds(20_000)),
     .certified(
         tok,
         CertificateRecord(
-            fingerprint: [1, 2], authority: [3], validity: Validity(from: 4, until: 5), trusts: [[6], [3]],
+            fingerprint: [1, 2], authority: [3], validity: Validity(from: 4, until: 5), trusts: [[6], [3]], keys: [[3]],
             trouble: KeptWords("nobody is there"))), .lacks(data, volume: 14, osk, copy: 12),
     .yields(data, epoch, version: 11), .compare(data),
     .allowRepair(data, epoch, statement: "a person"), .want(orders, isRunning: true), .move(orders, to: osk),

@@ -68,6 +68,11 @@ private let words = KeptWords("it was so")
         (.shutsDown, "node.shuts-down", .info, "tok-1 shuts down: what it runs moves or stops (L21)"),
         (.stays, "node.stays", .info, "tok-1 stays (L21)"),
         (
+            .pauseExpected(.seconds(20)), "node.pause-expected", .info,
+            "tok-1 is expected to pause, for 20 s at most: its silence is waited for (L22)"
+        ),
+        (.pauseOver, "node.pause-over", .info, "no pause of tok-1 is expected any more (L22)"),
+        (
             .certificateRenewed(until: 1_800_000_000), "node.certificate-renewed", .info,
             "tok-1 has another certificate, until 2027-01-15 (I1)"
         ),
@@ -232,7 +237,8 @@ private let words = KeptWords("it was so")
                 "cluster.configured", "cluster.raised", "cluster.noted", "node.drained", "node.undrained", "node.role",
                 "node.site",
                 "node.address",
-                "node.labelled", "node.retires", "node.kept", "group.absence-signed",
+                "node.labelled", "node.retires", "node.kept", "node.pause-expected", "node.pause-over",
+                "group.absence-signed",
                 "group.wanted-running", "group.wanted-stopped", "group.move-wanted", "group.stop-signed",
                 "volume.loss-accepted", "volume.repair-allowed",
             ])

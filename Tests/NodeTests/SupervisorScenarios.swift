@@ -234,6 +234,12 @@ final class TrioWorld {
         case "stay": self.want(.retire(node, isRetiring: false))
         case "observer": self.want(.setNode(node, NodeChange(role: .observer)))
         case "member": self.want(.setNode(node, NodeChange(role: .member)))
+        case "level":
+            let level = FeatureLevel(UInt32(directive.arguments[0]) ?? 0)
+            self.want(.raise(level, counting: self.trio.supervisors[NodeID(1)]?.state.nodes.map(\.id) ?? []))
+        case "expect-pause":
+            let life = self.trio.supervisors[self.trio.leader ?? node]?.state.node(node)?.incarnation ?? .none
+            self.want(.expectPause(node, life, .milliseconds(UInt64(directive.arguments[1]) ?? 0)))
         case "want": self.want(.want(Trio.orders, isRunning: words.last == "running"))
         case "slow": self.trio.slow.insert(node)
         case "quick": self.trio.letThrough(node)

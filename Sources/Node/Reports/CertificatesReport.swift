@@ -12,13 +12,16 @@ public struct CertificatesReport: Codable, Equatable, Sendable {
         public var renewsSeconds: UInt64?
         /// The end.
         public var endsSeconds: UInt64?
+        /// It keeps the key of that authority, so it can let others in.
+        public var keepsAuthorityKey: Bool?
         /// Why it could not be renewed although its end is near.
         public var trouble: String?
         /// All fields.
         public init(
             name: String, fingerprint: String? = nil, authority: String? = nil, renewsSeconds: UInt64? = nil,
-            endsSeconds: UInt64? = nil, trouble: String? = nil
+            endsSeconds: UInt64? = nil, keepsAuthorityKey: Bool? = nil, trouble: String? = nil
         ) {
+            self.keepsAuthorityKey = keepsAuthorityKey
             self.name = name
             self.fingerprint = fingerprint
             self.authority = authority

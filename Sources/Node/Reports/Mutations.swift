@@ -51,11 +51,14 @@ public struct MutationRequest: Codable, Equatable, Sendable {
     public var node: NodeChangeRequest?
     /// Do it although fewer failures are survived afterwards; unless it is true that is a refusal.
     public var allowWorse: Bool?
+    /// How long something is to hold.
+    public var milliseconds: UInt64?
     /// All fields.
     public init(
         to: String? = nil, statement: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false,
-        node: NodeChangeRequest? = nil, allowWorse: Bool? = nil
+        node: NodeChangeRequest? = nil, allowWorse: Bool? = nil, milliseconds: UInt64? = nil
     ) {
+        self.milliseconds = milliseconds
         self.node = node
         self.allowWorse = allowWorse
         self.to = to

@@ -10,6 +10,7 @@ extension Command {
         switch self {
         case .raise: FeatureLevel(2)
         case .certified: Self.certificateLevel
+        case .expectPause: FeatureLevel(3)
         default: .first
         }
     }

@@ -75,6 +75,8 @@ public indirect enum Command: Equatable, Sendable {
     case recovered(RecoveryPlan)
     /// An operator raises the feature level by one; these nodes were heard to be able to do it. (Rule U1)
     case raise(FeatureLevel, counting: [NodeID])
+    /// An operator expects this life of a node to pause from now on, for so long at most; zero: no longer. (Rule L22)
+    case expectPause(NodeID, Incarnation, Span)
     /// A node says which certificate it has.
     case certified(NodeID, CertificateRecord)
     /// An operator writes something among the events, about a node or about no one node.

@@ -142,6 +142,10 @@ extension NodeHappening {
         case .certificateRenewed(let until):
             writer.uint8(19)
             writer.uint64(until)
+        case .pauseExpected(let length):
+            writer.uint8(21)
+            writer.span(length)
+        case .pauseOver: writer.uint8(22)
         case .certificateStuck(let until, let trouble):
             writer.uint8(20)
             writer.uint64(until)
@@ -175,6 +179,8 @@ extension NodeHappening {
         case 17: return .left
         case 18: return .replaced
         case 19: return .certificateRenewed(until: try reader.uint64())
+        case 21: return .pauseExpected(try reader.span())
+        case 22: return .pauseOver
         case 20: return .certificateStuck(until: try reader.uint64(), try reader.words())
         default: throw .invalid(field: "event of a node", offset: reader.offset)
         }

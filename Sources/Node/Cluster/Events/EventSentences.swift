@@ -58,6 +58,9 @@ extension NodeHappening {
         case .certificateRenewed(let until): "\(name) has another certificate, until \(Validity.day(until))"
         case .certificateStuck(let until, let trouble):
             "the certificate of \(name) is for use until \(Validity.day(until)), and it could not get another one: \(trouble.text)"
+        case .pauseExpected(let length):
+            "\(name) is expected to pause, for \(length.milliseconds / 1000) s at most: its silence is waited for"
+        case .pauseOver: "no pause of \(name) is expected any more"
         case .shutsDown: "\(name) shuts down: what it runs moves or stops"
         case .stays: "\(name) stays"
         }

@@ -158,6 +158,8 @@ public enum NodeHappening: Equatable, Sendable {
     case left
     /// Another machine has its place and its name. (Rule J3)
     case replaced
+    /// A person expects it to pause, for so long at most, or no longer. (Rule L22)
+    case pauseExpected(Span), pauseOver
     /// It has another certificate, until this second from 1970.
     case certificateRenewed(until: UInt64)
     /// Its certificate ends then, and it could not get another one.
@@ -194,6 +196,8 @@ public enum NodeHappening: Equatable, Sendable {
         case .kept: "node.kept"
         case .left: "node.left"
         case .replaced: "node.replaced"
+        case .pauseExpected: "node.pause-expected"
+        case .pauseOver: "node.pause-over"
         case .certificateRenewed: "node.certificate-renewed"
         case .certificateStuck: "node.certificate-stuck"
         }
@@ -203,6 +207,7 @@ public enum NodeHappening: Equatable, Sendable {
     var isAsked: Bool {
         switch self {
         case .drained, .undrained, .role, .site, .address, .labelled, .retires, .kept: true
+        case .pauseExpected, .pauseOver: true
         default: false
         }
     }
@@ -211,6 +216,7 @@ public enum NodeHappening: Equatable, Sendable {
         switch self {
         case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
         case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced, .certificateRenewed: .info
+        case .pauseExpected, .pauseOver: .info
         case .upWithNewLog, .silent, .certificateStuck: .warning
         case .lost: .error
         }
@@ -232,6 +238,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .role, .site, .address, .labelled, .retires, .kept: .operator
         case .left: EventRule("J2")
         case .replaced: EventRule("J3")
+        case .pauseExpected, .pauseOver: EventRule("L22")
         case .certificateRenewed, .certificateStuck: EventRule("I1")
         }
     }

@@ -59,10 +59,10 @@ public struct CertificateCare: Sendable {
 
     private var isRenewing = false
     private var isAsked = false
-    private var nextAttempt = Tick.zero
+    /// When the last attempt ended.
+    private var ended: Tick?
     private var pause = CertificateCare.pauses.lowerBound
     private var nextWord = Tick.zero
-    private var longestPause = CertificateCare.pauses.upperBound
     /// Why the last attempt led to nothing.
     private var failure: String?
 
@@ -75,13 +75,10 @@ public struct CertificateCare: Sendable {
         case .asked: self.isAsked = true
         case .ended(let failure):
             self.isRenewing = false
+            self.pause = self.ended == nil || self.failure == nil ? Self.pauses.lowerBound : self.pause * 2
             self.failure = failure
-            // Who is renewed and due at once, because clocks are wrong, waits as long as can be.
-            self.nextAttempt = now + (failure == nil ? self.longestPause : self.pause)
-            self.pause = failure == nil ? Self.pauses.lowerBound : min(self.pause * 2, self.longestPause)
+            self.ended = now
         case .look(let facts):
-            self.longestPause = Self.pause(forLife: facts.present.validity.lifeSeconds)
-            self.pause = min(self.pause, self.longestPause)
             self.renewIfDue(facts, at: now, into: &effects)
             self.tellIfNews(facts, at: now, into: &effects)
         }
@@ -89,9 +86,14 @@ public struct CertificateCare: Sendable {
 
     private mutating func renewIfDue(_ facts: Facts, at now: Tick, into effects: inout [Effect]) {
         guard !self.isRenewing else { return }
+        let longestPause = Self.pause(forLife: facts.present.validity.lifeSeconds)
+        self.pause = min(self.pause, longestPause)
         let isUnwanted = facts.wanted.map { $0 != facts.present.authority } ?? false
+        // Who was renewed and is due at once, because clocks are wrong, waits as long as can be.
+        let pause = self.failure != nil ? self.pause : isUnwanted ? .zero : longestPause
+        let isPaused = self.ended.map { now < $0 + pause } ?? false
         let isDue = facts.seconds.map { CertificateLife.isDue(facts.present.validity, of: facts.node, at: $0) } ?? false
-        guard self.isAsked || (isUnwanted || isDue) && now >= self.nextAttempt else {
+        guard self.isAsked || (isUnwanted || isDue) && !isPaused else {
             if !isUnwanted, !isDue { self.failure = nil }
             return
         }
@@ -155,8 +157,8 @@ public enum CertificateLife {
         validity.lifeSeconds <= self.longestSeconds && seconds >= validity.until - validity.lifeSeconds / 6
     }
 
-    /// What most nodes agree that the time is: the middle one of the clocks that were heard, when those are a majority of the nodes.
-    /// A wrong clock, and the one of a node that is alone, decides nothing.
+    /// What most nodes agree that the time is: the middle one of the clocks that were heard, when those are a majority of the
+    /// nodes. A wrong clock, and the one of a node that is alone, decides nothing.
     public static func agreedSeconds(clocks: [UInt64], nodes: Int) -> UInt64? {
         guard !clocks.isEmpty, clocks.count * 2 > nodes else { return nil }
         return clocks.sorted()[(clocks.count - 1) / 2]

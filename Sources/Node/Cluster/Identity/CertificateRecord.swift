@@ -13,18 +13,21 @@ public struct CertificateRecord: Equatable, Sendable {
     public var validity: Validity
     /// Of the authorities that the node trusts, sorted.
     public var trusts: [Fingerprint]
+    /// Of the authorities whose keys it keeps, sorted.
+    public var keys: [Fingerprint]
     /// Why it could not be renewed although its end is near; nil while all is well.
     public var trouble: KeptWords?
 
     /// All fields.
     public init(
         fingerprint: Fingerprint, authority: Fingerprint, validity: Validity, trusts: [Fingerprint],
-        trouble: KeptWords? = nil
+        keys: [Fingerprint] = [], trouble: KeptWords? = nil
     ) {
         self.fingerprint = fingerprint
         self.authority = authority
         self.validity = validity
         self.trusts = trusts.sorted { $0.lexicographicallyPrecedes($1) }
+        self.keys = keys.sorted { $0.lexicographicallyPrecedes($1) }
         self.trouble = trouble
     }
 
@@ -41,6 +44,7 @@ public struct CertificateRecord: Equatable, Sendable {
         writer.uint64(self.validity.from)
         writer.uint64(self.validity.until)
         writer.list(self.trusts) { $0.data($1) }
+        writer.list(self.keys) { $0.data($1) }
         writer.optional(self.trouble) { $0.words($1) }
     }
 
@@ -52,6 +56,7 @@ public struct CertificateRecord: Equatable, Sendable {
         return CertificateRecord(
             fingerprint: fingerprint, authority: authority, validity: Validity(from: from, until: until),
             trusts: try reader.list { (reader) throws(CodecError) in try reader.data() },
+            keys: try reader.list { (reader) throws(CodecError) in try reader.data() },
             trouble: try reader.optional { (reader) throws(CodecError) in try reader.words() })
     }
 }

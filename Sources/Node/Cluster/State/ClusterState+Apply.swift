@@ -33,6 +33,7 @@ extension ClusterState {
             return self.applyNode(entry.command, at: index, term: term)
         case .recovered(let plan): return self.recover(plan, at: index)
         case .raise(let level, let nodes): return self.raise(to: level, counting: nodes, at: index)
+        case .expectPause(let node, let life, let length): return self.expectPause(node, life, length, at: index)
         case .certified(let node, let record): return self.certified(node, record, at: index)
         case .setNode, .retire, .replaceNode, .expel: return self.applyMembers(entry.command, at: index)
         case .configure(let policy, let text, let expectedIndex):

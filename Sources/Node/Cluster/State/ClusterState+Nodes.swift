@@ -150,6 +150,7 @@ extension ClusterState {
         record.standing = .trusted
         record.isDeparting = false
         record.isLeftBehind = false
+        record.pauseExpectedUntil = 0
         record.incarnation = Incarnation(index.rawValue)
         record.bootID = bootID
         if record.mark.directory != mark.directory { record.directoryAdmittedAt = index }
@@ -169,6 +170,7 @@ extension ClusterState {
         self.update(node, incarnation, "lose") { state, record in
             guard record.standing == .suspected(at: suspectedAt) else { return .over("that suspicion is closed") }
             record.standing = .lost
+            record.pauseExpectedUntil = 0
             record.since = state.clusterMilliseconds
             state.note(.node(record.named, .lost(proof)), at: index)
             state.endAssignments(of: node, incarnation: incarnation)

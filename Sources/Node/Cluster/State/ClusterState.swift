@@ -111,6 +111,8 @@ public struct ClusterState: Equatable, Sendable {
         public var isDeparting = false
         /// Its certificate, in its own words; nil before it has said it.
         public var certificate: CertificateRecord?
+        /// Cluster time until which a person expects this life of it to pause; zero: nobody does. (Rule L22)
+        public var pauseExpectedUntil: UInt64 = 0
         /// Cluster time of the last change of `standing`.
         public var since: UInt64
         /// The node, as events name it.

@@ -104,8 +104,11 @@ extension ClusterState.NodeRecord {
             writer.string(label.value)
         }
         writer.bool(self.isLeftBehind)
-        // Below the third level no node has said anything of its certificate.
-        if version > 3 { writer.optional(self.certificate) { $1.encode(into: &$0) } }
+        // Below the third level no node has said anything of its certificate, and nobody expects a pause.
+        if version > 3 {
+            writer.optional(self.certificate) { $1.encode(into: &$0) }
+            writer.uint64(self.pauseExpectedUntil)
+        }
     }
 
     fileprivate static func decode(from reader: inout ByteReader, version: UInt32) throws(CodecError) -> Self {
@@ -138,6 +141,7 @@ extension ClusterState.NodeRecord {
             record.certificate = try reader.optional { (reader) throws(CodecError) in
                 try CertificateRecord.decode(from: &reader)
             }
+            record.pauseExpectedUntil = try reader.uint64()
         }
         return record
     }

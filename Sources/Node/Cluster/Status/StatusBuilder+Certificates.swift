@@ -13,9 +13,9 @@ extension StatusBuilder {
             }
             let hasEnded = seconds > certificate.validity.until
             let reason = certificate.trouble.map { ": \($0.text)" } ?? ", and it says nothing of why; is it up?"
+            let end = "\(hasEnded ? "ended" : "ends") on \(Validity.day(certificate.validity.until))"
             return
-                "the certificate of \(record.about.name) \(hasEnded ? "ended" : "ends") on \(Validity.day(certificate.validity.until)) "
-                + "(no link looks at that; its renewal does not work)\(reason)"
+                "the certificate of \(record.about.name) \(end) (no link looks at that; its renewal does not work)\(reason)"
         }
     }
 
@@ -43,6 +43,7 @@ extension StatusBuilder {
         guard let certificate else { return node }
         node.fingerprint = Self.hexadecimal(certificate.fingerprint)
         node.authority = Self.hexadecimal(certificate.authority)
+        node.keepsAuthorityKey = certificate.keys.contains(certificate.authority)
         node.trouble = certificate.trouble?.text
         if certificate.validity.lifeSeconds <= CertificateLife.longestSeconds {
             node.renewsSeconds = CertificateLife.renewalSeconds(certificate.validity, of: record.id)

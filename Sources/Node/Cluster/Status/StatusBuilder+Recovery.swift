@@ -85,12 +85,26 @@ extension StatusBuilder {
             : "if its owner dies it waits: \(others.joined(separator: "; "))"
     }
 
+    // MARK: Pauses
+
+    /// A sentence about each pause that is expected. (Rule L22)
+    private var pauseNotes: [String] {
+        guard let present = self.age(since: 0) else { return [] }
+        return self.state.nodes.compactMap { record in
+            guard self.state.isPauseExpected(of: record, at: present) else { return nil }
+            let left = (record.pauseExpectedUntil - present + 999) / 1000
+            return
+                "\(record.about.name) is expected to pause, for \(left) s at most: nothing is taken over from it meanwhile (L22)"
+        }
+    }
+
     // MARK: Watchdog
 
     /// Facts that limit a promise and need no action. (Rule L12)
     var notes: [String] {
-        guard let reason = self.machine.watchdogLack else { return self.upgradeNote }
-        return self.upgradeNote + [
+        let notes = self.upgradeNote + self.pauseNotes
+        guard let reason = self.machine.watchdogLack else { return notes }
+        return notes + [
             "\(self.state.name(of: self.me)) has no watchdog (\(reason)): should its kernel hang and wake up, "
                 + "services may run there a moment too long (L12)"
         ]

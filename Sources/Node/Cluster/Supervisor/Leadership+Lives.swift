@@ -10,9 +10,10 @@ extension Leadership {
     }
 
     /// What the log is asked for about a node; nil while there is nothing to decide. `settled` is how long the membership has
-    /// been what it is: no time from before counts.
+    /// been what it is: no time from before counts. `isPauseExpected`: a person said that it would be silent for a while.
     func verdict(
-        on record: ClusterState.NodeRecord, isOut: Bool, _ membership: Membership, _ timing: Timing,
+        on record: ClusterState.NodeRecord, isOut: Bool, isPauseExpected: Bool, _ membership: Membership,
+        _ timing: Timing,
         settled: Span,
         at now: Tick
     ) -> Command? {
@@ -33,7 +34,8 @@ extension Leadership {
                 line(of: voter).map { min($0.line.silence, settled) > timing.detection } ?? false
             }
             // Rules E2.6, J2: who has forgotten what it promised, or is to leave for good, is taken out although it is heard.
-            return isSilent || isOut ? .suspect(record.id, record.incarnation) : nil
+            // Rule L22: a pause that was announced is no reason; everything else is one all the same.
+            return isSilent && !isPauseExpected || isOut ? .suspect(record.id, record.incarnation) : nil
         case .suspected(let at):
             // Rule L6: a majority has the suspicion, and the youngest of its answers is older than T. Only time
             // since a report arrived may be added to the age in it.

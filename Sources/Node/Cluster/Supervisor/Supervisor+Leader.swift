@@ -44,7 +44,9 @@ extension Supervisor {
         let settled = now.since(self.voting.voter.membershipChangedAt)
         for (record, isOut) in self.talkedAbout(at: now) {
             let command = self.leadership?.verdict(
-                on: record, isOut: isOut, membership, timing, settled: settled, at: now)
+                on: record, isOut: isOut,
+                isPauseExpected: self.state.isPauseExpected(of: record, at: self.clusterTime(at: now)), membership,
+                timing, settled: settled, at: now)
             if let command { self.request(command, at: now, into: &effects) }
         }
     }
@@ -116,8 +118,11 @@ extension Supervisor {
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let me = self.me, me.leavesLeadership else { return }
-        self.handLeadershipOver(at: now, into: &effects) { !$0.leavesLeadership }
+        let time = self.clusterTime(at: now)
+        guard let me = self.me, me.leavesLeadership || self.state.isPauseExpected(of: me, at: time) else { return }
+        self.handLeadershipOver(at: now, into: &effects) { [state = self.state] candidate in
+            !candidate.leavesLeadership && !state.isPauseExpected(of: candidate, at: time)
+        }
     }
 
     // MARK: Forwarded commands

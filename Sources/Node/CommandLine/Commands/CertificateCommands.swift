@@ -41,11 +41,12 @@ struct CertificatesCommand: AsyncParsableCommand {
 /// Certificates as text.
 enum CertificatesText {
     static func report(_ report: CertificatesReport, style: Style) -> String {
-        var table = Table(["NODE", "CERTIFICATE", "AUTHORITY", "RENEWED ON", "ENDS ON", "TROUBLE"])
+        var table = Table(["NODE", "CERTIFICATE", "AUTHORITY", "ITS KEY", "RENEWED ON", "ENDS ON", "TROUBLE"])
         for node in report.nodes {
             table.add([
                 .init(text: node.name, tone: .strong), .init(text: self.short(node.fingerprint) ?? "unknown"),
                 .init(text: self.short(node.authority) ?? ""),
+                .init(text: node.keepsAuthorityKey == true ? "kept" : ""),
                 .init(text: node.renewsSeconds.map { Validity.day($0) } ?? ""),
                 .init(text: node.endsSeconds.map { Validity.day($0) } ?? (node.fingerprint == nil ? "" : "never")),
                 .init(text: node.trouble ?? "", tone: .warning),

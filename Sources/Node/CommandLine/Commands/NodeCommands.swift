@@ -1,13 +1,54 @@
 import API
 import ArgumentParser
 import Basis
+import ClusterConfiguration
 import Reports
 
 /// `holdfast node …`.
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "Take nodes out of service and back, change them, and remove them.",
-        subcommands: [Drain.self, Undrain.self, ShutDown.self, Set.self, Remove.self])
+        subcommands: [Drain.self, Undrain.self, ExpectPause.self, ShutDown.self, Set.self, Remove.self])
+
+    /// `holdfast node expect-pause`.
+    struct ExpectPause: ConversingCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Say that a node will be silent for a while, such as at the end of a migration: nothing is taken over.",
+            discussion: """
+                Its lease ends as ever, so what it runs may be stopped there and started again; but nobody else starts it \
+                before that time is over. A node that dies instead is taken over from as late as that. If it leads, another \
+                one will. It ends by itself, with the node's next life, and with --cancel.
+                """)
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var options: MutationOptions
+        @Option(name: .customLong("for"), help: "How long at most, such as 20s; up to 5m.") var length: String?
+        @Flag(help: "It is over, or will not come.") var cancel = false
+        @Argument(help: "The node.") var node: String
+
+        func validate() throws {
+            guard (self.length != nil) != self.cancel else {
+                throw ValidationError("say how long with `--for 20s`, or that it is over with --cancel.")
+            }
+            guard let length = self.length else { return }
+            guard let span = Quantities.span(length), span > .zero else {
+                throw ValidationError("`--for \(length)` is not a length of time; write it like 20s or 2m.")
+            }
+        }
+
+        func run() async throws {
+            let client = self.connection.client
+            let names = try await client.status().nodes.map(\.name)
+            let name = try Names.resolve(self.node, among: names, kind: "node")
+            let result = try await client.nodeExpectPause(
+                name,
+                MutationRequest(
+                    expectedIndex: self.options.index, dryRun: self.options.dryRun,
+                    milliseconds: self.length.flatMap { Quantities.span($0)?.milliseconds } ?? 0))
+            try self.print(result, text: AnswerText.result(result, style: self.console.style))
+        }
+    }
 
     /// `holdfast node drain`.
     struct Drain: ConversingCommand {

@@ -77,6 +77,17 @@ extension Backend {
             .drain(record.id, isDrained: false), request, state, "groups may come to \(node) again")
     }
 
+    func nodeExpectPause(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        let state = try await self.checked(request)
+        let record = try self.node(node, state)
+        let length = Span.milliseconds(request.milliseconds ?? 0)
+        let sentence =
+            length > .zero
+            ? "\(node) may be silent for \(length.milliseconds / 1000) s: nothing is taken over from it meanwhile"
+            : "the silence of \(node) counts again"
+        return try await self.change(.expectPause(record.id, record.incarnation, length), request, state, sentence)
+    }
+
     func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         let view = try await self.view()
         let record = try self.node(node, view.supervisor.state)

@@ -139,11 +139,11 @@ final class CertificateDesk: Sendable {
             timeout: Self.dialTime)
         defer { stream.shutdown() }
         guard stream.peerNode == record.id, stream.peerCluster == self.file.clusterID else {
-            throw DriverError.joinFailed(
+            throw DriverError.notCertified(
                 address: place.text, reason: "another node answers there", remedy: "check the nodes' addresses")
         }
         guard stream.isAboutCertificates else {
-            throw DriverError.joinFailed(
+            throw DriverError.notCertified(
                 address: place.text, reason: "its release renews no certificates", remedy: "upgrade it")
         }
         SystemThread.start("asking limit") {
@@ -153,13 +153,13 @@ final class CertificateDesk: Sendable {
         try LinkFrames.write(question.encoded, to: stream)
         var reader = LinkReader(stream, limit: LinkFrames.joinBytesMaximum)
         guard let frame = try reader.next() else {
-            throw DriverError.joinFailed(
+            throw DriverError.notCertified(
                 address: place.text, reason: "the node closed the connection", remedy: "see the log of its daemon")
         }
         switch try CertificateAnswer(decoding: frame) {
         case .certificate(let text): return text
         case .refused(let reason):
-            throw DriverError.joinFailed(address: place.text, reason: reason, remedy: "ask another member")
+            throw DriverError.notCertified(address: place.text, reason: reason, remedy: "ask another member")
         }
     }
 
@@ -189,14 +189,14 @@ final class CertificateDesk: Sendable {
         let certificate = try NodeCertificate.present(self.paths.identity)
         let trusted = try CertificateAuthority.trusted(self.paths.authority)
         let signer = trusted.first { certificate.isSigned(by: $0) }
+        func fingerprint(_ text: String) throws(SecureLinkError) -> CertificateRecord.Fingerprint {
+            try CertificateAuthority.fingerprint(ofPEM: text)
+        }
+        let kept = try? CertificateAuthority.load(
+            certificatePath: self.paths.authority, keyPath: self.paths.authorityKey)
         return CertificateRecord(
-            fingerprint: certificate.fingerprint,
-            authority: try signer.map { (text) throws(SecureLinkError) in
-                try CertificateAuthority.fingerprint(ofPEM: text)
-            } ?? [],
-            validity: certificate.validity,
-            trusts: try trusted.map { (text) throws(SecureLinkError) in
-                try CertificateAuthority.fingerprint(ofPEM: text)
-            })
+            fingerprint: certificate.fingerprint, authority: try signer.map(fingerprint) ?? [],
+            validity: certificate.validity, trusts: try trusted.map(fingerprint),
+            keys: kept.map { [$0.fingerprint] } ?? [])
     }
 }

@@ -21,6 +21,9 @@ enum DriverError: Error, Equatable, CustomStringConvertible {
     /// Something on the way to the other node.
     case joinFailed(address: String, reason: String, remedy: String)
 
+    /// Another node gave no certificate.
+    case notCertified(address: String, reason: String, remedy: String)
+
     /// What happened, where, and what to do next.
     var description: String {
         switch self {
@@ -34,6 +37,7 @@ enum DriverError: Error, Equatable, CustomStringConvertible {
             "\(directory) holds the rest of an `init` or `join` that did not finish; remove what is in it, then try again"
         case .file(let path, let reason, let remedy): "\(path): \(reason); \(remedy)"
         case .argument(let name, let value, let reason, let remedy): "\(name) \(value): \(reason); \(remedy)"
+        case .notCertified(let address, let reason, let remedy): "\(address) gave no certificate: \(reason); \(remedy)"
         case .joinFailed(let address, let reason, let remedy): "joining at \(address) failed: \(reason); \(remedy)"
         }
     }
