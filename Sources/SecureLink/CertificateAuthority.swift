@@ -79,6 +79,9 @@ public struct CertificateAuthority: Sendable {
         PEM.certificates(in: try PEMFile.read(path))
     }
 
+    /// Each certificate of a text, as a text of its own.
+    public static func certificates(in text: String) -> [String] { PEM.certificates(in: text) }
+
     /// Writes both files, the key with mode 0600.
     public func save(certificatePath: String, keyPath: String) throws(SecureLinkError) {
         try PEMFile.write(self.privateKeyPEM, to: keyPath, isSecret: true)
@@ -145,12 +148,8 @@ public struct CertificateAuthority: Sendable {
         ERR_clear_error()
         let certificate = PEM.certificate(text)
         defer { X509_free(certificate) }
-        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var length: UInt32 = 0
-        guard certificate != nil, X509_digest(certificate, EVP_sha256(), &digest, &length) == 1 else {
-            throw self.failure("a certificate")
-        }
-        return Array(digest[..<Int(length)])
+        guard let fingerprint = CertificateParts.fingerprint(certificate) else { throw self.failure("a certificate") }
+        return fingerprint
     }
 
     private static func checkName(_ name: String, _ what: String) throws(SecureLinkError) {

@@ -72,6 +72,14 @@ enum CertificateParts {
         return X509_add_ext(certificate, part, -1) == 1
     }
 
+    /// SHA-256 of the DER form, 32 bytes.
+    static func fingerprint(_ certificate: OpaquePointer?) -> [UInt8]? {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        guard certificate != nil, X509_digest(certificate, EVP_sha256(), &digest, &length) == 1 else { return nil }
+        return Array(digest[..<Int(length)])
+    }
+
     /// A time of a certificate in seconds from 1970; nil when it is none, or before.
     static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> UInt64? {
         guard let time, let first = ASN1_TIME_set(nil, 0) else { return nil }

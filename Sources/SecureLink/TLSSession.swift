@@ -149,7 +149,7 @@ struct TLSSession {
     var isAboutCertificates: Bool { holdfast_is_about_certificates(self.ssl) == 1 }
 
     /// Who the verified peer is; nil if it showed no certificate.
-    func peer() -> (name: String?, node: NodeID?, cluster: String?)? {
+    func peer() -> (name: String?, node: NodeID?, cluster: String?, fingerprint: [UInt8]?)? {
         guard let certificate = SSL_get1_peer_certificate(self.ssl) else { return nil }
         defer { X509_free(certificate) }
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { text in
@@ -158,7 +158,7 @@ struct TLSSession {
             let name = hasName ? String(validatingCString: base) : nil
             let hasURI = holdfast_certificate_uri(certificate, base, Int32(text.count)) == 1
             let identity = (hasURI ? String(validatingCString: base) : nil).flatMap { NodeURI($0) }
-            return (name, identity?.node, identity?.cluster)
+            return (name, identity?.node, identity?.cluster, CertificateParts.fingerprint(certificate))
         }
     }
 }

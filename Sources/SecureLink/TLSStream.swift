@@ -22,6 +22,8 @@ public final class TLSStream: Sendable {
     public let peerNode: NodeID?
     /// The cluster named in the peer's verified certificate.
     public let peerCluster: String?
+    /// SHA-256 of that certificate; nil where the peer showed none.
+    public let peerFingerprint: [UInt8]?
     /// The highest version of what is said over the link that both ends can do.
     public let agreedVersion: UInt32
     /// Both ends are here to talk about certificates, and nothing else.
@@ -50,6 +52,7 @@ public final class TLSStream: Sendable {
         self.peerName = peer?.name
         self.peerNode = peer?.node
         self.peerCluster = peer?.cluster
+        self.peerFingerprint = peer?.fingerprint
         self.agreedVersion = session.agreedVersion
         self.isAboutCertificates = session.isAboutCertificates
         self.peerAddress = peerAddress

@@ -212,7 +212,7 @@ class Mixed(Upgrade):
             self.renewed(name)
         print(f"longest pause between rows {self.longest_pause(began):.2f} s", file=sys.stderr)
         self.types(owner, "upgrade", "finalize", "--yes")
-        self.assertIn("feature level 2", self.types("wit-1", "upgrade", "status"))
+        self.assertIn("feature level 3", self.types("wit-1", "upgrade", "status"))
         self.everything_works(owner, other)
         self.check_rows()
         # The release before reads no more, says so, and does no harm; the present one is put back.

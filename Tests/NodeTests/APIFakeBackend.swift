@@ -295,6 +295,10 @@ final class FakeBackend: APIBackend {
         try self.record("renew certificate")
         return MutationResult(accepted: true, sentence: "osk-1 gets another certificate")
     }
+    func certificatesRotate(_ request: RotateRequest) async throws -> MutationResult {
+        let what = request.isCancelled ? "cancel" : request.without.isEmpty ? "begin" : "without \(request.without)"
+        return try self.mutate("rotate: \(what)", MutationRequest(dryRun: request.dryRun))
+    }
     func tokens() async throws -> TokensReport {
         TokensReport(
             node: "osk-1",

@@ -105,6 +105,7 @@ final class RecordedHooks: Sendable {
                 ["node", "drain", "osk-1"], ["leader", "transfer"], ["volume", "status"],
                 ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"], ["upgrade", "status"],
                 ["upgrade", "finalize"], ["certificates", "list"], ["certificates", "renew"],
+                ["certificates", "rotate"],
                 ["node", "expect-pause", "osk-1", "--for", "9s"],
                 ["attribute", "get", "app.primary"],
                 ["attribute", "put", "x", "1"], ["attribute", "delete", "app.primary"], ["status", "--consistent"],

@@ -48,6 +48,11 @@ private let examples: [Command] = [
             coordinator: tok,
             survivors: [tok], dead: [osk], statement: "osk-1 is off", startsGroups: true)),
     .raise(FeatureLevel(3), counting: [tok, osk]),
+    .changeAuthority(
+        .begin(
+            present: .init(fingerprint: [1], certificate: "PEM"), next: .init(fingerprint: [2], certificate: "another"))
+    ),
+    .changeAuthority(.without([2], [osk])), .changeAuthority(.cancel([2])),
     .expectPause(osk, Incarnation(7), .milliseconds(20_000)),
     .certified(
         tok,

@@ -32,6 +32,22 @@ private let words = KeptWords("it was so")
             .cluster(.raised(FeatureLevel(2))), "cluster.raised", .info,
             "the cluster is at feature level 2: every node can do it (U1)"
         ),
+        (
+            .cluster(.authorityComes(words)), "cluster.authority-comes", .info,
+            "another authority (it was so) is to take the place of the present one: every node is to trust it (operator)"
+        ),
+        (
+            .cluster(.authorityTrusted(words)), "cluster.authority-trusted", .info,
+            "the authority it was so is trusted: every node gets a certificate of it (I2)"
+        ),
+        (
+            .cluster(.authorityExchanged(words)), "cluster.authority-exchanged", .info,
+            "every node has a certificate of the authority it was so: the one before is trusted no more (I2)"
+        ),
+        (
+            .cluster(.authorityStays(words)), "cluster.authority-stays", .info,
+            "the authority it was so does not come after all (operator)"
+        ),
         (.cluster(.configured), "cluster.configured", .info, "the configuration was changed (apply)"),
         (
             .cluster(.noted(words, about: osk)), "cluster.noted", .info,
@@ -70,6 +86,10 @@ private let words = KeptWords("it was so")
         (
             .pauseExpected(.seconds(20)), "node.pause-expected", .info,
             "tok-1 is expected to pause, for 20 s at most: its silence is waited for (L22)"
+        ),
+        (
+            .authorityWithout, "node.authority-without", .warning,
+            "the exchange of the authority goes on without tok-1: unless it comes in time, it has to join anew (operator)"
         ),
         (.pauseOver, "node.pause-over", .info, "no pause of tok-1 is expected any more (L22)"),
         (
@@ -234,7 +254,9 @@ private let words = KeptWords("it was so")
         let asked = Self.samples.filter(\.happening.isAsked).map(\.name)
         #expect(
             Set(asked) == [
-                "cluster.configured", "cluster.raised", "cluster.noted", "node.drained", "node.undrained", "node.role",
+                "cluster.configured", "cluster.raised", "cluster.noted", "cluster.authority-comes",
+                "cluster.authority-stays",
+                "node.authority-without", "node.drained", "node.undrained", "node.role",
                 "node.site",
                 "node.address",
                 "node.labelled", "node.retires", "node.kept", "node.pause-expected", "node.pause-over",

@@ -87,6 +87,8 @@ public protocol APIBackend: Sendable {
     func certificates() async throws -> CertificatesReport
     /// Gets another one for the answering node, soon.
     func certificatesRenew() async throws -> MutationResult
+    /// Puts another authority in the place of the cluster's, goes on with that without some nodes, or takes it back. (Rule I2)
+    func certificatesRotate(_ request: RotateRequest) async throws -> MutationResult
     /// The join tokens of the answering node that are still good.
     func tokens() async throws -> TokensReport
     /// Voids one of them.

@@ -237,6 +237,10 @@ extension APIClient: APIBackend {
     public func certificatesRenew() async throws -> MutationResult {
         try await self.post("/v1/certificates/renew", MutationRequest())
     }
+    /// `POST /v1/certificates/rotate`.
+    public func certificatesRotate(_ request: RotateRequest) async throws -> MutationResult {
+        try await self.post("/v1/certificates/rotate", request)
+    }
     /// `GET /v1/tokens`.
     public func tokens() async throws -> TokensReport { try await self.get("/v1/tokens") }
     /// `POST /v1/tokens/ID/revoke`.

@@ -75,6 +75,9 @@ public struct APIRoutes: Sendable {
             return try APICoding.encode(try await self.backend.upgradeFinalize(self.mutation(request)))
         case ("POST", 3) where parts[1] == "certificates" && parts[2] == "renew":
             return try APICoding.encode(try await self.backend.certificatesRenew())
+        case ("POST", 3) where parts[1] == "certificates" && parts[2] == "rotate":
+            return try APICoding.encode(
+                try await self.backend.certificatesRotate(self.body(RotateRequest.self, request)))
         case ("POST", 4): return try await self.mutate(parts[1], name: parts[2], verb: parts[3], request)
         default: throw self.unknown(request)
         }

@@ -1,3 +1,19 @@
+/// What is wanted of the cluster's authority.
+public struct RotateRequest: Codable, Equatable, Sendable {
+    /// Nodes that are not waited for any more; empty: another authority is to come.
+    public var without: [String]
+    /// The one that is to come does not after all.
+    public var isCancelled: Bool
+    /// Say what would happen, but change nothing.
+    public var dryRun: Bool
+    /// All fields.
+    public init(without: [String] = [], isCancelled: Bool = false, dryRun: Bool = false) {
+        self.without = without
+        self.isCancelled = isCancelled
+        self.dryRun = dryRun
+    }
+}
+
 /// The certificates of the nodes, as the log knows them.
 public struct CertificatesReport: Codable, Equatable, Sendable {
     /// One node's.

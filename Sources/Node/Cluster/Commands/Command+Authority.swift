@@ -21,7 +21,8 @@ extension Command {
     var authority: Authority {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
-            .compare, .allowRepair, .note, .raise, .retire, .expectPause, .replaceNode, .putAttribute, .deleteAttribute:
+            .compare, .allowRepair, .note, .raise, .retire, .expectPause, .changeAuthority, .replaceNode, .putAttribute,
+            .deleteAttribute:
             .member
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
         case .suspect, .trust, .lost, .fenced, .expel, .recovered, .assign, .release, .park, .forgive: .leader

@@ -9,7 +9,7 @@ extension Command {
     var kindLevel: FeatureLevel {
         switch self {
         case .raise: FeatureLevel(2)
-        case .certified: Self.certificateLevel
+        case .certified, .changeAuthority: Self.certificateLevel
         case .expectPause: FeatureLevel(3)
         default: .first
         }

@@ -77,6 +77,8 @@ public indirect enum Command: Equatable, Sendable {
     case raise(FeatureLevel, counting: [NodeID])
     /// An operator expects this life of a node to pause from now on, for so long at most; zero: no longer. (Rule L22)
     case expectPause(NodeID, Incarnation, Span)
+    /// An operator wants another authority in the place of the present one, or something else about that. (Rule I2)
+    case changeAuthority(Authorities.Change)
     /// A node says which certificate it has.
     case certified(NodeID, CertificateRecord)
     /// An operator writes something among the events, about a node or about no one node.

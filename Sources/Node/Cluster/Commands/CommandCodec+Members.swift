@@ -28,6 +28,9 @@ extension Command {
             // In every release the level comes first. (Rule U2)
             writer.uint32(level.rawValue)
             writer.list(nodes) { $0.node($1) }
+        case .changeAuthority(let change):
+            writer.uint8(39)
+            change.encode(into: &writer)
         case .expectPause(let node, let incarnation, let length):
             writer.uint8(38)
             writer.node(node)
@@ -48,6 +51,7 @@ extension Command {
         case 31: .retire(try reader.node(), isRetiring: try reader.bool())
         case 32: .replaceNode(try reader.node(), try JoiningNode.decode(from: &reader))
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
+        case 39: .changeAuthority(try Authorities.Change.decode(from: &reader))
         case 38: .expectPause(try reader.node(), Incarnation(try reader.uint64()), try reader.span())
         case 37: .certified(try reader.node(), try CertificateRecord.decode(from: &reader))
         case Self.raiseType:

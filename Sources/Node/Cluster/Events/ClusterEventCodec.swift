@@ -84,6 +84,18 @@ extension ClusterHappening {
             writer.uint8(3)
             writer.generation(generation)
             writer.named(node)
+        case .authorityComes(let words):
+            writer.uint8(5)
+            writer.words(words)
+        case .authorityTrusted(let words):
+            writer.uint8(6)
+            writer.words(words)
+        case .authorityExchanged(let words):
+            writer.uint8(7)
+            writer.words(words)
+        case .authorityStays(let words):
+            writer.uint8(8)
+            writer.words(words)
         case .raised(let level):
             writer.uint8(4)
             writer.uint32(level.rawValue)
@@ -92,6 +104,10 @@ extension ClusterHappening {
 
     fileprivate static func decode(from reader: inout ByteReader) throws(CodecError) -> Self {
         switch try reader.uint8() {
+        case 5: return .authorityComes(try reader.words())
+        case 6: return .authorityTrusted(try reader.words())
+        case 7: return .authorityExchanged(try reader.words())
+        case 8: return .authorityStays(try reader.words())
         case 4: return .raised(FeatureLevel(try reader.uint32()))
         case 3: return .recovered(try reader.generation(), by: try reader.named())
         case 0: return .founded(try reader.string(), by: try reader.named())
@@ -146,6 +162,7 @@ extension NodeHappening {
             writer.uint8(21)
             writer.span(length)
         case .pauseOver: writer.uint8(22)
+        case .authorityWithout: writer.uint8(23)
         case .certificateStuck(let until, let trouble):
             writer.uint8(20)
             writer.uint64(until)
@@ -181,6 +198,7 @@ extension NodeHappening {
         case 19: return .certificateRenewed(until: try reader.uint64())
         case 21: return .pauseExpected(try reader.span())
         case 22: return .pauseOver
+        case 23: return .authorityWithout
         case 20: return .certificateStuck(until: try reader.uint64(), try reader.words())
         default: throw .invalid(field: "event of a node", offset: reader.offset)
         }

@@ -54,7 +54,7 @@ struct EventParts {
     private mutating func add(_ happening: ClusterHappening) {
         switch happening {
         case .founded(_, let node), .recovered(_, let node): self.node = node
-        case .configured, .raised: break
+        case .configured, .raised, .authorityComes, .authorityTrusted, .authorityExchanged, .authorityStays: break
         case .noted(let words, let node): (self.node, self.statement) = (node, words.text)
         }
     }

@@ -27,6 +27,12 @@ extension ClusterHappening {
             "the majority was lost, and the survivors went on as generation \(generation.number), on an order given on "
                 + "\(node.name)"
         case .raised(let level): "the cluster is at feature level \(level): every node can do it"
+        case .authorityComes(let name):
+            "another authority (\(name.text)) is to take the place of the present one: every node is to trust it"
+        case .authorityTrusted(let name): "the authority \(name.text) is trusted: every node gets a certificate of it"
+        case .authorityExchanged(let name):
+            "every node has a certificate of the authority \(name.text): the one before is trusted no more"
+        case .authorityStays(let name): "the authority \(name.text) does not come after all"
         case .noted(let words, let node):
             "an operator notes\(node.map { " about \($0.name)" } ?? ""): \(words.text)"
         }
@@ -55,6 +61,8 @@ extension NodeHappening {
         case .kept: "\(name) stays in the cluster"
         case .left: "\(name) has left the cluster for good"
         case .replaced: "another machine takes the place of \(name)"
+        case .authorityWithout:
+            "the exchange of the authority goes on without \(name): unless it comes in time, it has to join anew"
         case .certificateRenewed(let until): "\(name) has another certificate, until \(Validity.day(until))"
         case .certificateStuck(let until, let trouble):
             "the certificate of \(name) is for use until \(Validity.day(until)), and it could not get another one: \(trouble.text)"

@@ -92,6 +92,10 @@ public enum ClusterHappening: Equatable, Sendable {
     case recovered(Generation, by: NamedNode)
     /// A person raised what all nodes can do. (Rule U1)
     case raised(FeatureLevel)
+    /// A person puts another authority in the place of the present one, by the beginning of its fingerprint: it comes, every node
+    /// trusts it, the present one is gone; or it does not come after all. (Rule I2)
+    case authorityComes(KeptWords), authorityTrusted(KeptWords), authorityExchanged(KeptWords), authorityStays(
+        KeptWords)
     /// A person writes something down, about a node or about none.
     case noted(KeptWords, about: NamedNode?)
 
@@ -101,6 +105,10 @@ public enum ClusterHappening: Equatable, Sendable {
         case .configured: "cluster.configured"
         case .recovered: "cluster.recovered"
         case .raised: "cluster.raised"
+        case .authorityComes: "cluster.authority-comes"
+        case .authorityTrusted: "cluster.authority-trusted"
+        case .authorityExchanged: "cluster.authority-exchanged"
+        case .authorityStays: "cluster.authority-stays"
         case .noted: "cluster.noted"
         }
     }
@@ -111,6 +119,8 @@ public enum ClusterHappening: Equatable, Sendable {
         case .configured: .apply
         case .recovered: EventRule("R5")
         case .raised: EventRule("U1")
+        case .authorityComes, .authorityStays: .operator
+        case .authorityTrusted, .authorityExchanged: EventRule("I2")
         case .noted: .operator
         }
     }
@@ -118,14 +128,15 @@ public enum ClusterHappening: Equatable, Sendable {
     var severity: Severity {
         switch self {
         case .founded, .configured, .raised, .noted: .info
+        case .authorityComes, .authorityTrusted, .authorityExchanged, .authorityStays: .info
         case .recovered: .warning
         }
     }
 
     var isAsked: Bool {
         switch self {
-        case .founded: false
-        case .configured, .recovered, .raised, .noted: true
+        case .founded, .authorityTrusted, .authorityExchanged: false
+        case .configured, .recovered, .raised, .noted, .authorityComes, .authorityStays: true
         }
     }
 }
@@ -160,6 +171,8 @@ public enum NodeHappening: Equatable, Sendable {
     case replaced
     /// A person expects it to pause, for so long at most, or no longer. (Rule L22)
     case pauseExpected(Span), pauseOver
+    /// A person wants the exchange of the authority to go on without it. (Rule I2)
+    case authorityWithout
     /// It has another certificate, until this second from 1970.
     case certificateRenewed(until: UInt64)
     /// Its certificate ends then, and it could not get another one.
@@ -198,6 +211,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .replaced: "node.replaced"
         case .pauseExpected: "node.pause-expected"
         case .pauseOver: "node.pause-over"
+        case .authorityWithout: "node.authority-without"
         case .certificateRenewed: "node.certificate-renewed"
         case .certificateStuck: "node.certificate-stuck"
         }
@@ -207,7 +221,7 @@ public enum NodeHappening: Equatable, Sendable {
     var isAsked: Bool {
         switch self {
         case .drained, .undrained, .role, .site, .address, .labelled, .retires, .kept: true
-        case .pauseExpected, .pauseOver: true
+        case .pauseExpected, .pauseOver, .authorityWithout: true
         default: false
         }
     }
@@ -217,7 +231,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
         case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced, .certificateRenewed: .info
         case .pauseExpected, .pauseOver: .info
-        case .upWithNewLog, .silent, .certificateStuck: .warning
+        case .upWithNewLog, .silent, .certificateStuck, .authorityWithout: .warning
         case .lost: .error
         }
     }
@@ -239,6 +253,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .left: EventRule("J2")
         case .replaced: EventRule("J3")
         case .pauseExpected, .pauseOver: EventRule("L22")
+        case .authorityWithout: .operator
         case .certificateRenewed, .certificateStuck: EventRule("I1")
         }
     }

@@ -74,6 +74,7 @@ extension ClusterState {
         if let trouble = record.trouble, before?.trouble == nil {
             self.note(.node(named, .certificateStuck(until: record.validity.until, trouble)), at: index)
         }
+        self.advanceExchange(at: index)
         return .accepted
     }
 }

@@ -35,7 +35,12 @@ extension ClusterState {
         case .raise(let level, let nodes): return self.raise(to: level, counting: nodes, at: index)
         case .expectPause(let node, let life, let length): return self.expectPause(node, life, length, at: index)
         case .certified(let node, let record): return self.certified(node, record, at: index)
-        case .setNode, .retire, .replaceNode, .expel: return self.applyMembers(entry.command, at: index)
+        case .changeAuthority(let change): return self.changeAuthority(change, at: index)
+        case .setNode, .retire, .replaceNode, .expel:
+            let outcome = self.applyMembers(entry.command, at: index)
+            // Who was waited for may have left. (Rule I2)
+            if outcome == .accepted { self.advanceExchange(at: index) }
+            return outcome
         case .configure(let policy, let text, let expectedIndex):
             return self.applyConfigure(policy, text, expectedIndex, at: index)
         case .absent, .found, .assign, .release, .stopped, .started, .restarted, .dropped, .declareAbsent:

@@ -38,10 +38,10 @@ public struct ClusterState: Equatable, Sendable {
     public internal(set) var attributes = Attributes()
     /// The latest events, oldest first; at most `Self.eventsMaximum`. A slice, because it loses the first for each new one.
     public internal(set) var events: ArraySlice<ClusterEvent> = []
-    /// Cluster time of the last command.
-    public internal(set) var clusterMilliseconds: UInt64 = 0
-    /// Wall clock of the last command, for people.
-    public internal(set) var wallMilliseconds: UInt64 = 0
+    /// The authorities that nodes trust. (Rule I2)
+    public internal(set) var authorities = Authorities()
+    /// When the last command was given.
+    var times = CommandTimes()
     /// Requests that were applied, so that none is applied twice.
     var requests = AppliedRequests()
     /// The last entry applied.
@@ -54,6 +54,23 @@ public struct ClusterState: Equatable, Sendable {
 
     /// The state before the first entry.
     public init() {}
+
+    /// When a command was given.
+    struct CommandTimes: Equatable, Sendable {
+        var cluster: UInt64 = 0
+        var wall: UInt64 = 0
+    }
+
+    /// Cluster time of the last command.
+    public internal(set) var clusterMilliseconds: UInt64 {
+        get { self.times.cluster }
+        set { self.times.cluster = newValue }
+    }
+    /// Wall clock of the last command, for people.
+    public internal(set) var wallMilliseconds: UInt64 {
+        get { self.times.wall }
+        set { self.times.wall = newValue }
+    }
 
     /// How a node stands.
     public enum Standing: Equatable, Sendable {

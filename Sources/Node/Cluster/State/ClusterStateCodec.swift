@@ -28,6 +28,7 @@ extension ClusterState {
         self.attributes.encode(into: &writer)
         writer.list(self.recoveries) { $1.encode(into: &$0) }
         if version > 2 { writer.uint32(self.level.rawValue) }
+        if version > 3 { self.authorities.encode(into: &writer) }
         return writer.bytes
     }
 
@@ -71,6 +72,7 @@ extension ClusterState {
             self.recoveries = try reader.list { (reader) throws(CodecError) in try RecoveryPlan.decode(from: &reader) }
         }
         if version > 2 { self.level = FeatureLevel(try reader.uint32()) }
+        if version > 3 { self.authorities = try Authorities.decode(from: &reader) }
         try reader.finish()
     }
 }

@@ -19,6 +19,30 @@ extension StatusBuilder {
         }
     }
 
+    /// What would not hear of another authority, as clauses: volume servers that outlived an upgrade of their daemon. (Rule I2)
+    package var laterPrograms: [String] {
+        self.state.nodes.flatMap { record in
+            (self.summary(of: record.id)?.summary.programs?.servers ?? []).filter { !$0.helper.isPresent }.map {
+                "the server of volume \($0.volume) on \(record.about.name) is of an earlier release"
+            }
+        }
+    }
+
+    /// What an exchange of the authority waits for. (Rule I2)
+    var exchangeNotes: [String] {
+        guard let exchange = self.state.authorities.exchange else { return [] }
+        let awaited = Suggestion.list(self.state.awaitedByExchange.map(\.about.name))
+        let step =
+            if exchange.isTrusted {
+                "it waits for \(awaited) to get a certificate of it"
+            } else if !self.state.awaitedByExchange.isEmpty {
+                "it waits for \(awaited) to trust it"
+            } else {
+                "it waits for another member to keep its key"
+            }
+        return ["another authority (\(exchange.next.name)) takes the place of the present one: \(step) (I2)"]
+    }
+
     /// The certificates of all nodes; `own` is what this one has in its files.
     package func certificates(nodeName: String, own: CertificateRecord?) -> CertificatesReport {
         let isLevelReached = self.state.level >= Command.certificateLevel
@@ -28,7 +52,7 @@ extension StatusBuilder {
         return CertificatesReport(
             servedBy: nodeName,
             notes: isLevelReached
-                ? []
+                ? self.exchangeNotes
                 : [
                     "nodes tell of their certificates from feature level \(Command.certificateLevel) on: this is what \(nodeName) "
                         + "has"

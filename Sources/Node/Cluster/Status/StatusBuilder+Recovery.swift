@@ -102,7 +102,7 @@ extension StatusBuilder {
 
     /// Facts that limit a promise and need no action. (Rule L12)
     var notes: [String] {
-        let notes = self.upgradeNote + self.pauseNotes
+        let notes = self.upgradeNote + self.pauseNotes + self.exchangeNotes
         guard let reason = self.machine.watchdogLack else { return notes }
         return notes + [
             "\(self.state.name(of: self.me)) has no watchdog (\(reason)): should its kernel hang and wake up, "

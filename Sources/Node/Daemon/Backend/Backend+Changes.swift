@@ -189,7 +189,7 @@ extension Backend {
     }
 
     /// Proposes a command, or says what it would lead to.
-    private func change(
+    func change(
         _ command: Command, _ request: MutationRequest, _ state: ClusterState, _ sentence: String
     ) async throws -> MutationResult {
         let forecast = Forecast(of: command, from: self.file.id, in: state)

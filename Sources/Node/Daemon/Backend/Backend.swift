@@ -85,7 +85,7 @@ struct Backend: APIBackend {
         guard self.joins.keepsAuthority else {
             throw APIFailure(
                 .refused, "\(self.file.name) does not keep the key of the cluster's authority",
-                remedy: "run `holdfast token` on a member, or copy tls/ca.key here from one")
+                remedy: "run `holdfast token` on a member; one that has none asks the others for it")
         }
         let token = try self.joins.createToken()
         return TokenReport(token: token.description, validSeconds: JoinServer.validity.milliseconds / 1000)

@@ -5,6 +5,8 @@ import Host
 /// Sees to it that this node's certificate is renewed, on a thread of its own.
 final class CertificateKeeper: Sendable {
     private static let lookInterval = Span.seconds(1)
+    /// Between two attempts to get keys of authorities from other members.
+    private static let fetchPause = Span.seconds(3)
 
     private let desk: CertificateDesk
     private let queue: LoopQueue
@@ -21,36 +23,54 @@ final class CertificateKeeper: Sendable {
     func ask() { self.isAsked.change { $0 = true } }
 
     /// What the log is to know of the present pair.
-    func present() throws -> CertificateRecord { try self.desk.present() }
+    func present(_ authorities: Authorities) throws -> CertificateRecord { try self.desk.present(authorities) }
 
-    /// Starts the thread; `renewed` is called there before each look at the files.
-    func start(_ look: @escaping @Sendable () -> Void) {
+    /// Makes an authority to take the place of the present one.
+    func makeAuthority<Result>(
+        _ authorities: Authorities, _ body: (Authorities.Change) async throws -> Result
+    ) async throws -> Result {
+        try await self.desk.makeAuthority(authorities, body)
+    }
+
+    /// Starts the thread; `refresh` is called there when the files may have changed.
+    func start(_ refresh: @escaping @Sendable () -> Void) {
         SystemThread.start("certificates") {
             var care = CertificateCare()
             var lastFailure = ""
+            var nextFetch = Tick.zero
             while true {
                 let isAsked = self.isAsked.wait(atMost: Self.lookInterval) { wants -> Bool? in
                     guard wants else { return nil }
                     wants = false
                     return true
                 }
-                look()
-                self.look(&care, isAsked: isAsked != nil, &lastFailure)
+                refresh()
+                self.look(&care, isAsked: isAsked != nil, &lastFailure, &nextFetch, refresh)
             }
         }
     }
 
-    private func look(_ care: inout CertificateCare, isAsked: Bool, _ lastFailure: inout String) {
+    private func look(
+        _ care: inout CertificateCare, isAsked: Bool, _ lastFailure: inout String, _ nextFetch: inout Tick,
+        _ refresh: () -> Void
+    ) {
         guard let situation = self.desk.situation() else { return }
         var effects: [CertificateCare.Effect] = []
         if isAsked { care.step(.asked, at: MachineClock.now, into: &effects) }
         do {
-            let present = try self.desk.present()
+            let now = MachineClock.now
+            let fetches = now >= nextFetch
+            if fetches { nextFetch = now + Self.fetchPause }
+            try self.desk.settleAuthorities(situation, fetches: fetches)
+            // Before anybody hears that an authority is trusted here.
+            refresh()
+            let present = try self.desk.present(situation.authorities)
             care.step(
                 .look(
                     .init(
                         node: self.desk.file.id, present: present,
-                        known: situation.nodes.first { $0.id == self.desk.file.id }?.certificate, wanted: nil,
+                        known: situation.nodes.first { $0.id == self.desk.file.id }?.certificate,
+                        wanted: situation.authorities.wanted?.fingerprint,
                         seconds: situation.seconds, mayTell: situation.mayTell)),
                 at: MachineClock.now, into: &effects)
         } catch {

@@ -1,4 +1,5 @@
 import Basis
+import Cluster
 
 /// What a node asks another one about certificates, in one frame, over a connection that both ends have made for that.
 enum CertificateQuestion: Equatable, Sendable {
@@ -7,6 +8,8 @@ enum CertificateQuestion: Equatable, Sendable {
 
     /// Another certificate for the asker, for this request (PEM).
     case certificate(request: String)
+    /// The key of the authority with this fingerprint, for a member.
+    case authorityKey(CertificateRecord.Fingerprint)
 
     var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 1024)
@@ -15,6 +18,9 @@ enum CertificateQuestion: Equatable, Sendable {
         case .certificate(let request):
             writer.uint8(1)
             writer.string(request)
+        case .authorityKey(let fingerprint):
+            writer.uint8(2)
+            writer.data(fingerprint)
         }
         return writer.bytes
     }
@@ -28,6 +34,7 @@ enum CertificateQuestion: Equatable, Sendable {
         try Format.certificates.check(found >> 24)
         switch try reader.uint8() {
         case 1: self = .certificate(request: try reader.string())
+        case 2: self = .authorityKey(try reader.data())
         default: throw .invalid(field: "question about certificates", offset: reader.offset)
         }
         try reader.finish()
@@ -38,6 +45,8 @@ enum CertificateQuestion: Equatable, Sendable {
 enum CertificateAnswer: Equatable, Sendable {
     /// The certificate (PEM).
     case certificate(String)
+    /// The key (PEM). Secret.
+    case authorityKey(String)
     /// Nothing, for this reason.
     case refused(String)
 
@@ -50,6 +59,9 @@ enum CertificateAnswer: Equatable, Sendable {
         case .refused(let reason):
             writer.uint8(2)
             writer.string(reason)
+        case .authorityKey(let text):
+            writer.uint8(3)
+            writer.string(text)
         }
         return writer.bytes
     }
@@ -58,6 +70,7 @@ enum CertificateAnswer: Equatable, Sendable {
         var reader = ByteReader(bytes)
         switch try reader.uint8() {
         case 1: self = .certificate(try reader.string())
+        case 3: self = .authorityKey(try reader.string())
         case 2: self = .refused(ForeignText.line(try reader.string(), limit: 600))
         default: throw .invalid(field: "answer about certificates", offset: reader.offset)
         }

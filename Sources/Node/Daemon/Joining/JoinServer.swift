@@ -38,10 +38,11 @@ final class JoinServer: Sendable {
             throw DriverError.file(
                 path: self.paths.nodeFile, reason: "its address is not HOST:PORT", remedy: "correct it")
         }
-        let authority = try PEMFile.read(self.paths.authority)
+        // The one by which this node can be recognised, until its certificate is of another one.
+        let own = try self.desk.present(Authorities())
         let token = try JoinToken(
             host: place.host, port: place.port,
-            certificateAuthorityFingerprint: try CertificateAuthority.fingerprint(ofPEM: authority))
+            certificateAuthorityFingerprint: own.authority)
         let now = MachineClock.now
         try self.tokens.add(token.secret, until: now + Self.validity, at: now)
         return token
@@ -121,12 +122,12 @@ final class JoinServer: Sendable {
             case .success(let found): command = found
             case .failure(let objection): return .refused(objection.description)
             }
-            let authority = try CertificateAuthority.load(
-                certificatePath: self.paths.authority, keyPath: self.paths.authorityKey)
             func sign(_ node: NodeID) throws -> String {
                 // Where the others have not said yet what time it is, this machine's clock has to do: it is renewed by theirs.
-                let seconds = self.desk.situation()?.seconds ?? MachineClock.wallMilliseconds / 1000
-                return try self.desk.issue(about.name, node, request: question.request, seconds: seconds)
+                let situation = self.desk.situation()
+                let seconds = situation?.seconds ?? MachineClock.wallMilliseconds / 1000
+                return try self.desk.issue(
+                    about.name, node, request: question.request, seconds: seconds, situation?.authorities.wanted)
             }
             _ = try sign(self.file.id)
             if let reason = self.whyUnreachable(place, question.proof) { return .refused(reason) }
@@ -148,8 +149,10 @@ final class JoinServer: Sendable {
             return .welcome(
                 JoinAnswer.Welcome(
                     cluster: state.clusterName, clusterID: self.file.clusterID, node: record.id,
-                    authority: authority.certificatePEM,
-                    authorityKey: about.role == .member ? authority.privateKeyPEM : "", certificate: certificate,
+                    authority: try PEMFile.read(self.paths.authority),
+                    authorityKey: about.role == .member
+                        ? self.desk.files.authority(state.authorities.wanted)?.privateKeyPEM ?? "" : "",
+                    certificate: certificate,
                     peers: state.nodes.filter { $0.id != record.id }.map {
                         PeerSpec(node: $0.id, name: $0.about.name, address: $0.about.address)
                     }))
