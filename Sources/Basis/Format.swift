@@ -35,6 +35,8 @@ public enum Format: String, CaseIterable, Sendable {
     case facts = "facts file"
     /// All other files of the run directory, by one number for the directory.
     case runDirectory = "run directory"
+    /// What `holdfast cluster backup` writes.
+    case backup = "backups"
     /// The JSON of the API.
     case api = "API"
 
@@ -43,7 +45,7 @@ public enum Format: String, CaseIterable, Sendable {
         switch self {
         case .logFiles, .joinToken, .volumeControl, .copyLabel, .nodeFile, .generationFile,
             .tokenFile,
-            .leasePage, .runDirectory, .api, .certificates:
+            .leasePage, .runDirectory, .backup, .api, .certificates:
             1
         case .envelope, .mirrorFrame, .copyMetadata, .facts: 2
         case .logEntry: 3

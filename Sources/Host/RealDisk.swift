@@ -1,3 +1,4 @@
+import Basis
 import CLinux
 import Glibc
 
@@ -117,7 +118,13 @@ public struct RealDisk: Disk {
     public func lock(_ path: String) throws(DiskError) -> DiskFile {
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure(.lock, path) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        // A program that a thread of the last holder was starting just then holds it too, between its fork and its exec.
+        var isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        for _ in 0..<20 where !isLocked && errno == EWOULDBLOCK {
+            SystemThread.sleep(.milliseconds(10))
+            isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        }
+        guard isLocked else {
             let error = Self.failure(.lock, path)
             Glibc.close(descriptor)
             throw error

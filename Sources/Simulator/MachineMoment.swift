@@ -129,6 +129,7 @@ extension Simulation {
         node.progress = moment.progress
         node.processes = moment.processes
         node.calls = [:]
+        node.killedCalls = []
         node.mayLoseLog = moment.mayLoseLog
         node.guardDeadUntil = 0
     }

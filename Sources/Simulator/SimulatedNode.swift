@@ -96,6 +96,8 @@ final class SimulatedNode {
     var processes: [GroupName: [ResourceName: Epoch]] = [:] { didSet { self.runsChanged() } }
     /// Calls under way: their effect when they end.
     var calls: [UInt64: AgentCall] = [:] { didSet { self.runsChanged() } }
+    /// Calls that the guard killed: their daemon hears that they failed, if it is the same then.
+    var killedCalls: Set<UInt64> = []
     private var runsOwned: Bool?
     /// What runs, as it was last looked for.
     var knownRunning: [Running]?

@@ -349,8 +349,12 @@ extension Simulation {
     func agentDone(
         _ node: SimulatedNode, _ boot: UInt64, _ id: UInt64, _ outcome: AgentOutcome, _ event: Event
     ) {
-        guard node.isOn, node.boot == boot, let call = node.calls[id] else { return }
+        guard node.isOn, node.boot == boot, node.calls[id] != nil || node.killedCalls.contains(id) else { return }
         guard self.now >= node.scheduledFrom else { return self.queue.add(event, at: node.scheduledFrom) }
+        if node.killedCalls.remove(id) != nil {
+            return self.step(node, .agentFinished(id: id, .failed(reason: "killed by the guard", recovery: .soft)))
+        }
+        guard let call = node.calls[id] else { return }
         node.calls[id] = nil
         switch (call.action, outcome) {
         case (.start, .success): node.processes[call.group, default: [:]][call.resource.name] = call.epoch

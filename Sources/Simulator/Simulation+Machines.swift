@@ -128,6 +128,7 @@ extension Simulation {
         node.progress = nil
         node.processes = [:]
         node.calls = [:]
+        node.killedCalls = []
         self.disturb()
         self.note("\(node.name) boots (boot \(node.boot), clock \(rate) ppm)")
         self.queue.add(.guardLook(node.id, boot: node.boot), at: self.now + 1_000_000)
@@ -151,6 +152,7 @@ extension Simulation {
         node.log = nil
         node.processes = [:]
         node.calls = [:]
+        node.killedCalls = []
         node.disk.crash(random: &self.random)
         for volume in node.volumes {
             self.dropLinks(of: node.id, volume.name)
@@ -268,6 +270,7 @@ extension Simulation {
             node.processes[call.group, default: [:]][call.resource.name] = call.epoch
         }
         node.calls = [:]
+        node.killedCalls = []
         node.disk.restartProcess()
     }
 
@@ -304,7 +307,8 @@ extension Simulation {
         self.count("guard kills")
         self.leaseEnded(node)
         node.processes = [:]
-        // Of a search that is killed the daemon hears that it failed; it asks again.
+        // Of what is killed the daemon hears that it failed. A search runs nothing, and is left to end.
+        node.killedCalls.formUnion(node.calls.filter { $0.value.action != .probe }.keys)
         node.calls = node.calls.filter { $0.value.action == .probe }
         node.isFrozen = false
         self.checkers.look(at: node, in: self)

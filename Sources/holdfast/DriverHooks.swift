@@ -10,7 +10,8 @@ extension Driver {
     ) -> CommandHooks {
         CommandHooks(
             initialize: { try Founding.initialize($0) }, join: { try Founding.join($0) },
-            listen: { try Founding.listen($0) }, daemon: { try await Daemon.run($0) }, volumeServer: volumeServer,
+            restore: { try Founding.restore($0) }, listen: { try Founding.listen($0) },
+            daemon: { try await Daemon.run($0) }, volumeServer: volumeServer,
             guardProcess: { try Self.runGuard($0.arguments) })
     }
 }

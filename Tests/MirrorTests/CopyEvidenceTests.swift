@@ -51,4 +51,17 @@ struct CopyEvidenceTests {
         #expect(self.mayMake(self.verdict(self.label(volume: 8, count: 9), self.metadata)) == false)
         #expect(self.mayMake(self.verdict(self.label(node: NodeID(2), count: 9), nil)) == false)
     }
+
+    @Test func `a copy of a machine that was given up is taken as it is (rule R6)`() {
+        func verdict(_ content: CopyEvidence.Content) -> CopyEvidence.Verdict {
+            CopyEvidence(
+                volume: 7, node: NodeID(4), content: content, metadata: nil, formerNodes: [NodeID(1), NodeID(2)]
+            )
+            .verdict(place: "/copy")
+        }
+        #expect(self.mayMake(verdict(self.label(node: NodeID(2), count: 9))) == true)
+        // Of one that lives, and of another volume, it is left alone.
+        #expect(self.mayMake(verdict(self.label(node: NodeID(3), count: 9))) == false)
+        #expect(self.mayMake(verdict(self.label(volume: 8, node: NodeID(2), count: 9))) == false)
+    }
 }

@@ -27,7 +27,7 @@ final class FakeBackend: APIBackend {
         self.state.withLock { state in body(&state) }
     }
 
-    private func record(_ call: String) throws {
+    func record(_ call: String) throws {
         let failure = self.state.withLock { state in
             state.calls.append(call)
             return state.failure

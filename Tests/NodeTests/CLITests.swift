@@ -41,6 +41,12 @@ final class RecordedHooks: Sendable {
     var hooks: CommandHooks {
         CommandHooks(
             initialize: { options in self.record("\(options)") }, join: { options in self.record("\(options)") },
+            restore: { options in
+                self.record("\(options)")
+                return RestoreReport(
+                    cluster: "prod", index: 1208, takenMilliseconds: 1_700_000_000_000, nodes: ["osk-1", "wit-1"],
+                    groups: ["orders"], volumes: ["pgdata"])
+            },
             listen: { options in
                 self.record("\(options)")
                 return options.address
@@ -206,6 +212,28 @@ final class RecordedHooks: Sendable {
         #expect(calls[2] == "DaemonOptions(directory: \"\(directory.path)\", runDirectory: \"/r\")")
         #expect(calls[3] == "GuardOptions(arguments: [\"--pid\", \"7\", \"-x\"])")
         #expect(calls[4] == "VolumeServerCommandOptions(arguments: [\"data\", \"--epoch\", \"3\"])")
+    }
+
+    @Test func `a restore says what it begins with, asks, and says what to do next`() async {
+        let hooks = RecordedHooks()
+        let recorded = RecordedConsole()
+        let words = [
+            "cluster", "restore", "prod.backup", "--name", "tok-1", "--site", "tokyo", "--address", "10.0.0.1:7400",
+        ]
+        #expect(await self.run(words + ["--dry-run"], console: recorded.console(), hooks: hooks.hooks) == 0)
+        #expect(hooks.calls.withLock { $0.allSatisfy { $0.contains("isDryRun: true") } })
+        // Who does not say yes has changed nothing.
+        #expect(await self.run(words, console: recorded.console(isTerminal: true), hooks: hooks.hooks) == 1)
+        #expect(hooks.calls.withLock { $0.allSatisfy { $0.contains("isDryRun: true") } })
+        #expect(await self.run(words + ["--yes"], console: recorded.console(), hooks: hooks.hooks) == 0)
+        #expect(hooks.calls.withLock { $0.last?.contains("isDryRun: false") } == true)
+        let said = recorded.state.withLock { $0.output }
+        #expect(
+            said.contains(
+                "prod would begin anew on tok-1, with what it had agreed on up to entry 1208, as of 2023-11-14"))
+        #expect(said.contains("--replace` on the machine that takes the place of osk-1, of wit-1"))
+        #expect(said.contains("holdfast volume accept-loss pgdata") && said.contains("holdfast group start orders"))
+        #expect(recorded.state.withLock { $0.errors.contains("must be off, and stay off") })
     }
 
     @Test func `internal commands are hidden from help`() async {

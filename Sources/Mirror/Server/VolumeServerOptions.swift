@@ -56,13 +56,16 @@ public struct VolumeServerOptions: Sendable {
     public var tls: TLSIdentity
     /// A cap for resync in bytes a second; 0 means none.
     public var resyncBytesPerSecond: UInt64
+    /// Nodes that were given up, whose copies are taken as they are. (Rule R6)
+    public var formerNodes: [NodeID]
     /// All fields.
     public init(
         volume: VolumeName, volumeIdentity: UInt64, sizeBytes: UInt64, node: NodeID, backingPath: String,
         metadataPath: String,
         runDirectory: String, leaseFilePath: String, listenHost: String, listenPort: UInt16,
-        peers: [VolumeServerPeer], tls: TLSIdentity, resyncBytesPerSecond: UInt64 = 0
+        peers: [VolumeServerPeer], tls: TLSIdentity, resyncBytesPerSecond: UInt64 = 0, formerNodes: [NodeID] = []
     ) {
+        self.formerNodes = formerNodes
         self.volume = volume
         self.volumeIdentity = volumeIdentity
         self.sizeBytes = sizeBytes
@@ -84,7 +87,8 @@ extension VolumeServerOptions {
     var place: CopyPlace {
         CopyPlace(
             volume: self.volumeIdentity, name: self.volume.rawValue, node: self.node, sizeBytes: self.sizeBytes,
-            backingPath: self.backingPath, metadataPath: self.metadataPath)
+            backingPath: self.backingPath, metadataPath: self.metadataPath,
+            formerNodes: self.formerNodes)
     }
 }
 

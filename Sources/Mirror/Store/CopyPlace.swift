@@ -8,10 +8,14 @@ package struct CopyPlace: Sendable {
     package var sizeBytes: UInt64
     package var backingPath: String
     package var metadataPath: String
+    /// See `CopyEvidence`.
+    package var formerNodes: [NodeID]
 
     package init(
-        volume: UInt64, name: String, node: NodeID, sizeBytes: UInt64, backingPath: String, metadataPath: String
+        volume: UInt64, name: String, node: NodeID, sizeBytes: UInt64, backingPath: String, metadataPath: String,
+        formerNodes: [NodeID] = []
     ) {
+        self.formerNodes = formerNodes
         self.volume = volume
         self.name = name
         self.node = node

@@ -41,7 +41,8 @@ package final class CopyStore<Storage: BlockDisk>: Sendable {
         }
         let content = self.content(of: backing, place, header)
         let evidence = CopyEvidence(
-            volume: place.volume, node: place.node, content: content, metadata: header?.metadata)
+            volume: place.volume, node: place.node, content: content, metadata: header?.metadata,
+            formerNodes: place.formerNodes)
         switch evidence.verdict(place: place.backingPath) {
         case .none(let reason, let mayMake):
             return .none(

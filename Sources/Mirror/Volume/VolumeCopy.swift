@@ -104,13 +104,18 @@ public struct CopyEvidence: Sendable {
     public var content: Content
     /// What lies beside it.
     public var metadata: VolumeMetadata?
+    /// Nodes that were given up, whose copies of this volume are taken as they are. (Rule R6)
+    public var formerNodes: [NodeID]
 
     /// All fields.
-    public init(volume: UInt64, node: NodeID, content: Content, metadata: VolumeMetadata?) {
+    public init(
+        volume: UInt64, node: NodeID, content: Content, metadata: VolumeMetadata?, formerNodes: [NodeID] = []
+    ) {
         self.volume = volume
         self.node = node
         self.content = content
         self.metadata = metadata
+        self.formerNodes = formerNodes
     }
 
     /// The metadata to go on with, or why it is not to be used.
@@ -135,6 +140,9 @@ public struct CopyEvidence: Sendable {
                 reason: "\(place) holds data that is no copy of this volume, and is not overwritten: name another "
                     + "backing, or remove the file (of a device: `wipefs -a`, and clear its first and last MiB)",
                 mayMake: false)
+        case .labelled(let label) where label.volume == self.volume && self.formerNodes.contains(label.node):
+            // A new copy of what is there: no byte of the data is changed.
+            return .none(reason: "\(place) holds the copy of a machine that was given up", mayMake: true)
         case .labelled(let label):
             guard label.volume == self.volume, label.node == self.node else {
                 return .none(

@@ -48,6 +48,9 @@ public protocol APIBackend: Sendable {
     func recover(_ request: RecoveryRequest) async throws -> MutationResult
     /// Lets the answering node, which was left behind, come back with an empty log. (Rule R1)
     func rejoin() async throws -> MutationResult
+    /// All that the cluster has agreed on, as nobody was told later before it was asked for; `noQuorum` when that cannot be known,
+    /// unless `isStale`, which is what this node has. (Rule R6)
+    func backup(isStale: Bool) async throws -> BackupReport
     /// What the cluster has agreed that all nodes can do, and what each can. (Rule U1)
     func upgrade() async throws -> UpgradeReport
     /// Relies on what every node can do from now on; refused unless all were heard to. (Rule U1)

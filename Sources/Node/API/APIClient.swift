@@ -167,6 +167,10 @@ extension APIClient: APIBackend {
     public func recover(_ request: RecoveryRequest) async throws -> MutationResult {
         try await self.post("/v1/recovery", request)
     }
+    /// `GET /v1/backup`.
+    public func backup(isStale: Bool) async throws -> BackupReport {
+        try await self.get("/v1/backup?stale=\(isStale ? 1 : 0)")
+    }
     /// `POST /v1/rejoin`.
     public func rejoin() async throws -> MutationResult { try await self.post("/v1/rejoin", MutationRequest()) }
     /// `GET /v1/upgrade`.

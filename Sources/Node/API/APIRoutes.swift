@@ -98,6 +98,7 @@ public struct APIRoutes: Sendable {
         case "tokens": return try APICoding.encode(try await self.backend.tokens())
         case "certificates": return try APICoding.encode(try await self.backend.certificates())
         case "recovery": return try APICoding.encode(try await self.backend.recovery())
+        case "backup": return try APICoding.encode(try await self.backend.backup(isStale: self.isStale(request)))
         case "upgrade": return try APICoding.encode(try await self.backend.upgrade())
         case "counters": return try APICoding.encode(try await self.backend.counters())
         case "events":

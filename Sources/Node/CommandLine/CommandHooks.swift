@@ -7,6 +7,8 @@ public struct CommandHooks: Sendable {
     public var initialize: @Sendable (NodeInitOptions) async throws -> Void
     /// Makes this machine a node of a cluster that is there.
     public var join: @Sendable (NodeJoinOptions) async throws -> Void
+    /// Makes this machine the first node of a cluster that begins with a backup, or says what that would be.
+    public var restore: @Sendable (RestoreOptions) async throws -> RestoreReport
     /// Changes where the daemon of this machine listens; returns the address in its usual form.
     public var listen: @Sendable (ListenOptions) async throws -> String
     /// Runs the daemon in the foreground until it is told to stop.
@@ -20,6 +22,7 @@ public struct CommandHooks: Sendable {
     public init(
         initialize: @escaping @Sendable (NodeInitOptions) async throws -> Void,
         join: @escaping @Sendable (NodeJoinOptions) async throws -> Void,
+        restore: @escaping @Sendable (RestoreOptions) async throws -> RestoreReport,
         listen: @escaping @Sendable (ListenOptions) async throws -> String,
         daemon: @escaping @Sendable (DaemonOptions) async throws -> Void,
         volumeServer: @escaping @Sendable (VolumeServerCommandOptions) async throws -> Void,
@@ -27,6 +30,7 @@ public struct CommandHooks: Sendable {
     ) {
         self.initialize = initialize
         self.join = join
+        self.restore = restore
         self.listen = listen
         self.daemon = daemon
         self.volumeServer = volumeServer
@@ -36,7 +40,7 @@ public struct CommandHooks: Sendable {
     /// Hooks that refuse: for a build of the command line alone.
     public static let unavailable = CommandHooks(
         initialize: { _ in throw Self.missing("init") }, join: { _ in throw Self.missing("join") },
-        listen: { _ in throw Self.missing("listen") },
+        restore: { _ in throw Self.missing("cluster restore") }, listen: { _ in throw Self.missing("listen") },
         daemon: { _ in throw Self.missing("daemon") }, volumeServer: { _ in throw Self.missing("volume-server") },
         guardProcess: { _ in throw Self.missing("guard") })
 

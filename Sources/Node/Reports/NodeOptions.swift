@@ -110,3 +110,29 @@ public struct GuardOptions: Equatable, Sendable {
         self.arguments = arguments
     }
 }
+
+/// What `holdfast cluster restore` is told.
+public struct RestoreOptions: Equatable, Sendable {
+    /// The backup.
+    public var file: String
+    /// This node's name: of a node of the earlier cluster, or a new one.
+    public var name: String
+    /// This node's site.
+    public var site: String
+    /// Where its daemon listens, `HOST:PORT`.
+    public var address: String
+    /// The state directory.
+    public var directory: String
+    /// Only say what it would be.
+    public var isDryRun: Bool
+
+    /// All fields.
+    public init(file: String, name: String, site: String, address: String, directory: String, isDryRun: Bool) {
+        self.file = file
+        self.name = name
+        self.site = site
+        self.address = address
+        self.directory = directory
+        self.isDryRun = isDryRun
+    }
+}

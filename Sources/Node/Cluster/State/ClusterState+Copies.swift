@@ -20,7 +20,9 @@ extension ClusterState {
     /// Rule V18: whether the copy is the one that the log knows there, and not an older state of it.
     func judge(_ mark: CopyMark, of node: NodeID, in record: VolumeRecord) -> CopyJudgement {
         guard let known = record.copy(of: node) else {
-            return mark.isNoted ? .another("is none that the cluster knows") : .new
+            // Rule R6: while nobody knows which copy holds what, what is found is kept, and shown to whoever signs.
+            let isKept = record.isUnproven && self.level >= FeatureLevel(3)
+            return mark.isNoted && !isKept ? .another("is none that the cluster knows") : .new
         }
         guard known.identity == mark.identity else { return .another("is another one than the cluster knows") }
         guard mark.starts.contains(known.mark) else {

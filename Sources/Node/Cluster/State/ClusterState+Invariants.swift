@@ -55,6 +55,8 @@ extension ClusterState: InvariantChecking {
             self.volumes[place].holders.isAscending(by: \.self), "ClusterState: a holder of \(name) counts twice (V7.1)"
         )
         guard epoch != .none else { return }
-        try invariant(!self.volumes[place].inSync.isEmpty, "ClusterState: nobody holds \(name) (V8)")
+        try invariant(
+            !self.volumes[place].inSync.isEmpty || self.volumes[place].isUnproven,
+            "ClusterState: nobody holds \(name) (V8)")
     }
 }

@@ -163,7 +163,7 @@ extension ClusterState {
     // MARK: Replacing (rule J3)
 
     /// What the old node is called once another has its name: no name that a person can give.
-    private static func formerName(of record: NodeRecord) -> String { "\(record.about.name)~\(record.id.rawValue)" }
+    static func formerName(of record: NodeRecord) -> String { "\(record.about.name)~\(record.id.rawValue)" }
 
     private static func isReplaced(_ name: String) -> Bool { name.contains("~") }
 

@@ -53,6 +53,14 @@ extension ClusterState {
         }
     }
 
+    /// Rule R6: whose copies of the volume are taken as they are found, wherever their disks are now: those of nodes that were
+    /// given up and have not come back, as long as nobody has signed for a copy.
+    func formerNodes(of record: VolumeRecord) -> [NodeID] {
+        guard record.isUnproven else { return [] }
+        let given = Set(self.recoveries.flatMap(\.dead))
+        return given.filter { self.node($0)?.isLeftBehind ?? true }.sorted()
+    }
+
     /// Rule R4: why no copy of the volume is used yet; nil if one may be.
     func recoveryObjection(_ record: VolumeRecord) -> String? {
         guard record.isUnproven else { return nil }

@@ -59,11 +59,11 @@ struct LocalVolumes: Sendable {
     /// for no one. A server lives as long as the volume's definition in force names this node, or something that runs here
     /// stands on it. (Rule V21)
     mutating func settle(
-        _ records: [ClusterState.VolumeRecord], _ nodes: [ClusterState.NodeRecord], on own: String,
-        under runners: [GroupRunner]
+        _ state: ClusterState, on own: String, under runners: [GroupRunner]
     ) -> [VolumeServerSpec]? {
         var specs: [VolumeServerSpec] = []
-        for record in records {
+        let nodes = state.nodes
+        for record in state.volumes {
             let definition = record.definition
             guard let replica = definition.replicas.first(where: { $0.node == own }) else { continue }
             let peers = definition.replicas.compactMap { other -> VolumeServerSpec.Peer? in
@@ -74,7 +74,9 @@ struct LocalVolumes: Sendable {
                 return .init(node: node.id, address: other.address)
             }
             specs.append(
-                VolumeServerSpec(identity: record.identity, policy: definition, replica: replica, peers: peers))
+                VolumeServerSpec(
+                    identity: record.identity, policy: definition, replica: replica, peers: peers,
+                    formerNodes: state.formerNodes(of: record)))
         }
         for spec in self.servers where runners.stand(on: spec.policy.name) {
             if !specs.contains(where: { $0.policy.name == spec.policy.name }) { specs.append(spec) }

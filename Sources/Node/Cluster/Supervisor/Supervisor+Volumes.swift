@@ -8,8 +8,7 @@ extension Supervisor {
         let key = LocalVolumes.ServersKey(applied: self.state.appliedIndex, groupsVersion: self.groups.version)
         guard self.volumes.serversDerivedAt != key, self.birth.isCaughtUp, let me = self.me else { return }
         self.volumes.serversDerivedAt = key
-        let servers = self.volumes.settle(
-            self.state.volumes, self.state.nodes, on: me.about.name, under: self.groups.runners)
+        let servers = self.volumes.settle(self.state, on: me.about.name, under: self.groups.runners)
         if let servers { effects.append(.volumeServers(servers)) }
     }
 

@@ -202,6 +202,8 @@ public struct VolumeServerSpec: Equatable, Sendable {
     public var replica: VolumePolicy.Replica
     /// The others whose nodes have joined.
     public var peers: [Peer]
+    /// Nodes that were given up: their copies are taken as they are, until a person has signed for one. (Rule R6)
+    public var formerNodes: [NodeID]
 }
 
 /// A peer to keep a link to.

@@ -7,8 +7,9 @@ import Reports
 struct ClusterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cluster",
-        abstract: "Go on without a majority that is lost for good, and bring back who was left behind.",
-        subcommands: [Recover.self, Rejoin.self])
+        abstract:
+            "Go on without a majority that is lost for good, bring back who was left behind; back a cluster up, and restore it.",
+        subcommands: [Recover.self, Rejoin.self, Backup.self, Restore.self])
 
     /// `holdfast cluster recover`.
     struct Recover: ConversingCommand {

@@ -17,16 +17,18 @@ struct IdentityOptions: ParsableArguments {
     @Option(help: "What it may do: member, witness (votes, and runs nothing), or observer (runs groups, no vote).")
     var role: NodeReport.Role = .member
 
-    func validate() throws {
-        for (option, value) in [("--name", self.name), ("--site", self.site)] where !NameSyntax.isValid(value) {
+    func validate() throws { try Self.check(name: self.name, site: self.site, address: self.address) }
+
+    static func check(name: String, site: String, address: String) throws {
+        for (option, value) in [("--name", name), ("--site", site)] where !NameSyntax.isValid(value) {
             let proposal = NameSyntax.proposal(for: value).map { " Try `\(option) \($0)`." } ?? ""
             throw ValidationError(
                 "`\(option) \(value)` cannot be a name; use at most 63 lower-case letters, digits and dashes.\(proposal)"
             )
         }
-        guard Quantities.hostAndPort(self.address) != nil else {
+        guard Quantities.hostAndPort(address) != nil else {
             throw ValidationError(
-                "`--address \(self.address)` is not a host and a port; write it like --address 10.0.0.1:7400.")
+                "`--address \(address)` is not a host and a port; write it like --address 10.0.0.1:7400.")
         }
     }
 }

@@ -37,7 +37,7 @@ extension Backend {
     }
 
     /// An index up to which everything holds, and the attributes of then. (Rule A2)
-    private func readable() async throws -> (LogIndex, Attributes) {
+    func readable() async throws -> (LogIndex, Attributes) {
         guard case .readable(let index, let attributes) = await self.ask(.read) else {
             throw APIFailure(
                 .noQuorum, "no majority of voters answered in time, so what holds now is not known",

@@ -26,16 +26,7 @@ package enum Founding {
         let clusterNumber = try self.randomNumber()
         let clusterID = clusterNumber.hexadecimal(digits: 16)
         let node = NodeID(1)
-        let authority = try CertificateAuthority.create(clusterName: options.cluster)
-        let key = try NodeKey.create()
-        let certificate = try authority.issue(
-            nodeName: options.name, node: node, clusterID: clusterID,
-            request: try key.certificateRequest(nodeName: options.name),
-            valid: CertificateLife.validity(
-                at: MachineClock.wallMilliseconds / 1000, lifeSeconds: CertificateLife.standardSeconds))
-        try authority.save(certificatePath: paths.authority, keyPath: paths.authorityKey)
-        try key.save(to: paths.key)
-        try PEMFile.write(certificate, to: paths.certificate, isSecret: false)
+        try self.writeIdentity(paths, cluster: options.cluster, clusterID: clusterID, node: node, name: options.name)
         try self.writeFirstEntries(
             paths, clusterNumber, cluster: options.cluster, clusterID: clusterID,
             JoiningNode(name: options.name, site: options.site, address: address, role: .member))
@@ -45,8 +36,23 @@ package enum Founding {
         ).write(paths)
     }
 
+    /// A new authority, and the first certificate that it issues.
+    static func writeIdentity(
+        _ paths: NodePaths, cluster: String, clusterID: String, node: NodeID, name: String
+    ) throws {
+        let authority = try CertificateAuthority.create(clusterName: cluster)
+        let key = try NodeKey.create()
+        let certificate = try authority.issue(
+            nodeName: name, node: node, clusterID: clusterID, request: try key.certificateRequest(nodeName: name),
+            valid: CertificateLife.validity(
+                at: MachineClock.wallMilliseconds / 1000, lifeSeconds: CertificateLife.standardSeconds))
+        try authority.save(certificatePath: paths.authority, keyPath: paths.authorityKey)
+        try key.save(to: paths.key)
+        try PEMFile.write(certificate, to: paths.certificate, isSecret: false)
+    }
+
     /// The address in its usual form, and a listener there: the proof that it is this machine's. (Rule N2)
-    private static func ownAddress(_ text: String, acceptsLoopback: Bool) throws -> (String, AddressProof) {
+    static func ownAddress(_ text: String, acceptsLoopback: Bool) throws -> (String, AddressProof) {
         let place = try HostPort.argument("--address", text).canonical
         do {
             return (

@@ -89,6 +89,8 @@ struct VolumeServerLaunch: Equatable, Sendable {
     var sizeBytes: UInt64
     /// The other replicas: told to a server that runs.
     var peers: [PeerPlace]
+    /// For a server that is started: one that runs has taken what there was. (Rule R6)
+    var formerNodes: [NodeID]
     var cgroup: String
     var directory: String
     /// Where the replica's metadata is.
@@ -111,6 +113,7 @@ struct VolumeServerLaunch: Equatable, Sendable {
         if let rate = spec.policy.resyncBytesPerSecond { arguments += ["--resync-rate", String(rate)] }
         self.arguments = arguments
         self.peers = spec.peers.map { PeerPlace(node: $0.node, address: $0.address) }
+        self.formerNodes = spec.formerNodes
     }
 
     static func directory(of name: VolumeName, _ paths: NodePaths) -> String { "\(paths.run)/volumes/\(name.rawValue)" }
@@ -126,6 +129,7 @@ struct VolumeServerLaunch: Equatable, Sendable {
     /// The whole command line.
     var words: [String] {
         self.arguments + self.peers.flatMap { ["--peer", "\($0.node.rawValue)=\($0.address)"] }
+            + self.formerNodes.flatMap { ["--former", "\($0.rawValue)"] }
     }
 }
 

@@ -7,7 +7,7 @@ import VolumeServer
 public enum Driver {
     private static let volumeServerOptions = [
         "--volume", "--identity", "--node", "--directory", "--run", "--size", "--backing", "--listen", "--peer",
-        "--resync-rate",
+        "--resync-rate", "--former",
     ]
 
     /// Runs one volume server and does not return: the daemon starts it with the words that `VolumeServerLaunch` makes.
@@ -31,8 +31,15 @@ public enum Driver {
                 metadataPath: "\(paths.directory)/volumes/\(volume).meta",
                 runDirectory: "\(paths.run)/volumes/\(volume)", leaseFilePath: paths.lease, listenHost: listen.host,
                 listenPort: listen.port, peers: peers, tls: paths.identity,
-                resyncBytesPerSecond: options["--resync-rate"] == nil ? 0 : try options.number("--resync-rate")),
+                resyncBytesPerSecond: options["--resync-rate"] == nil ? 0 : try options.number("--resync-rate"),
+                formerNodes: try options.all("--former").map { try self.formerNode($0) }),
             log: { log.info("volume \(volume): \($0)") })
+    }
+
+    private static func formerNode(_ text: String) throws -> NodeID {
+        if let node = UInt32(text) { return NodeID(node) }
+        throw DriverError.argument(
+            name: "--former", value: text, reason: "it is no node id", remedy: "let the daemon start the server")
     }
 
     private static func volumePeer(_ text: String) throws -> VolumeServerPeer {
