@@ -70,8 +70,8 @@ class Authority(ClusterCase):
         daemons = {name: self.lab.node(name).find("daemon") for name in self.lab.nodes}
         links = {name: self.lines(name, "linked to") for name in self.lab.nodes}
         # What a thief has.
-        self.lab.node("tok-1").run(f"cp {TLS}/node.crt /var/tmp/stolen.crt; cp {TLS}/node.key /var/tmp/stolen.key")
-        self.assertTrue(self.opens("/var/tmp/stolen"))
+        self.lab.node("tok-1").run(f"cd /var/lib/holdfast; cp {TLS}/node.crt stolen.crt; cp {TLS}/node.key stolen.key")
+        self.assertTrue(self.opens("/var/lib/holdfast/stolen"))
         before = self.authorities()
         self.assertIn("once every node trusts it", self.rotate("--dry-run"))
         self.assertEqual(self.authorities(), before)
@@ -79,7 +79,7 @@ class Authority(ClusterCase):
         self.wait_exchanged(before)
         # Each node drops the one before within a second of the entry that says so.
         for _ in range(5):
-            if not self.opens("/var/tmp/stolen"):
+            if not self.opens("/var/lib/holdfast/stolen"):
                 break
         else:
             self.fail("what was copied still opens a door")

@@ -72,6 +72,19 @@ import Testing
         #expect(mode as? Int == 0o600)
     }
 
+    @Test func `a key that is made while the log is looked at is none that the log has forgotten`() {
+        var making = AuthorityMaking()
+        let before = making.count
+        #expect(making.isQuiet(since: before))
+        let begins = [making.begin(), making.begin()]
+        #expect(begins == [true, false], "one at a time")
+        let meanwhile = making.count
+        #expect(!making.isQuiet(since: before) && !making.isQuiet(since: meanwhile))
+        making.end()
+        #expect(!making.isQuiet(since: before) && !making.isQuiet(since: meanwhile), "what was looked at then is older")
+        #expect(making.isQuiet(since: making.count))
+    }
+
     @Test func `keys of authorities that do not come after all are removed, and others never`() throws {
         try self.files.keep(self.new)
         try self.files.tidyKeys(Authorities())

@@ -5,6 +5,25 @@ import Glibc
 import Host
 import SecureLink
 
+/// Whether an authority is being made here, so that nobody takes its key for one that the log does not know any more.
+struct AuthorityMaking: Sendable {
+    /// Grows when one begins, and when it is done with.
+    private(set) var count: UInt64 = 0
+
+    /// False while another one is under way.
+    mutating func begin() -> Bool {
+        guard self.count.isMultiple(of: 2) else { return false }
+        self.count += 1
+        return true
+    }
+
+    /// The log has heard of it, or never will.
+    mutating func end() { self.count += 1 }
+
+    /// Whether what was looked at when the count was this knows of all keys that were made since.
+    func isQuiet(since count: UInt64) -> Bool { self.count == count && count.isMultiple(of: 2) }
+}
+
 /// The files of the authorities that this node trusts, and their keys where it is a member, made what the log says. (Rule I2)
 ///
 /// `ca.crt` has the certificates, `ca.key` the key of the present authority, and `ca-FINGERPRINT.key` that of one that comes.

@@ -19,6 +19,8 @@ final class CertificateDesk: Sendable {
         var seconds: UInt64?
         /// The log takes words about certificates, and there is a leader.
         var mayTell: Bool
+        /// How often an authority was begun or done with when this was asked for.
+        var makings: UInt64
     }
 
     private static let dialTime = Span.seconds(5)
@@ -28,8 +30,8 @@ final class CertificateDesk: Sendable {
     let file: NodeFile
     private let lifeSeconds: UInt64
     let files: AuthorityFiles
-    /// An authority that the log has not heard of yet.
-    private let making = Locked<CertificateRecord.Fingerprint?>(nil)
+    /// Authorities that the log may not have heard of yet.
+    private let making = Locked(AuthorityMaking())
     private let queue: LoopQueue
     private let log: DriverLog
 
@@ -48,6 +50,7 @@ final class CertificateDesk: Sendable {
     /// The cluster as it is now; nil while the loop is held up.
     func situation() -> Situation? {
         let box = Locked<Situation?>(nil)
+        let makings = self.making.withLock { $0.count }
         self.queue.change { items in
             items.append(
                 .inspect { view in
@@ -60,7 +63,7 @@ final class CertificateDesk: Sendable {
                     let situation = Situation(
                         nodes: supervisor.state.nodes,
                         authorities: mayTell ? supervisor.state.authorities : Authorities(),
-                        seconds: CertificateClocks(view).agreedSeconds, mayTell: mayTell)
+                        seconds: CertificateClocks(view).agreedSeconds, mayTell: mayTell, makings: makings)
                     box.change { $0 = situation }
                 })
         }
@@ -249,8 +252,10 @@ final class CertificateDesk: Sendable {
         try self.files.trust(situation.authorities)
         let isMember = situation.nodes.first { $0.id == self.file.id }?.about.role == .member
         if isMember, fetches { try self.fetchKeys(situation) }
-        // A key may have been made that the log has not heard of.
-        if situation.mayTell, self.making.withLock({ $0 == nil }) { try self.files.tidyKeys(situation.authorities) }
+        // A key may have been made that the log had not heard of when it was looked at.
+        if situation.mayTell, self.making.withLock({ $0.isQuiet(since: situation.makings) }) {
+            try self.files.tidyKeys(situation.authorities)
+        }
     }
 
     private func fetchKeys(_ situation: Situation) throws {
@@ -294,16 +299,11 @@ final class CertificateDesk: Sendable {
                 fingerprint: try CertificateAuthority.fingerprint(ofPEM: text), certificate: text)
         }
         let next = try CertificateAuthority.create(clusterName: self.file.cluster)
-        let isFirst = self.making.change { making in
-            guard making == nil else { return false }
-            making = next.fingerprint
-            return true
-        }
-        guard isFirst else {
+        guard self.making.change({ $0.begin() }) else {
             throw APIFailure(
                 .conflict, "another authority is being made at this moment", remedy: "see `holdfast certificates`")
         }
-        defer { self.making.change { $0 = nil } }
+        defer { self.making.change { $0.end() } }
         try self.files.keep(next)
         do {
             return try await body(
