@@ -41,7 +41,7 @@ extension ClusterCommand {
                 try Files.replace(self.file, with: bytes, mode: 0o600, isDurable: true)
             } catch {
                 throw APIFailure(
-                    .error, "\(error.path) cannot be written: \(SystemText.error(error.code).lowercased())",
+                    .error, "\(self.file) cannot be written: \(SystemText.error(error.code).lowercased())",
                     remedy: "name a file in a directory that is there, on a file system with room")
             }
             let report = Report(file: self.file, cluster: backup.cluster, index: backup.index, bytes: bytes.count)
