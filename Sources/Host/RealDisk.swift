@@ -1,4 +1,3 @@
-import Basis
 import CLinux
 import Glibc
 
@@ -94,7 +93,11 @@ public struct RealDisk: Disk {
     }
 
     /// See `Disk.close`.
-    public func close(_ file: DiskFile) { Glibc.close(file.rawValue) }
+    public func close(_ file: DiskFile) {
+        // A program that another thread starts just now has the file open too, between its fork and its exec: it keeps no lock.
+        flock(file.rawValue, LOCK_UN)
+        Glibc.close(file.rawValue)
+    }
 
     /// See `Disk.rename`.
     public func rename(_ path: String, to newPath: String) throws(DiskError) {
@@ -118,13 +121,7 @@ public struct RealDisk: Disk {
     public func lock(_ path: String) throws(DiskError) -> DiskFile {
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure(.lock, path) }
-        // A program that a thread of the last holder was starting just then holds it too, between its fork and its exec.
-        var isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
-        for _ in 0..<20 where !isLocked && errno == EWOULDBLOCK {
-            SystemThread.sleep(.milliseconds(10))
-            isLocked = flock(descriptor, LOCK_EX | LOCK_NB) == 0
-        }
-        guard isLocked else {
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let error = Self.failure(.lock, path)
             Glibc.close(descriptor)
             throw error

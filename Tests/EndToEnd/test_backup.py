@@ -22,11 +22,6 @@ FILE = "/var/lib/holdfast/prod.backup"
 class Backup(ClusterCase):
     purpose, nodes = "end-to-end-backup", NODES
 
-    def said(self, node: str, *words: str, code: int = 0) -> str:
-        result = self.cluster.run(node, *words, check=False, timeout=90)
-        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
-        return result.stdout + result.stderr
-
     def policy(self) -> str:
         return self.cluster.volume_policy() + """groups:
   orders:

@@ -4,47 +4,27 @@ that could not be renewed stops nothing; docs/operating/identities.md.
 Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_certificates.py
 """
 import os
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
-from typing import Any, ClassVar
+from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
+from chaos.lab.case import WrongClockCase  # noqa: E402
 from chaos.lab.cluster import Cluster, binary  # noqa: E402
 from chaos.lab.lab import NODES, Lab  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 YEAR = 365 * 86400
 LIFE = 30  # seconds, in place of a year
 
 
 @unittest.skipUnless(os.geteuid() == 0 and os.path.exists(binary()), "run as root, with the release binary built")
-class Certificates(unittest.TestCase):
-    place: ClassVar[str]
-    shim: ClassVar[str]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.place = tempfile.mkdtemp(prefix="holdfast-certificates-")
-        cls.shim = os.path.join(cls.place, "wrong_clock.so")
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-o", cls.shim, os.path.join(HERE, "wrong_clock.c")], check=True)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        os.unlink(cls.shim)
-        os.rmdir(cls.place)
-
+class Certificates(WrongClockCase):
     def setUp(self) -> None:
         self.lab = Lab("certificates", NODES).up()
         self.cluster = Cluster(self.lab, name="prod")
         self.cluster.environments = {name: {"HOLDFAST_CERTIFICATE_LIFE": str(LIFE)} for name in self.lab.nodes}
-
-    def tearDown(self) -> None:
-        self.lab.down()
 
     def certificates(self, seen_by: str = "tok-1") -> dict[str, dict[str, Any]]:
         report = self.cluster.ask(seen_by, "certificates", "list")
@@ -139,7 +119,7 @@ class Certificates(unittest.TestCase):
 
     def test_a_clock_that_is_wrong_stops_nothing(self) -> None:
         for name, seconds in (("osk-1", -50 * YEAR), ("wit-1", 10 * YEAR)):
-            self.cluster.environments[name] |= {"LD_PRELOAD": self.shim, "WRONG_CLOCK_SECONDS": str(seconds)}
+            self.shift(name, seconds)
         self.cluster.form()
         self.cluster.apply(self.cluster.service_policy())
         owner = self.cluster.wait_running(30)

@@ -3,47 +3,23 @@
 Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_clocks.py
 """
 import os
-import subprocess
 import sys
-import tempfile
 import unittest
-from typing import ClassVar
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
+from chaos.lab.case import WrongClockCase  # noqa: E402
 from chaos.lab.cluster import Cluster  # noqa: E402
 from chaos.lab.lab import NODES, Lab  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 DAY = 86400
 YEAR = 365 * DAY
 
 
-class Clocks(unittest.TestCase):
-    place: ClassVar[str]
-    shim: ClassVar[str]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.place = tempfile.mkdtemp(prefix="holdfast-clock-")
-        cls.shim = os.path.join(cls.place, "wrong_clock.so")
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-o", cls.shim, os.path.join(HERE, "wrong_clock.c")], check=True)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        os.unlink(cls.shim)
-        os.rmdir(cls.place)
-
+class Clocks(WrongClockCase):
     def setUp(self) -> None:
         self.lab = Lab("clocks", NODES).up()
         self.cluster = Cluster(self.lab, name="prod")
-
-    def tearDown(self) -> None:
-        self.lab.down()
-
-    def shift(self, name: str, seconds: float) -> None:
-        self.cluster.environments[name] = {"LD_PRELOAD": self.shim, "WRONG_CLOCK_SECONDS": str(seconds)}
 
     def test_a_node_whose_clock_is_days_off_joins_comes_back_and_is_named(self) -> None:
         self.shift("osk-1", -3 * DAY)

@@ -26,11 +26,6 @@ class Members(ClusterCase):
     def node_of(self, name: str, seen_by: str = "tok-1") -> dict[str, Any] | None:
         return next((n for n in self.cluster.told(seen_by)["nodes"] if n["name"] == name), None)
 
-    def said(self, node: str, *words: str, code: int = 0) -> str:
-        result = self.cluster.run(node, *words, check=False, timeout=90)
-        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
-        return result.stdout + result.stderr
-
     def wait_until_gone(self, name: str) -> None:
         self.cluster.wait_status(
             "tok-1", lambda status: not any(n["name"].startswith(name) for n in status["nodes"]), 40, f"{name} is gone")

@@ -22,11 +22,6 @@ OTHER = "written-by-the-side-that-was-left-behind"
 class Recovery(ClusterCase):
     purpose, nodes = "end-to-end-recovery", NODES
 
-    def said(self, node: str, *words: str, code: int = 0) -> str:
-        result = self.cluster.run(node, *words, check=False, timeout=90)
-        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
-        return result.stdout + result.stderr
-
     def wait_for_words(self, node: str, words: str, seconds: float = 30) -> str:
         deadline = time.monotonic() + seconds
         while True:

@@ -57,6 +57,22 @@ import Testing
         }
     }
 
+    @Test func `a lock ends with whoever took it, also while a program that is being started has its file open`() throws
+    {
+        try self.withDirectory { directory in
+            try RealDisk().createDirectory(directory)
+            let path = directory + "/lock"
+            let lock = try RealDisk().lock(path)
+            // What a fork leaves in the child until its exec.
+            let inherited = dup(lock.rawValue)
+            defer { close(inherited) }
+            RealDisk().close(lock)
+            let next = try RealDisk().lock(path)
+            #expect(throws: DiskError.self) { try RealDisk().lock(path) }
+            RealDisk().close(next)
+        }
+    }
+
     @Test func `a directory that cannot be made is named with the remedy`() throws {
         #expect(throws: StorageError.self) { try self.open("/proc/holdfast/log") }
         do {

@@ -7,6 +7,37 @@ import Testing
 @testable import Agents
 @testable import Resources
 
+/// A program that has a device open, until it is told to end.
+private struct DeviceUser {
+    private let fifo: String
+    private var command: RunningCommand
+
+    /// Returns once it has the device open.
+    init(_ device: String, fifo: String) throws {
+        self.fifo = fifo
+        try Workbench.tool("mkfifo", fifo)
+        self.command = try RunningCommand(
+            SpawnRequest(
+                arguments: [
+                    "/bin/sh", "-c", #"{ echo open >"$1"; read line <"$1"; } 3<"$0" || echo failed >"$1""#, device,
+                    fifo,
+                ],
+                environment: CallContext.toolEnvironment))
+        let said = try FileHandle(forReadingAtPath: fifo)?.readToEnd()
+        #expect(said == Data("open\n".utf8))
+    }
+
+    /// Returns once it has ended, and so closed the device.
+    mutating func end() {
+        #expect(throws: Never.self) {
+            try FileHandle(forWritingAtPath: self.fifo)?.write(contentsOf: Data("end\n".utf8))
+        }
+        let clock = AgentEnvironment(runDirectory: "", cgroupRoot: "", nodeName: "", clusterName: "").clock
+        #expect(self.command.collect(until: clock() + .seconds(30), cancel: CancelSignal(), clock: clock) == .finished)
+        _ = self.command.close(clock: clock)
+    }
+}
+
 /// A file as a block device, gone when the test ends.
 final class TestDisk: Sendable {
     let path: String
@@ -202,7 +233,8 @@ final class TestDisk: Sendable {
         let volume = bench.resource("disk", "volume", ["volume": "pgdata"])
         #expect(await bench.call(.start, volume) == .success)
         let attached = try self.attached(bench, volume)
-        let user = open(attached.device, O_RDONLY | O_CLOEXEC)
+        // A program of its own: a file that is open here is open too, for a moment, in whatever another test starts.
+        var user = try DeviceUser(attached.device, fifo: bench.directory + "/user")
         #expect(await bench.call(.stop, volume) == .success)
         #expect(bench.runner.facts(for: GroupName("orders")).isAbsent)
         #expect(DiskSequence(device: attached.device) == attached.sequence)
@@ -210,11 +242,7 @@ final class TestDisk: Sendable {
         #expect(await bench.call(.start, volume) == .success)
         #expect(try self.attached(bench, volume).sequence != attached.sequence)
         #expect(await bench.call(.stop, volume) == .success)
-        close(user)
-        // Another test that starts a program just now has the file open too, for a moment: between its fork and its exec.
-        for _ in 0..<500 where DiskSequence(device: attached.device) == attached.sequence {
-            SystemThread.sleep(.milliseconds(10))
-        }
+        user.end()
         #expect(DiskSequence(device: attached.device) != attached.sequence)
     }
 

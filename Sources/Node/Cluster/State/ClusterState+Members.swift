@@ -162,8 +162,11 @@ extension ClusterState {
 
     // MARK: Replacing (rule J3)
 
-    /// What the old node is called once another has its name: no name that a person can give.
-    static func formerName(of record: NodeRecord) -> String { "\(record.about.name)~\(record.id.rawValue)" }
+    /// Another one is to have its name; it is called by one that no person can give, until it has left.
+    mutating func giveUpName(ofNodeAt place: Int) {
+        self.nodes[place].about.name += "~\(self.nodes[place].id.rawValue)"
+        self.nodes[place].isRetiring = true
+    }
 
     private static func isReplaced(_ name: String) -> Bool { name.contains("~") }
 
@@ -206,8 +209,7 @@ extension ClusterState {
         }
         if let objection = self.objection(toReplacing: node, by: newcomer) { return .refused(objection) }
         guard let place = self.nodes.place(of: node) else { return .refused(.unknown(.node(node))) }
-        self.nodes[place].about.name = Self.formerName(of: self.nodes[place])
-        self.nodes[place].isRetiring = true
+        self.giveUpName(ofNodeAt: place)
         // Rule J3: names follow, and nothing else does: what the old machine held counts no more, and the new one starts empty.
         for volume in self.volumes.indices { self.volumes[volume].forget(node) }
         self.append(newcomer)

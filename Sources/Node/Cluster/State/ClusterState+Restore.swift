@@ -69,7 +69,9 @@ extension ClusterState {
         state.wallMilliseconds = max(self.wallMilliseconds, restoration.wallMilliseconds)
         state.requests = AppliedRequests()
         state.authorities = Authorities()
-        state.takeName(of: founder)
+        if let place = self.nodes.firstIndex(where: { $0.about.name == founder.name }) {
+            state.giveUpName(ofNodeAt: place)
+        }
         state.append(founder)
         let node = NodeID(state.nodesEver)
         let plan = RecoveryPlan(
@@ -77,16 +79,10 @@ extension ClusterState {
             base: self.base, coordinator: node, survivors: [node], dead: dead, statement: restoration.statement,
             startsGroups: false)
         state.note(.cluster(.noted(KeptWords(restoration.statement), about: nil)), at: index)
+        state.forgetCopies(under: Epoch(generation: plan.generation.number, index: index.rawValue))
         _ = state.recover(plan, at: index)
         state.forgetAssignments(at: index)
-        state.forgetCopies(at: index)
         return Beginning(state: state, founder: node, generation: plan.generation)
-    }
-
-    private mutating func takeName(of founder: JoiningNode) {
-        guard let place = self.nodes.firstIndex(where: { $0.about.name == founder.name }) else { return }
-        self.nodes[place].about.name = Self.formerName(of: self.nodes[place])
-        self.nodes[place].isRetiring = true
     }
 
     /// As if no group had ever run: it is searched for before it is started anywhere. (Rule B2)
@@ -101,18 +97,16 @@ extension ClusterState {
         }
     }
 
-    /// No copy is known, and none is believed. A volume that was never used may have been since.
-    private mutating func forgetCopies(at index: LogIndex) {
+    /// No copy is known. Every volume counts as used, so that the recovery has a person sign for each: one that was not may have
+    /// been since.
+    private mutating func forgetCopies(under epoch: Epoch) {
         self.volumes.removeAll { self.policy.volume($0.name) == nil }
         for place in self.volumes.indices {
             self.volumes[place].copies = []
             self.volumes[place].inSync = []
             self.volumes[place].former = []
-            self.volumes[place].owner = nil
-            self.volumes[place].isUnproven = true
             self.volumes[place].mayRepair = false
-            self.volumes[place].version += 1
-            self.volumes[place].epoch = Epoch(generation: self.generation, index: index.rawValue)
+            self.volumes[place].epoch = epoch
         }
     }
 }
