@@ -95,6 +95,8 @@ extension Consensus {
         // Rule R5: what it waits for is its own disk.
         if self.turning.recovery != nil { return }
         guard self.isVoter, !self.abstains else { return }
+        // Rule C10: its own vote could not be written down.
+        if self.durability.pace.isStalled { return }
         if self.isSoleVoter {
             self.campaign(transfer: false, into: &effects)
             return

@@ -91,9 +91,9 @@ extension Consensus {
         if self.deliveredIndex < min(self.commitIndex, self.durability.last) { return self.latest }
         switch self.state {
         case .leader:
-            return min(self.leading.heartbeatDue, self.leading.transfer?.deadline ?? .never)
+            return min(self.leading.heartbeatDue, self.leading.transfer?.deadline ?? .never, self.stallDeadline)
         case .follower, .preCandidate, .candidate:
-            return self.outline.isVoter ? self.election.deadline : .never
+            return min(self.outline.isVoter ? self.election.deadline : .never, self.stallDeadline)
         }
     }
 
@@ -145,7 +145,8 @@ extension Consensus {
     mutating func resetElectionDeadline(at now: Tick) {
         let timeout = self.settings.electionTimeout
         let patience = self.random.span(timeout, Span(nanoseconds: timeout.nanoseconds * 2 - 1))
-        self.election.deadline = now + (self.isWitness ? patience + timeout : patience)
+        let isLast = self.isWitness || self.durability.pace.isUnproven(at: now)
+        self.election.deadline = now + (isLast ? patience + timeout : patience)
     }
 
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.
@@ -157,7 +158,7 @@ extension Consensus {
             let hardState = HardState(
                 term: self.term, votedFor: self.votedFor, commit: self.commitIndex, noted: self.noted)
             if var request = self.durability.request(
-                log: self.log, hardState: hardState, notedVersion: self.notedVersion)
+                log: self.log, hardState: hardState, notedVersion: self.notedVersion, at: self.latest)
             {
                 request.drawn = self.drawn
                 self.drawn = nil
@@ -179,6 +180,12 @@ extension Consensus {
     }
 
     mutating func persisted(_ sequence: UInt64, into effects: inout Effects) {
+        if let since = self.durability.owedSince, sequence > self.durability.confirmed {
+            let duration = self.latest.since(since)
+            if self.durability.pace.answered(after: duration, at: self.latest) {
+                effects.notes.append(.diskAnswers(after: duration))
+            }
+        }
         let snapshot = self.durability.confirm(sequence)
         if let snapshot, snapshot.mark.index > self.deliveredIndex {
             effects.committed.removeAll(keepingCapacity: true)

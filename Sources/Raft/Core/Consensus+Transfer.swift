@@ -26,7 +26,7 @@ extension Consensus {
         return .success(wanted)
     }
 
-    private mutating func startTransfer(to target: NodeID, into effects: inout Effects) {
+    mutating func startTransfer(to target: NodeID, into effects: inout Effects) {
         effects.notes.append(.handsOver(to: target))
         self.leading.transfer = Leader.Transfer(target: target, deadline: self.latest + self.settings.electionTimeout)
         if let position = self.leading.position(of: target) { self.ship(to: position, into: &effects) }

@@ -204,6 +204,7 @@ public struct Consensus: Sendable {
     }
 
     private mutating func tick(into effects: inout Effects) {
+        self.lookAtDisk(into: &effects)
         switch self.state {
         case .leader: self.tickLeader(into: &effects)
         case .follower, .preCandidate, .candidate:

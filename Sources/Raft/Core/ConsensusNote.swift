@@ -25,6 +25,10 @@ public enum ConsensusNote: Equatable, Sendable {
     /// It was asked to lead, and lacks a vote or entries.
     case declinesToLead(from: NodeID, needed: LogMark)
     case diskFailed
+    /// Its disk has not made durable what it was given so long ago. (Rule C10)
+    case diskStalls(Span)
+    /// It has now.
+    case diskAnswers(after: Span)
 
     /// A stable name for counters and alerts; never reworded.
     public var identifier: String {
@@ -45,6 +49,8 @@ public enum ConsensusNote: Equatable, Sendable {
         case .goesOnLeading: "consensus.goes-on-leading"
         case .declinesToLead: "consensus.declines-to-lead"
         case .diskFailed: "consensus.disk-failed"
+        case .diskStalls: "consensus.disk-stalls"
+        case .diskAnswers: "consensus.disk-answers"
         }
     }
 
@@ -52,9 +58,10 @@ public enum ConsensusNote: Equatable, Sendable {
     public var severity: Severity {
         switch self {
         case .stepsDown, .follows, .asksForPreVotes, .campaigns, .lostElection, .leads, .cutsLog, .changesVoters,
-            .leavesVoters, .sendsSnapshot, .installsSnapshot, .handsOver, .declinesToLead:
+            .leavesVoters, .sendsSnapshot, .installsSnapshot, .handsOver, .declinesToLead,
+            .diskAnswers:
             .info
-        case .heardNoMajority, .goesOnLeading: .warning
+        case .heardNoMajority, .goesOnLeading, .diskStalls: .warning
         case .diskFailed: .error
         }
     }
@@ -82,6 +89,8 @@ extension ConsensusNote: CustomStringConvertible {
         case .declinesToLead(let sender, let last):
             "does not take over from \(sender): not a voter that holds \(last)"
         case .diskFailed: "its disk failed; takes no part until it is restarted"
+        case .diskStalls(let age): "its disk has not written the log for \(age); others should lead (C10)"
+        case .diskAnswers(let age): "its disk has written the log after \(age)"
         }
     }
 }

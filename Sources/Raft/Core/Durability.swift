@@ -4,6 +4,8 @@ import Basis
 struct Durability: Sendable {
     private struct Pending: Sendable {
         let sequence: UInt64
+        /// When it was handed out.
+        let at: Tick
         /// The last entry of the current log that the request covers; lowered when the log is cut below it, so that a
         /// late confirmation of a cut entry never confirms the one that took its place. (Pitfall L1)
         var last: LogIndex
@@ -28,6 +30,8 @@ struct Durability: Sendable {
     private var head = 0
     /// The latest request that holds a change of term, vote or marks.
     private var promise: UInt64 = 0
+    /// How long confirmations take. (Rule C10)
+    var pace = DiskPace()
 
     init(last: LogIndex, hardState: HardState) {
         self.last = last
@@ -37,6 +41,8 @@ struct Durability: Sendable {
 
     /// Something was handed out that is not confirmed.
     var isPending: Bool { self.issued > self.confirmed }
+    /// When the oldest request was handed out that is not confirmed.
+    var owedSince: Tick? { self.head < self.pending.count ? self.pending[self.head].at : nil }
     /// A term, a vote or a mark was handed out that is not confirmed.
     var isPromisePending: Bool { self.promise > self.confirmed }
 
@@ -65,7 +71,9 @@ struct Durability: Sendable {
     }
 
     /// The next request, or nil when nothing needs to be made durable.
-    mutating func request(log: Log, hardState: HardState, notedVersion: UInt64) -> PersistRequest? {
+    mutating func request(
+        log: Log, hardState: HardState, notedVersion: UInt64, at now: Tick
+    ) -> PersistRequest? {
         let promises =
             hardState.term != self.hardState.term || hardState.votedFor != self.hardState.votedFor
             || notedVersion != self.notedVersion
@@ -76,7 +84,7 @@ struct Durability: Sendable {
         request.snapshot = self.snapshot
         if last > self.requested { request.entries = log.copy(after: self.requested, through: last) }
         if hardState != self.hardState { request.hardState = hardState }
-        self.pending.append(Pending(sequence: self.issued, last: last, snapshot: self.snapshot))
+        self.pending.append(Pending(sequence: self.issued, at: now, last: last, snapshot: self.snapshot))
         if promises { self.promise = self.issued }
         self.hardState = hardState
         self.notedVersion = notedVersion

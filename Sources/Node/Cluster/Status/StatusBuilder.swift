@@ -95,6 +95,11 @@ package struct StatusBuilder {
         found += self.generationSentences
         found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
+        if let since = self.view.supervisor.consensus.diskStalledSince {
+            found.append(
+                "the disk of this node has not written its log for \(Amounts.exact(self.rounded(self.now.since(since)))): others "
+                    + "lead meanwhile (C10); look for device errors (dmesg)")
+        }
         if self.view.supervisor.isStranger || self.view.supervisor.hasForgotten {
             found.append(
                 "this node has lost its log: it counts nowhere until its known life is over, and then learns the log anew (E2)"
