@@ -7,7 +7,7 @@ extension Consensus {
         switch self.state {
         case .leader: return true
         case .follower(let follower):
-            return follower.leader != nil && self.latest < self.election.leaderHeardAt + self.settings.electionTimeout
+            return follower.leader != nil && self.latest < self.election.leaderHeardAt + self.patience
         case .preCandidate, .candidate: return false
         }
     }
@@ -74,6 +74,9 @@ extension Consensus {
     /// The sender of a leader's message leads this term.
     mutating func heardLeader(_ sender: NodeID, into effects: inout Effects) {
         self.election.silentUntil = .zero
+        if self.election.heard.term == self.term { self.noteSilence(since: self.election.heard.at) }
+        self.election.heard = (self.term, self.latest)
+        self.election.failures = 0
         switch self.state {
         case .follower:
             guard let leader = self.leader else {
@@ -91,6 +94,13 @@ extension Consensus {
     }
 
     mutating func electionTimedOut(into effects: inout Effects) {
+        if case .follower(let follower) = self.state, let leader = follower.leader {
+            effects.notes.append(
+                .missesLeader(
+                    leader, silence: self.latest.since(self.election.leaderHeardAt),
+                    usual: self.election.silences.seldom))
+        }
+        if case .candidate = self.state { self.election.failures = min(self.election.failures + 1, 2) }
         self.resetElectionDeadline(at: self.latest)
         // Rule R5: what it waits for is its own disk.
         if self.turning.recovery != nil { return }
@@ -101,6 +111,7 @@ extension Consensus {
             self.campaign(transfer: false, into: &effects)
             return
         }
+        if case .preCandidate = self.state {} else { self.election.askedAt = self.latest }
         self.state = .preCandidate(Campaign(term: self.term.next, transfer: false, granted: [self.id]))
         effects.notes.append(.asksForPreVotes(self.term.next))
         for voter in self.log.membership.allVoters where voter != self.id {
@@ -113,7 +124,8 @@ extension Consensus {
         self.term = self.term.next
         self.votedFor = self.id
         self.election.silentUntil = .zero
-        self.resetElectionDeadline(at: self.latest)
+        self.election.campaignedAt = self.latest
+        self.awaitVotes(since: transfer ? self.latest : self.election.askedAt)
         effects.notes.append(.campaigns(self.term, afterTransfer: transfer))
         var campaign = Campaign(term: self.term, transfer: transfer)
         campaign.ownVote = self.durability.issued + 1
@@ -197,10 +209,13 @@ extension Consensus {
 
     private mutating func lead(into effects: inout Effects) {
         effects.notes.append(.leads(self.term))
+        self.election.failures = 0
+        // The first answers take as long as the votes took.
+        let contact = self.latest + self.latest.since(self.election.campaignedAt)
         let peers = self.log.membership.all.filter { $0 != self.id }.map {
             Progress(
                 node: $0, isVoter: self.log.membership.isVoter($0), next: self.log.last.index.next,
-                contact: self.latest)
+                contact: contact)
         }
         self.leading = Leader(
             peers: peers, heartbeatDue: self.latest + self.settings.heartbeatInterval,

@@ -156,6 +156,9 @@ extension Consensus {
     /// Leader: notes that a peer lives; nil when this node does not lead or does not know the peer.
     mutating func heardPeer(_ sender: NodeID) -> Int? {
         guard case .leader = self.state, let position = self.leading.position(of: sender) else { return nil }
+        if self.leading.peers[position].heard, self.leading.peers[position].isVoter {
+            self.noteSilence(since: self.leading.peers[position].contact)
+        }
         self.leading.peers[position].contact = self.latest
         self.leading.peers[position].heard = true
         return position
@@ -196,7 +199,7 @@ extension Consensus {
 
     mutating func tickLeader(into effects: inout Effects) {
         let now = self.latest
-        let timeout = self.settings.electionTimeout
+        let timeout = self.patience
         let heard = Quorum.holds(self.log.membership) { node in
             node == self.id
                 || self.leading.position(of: node).map { now < self.leading.peers[$0].contact + timeout } ?? false

@@ -142,13 +142,6 @@ extension Consensus {
         effects.messagesAfterPersist.append(Outbound(to: node, message: Message(term: self.term, body: body)))
     }
 
-    mutating func resetElectionDeadline(at now: Tick) {
-        let timeout = self.settings.electionTimeout
-        let patience = self.random.span(timeout, Span(nanoseconds: timeout.nanoseconds * 2 - 1))
-        let isLast = self.isWitness || self.durability.pace.isUnproven(at: now)
-        self.election.deadline = now + (isLast ? patience + timeout : patience)
-    }
-
     /// Ends every step: asks for durability, hands out what is committed and durable here, checks itself.
     mutating func finish(into effects: inout Effects) {
         if !self.diskHasFailed,

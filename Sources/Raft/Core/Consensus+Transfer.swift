@@ -28,7 +28,7 @@ extension Consensus {
 
     mutating func startTransfer(to target: NodeID, into effects: inout Effects) {
         effects.notes.append(.handsOver(to: target))
-        self.leading.transfer = Leader.Transfer(target: target, deadline: self.latest + self.settings.electionTimeout)
+        self.leading.transfer = Leader.Transfer(target: target, deadline: self.latest + self.patience)
         if let position = self.leading.position(of: target) { self.ship(to: position, into: &effects) }
         self.continueTransfer(into: &effects)
     }
@@ -59,7 +59,7 @@ extension Consensus {
         guard let transfer = self.leading.transfer, self.latest >= transfer.deadline else { return }
         effects.notes.append(.goesOnLeading(insteadOf: transfer.target))
         self.leading.transfer = nil
-        self.leading.restUntil = self.latest + self.settings.electionTimeout
+        self.leading.restUntil = self.latest + self.patience
     }
 
     /// Leader: the position of the voter that may lead, was heard lately, holds `index`, and holds the most.
@@ -69,7 +69,7 @@ extension Consensus {
         var best: Int?
         for (position, peer) in self.leading.peers.enumerated() {
             guard membership.voters.contains(peer.node), !membership.witnesses.contains(peer.node), peer.heard,
-                peer.match >= index, self.latest < peer.contact + self.settings.electionTimeout
+                peer.match >= index, self.latest < peer.contact + self.patience
             else { continue }
             if let known = best, self.leading.peers[known].match >= peer.match { continue }
             best = position

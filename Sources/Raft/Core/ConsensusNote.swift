@@ -5,6 +5,8 @@ public enum ConsensusNote: Equatable, Sendable {
     /// This node led until now.
     case stepsDown(Term)
     case follows(NodeID, Term)
+    /// The leader that it followed has said nothing for so long; what is seldom exceeded here.
+    case missesLeader(NodeID, silence: Span, usual: Span)
     /// It heard no leader, and asks whether an election could be won. (Pre-vote)
     case asksForPreVotes(Term)
     case campaigns(Term, afterTransfer: Bool)
@@ -35,6 +37,7 @@ public enum ConsensusNote: Equatable, Sendable {
         switch self {
         case .stepsDown: "consensus.steps-down"
         case .follows: "consensus.follows"
+        case .missesLeader: "consensus.misses-leader"
         case .asksForPreVotes: "consensus.asks-for-pre-votes"
         case .campaigns: "consensus.campaigns"
         case .lostElection: "consensus.lost-election"
@@ -57,7 +60,8 @@ public enum ConsensusNote: Equatable, Sendable {
     /// How much it matters.
     public var severity: Severity {
         switch self {
-        case .stepsDown, .follows, .asksForPreVotes, .campaigns, .lostElection, .leads, .cutsLog, .changesVoters,
+        case .stepsDown, .follows, .missesLeader, .asksForPreVotes, .campaigns, .lostElection, .leads, .cutsLog,
+            .changesVoters,
             .leavesVoters, .sendsSnapshot, .installsSnapshot, .handsOver, .declinesToLead,
             .diskAnswers:
             .info
@@ -73,6 +77,8 @@ extension ConsensusNote: CustomStringConvertible {
         switch self {
         case .stepsDown(let term): "no longer leads; term \(term)"
         case .follows(let leader, let term): "follows \(leader) in term \(term)"
+        case .missesLeader(let leader, let silence, let usual):
+            "has heard nothing of \(leader) for \(silence)\(usual == .zero ? "" : ", seldom more than \(usual)")"
         case .asksForPreVotes(let term): "asks for pre-votes for term \(term)"
         case .campaigns(let term, let afterTransfer):
             "campaigns for term \(term)\(afterTransfer ? " after a transfer" : "")"

@@ -20,6 +20,8 @@ struct DiskPace: Sendable {
     private var place = 0
     /// How long an answer may take before the disk counts as stalled.
     private(set) var patience = Self.longestPatience
+    /// What is seldom exceeded; zero without a history.
+    private(set) var seldom = Span.zero
     /// Since when the disk has owed the answer for which it was found stalled; nil while it is not.
     private(set) var stalledSince: Tick?
     private var unprovenUntil = Tick.zero
@@ -66,6 +68,7 @@ struct DiskPace: Sendable {
                 second = sample
             }
         }
+        self.seldom = second
         let most = Span(nanoseconds: min(second.nanoseconds, Self.longestPatience.nanoseconds)) * Self.factor
         self.patience = min(max(most, Self.shortestPatience), Self.longestPatience)
     }

@@ -18,6 +18,16 @@ struct ElectionTimes: Sendable {
     var silentUntil: Tick = .zero
     /// When the leader of this term was last heard; while following only.
     var leaderHeardAt = Tick.zero
+    /// When somebody who led was heard last, and in which term: in it nobody else leads.
+    var heard = (term: Term.zero, at: Tick.zero)
+    /// When the pre-votes were asked for of which the latest campaign came.
+    var askedAt = Tick.zero
+    /// When the latest campaign began.
+    var campaignedAt = Tick.zero
+    /// Campaigns in a row that nobody won in time, at most two.
+    var failures: UInt64 = 0
+    /// What the lines are like.
+    var silences = Silences()
     /// For all of `Consensus`, and for what holds one.
     private let layout: PassedInPlace
 

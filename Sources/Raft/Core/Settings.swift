@@ -6,6 +6,8 @@ extension Consensus {
         /// Silence after which a follower campaigns: drawn from once to twice this. A leader that has not heard a
         /// majority for this long steps down.
         public var electionTimeout: Span
+        /// Where lines are often silent for long, patience grows with what is usual, up to this.
+        public var electionTimeoutMaximum: Span
         /// How often a leader speaks when it has nothing to say.
         public var heartbeatInterval: Span
         /// Payload bytes in one append message, at least one entry.
@@ -38,6 +40,7 @@ extension Consensus {
             precondition(maximumInflightBytes > 0 && snapshotChunkBytes > 0, "nothing could ever be sent")
             precondition(entriesBetweenSnapshots > 0, "a snapshot after no entry")
             self.electionTimeout = electionTimeout
+            self.electionTimeoutMaximum = electionTimeout * 10
             self.heartbeatInterval = heartbeatInterval
             self.maximumAppendBytes = maximumAppendBytes
             self.maximumInflightAppends = maximumInflightAppends

@@ -1,4 +1,5 @@
 import Basis
+import Raft
 import Resources
 
 /// How long a failure lasts: for the sentence under the first line of `status`, and for `explain`.
@@ -15,13 +16,14 @@ extension StatusBuilder {
         var isImmediate: Bool
 
         var usual: Span? { self.lastStart.map { self.wait + StatusBuilder.decision + $0 } }
-        var worst: Span { self.wait + StatusBuilder.election + self.startTimeouts }
+        /// A new leader, should the old one have died too.
+        var election: Span
+
+        var worst: Span { self.wait + self.election + self.startTimeouts }
     }
 
     /// An entry or two and the messages around them.
     fileprivate static let decision = Span.milliseconds(300)
-    /// A new leader, should the old one have died too.
-    fileprivate static let election = Span.seconds(1)
 
     /// Every group of the configuration. (BoundedRecovery)
     var recoveries: [Recovery] {
@@ -31,7 +33,8 @@ extension StatusBuilder {
             return Recovery(
                 group: group.name, wait: isImmediate ? policy.timing.detection : self.state.wait,
                 lastStart: self.lastStart(of: group.name),
-                startTimeouts: group.resources.reduce(Span.zero) { $0 + $1.startTimeout }, isImmediate: isImmediate)
+                startTimeouts: group.resources.reduce(Span.zero) { $0 + $1.startTimeout }, isImmediate: isImmediate,
+                election: self.view.supervisor.consensus.longestPatience)
         }
     }
 

@@ -23,7 +23,7 @@ extension Supervisor {
             if couldLead { return self.handLeadershipOver(at: now, into: &effects) { voters.contains($0.id) } }
             voters = (voters + [me]).sorted()
         }
-        let patience = self.consensus.settings.electionTimeout
+        let patience = self.consensus.patience
         // No vote is taken away while whoever is better, or makes the number odd, may only not have answered yet.
         if !membership.voters.allSatisfy({ voters.contains($0) }),
             self.leadership?.awaitsAnswers(for: patience, at: now) == true
@@ -41,7 +41,7 @@ extension Supervisor {
     /// Who follows this leader's log right now: it answered within the time after which it would look for another leader, and
     /// has confirmed entries since its log was opened last. With how far each was seen to hold the log. (Rule J1)
     private func followers(at now: Tick) -> [NodeID: LogIndex] {
-        let patience = self.consensus.settings.electionTimeout
+        let patience = self.consensus.patience
         let heard = self.consensus.lastContacts.filter { now < $0.1 + patience }.map(\.0) + [self.identity.node]
         var followers: [NodeID: LogIndex] = [:]
         for (node, match) in self.consensus.matchIndexes

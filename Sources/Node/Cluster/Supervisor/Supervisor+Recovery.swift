@@ -140,7 +140,7 @@ extension Supervisor {
     /// The leader that this node follows, or is, if it was heard a moment ago. A node without a vote goes on following one that
     /// is dead.
     func leaderHeard(at now: Tick) -> NodeID? {
-        guard let seen = self.leaderSeen(at: now), now.since(seen) < self.consensus.settings.electionTimeout else {
+        guard let seen = self.leaderSeen(at: now), now.since(seen) < self.consensus.patience else {
             return nil
         }
         return self.consensus.outline.leader
