@@ -5,11 +5,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 
+from . import members
 from .lab.cluster import DATABASE, Cluster
 from .lab.lab import NODES
 from .lab.node import Node
 from .lab.shell import clock
 from .words import Reader, Step, Word, anything, number, one_of
+from .workload.attribute_clients import Clients
 
 NAMES = [name for name, _, _ in NODES]
 MEANT = ["owner", "standby", "leader", "witness", "it"]
@@ -35,6 +37,7 @@ class Faults:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.lab = cluster, cluster.lab
         self.last_target: str | None = None
+        self.clients: Clients | None = None  # of attributes, while a scenario has them
 
     def perform(self, step: Step) -> float:
         """Does what a fault line says, and returns the instant at which it took effect."""
@@ -258,6 +261,12 @@ FAULTS: dict[str, Word[Callable[[Faults, Step], float]]] = {
     "copy-log": Word((node,), {}, Faults.log),
     "lose-log": Word((node,), {}, Faults.log),
     "restore-log": Word((node,), {}, Faults.log),
+    "role": Word((node, one_of("member", "witness", "observer")), {}, members.role),
+    "replace": Word((node,), {}, members.replace),
+    "recover": Word((node,), {}, members.recover),
+    "come-back": Word((node,), {}, members.come_back),
+    "clients-rest": Word((), {}, members.rest),
+    "clients-go-on": Word((), {}, members.rest),
     "copy-lost": Word((node,), {}, Faults.copy),
     "copy-saved": Word((node,), {}, Faults.copy),
     "copy-put-back": Word((node,), {"metadata": one_of("too")}, Faults.copy),

@@ -98,6 +98,7 @@ class Stage:
         time.sleep(0.3)
         owner_before, began = self.cluster.owner(), clock()
         clients = Clients(self.cluster, seed, scenario.clients) if scenario.clients else None
+        self.faults.clients = clients
         try:
             instants: list[float] = []
             for at, fault in scenario.schedule(seed):

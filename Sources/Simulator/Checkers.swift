@@ -5,18 +5,31 @@ import Resources
 
 /// The guarantees, looked at after every step.
 struct Checkers {
-    /// What was applied at each index.
-    private var applied: [UInt64: Entry] = [:]
-    private var leaders: [UInt64: NodeID] = [:]
+    /// The truth of each generation that ever began, and which one each node takes part in.
+    private var truths = [GenerationTruth()]
+    private var truthOf: [Int] = []
     private var highestEpoch = Epoch.none
     private var seen: [Seen] = []
     /// A bit for each node that owned the group when it was last looked at.
     private var owning: UInt64 = 0
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
-    /// Raft once more, which the real one is compared with.
-    var model = RaftModel()
-    /// The log once more, applied by nobody.
-    var history = History()
+
+    /// The log once more, applied by nobody: that of the latest generation.
+    var history: History {
+        get { self.truths[self.truths.count - 1].history }
+        _modify { yield &self.truths[self.truths.count - 1].history }
+    }
+
+    /// Raft once more, which the real one is compared with, for what a node does.
+    subscript(model node: NodeID) -> RaftModel {
+        get { self.truths[self.truth(of: node)].model }
+        _modify { yield &self.truths[self.truth(of: node)].model }
+    }
+
+    private func truth(of node: NodeID) -> Int {
+        let place = Int(node.rawValue) - 1
+        return self.truthOf.indices.contains(place) ? self.truthOf[place] : 0
+    }
 
     /// What was last seen of one node, so that a look costs little where nothing changed.
     private struct Seen {
@@ -35,8 +48,9 @@ struct Checkers {
         while self.seen.count <= place { self.seen.append(Seen()) }
         self.seen[place] = Seen()
         self.seen[place].appliedUpTo = restored.snapshot?.mark.index.rawValue ?? 0
-        self.model.restarted(node.id, restored)
-        if let violation = self.model.violation { simulation.fail(violation) }
+        self.follow(node.generation.generation, node.id)
+        self[model: node.id].restarted(node.id, restored)
+        if let violation = self[model: node.id].violation { simulation.fail(violation) }
     }
 
     /// It goes on from an earlier moment: what it applies again is looked at again.
@@ -44,7 +58,40 @@ struct Checkers {
         let place = Int(node.id.rawValue) - 1
         self.seen[place] = Seen()
         self.seen[place].appliedUpTo = appliedUpTo.rawValue
-        self.model.takenBack(node.id)
+        self[model: node.id].takenBack(node.id)
+    }
+
+    // MARK: Generations (rules R1 to R5)
+
+    /// A node follows what others began: from now on it is held against that.
+    mutating func follow(_ generation: Generation, _ node: NodeID) {
+        guard let truth = self.truths.firstIndex(where: { $0.generation == generation }), truth != self.truth(of: node)
+        else { return }
+        let held = self[model: node].durable(node)
+        self.assign(node, to: truth)
+        self.truths[truth].model.comesOver(node, holding: held)
+    }
+
+    private mutating func assign(_ node: NodeID, to truth: Int) {
+        let place = Int(node.rawValue) - 1
+        while self.truthOf.count <= place { self.truthOf.append(0) }
+        self.truthOf[place] = truth
+    }
+
+    /// Who leads in a generation that nobody has led in begins it, with its own log as all that was ever decided. (Rule R5)
+    private mutating func noteBeginning(_ node: NodeID, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        let generation = daemon.supervisor.generation.generation
+        guard generation != self.truths[self.truth(of: node)].generation,
+            !self.truths.contains(where: { $0.generation == generation })
+        else { return self.follow(generation, node) }
+        var truth = self.truths[self.truth(of: node)]
+        truth.begins(generation, by: node, at: simulation.now)
+        simulation.note("\(node) begins generation \(generation.number) after entry \(truth.model.committedIndex)")
+        simulation.count("generations begun")
+        self.truths.append(truth)
+        for other in simulation.nodes where other.generation.generation == generation {
+            self.assign(other.id, to: self.truths.count - 1)
+        }
     }
 
     mutating func look(at node: SimulatedNode, in simulation: Simulation) {
@@ -85,12 +132,13 @@ struct Checkers {
         let term = daemon.supervisor.consensus.term
         let isLeader = daemon.supervisor.consensus.outline.isLeader
         let commit = daemon.supervisor.consensus.commitIndex
-        if self.model.isNews(node, term, isLeader: isLeader, commit) {
-            self.model.look(
+        if self[model: node].isNews(node, term, isLeader: isLeader, commit) {
+            if isLeader, simulation.swarm.has(.recoveries) { self.noteBeginning(node, daemon, in: simulation) }
+            self[model: node].look(
                 at: node, term: term, isLeader: isLeader, commit: commit,
                 membership: daemon.supervisor.consensus.outline.membership,
                 termAt: { daemon.entry(at: $0)?.mark.term })
-            if let violation = self.model.violation { simulation.fail(violation) }
+            if let violation = self[model: node].violation { simulation.fail(violation) }
         }
     }
 
@@ -110,10 +158,11 @@ struct Checkers {
             }
         } else {
             let id = NodeID(UInt32(place + 1))
-            if let other = self.leaders[term], other != id {
+            let truth = self.truth(of: id)
+            if let other = self.truths[truth].leaders[term], other != id {
                 simulation.fail("ElectionSafety: \(id) and \(other) both lead term \(term)")
             }
-            self.leaders[term] = id
+            self.truths[truth].leaders[term] = id
         }
         self.seen[place].leading = (term, last)
     }
@@ -125,25 +174,27 @@ struct Checkers {
         let from = self.seen[place].appliedUpTo
         guard upTo != from else { return }
         if upTo < from { return simulation.fail("node \(place + 1) applied \(upTo) after \(from)") }
+        let truth = self.truth(of: NodeID(UInt32(place + 1)))
         for index in (from + 1)...upTo {
             // A snapshot may have taken the place of the entry in the very step that applied it.
             let held = daemon.entry(at: LogIndex(index))
-            guard let entry = held ?? (self.applied[index] == nil ? self.model.entry(at: LogIndex(index)) : nil) else {
+            let before = self.truths[truth].applied[index]
+            guard let entry = held ?? (before == nil ? self.truths[truth].model.entry(at: LogIndex(index)) : nil) else {
                 continue
             }
-            if let before = self.applied[index] {
+            if let before {
                 if before != entry {
                     simulation.fail("StateMachineSafety: node \(place + 1) applied another entry at \(index)")
                 }
             } else {
-                self.applied[index] = entry
+                self.truths[truth].applied[index] = entry
                 self.digest = (self.digest ^ Self.hash(entry) ^ index) &* 0x100_0000_01B3
-                self.history.apply(entry, after: simulation.disturbance, at: simulation.now)
-                simulation.attributesEntered(self.history.state)
+                self.truths[truth].history.apply(entry, after: simulation.disturbance, at: simulation.now)
+                if truth == 0 { simulation.attributesEntered(self.history.state) }
             }
         }
         self.seen[place].appliedUpTo = upTo
-        if let violation = self.history.violation { simulation.fail(violation) }
+        if let violation = self.truths[truth].history.violation { simulation.fail(violation) }
     }
 
     private static func hash(_ entry: Entry) -> UInt64 {

@@ -204,7 +204,7 @@ extension Simulation {
         }
         victim.mayLoseLog = true
         // Damage to a log at rest is seen: all that was there still is, or nothing of it is used. (Rule C8)
-        if !(fault.isDamage && isSealed) { self.checkers.model.harmed(victim.id) }
+        if !(fault.isDamage && isSealed) { self.checkers[model: victim.id].harmed(victim.id) }
         if !fault.keepsRunDirectory { victim.progress = nil }
         let pause = self.memoryRandom.span(.milliseconds(100), .seconds(3))
         self.queue.add(.logFault(fault, .back), at: self.now + pause.nanoseconds)

@@ -50,7 +50,11 @@ extension Simulation {
     }
 
     /// Nobody harmed a copy since they were compared last: the log learns of that later.
-    private func isJudged(_ volume: Int) -> Bool { self.copiesHaveMet[volume] && self.options.sabotage != "V17" }
+    private func isJudged(_ volume: Int) -> Bool {
+        // While a majority is lost two logs tell of the same copies, and a loss that was signed for shows with the next promotion.
+        self.copiesHaveMet[volume] && self.options.sabotage != "V17" && self.drill.lost.isEmpty
+            && !self.workloads[volume].isLossSigned
+    }
 
     private func members(of name: VolumeName) -> [SimulatedVolume] {
         guard let record = self.checkers.history.state.volume(name) else { return [] }

@@ -35,6 +35,7 @@ struct SimulatedWorld: SupervisorWorld {
 
     func write(_ record: GenerationRecord) -> Bool {
         self.node.generation = record
+        self.simulation.checkers.follow(record.generation, self.node.id)
         return true
     }
 
@@ -195,8 +196,8 @@ extension Simulation {
         self.reached(.writes, on: node)
         do {
             try log.persist(request)
-            self.checkers.model.persisted(node.id, request)
-            if let violation = self.checkers.model.violation { self.fail(violation) }
+            self.checkers[model: node.id].persisted(node.id, request)
+            if let violation = self.checkers[model: node.id].violation { self.fail(violation) }
             self.noteProgress(of: log, on: node)
             node.sealAt = self.now + 1_000_000_000
             if let snapshot = request.snapshot {
@@ -205,19 +206,19 @@ extension Simulation {
             }
             return .written
         } catch {
-            self.checkers.model.failedToPersist(node.id, request)
+            self.checkers[model: node.id].failedToPersist(node.id, request)
             return self.logFailed(error, of: node)
         }
     }
 
     fileprivate func post(_ envelope: consuming Envelope, from node: SimulatedNode, to: NodeID) {
         if case .raft(let message) = envelope.message, envelope.from == node.id {
-            self.checkers.model.sent(node.id, message, to: envelope.to)
-            if let violation = self.checkers.model.violation { self.fail(violation) }
+            self.checkers[model: node.id].sent(node.id, message, to: envelope.to)
+            if let violation = self.checkers[model: node.id].violation { self.fail(violation) }
         }
         if case .voterReport(let report) = envelope.message, envelope.from == node.id {
-            for line in report.lines { line.suspectedAt.map { self.checkers.model.reported(node.id, $0) } }
-            if let violation = self.checkers.model.violation { self.fail(violation) }
+            for line in report.lines { line.suspectedAt.map { self.checkers[model: node.id].reported(node.id, $0) } }
+            if let violation = self.checkers[model: node.id].violation { self.fail(violation) }
         }
         if envelope.from == node.id { self.sent.count(envelope.message) }
         let place = Int(to.rawValue) - 1

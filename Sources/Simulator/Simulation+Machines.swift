@@ -225,7 +225,7 @@ extension Simulation {
             guard node.mayLoseLog else { throw error }
             self.note("\(node.name) sets its log aside: \(error)")
             self.count("logs set aside")
-            self.checkers.model.harmed(node.id)
+            self.checkers[model: node.id].harmed(node.id)
         }
         node.disk.emptyLog()
         node.progress = nil
@@ -248,7 +248,7 @@ extension Simulation {
     func forget(_ node: SimulatedNode, _ reason: String) {
         self.note("\(node.name) has forgotten: \(reason)")
         self.count("logs set aside")
-        self.checkers.model.harmed(node.id)
+        self.checkers[model: node.id].harmed(node.id)
         node.disk.emptyLog()
         node.progress = nil
         self.stopDaemon(node)

@@ -80,6 +80,7 @@ public final class Simulation {
     var stage = Stage()
     var wishes = Wishes()
     var roster = Roster()
+    var drill: RecoveryDrill
     var sent = SentCounts()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
@@ -124,6 +125,7 @@ public final class Simulation {
         self.random = SeededRandom(seed: options.seed)
         self.edits = Edits(seed: options.seed)
         self.swarm = Swarm(seed: options.seed, options.features)
+        self.drill = RecoveryDrill(seed: options.seed)
         self.shutDownRandom = SeededRandom(seed: options.seed ^ 0x5EED_D0D0_0FF0_0FF0)
         self.revertRandom = SeededRandom(seed: options.seed ^ 0xBAC4_BAC4_0E40_0E40)
         self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
@@ -172,6 +174,7 @@ public final class Simulation {
             self.checkRecovered()
             self.checkStatus()
             self.loseOneNode()
+            self.leaveMajoritiesBehind()
         }
         if self.violation == nil { self.checkMembersCalmly() }
         self.countSent()

@@ -38,6 +38,8 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     case members
     /// Faults at the very moment when something else happens: a cut during a stop, a loss of power during a write.
     case moments
+    /// A lost majority that is left behind at the end, and comes back.
+    case recoveries
     /// Groups that are removed right when the daemon that runs them starts anew, or get what another one has right when they are on
     /// their way to another node; with edits only.
     case removals
@@ -54,7 +56,7 @@ public enum SimulationFeature: String, CaseIterable, Sendable {
     /// Drawn by chance of its own, so that a seed draws what it drew before there was this.
     var isDrawnApart: Bool {
         switch self {
-        case .attributes, .backings, .copies, .damage, .members, .removals, .standstills, .words: true
+        case .attributes, .backings, .copies, .damage, .members, .recoveries, .removals, .standstills, .words: true
         default: false
         }
     }
@@ -134,6 +136,8 @@ struct Swarm {
         where wanted == .drawn && pairs.chance(perMille: 150) {
             self.add(feature)
         }
+        var recoveries = SeededRandom(seed: seed ^ 0x7265_636F_7665_0001)
+        if wanted == .drawn, recoveries.chance(perMille: 150) { self.add(.recoveries) }
         self.longestPause = self.random.span(.seconds(3), .seconds(60))
         self.drawAgents()
         if self.has(.guards) { self.guardLatenessNanoseconds = self.random.below(450_000_000) }

@@ -165,6 +165,7 @@ extension Simulation {
     }
 
     func answer(_ id: UInt64, _ reply: ClientReply, from node: SimulatedNode) {
+        if id >= RecoveryDrill.firstID { return self.drill.answers[id] = reply }
         if id >= AttributeClients.firstID { return self.attributeAnswered(id, reply) }
         if case .applied(.accepted, let index) = reply, id >= History.firstID {
             self.checkers.history.answered(id, at: index)

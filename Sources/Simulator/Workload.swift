@@ -34,6 +34,8 @@ struct Workload {
     private var nextNumber: UInt64 = 1
     private var nextRequest: UInt64 = 1
     private(set) var acknowledged: UInt64 = 0
+    /// A person has signed for a copy that lacks some of it: what the next promotion finds is what there is.
+    var isLossSigned = false
     /// How many writes of one block may be under way at once.
     private let writersPerBlock: Int
 
@@ -141,6 +143,10 @@ struct Workload {
     /// NoStalePromotion: the promoted copy holds every flushed write, and every acknowledged one unless its machine
     /// lost power since.
     mutating func promoted(_ node: NodeID, _ content: [UInt64], at now: UInt64) -> String? {
+        if self.isLossSigned {
+            self.isLossSigned = false
+            self.takeAsIs(content)
+        }
         if let objection = self.objection(to: node, content) { return objection }
         for place in self.blocks.indices {
             let block = self.blocks[place]
@@ -155,6 +161,15 @@ struct Workload {
             if self.blocks[place].flushed < found { self.list(place) }
         }
         return nil
+    }
+
+    /// Nothing is promised any more but this.
+    private mutating func takeAsIs(_ content: [UInt64]) {
+        for place in self.blocks.indices {
+            self.blocks[place].acked = content[place]
+            self.blocks[place].flushed = min(self.blocks[place].flushed, content[place])
+            self.blocks[place].shown = content[place]
+        }
     }
 
     /// Why this content must not be promoted on that node; nil if it may.

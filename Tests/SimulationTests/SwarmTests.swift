@@ -101,7 +101,7 @@ import Testing
 @Suite struct `A simulated world with everything` {
     @Test func `keeps every guarantee, and runs the same way every time`() {
         var options = SimulationOptions(seed: 4, length: .seconds(60))
-        options.features = .chosen(SimulationFeature.allCases)
+        options.features = .chosen(SimulationFeature.allCases.filter { $0 != .recoveries })
         let first = Simulation(options: options).run()
         #expect(first.violation == nil, "\(first.trace.suffix(60).joined(separator: "\n"))")
         let second = Simulation(options: options).run()
@@ -166,6 +166,44 @@ import Testing
         let result = Simulation(options: options).run()
         #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
         #expect(result.counts.contains { $0.0 == what && $0.1 > 0 }, "no \(what)")
+    }
+}
+
+@Suite struct `A lost majority in the simulator (R1 to R5)` {
+    @Test func `is left behind while more goes wrong, comes back, and no guarantee breaks`() {
+        var options = SimulationOptions(seed: 1002, length: .seconds(60))
+        options.features = .chosen([.recoveries])
+        let result = Simulation(options: options).run()
+        #expect(result.violation == nil, "\(result.trace.suffix(60).joined(separator: "\n"))")
+        for what in ["majorities lost", "recoveries", "copies signed for", "nodes that came back to a generation"] {
+            #expect(result.counts.contains { $0.0 == what && $0.1 > 0 }, "no \(what)")
+        }
+    }
+
+    @Test func `is held against what the chosen survivor had, and nothing else`() {
+        func entry(_ term: UInt64, _ index: UInt64) -> Entry {
+            Entry(mark: LogMark(term: Term(term), index: LogIndex(index)), payload: .empty)
+        }
+        func persist(_ entries: [Entry], _ term: UInt64, vote: NodeID?) -> PersistRequest {
+            PersistRequest(
+                sequence: 1, entries: entries,
+                hardState: HardState(term: Term(term), votedFor: vote, commit: .zero))
+        }
+        let (left, right) = (NodeID(1), NodeID(2))
+        var truth = GenerationTruth()
+        for node in [left, right] {
+            truth.model.restarted(node, RestoredState())
+            truth.model.persisted(node, persist([entry(1, 1)], 1, vote: left))
+        }
+        truth.model.persisted(right, persist([entry(1, 2)], 1, vote: left))
+        var other = truth
+        other.begins(Generation(number: 1, recovery: 7), by: left, at: 0)
+        #expect(other.model.committedIndex == LogIndex(1))
+        // What is left behind had another entry under this mark: each generation has its own.
+        other.model.persisted(left, persist([Entry(mark: entry(1, 2).mark, payload: .command([1]))], 2, vote: left))
+        #expect(other.model.violation == nil)
+        truth.model.persisted(left, persist([Entry(mark: entry(1, 2).mark, payload: .command([1]))], 2, vote: left))
+        #expect(truth.model.violation?.contains("LogMatching") == true)
     }
 }
 

@@ -74,6 +74,8 @@ class Clients:
         self.versions: dict[int, tuple[str, Value]] = {}
         self.broken: str | None = None
         self.lock, self.ending = threading.Lock(), threading.Event()
+        self.going = threading.Event()
+        self.going.set()
         self.threads = [threading.Thread(target=self.ask_on, args=(number,), daemon=True) for number in range(count)]
         for thread in self.threads:
             thread.start()
@@ -93,12 +95,21 @@ class Clients:
         seen: dict[str, tuple[Value, int | None]] = {}  # what this client saw last, and its version
         made = 0
         while not self.ending.wait(chance.random() * PAUSE):
+            if not self.going.wait(PATIENCE):
+                continue
             node, key = chance.choice(names), chance.choice(self.keys)
             wish = chance.choice(["get"] * 5 + ["put", "swap", "swap", "swap", "delete"])
             if node not in self.members:
                 wish = "get"  # a witness reads, and changes nothing
             made += 1
             self.ask(node, key, wish, f"{number}-{made}", seen, chance)
+
+    def rest(self, is_resting: bool) -> None:
+        """From now on nobody begins to ask; or all go on."""
+        if is_resting:
+            self.going.clear()
+        else:
+            self.going.set()
 
     def ask(self, node: str, key: str, wish: str, fresh: str, seen: dict[str, tuple[Value, int | None]],
             chance: random.Random) -> None:

@@ -202,6 +202,13 @@ struct History {
         }
     }
 
+    /// A lost majority was left behind: what operators were told before counts no more. (Rule R5)
+    mutating func forgetOperators() {
+        self.asked = [:]
+        self.waiting = []
+        self.acknowledged = .zero
+    }
+
     /// For ever: what was acknowledged is in force, or something later is.
     mutating func checkEnd(_ state: ClusterState) {
         if state.appliedIndex < self.acknowledged || state.policyIndex < self.state.policyIndex {

@@ -29,7 +29,7 @@ struct RaftModel {
     }
 
     /// What was seen of a node in its present life.
-    private struct Node {
+    struct Node {
         /// Nil while nobody can say: its machine was taken back, and only its next start shows what it holds.
         var durable: Durable? = Durable()
         /// A write that failed: its next start shows how much of it is there.
@@ -58,16 +58,16 @@ struct RaftModel {
     private(set) var promises: UInt64 = 0
     private(set) var elections: UInt64 = 0
     /// The terms of all that was ever committed, by index; the first place stands for index zero.
-    private(set) var committed: [Term] = [.zero]
+    var committed: [Term] = [.zero]
     /// The latest term in which something was committed by its leader.
-    private var committedIn = Term.zero
-    private var nodes: [Node] = []
+    var committedIn = Term.zero
+    var nodes: [Node] = []
     private var wereHarmed: Set<NodeID> = []
-    private(set) var known: [LogMark: Known] = [:]
+    var known: [LogMark: Known] = [:]
     /// For whom a node voted in a term, by its disk or, where a later term came before the vote was on it, by its word.
-    private var votes: [Ballot: NodeID] = [:]
+    var votes: [Ballot: NodeID] = [:]
 
-    private struct Ballot: Hashable {
+    struct Ballot: Hashable {
         var term: Term
         var voter: NodeID
     }
@@ -81,7 +81,7 @@ struct RaftModel {
     /// The highest index that is committed.
     var committedIndex: LogIndex { LogIndex(UInt64(self.committed.count - 1)) }
 
-    private mutating func place(_ node: NodeID) -> Int {
+    mutating func place(_ node: NodeID) -> Int {
         let place = Int(node.rawValue) - 1
         while self.nodes.count <= place { self.nodes.append(Node()) }
         return place
