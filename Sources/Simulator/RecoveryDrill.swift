@@ -51,6 +51,12 @@ extension Simulation {
         return leaders.max { $0.state.generation < $1.state.generation }
     }
 
+    /// It takes part in the latest generation, as far as it knows itself.
+    private func isPart(_ node: SimulatedNode) -> Bool {
+        guard node.isOn, let generation = node.daemon?.supervisor.generation else { return false }
+        return self.leaderOfAll.map { generation == GenerationRecord($0.state.base) } ?? false
+    }
+
     private func isLost(_ node: SimulatedNode) -> Bool { self.drill.lost.contains(node.id) }
 
     private var survivors: [SimulatedNode] { self.living.filter { !self.isLost($0) } }
@@ -279,7 +285,8 @@ extension Simulation {
     /// A copy that has all that was ever promised, if one is there; else any, and what it lacks is lost from then on.
     private func bestCopy(of volume: ClusterState.VolumeRecord) -> SimulatedVolume? {
         let copies = self.survivors.compactMap { node -> SimulatedVolume? in
-            guard node.isOn, let copy = node.volume(volume.name), copy.core != nil, volume.copy(of: node.id) != nil
+            guard self.isPart(node), let copy = node.volume(volume.name), copy.core != nil,
+                volume.copy(of: node.id) != nil
             else { return nil }
             return copy
         }
@@ -298,8 +305,7 @@ extension Simulation {
         guard let leader = self.leaderOfAll else { return "nobody leads" }
         for group in leader.state.policy.groups {
             let hosts = self.survivors.filter { node in
-                node.daemon?.supervisor.generation == GenerationRecord(leader.state.base)
-                    && group.nodes.contains(node.name) && !node.isWitness
+                self.isPart(node) && group.nodes.contains(node.name) && !node.isWitness
                     && group.volumes.allSatisfy { node.volume($0)?.isWanted == true }
             }
             let owners = self.nodes.filter { node in

@@ -9,21 +9,20 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
 
 /// Rules R1 to R5: the survivors of a lost majority go on, once a person wants it, and nothing of the old generation counts.
 @Suite struct SupervisorRecoveryTests {
-    private func lose(_ dead: [NodeID], of trio: Trio) {
+    func lose(_ dead: [NodeID], of trio: Trio) {
         trio.stopped.formUnion(dead)
         // Until nobody believes in a leader any more, and every lease is over.
         trio.pass(milliseconds: 8000)
     }
 
-    private func order(_ trio: Trio, on node: NodeID, dead: [NodeID], startsGroups: Bool = true, recovery: UInt64 = 77)
-    {
+    func order(_ trio: Trio, on node: NodeID, dead: [NodeID], startsGroups: Bool = true, recovery: UInt64 = 77) {
         let order = RecoveryOrder(
             recovery: recovery, dead: dead, statement: "they are off", startsGroups: startsGroups)
         trio.step(node, .client(id: 900 + recovery, .recover(order)))
     }
 
     /// The daemon of a node starts again, with its log and what it follows, and knows of this much that it is committed.
-    private func restart(_ trio: Trio, _ node: NodeID, committed: LogIndex) throws {
+    func restart(_ trio: Trio, _ node: NodeID, committed: LogIndex) throws {
         let old = try #require(trio.supervisors[node])
         trio.supervisors[node] = try Supervisor(
             identity: .init(
@@ -36,7 +35,7 @@ private let (a, b, w) = (NodeID(1), NodeID(2), NodeID(3))
             facts: nil, leaseEnd: .zero, seed: 4, at: trio.tick)
     }
 
-    private func answer(_ trio: Trio, _ recovery: UInt64 = 77) -> Outcome? {
+    func answer(_ trio: Trio, _ recovery: UInt64 = 77) -> Outcome? {
         guard case .applied(let outcome, _)? = trio.replies[900 + recovery] else { return nil }
         return outcome
     }

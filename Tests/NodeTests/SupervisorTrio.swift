@@ -214,7 +214,7 @@ final class Trio {
     }
 
     /// The daemon of a node is started with a new log directory.
-    private func startEmpty(_ id: NodeID) {
+    func startEmpty(_ id: NodeID) {
         guard let before = self.supervisors[id] else { return }
         self.performers[id] = nil
         self.supervisors[id] = try? Supervisor(

@@ -11,6 +11,12 @@ extension StatusBuilder {
                     + "`holdfast cluster rejoin` brings it back with an empty log"
             ]
         }
+        if supervisor.isAstray(at: self.view.now) {
+            return [
+                "this node has an empty log and follows generation \(supervisor.generation.generation.number), in which nobody "
+                    + "leads; if the others are not in that one, `holdfast cluster rejoin` brings this node back to them"
+            ]
+        }
         guard supervisor.isRecoveryUnfinished else { return [] }
         return [
             "a recovery was begun here and has not ended (generation \(supervisor.generation.generation.number)): this node takes "

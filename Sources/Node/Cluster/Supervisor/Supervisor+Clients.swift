@@ -33,7 +33,7 @@ extension Supervisor {
             effects.append(.reply(id: id, .shuttingDown(left: self.shutDownLeft)))
         case .survey: self.survey(for: id, at: now, into: &effects)
         case .recover(let order): self.recover(order, for: id, at: now, into: &effects)
-        case .rejoin: self.rejoin(for: id, into: &effects)
+        case .rejoin: self.rejoin(for: id, at: now, into: &effects)
         case .inspect(let node, let questions):
             self.inspect(node, questions, for: id, at: now, into: &effects)
         }

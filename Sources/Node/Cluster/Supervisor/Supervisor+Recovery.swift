@@ -32,20 +32,22 @@ extension Supervisor {
 
     // MARK: What counts (rule R1)
 
-    /// Whether a message of this generation and sender counts at all. What is about generations themselves does not come here.
-    mutating func isOfThisGeneration(
-        _ generation: Generation, _ sender: NodeID, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
-    ) -> Bool {
-        if generation == self.recovering.generation { return !self.recovering.isOvertaken }
+    /// A message of another generation counts for nothing. What is about generations themselves does not come here.
+    mutating func hearOfAnother(
+        _ envelope: Envelope, via: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+    ) {
+        let (generation, sender) = (envelope.generation, envelope.from)
         if self.recovering.generation.isBefore(generation) {
-            // Nobody holds a promise of an empty log: it follows whomever it hears.
-            if self.consensus.hasPromisedNothing { self.adopt(generation, into: &effects) }
+            // Nobody holds a promise of an empty log: it follows whoever leads. Others may only have prepared for that generation,
+            // and if nobody ever begins it, nobody would find this node there.
+            if self.consensus.hasPromisedNothing, envelope.message.isOfLeader {
+                self.adopt(generation, into: &effects)
+            }
         } else if let plan = self.state.recoveries.last, plan.generation == self.recovering.generation,
             !self.state.hasLeft(via), self.recovering.isToBeTold(sender, at: now)
         {
             self.tell(.overtaken(by: plan), to: sender, into: &effects)
         }
-        return false
     }
 
     private mutating func adopt(_ generation: Generation, into effects: inout [SupervisorEffect]) {
@@ -235,10 +237,16 @@ extension Supervisor {
         self.consensusStep(.recover(entry.encoded, learners: self.otherNodes, above: term), at: now, into: &effects)
     }
 
+    /// Its log is empty, and nobody leads in the generation that it follows: perhaps nobody ever began it.
+    public func isAstray(at now: Tick) -> Bool {
+        self.recovering.generation.number > self.logBase.generation.number && self.consensus.hasPromisedNothing
+            && self.leaderHeard(at: now) == nil
+    }
+
     /// This node comes back with an empty log. (Rule R1)
-    mutating func rejoin(for client: UInt64, into effects: inout [SupervisorEffect]) {
+    mutating func rejoin(for client: UInt64, at now: Tick, into effects: inout [SupervisorEffect]) {
         guard let overtaker = self.recovering.record.overtakenBy else {
-            if self.isRecoveryUnfinished {
+            if self.isRecoveryUnfinished || self.isAstray(at: now) {
                 // The majority is back, and nobody began the new generation: what this one promised in the old one is forgotten.
                 effects.append(.reply(id: client, .handedOn))
                 effects.append(.generation(GenerationRecord(self.logBase.generation)))
@@ -249,5 +257,16 @@ extension Supervisor {
         }
         effects.append(.reply(id: client, .handedOn))
         self.forget("it was left behind by generation \(overtaker.number), and is to come back", into: &effects)
+    }
+}
+
+extension NodeMessage {
+    /// Only who leads says this: in the generation that it is of somebody leads, so it has begun.
+    var isOfLeader: Bool {
+        guard case .raft(let message) = self else { return false }
+        switch message.body {
+        case .append, .heartbeat, .snapshotChunk: return true
+        default: return false
+        }
     }
 }

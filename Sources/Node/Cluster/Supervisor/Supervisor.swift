@@ -198,9 +198,11 @@ public struct Supervisor: Sendable {
                 if via == sender, !self.state.hasLeft(via) { self.take(word, from: sender, at: now, into: &effects) }
                 continue
             }
-            guard self.isOfThisGeneration(envelopes[place].generation, sender, via: via, at: now, into: &effects) else {
+            if envelopes[place].generation != self.recovering.generation {
+                self.hearOfAnother(envelopes[place], via: via, at: now, into: &effects)
                 continue
             }
+            if self.recovering.isOvertaken { continue }
             var message = NodeMessage.readRequest(id: 0)
             swap(&message, &envelopes[place].message)
             let finding = self.hear(envelopes[place].word, from: sender, mark, at: now, into: &effects)
