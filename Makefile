@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build previous test unit lint format scenarios rewrite models mutants hunt simulate lab chaos guests bench demo life docs check clean
+.PHONY: help build previous test unit lint format scenarios rewrite models mutants hunt simulate lab chaos load guests bench demo life docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ lab: ## tests of the laboratory itself (root)
 
 chaos: build ## real daemons under every fault (root; SEED=N ROUNDS=N WHAT="quick")
 	chaos/run $(WHAT) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+load: build ## 2,000 groups, 50 who ask for the status, a full /run: no lease is lost (root; GROUPS=N CLIENTS=N)
+	HOLDFAST_GROUPS=$(or $(GROUPS),2000) HOLDFAST_CLIENTS=$(or $(CLIENTS),50) $(PYTHON) -m unittest Tests/EndToEnd/test_load.py
 
 guests: $(if $(HOLDFAST_BINARY),,build) ## the product on three real Debian systems under QEMU (root; hours without KVM; WHAT="names" SEED=N)
 	bash -c '. scripts/packages.sh && install_packages "$${guests_packages[@]}"'
