@@ -79,3 +79,11 @@ extension NodeURI {
         }
     }
 }
+
+extension TLSIdentity {
+    /// Whether the certificate in the files is the one with this SHA-256, or cannot be read.
+    public func shows(_ fingerprint: [UInt8]) -> Bool {
+        guard let present = try? NodeCertificate.present(self) else { return true }
+        return present.fingerprint == fingerprint
+    }
+}

@@ -26,6 +26,8 @@ public final class TLSStream: Sendable {
     public let peerFingerprint: [UInt8]?
     /// The highest version of what is said over the link that both ends can do.
     public let agreedVersion: UInt32
+    /// This clock before the handshake began: the other end has surely lived since.
+    public let handshakeBegan: Tick
     /// Both ends are here to talk about certificates, and nothing else.
     public let isAboutCertificates: Bool
 
@@ -34,6 +36,7 @@ public final class TLSStream: Sendable {
         descriptor: Int32, peerAddress: String, context: TLSContext, isServer: Bool, deadline: Tick,
         giveUp: (Int32) -> Void
     ) throws(SecureLinkError) {
+        self.handshakeBegan = MachineClock.now
         var session: TLSSession
         do {
             session = try TLSSession(descriptor: descriptor, context: context, isServer: isServer)

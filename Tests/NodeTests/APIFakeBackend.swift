@@ -159,6 +159,9 @@ final class FakeBackend: APIBackend {
         if let waits = self.with({ $0.rejoinWaits }) { for await _ in waits {} }
         return result
     }
+    func nodeOriginal(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try self.mutate("say that \(node) is the machine of \(request.machine ?? "")", request)
+    }
     func nodeExpectPause(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try self.mutate("expect \(node) to pause for \(request.milliseconds ?? 0) ms", request)
     }

@@ -112,7 +112,7 @@ final class RecordedHooks: Sendable {
                 ["volume", "resync", "pgdata"], ["counters"], ["attribute", "list"], ["upgrade", "status"],
                 ["upgrade", "finalize"], ["certificates", "list"], ["certificates", "renew"],
                 ["certificates", "rotate"],
-                ["node", "expect-pause", "osk-1", "--for", "9s"],
+                ["node", "expect-pause", "osk-1", "--for", "9s"], ["node", "original", "osk-1", "--boot", "1f2e"],
                 ["attribute", "get", "app.primary"],
                 ["attribute", "put", "x", "1"], ["attribute", "delete", "app.primary"], ["status", "--consistent"],
             ] {

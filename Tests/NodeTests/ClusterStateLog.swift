@@ -43,7 +43,7 @@ final class StateLog {
 
     private func rightful(_ command: Command) -> NodeID {
         switch command.authority {
-        case .member, .memberOrNode, .leader: NodeID(1)
+        case .member, .memberOrNode, .anyNode, .leader: NodeID(1)
         case .node(let node): node
         case .owner(let group, let epoch):
             self.state.holdings.first { $0.group == group && $0.epoch == epoch }?.node ?? NodeID(1)

@@ -54,6 +54,8 @@ private let examples: [Command] = [
     ),
     .changeAuthority(.without([2], [osk])), .changeAuthority(.cancel([2])),
     .expectPause(osk, Incarnation(7), .milliseconds(20_000)),
+    .duplicated(osk, [Twin(bootID: "boot", host: "10.0.0.9", fingerprint: [1, 2])], after: LogIndex(7)),
+    .original(osk, bootID: "boot"),
     .certified(
         tok,
         CertificateRecord(

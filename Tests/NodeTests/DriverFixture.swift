@@ -41,7 +41,7 @@ final class SmallDaemon {
             directory: paths.log, on: RealDisk(),
             identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id),
             draw: try Founding.startDraw())
-        let transport = try Transport(self.file, identity: paths.identity, log: log, shownOut: { _, _ in })
+        let transport = try Transport(self.file, identity: paths.identity, log: log, parted: { _, _ in })
         let supervisor = try Supervisor(
             identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),
             settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
@@ -73,7 +73,7 @@ final class SmallDaemon {
             paths: paths, file: self.file, bootID: "boot", queue: self.queue, log: log, desk: desk)
         self.backend = Backend(
             loop: self.loop, queue: self.queue, joins: self.joins,
-            certificateKeeper: CertificateKeeper(desk, queue: self.queue, log: log), file: self.file)
+            certificateKeeper: CertificateKeeper(desk, bootID: "boot", queue: self.queue, log: log), file: self.file)
         let queue = self.queue
         let loop = self.loop
         let joins = self.joins
@@ -81,7 +81,7 @@ final class SmallDaemon {
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) }))
+                join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) }, twins: { _, _ in }))
         SystemThread.start("loop") { loop.run() }
     }
 

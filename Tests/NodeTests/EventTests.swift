@@ -91,6 +91,19 @@ private let words = KeptWords("it was so")
             .authorityWithout, "node.authority-without", .warning,
             "the exchange of the authority goes on without tok-1: unless it comes in time, it has to join anew (operator)"
         ),
+        (
+            .duplicated([Twin(bootID: "0123456789", host: "10.0.0.9", fingerprint: [1])]), "node.duplicated", .error,
+            "several machines say that they are tok-1 (10.0.0.9, boot 01234567): none of them runs anything until "
+                + "`holdfast node original tok-1 --boot BOOT` says which one it is (E5)"
+        ),
+        (
+            .original(Twin(bootID: "0123456789", host: "10.0.0.9", fingerprint: [1])), "node.original", .info,
+            "tok-1 is the machine at 10.0.0.9, boot 01234567; it gets another key, and the others no way in (E5)"
+        ),
+        (
+            .singled, "node.singled", .info,
+            "tok-1 is one machine again; what shows its former certificates is not let in (E5)"
+        ),
         (.pauseOver, "node.pause-over", .info, "no pause of tok-1 is expected any more (L22)"),
         (
             .certificateRenewed(until: 1_800_000_000), "node.certificate-renewed", .info,
@@ -259,7 +272,7 @@ private let words = KeptWords("it was so")
                 "node.authority-without", "node.drained", "node.undrained", "node.role",
                 "node.site",
                 "node.address",
-                "node.labelled", "node.retires", "node.kept", "node.pause-expected", "node.pause-over",
+                "node.original", "node.labelled", "node.retires", "node.kept", "node.pause-expected", "node.pause-over",
                 "group.absence-signed",
                 "group.wanted-running", "group.wanted-stopped", "group.move-wanted", "group.stop-signed",
                 "volume.loss-accepted", "volume.repair-allowed",

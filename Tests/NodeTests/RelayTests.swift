@@ -35,7 +35,7 @@ private final class Relayed {
         let file = NodeFile(
             cluster: "prod", clusterID: "c1", node: 2, name: "n2", site: "s", address: "127.0.0.1:\(port)",
             role: .member, peers: [])
-        self.transport = try Transport(file, identity: try identity(2), log: DriverLog(), shownOut: { _, _ in })
+        self.transport = try Transport(file, identity: try identity(2), log: DriverLog(), parted: { _, _ in })
         self.sender = try RelaySeals(node: NodeID(1), cluster: "c1", identity: try identity(1))
         let received = self.received
         if let roll { self.transport.keep(roll) }
@@ -43,7 +43,8 @@ private final class Relayed {
             Transport.Handlers(
                 receive: { envelope, _ in
                     if case .readRequest(let id) = envelope.message { received.change { $0.append(id) } }
-                }, join: { stream, _ in stream.shutdown() }, certificates: { stream, _ in stream.shutdown() }))
+                }, join: { stream, _ in stream.shutdown() }, certificates: { stream, _ in stream.shutdown() },
+                twins: { _, _ in }))
         self.stream = try TLSStream.connect(
             host: "127.0.0.1", port: port, context: try TLSContext(identity: try identity(3)), timeout: .seconds(20))
     }
@@ -159,7 +160,7 @@ private final class Relayed {
 
     @Test func `it is told when it dials, and of which generation the log is that says so`() throws {
         let relayed = try Relayed(roll: Self.roll)
-        #expect(Farewell.wait(on: relayed.stream) == Self.generation)
+        #expect(Farewell.wait(on: relayed.stream) == .left(Self.generation))
     }
 
     @Test func `it is told over the connection that it has`() throws {
@@ -167,27 +168,27 @@ private final class Relayed {
         try relayed.hand(try relayed.sealed(1))
         #expect(relayed.arrived(until: 1) == [1])
         relayed.transport.keep(Self.roll)
-        #expect(Farewell.wait(on: relayed.stream) == Self.generation)
+        #expect(Farewell.wait(on: relayed.stream) == .left(Self.generation))
     }
 
     @Test func `it is told by whoever has the address of one that it knew`() throws {
         let relayed = try Relayed(roll: Self.roll)
         let identity = try Relayed.identity(3, of: relayed.authority, in: relayed.scratch.path)
-        let heard = Locked<(NodeID, Generation?)?>(nil)
+        let heard = Locked<(NodeID, Parting)?>(nil)
         let link = PeerLink(
             PeerSpec(node: NodeID(1), name: "n1", address: relayed.address),
             context: try TLSContext(identity: identity),
-            cluster: "c1", log: DriverLog(), shownOut: { node, generation in heard.change { $0 = (node, generation) } })
+            cluster: "c1", log: DriverLog(), parted: { node, parting in heard.change { $0 = (node, parting) } })
         link.start()
         link.look(at: MachineClock.now)
         let word = heard.wait(atMost: .seconds(20)) { $0 }
         link.close()
-        #expect(word?.0 == NodeID(2) && word?.1 == Self.generation)
+        #expect(word?.0 == NodeID(2) && word?.1 == .left(Self.generation))
     }
 
     @Test func `a connection that ends without a word says nothing`() throws {
         let relayed = try Relayed()
         try relayed.hand(relayed.message(7))
-        #expect(Farewell.wait(on: relayed.stream) == Generation??.none)
+        #expect(Farewell.wait(on: relayed.stream) == nil)
     }
 }

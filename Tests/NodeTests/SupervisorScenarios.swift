@@ -44,6 +44,9 @@ import Testing
 ///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
+///     met b a BOOT…                b has met machines of these boots that say that they are a
+///     original a BOOT              an operator says that a is the machine of that boot
+///     certified a N                a says which certificate it has
 ///     admit a boot=X counter=N     asks the leader for a new life of a
 ///     show standing|running|leader|voters|nodes|suspicions|lease|page|life [NODE]; `page`: what the guard reads
 ///     retire a | stay a            an operator wants a to leave for good, or to stay after all
@@ -240,6 +243,7 @@ final class TrioWorld {
         case "expect-pause":
             let life = self.trio.supervisors[self.trio.leader ?? node]?.state.node(node)?.incarnation ?? .none
             self.want(.expectPause(node, life, .milliseconds(UInt64(directive.arguments[1]) ?? 0)))
+        case "met", "original", "certified": self.twins(directive, node)
         case "want": self.want(.want(Trio.orders, isRunning: words.last == "running"))
         case "slow": self.trio.slow.insert(node)
         case "quick": self.trio.letThrough(node)

@@ -53,6 +53,7 @@ final class VolumeCopyWorld {
     /// Who may give the command gives it.
     private func origin(of command: Command) -> NodeID {
         switch command.authority {
+        case .anyNode: tok
         case .node(let node): node
         case .writer: self.record.owner ?? tok
         case .owner: self.state.group(orders)?.assignment?.node ?? tok

@@ -31,6 +31,8 @@ public protocol APIBackend: Sendable {
     func nodeDrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Lets groups come to a drained node again.
     func nodeUndrain(_ node: String, _ request: MutationRequest) async throws -> MutationResult
+    /// Says which of several machines that say that they are a node is it: `machine` names it.
+    func nodeOriginal(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Expects a node to pause, for `request.milliseconds` at most; zero: no longer. (Rule L22)
     func nodeExpectPause(_ node: String, _ request: MutationRequest) async throws -> MutationResult
     /// Shuts the answering node down in order; asked again and again, it says what is left, and `accepted` once nothing is.

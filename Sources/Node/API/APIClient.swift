@@ -145,6 +145,10 @@ extension APIClient: APIBackend {
     public func nodeShutDown(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/shutdown", request)
     }
+    /// `POST /v1/nodes/NODE/original`.
+    public func nodeOriginal(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        try await self.post("/v1/nodes/\(node)/original", request)
+    }
     /// `POST /v1/nodes/NODE/expect-pause`.
     public func nodeExpectPause(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
         try await self.post("/v1/nodes/\(node)/expect-pause", request)

@@ -145,6 +145,7 @@ public struct APIRoutes: Sendable {
         case ("nodes", "drain"): result = try await self.backend.nodeDrain(name, self.mutation(request))
         case ("nodes", "undrain"): result = try await self.backend.nodeUndrain(name, self.mutation(request))
         case ("nodes", "expect-pause"): result = try await self.backend.nodeExpectPause(name, self.mutation(request))
+        case ("nodes", "original"): result = try await self.backend.nodeOriginal(name, self.mutation(request))
         case ("nodes", "set"): result = try await self.backend.nodeSet(name, self.mutation(request))
         case ("nodes", "remove"): result = try await self.backend.nodeRemove(name, self.mutation(request))
         case ("nodes", "keep"): result = try await self.backend.nodeKeep(name, self.mutation(request))

@@ -53,11 +53,14 @@ public struct MutationRequest: Codable, Equatable, Sendable {
     public var allowWorse: Bool?
     /// How long something is to hold.
     public var milliseconds: UInt64?
+    /// Which of several machines is meant: where it is heard from, or its boot id or the beginning of that.
+    public var machine: String?
     /// All fields.
     public init(
         to: String? = nil, statement: String? = nil, expectedIndex: UInt64? = nil, dryRun: Bool = false,
-        node: NodeChangeRequest? = nil, allowWorse: Bool? = nil, milliseconds: UInt64? = nil
+        node: NodeChangeRequest? = nil, allowWorse: Bool? = nil, milliseconds: UInt64? = nil, machine: String? = nil
     ) {
+        self.machine = machine
         self.milliseconds = milliseconds
         self.node = node
         self.allowWorse = allowWorse

@@ -51,6 +51,7 @@ public struct Eligibility {
     ) -> Objection? {
         guard let node = observation.node(name) else { return .other("has not joined") }
         guard node.isMember else { return .other("is a witness") }
+        if node.isDuplicated { return .other("may be several machines") }
         switch node.standing {
         case .never: return .other("was never up")
         case .suspected: return .other("is silent")

@@ -10,9 +10,10 @@ enum Moves {
         func release(to target: String?, _ reason: String) -> Plan.Action {
             .init(.release(group.name, owner: owner, target: target), reason: reason)
         }
-        if observation.node(owner)?.isDeparting == true {
+        if let node = observation.node(owner), node.isDeparting || node.isDuplicated {
             let target = group.target.flatMap { others.contains($0) ? $0 : nil } ?? others.first
-            return release(to: target, "\(owner) is shutting down")
+            let reason = node.isDuplicated ? "several machines say that they are \(owner)" : "\(owner) is shutting down"
+            return release(to: target, reason)
         }
         if let target = group.target, target != owner {
             guard others.contains(target) else { return nil }

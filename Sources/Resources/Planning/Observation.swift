@@ -26,11 +26,14 @@ public struct Observation: Equatable, Sendable {
         public var isDrained: Bool
         /// It shuts down: what it runs leaves, or stops where nothing else may run it.
         public var isDeparting: Bool
+        /// Several machines say that they are it: what it runs goes elsewhere, or stops. (Rule E5)
+        public var isDuplicated: Bool
         /// The log index at which it was last admitted: later than a group's epoch if it restarted since.
         public var admittedAt: UInt64
         /// All fields.
         public init(
             name: String, isMember: Bool, standing: Standing, isDrained: Bool, isDeparting: Bool = false,
+            isDuplicated: Bool = false,
             admittedAt: UInt64
         ) {
             self.name = name
@@ -38,6 +41,7 @@ public struct Observation: Equatable, Sendable {
             self.standing = standing
             self.isDrained = isDrained
             self.isDeparting = isDeparting
+            self.isDuplicated = isDuplicated
             self.admittedAt = admittedAt
         }
     }

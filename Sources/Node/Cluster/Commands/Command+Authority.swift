@@ -4,6 +4,8 @@ import Basis
 enum Authority: Equatable, Sendable {
     /// A member, for an operator who works on it. A witness, on the smallest machine in a third place, may not.
     case member
+    /// Every node: each one may be the only one that sees it.
+    case anyNode
     /// This node, about its own address, or a member.
     case memberOrNode(NodeID)
     /// The leader alone, for itself: it takes these from nobody.
@@ -22,8 +24,9 @@ extension Command {
         switch self {
         case .bootstrap, .addNode, .configure, .want, .move, .drain, .acceptLoss, .declareAbsent, .confirmStopped,
             .compare, .allowRepair, .note, .raise, .retire, .expectPause, .changeAuthority, .replaceNode, .putAttribute,
-            .deleteAttribute:
+            .deleteAttribute, .original:
             .member
+        case .duplicated: .anyNode
         case .setNode(let node, let change): change.isAddressOnly ? .memberOrNode(node) : .member
         case .suspect, .trust, .lost, .fenced, .expel, .recovered, .assign, .release, .park, .forgive: .leader
         case .admit(let node, _, _): .node(node)
@@ -54,6 +57,7 @@ extension ClusterState {
         if let objection = self.levelObjection(to: command) { return objection }
         switch command.authority {
         case .leader: return nil
+        case .anyNode: return self.node(origin) == nil ? .unknown(.node(origin)) : nil
         case .memberOrNode(let node) where node == origin: return nil
         case .member, .memberOrNode:
             // Before there is a cluster the founder is no node yet.

@@ -4,12 +4,15 @@ import Basis
 extension Command {
     /// The level that brought words about certificates.
     package static let certificateLevel = FeatureLevel(3)
+    /// The level that brought what the log says of copies of machines.
+    static let twinLevel = FeatureLevel(3)
 
     /// The feature level that brought this kind of command: a build that does less cannot read it. It is the version of its entry.
     var kindLevel: FeatureLevel {
         switch self {
         case .raise: FeatureLevel(2)
         case .certified, .changeAuthority: Self.certificateLevel
+        case .duplicated, .original: Self.twinLevel
         case .expectPause: FeatureLevel(3)
         default: .first
         }

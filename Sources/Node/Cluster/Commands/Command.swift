@@ -81,6 +81,11 @@ public indirect enum Command: Equatable, Sendable {
     case changeAuthority(Authorities.Change)
     /// A node says which certificate it has.
     case certified(NodeID, CertificateRecord)
+    /// Several machines say that they are this node; `after` is the entry by which it was one machine, as far as the one who met
+    /// them knows. (Rule E5)
+    case duplicated(NodeID, [Twin], after: LogIndex)
+    /// An operator says which of them it is: the one of this boot. (Rule E5)
+    case original(NodeID, bootID: String)
     /// An operator writes something among the events, about a node or about no one node.
     case note(String, about: NodeID?)
     /// A node shuts down in order, or takes that back: its groups move or stop before its daemon ends. Ends with its life.

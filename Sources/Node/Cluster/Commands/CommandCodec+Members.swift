@@ -36,6 +36,15 @@ extension Command {
             writer.node(node)
             writer.uint64(incarnation.rawValue)
             writer.span(length)
+        case .duplicated(let node, let twins, let settledAt):
+            writer.uint8(46)
+            writer.node(node)
+            writer.list(twins) { $1.encode(into: &$0) }
+            writer.uint64(settledAt.rawValue)
+        case .original(let node, let bootID):
+            writer.uint8(47)
+            writer.node(node)
+            writer.string(bootID)
         case .certified(let node, let record):
             writer.uint8(37)
             writer.node(node)
@@ -53,6 +62,12 @@ extension Command {
         case 33: .expel(try reader.node(), Incarnation(try reader.uint64()))
         case 39: .changeAuthority(try Authorities.Change.decode(from: &reader))
         case 38: .expectPause(try reader.node(), Incarnation(try reader.uint64()), try reader.span())
+        case 46:
+            .duplicated(
+                try reader.node(),
+                try reader.list { (reader) throws(CodecError) in try Twin.decode(from: &reader) },
+                after: LogIndex(try reader.uint64()))
+        case 47: .original(try reader.node(), bootID: ForeignText.line(try reader.string(), limit: 64))
         case 37: .certified(try reader.node(), try CertificateRecord.decode(from: &reader))
         case Self.raiseType:
             .raise(

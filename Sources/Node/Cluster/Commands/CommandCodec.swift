@@ -120,7 +120,8 @@ extension Command {
             writer.node(node)
             writer.uint64(incarnation.rawValue)
             writer.bool(isDeparting)
-        case .setNode, .retire, .replaceNode, .expel, .recovered, .raise, .certified, .expectPause, .changeAuthority:
+        case .setNode, .retire, .replaceNode, .expel, .recovered, .raise, .certified, .expectPause, .changeAuthority,
+            .duplicated, .original:
             self.encodeMembers(into: &writer)
         case .leaves, .joins, .opens, .copy, .lacks, .yields, .compare, .allowRepair, .acceptLoss:
             self.encodeVolume(into: &writer)
@@ -266,7 +267,7 @@ extension Command {
                 try reader.node(), Incarnation(try reader.uint64()), mark: try StartMark.decode(from: &reader))
         case 35, 36: return try self.decodeAttribute(type, from: &reader)
         case 14, 18, 20, 23, 40...44: return try self.decodeVolume(type, from: &reader)
-        case 30...34, 37...39, Self.raiseType: return try self.decodeMembers(type, from: &reader)
+        case 30...34, 37...39, 46, 47, Self.raiseType: return try self.decodeMembers(type, from: &reader)
         default:
             return try self.decodeOwnership(type, from: &reader)
         }

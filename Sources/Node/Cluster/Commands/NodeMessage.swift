@@ -152,6 +152,8 @@ public struct NodeSummary: Equatable, Sendable {
     public var guardKillsFor: Span
     /// What it runs of the product; nil from a build that does not say it, and from who is heard through a third node.
     public var programs: NodePrograms?
+    /// The boot of its machine; empty from a build that does not say it, and from who is heard through a third node. (Rule E5)
+    public var bootID = ""
 
     /// What is left of one group.
     public struct Remains: Equatable, Sendable {

@@ -236,7 +236,9 @@ extension NodeSummary {
         }
         writer.span(self.guardKillsFor)
         // Version 1 does not say what a node runs.
-        if version > 1 { writer.optional(self.programs) { $1.encode(into: &$0) } }
+        guard version > 1 else { return }
+        writer.optional(self.programs) { $1.encode(into: &$0) }
+        writer.string(self.bootID)
     }
 
     fileprivate static func decode(
@@ -274,6 +276,7 @@ extension NodeSummary {
             summary.programs = try reader.optional { (reader) throws(CodecError) in
                 try NodePrograms.decode(from: &reader)
             }
+            summary.bootID = ForeignText.line(try reader.string(), limit: 64)
         }
         return summary
     }

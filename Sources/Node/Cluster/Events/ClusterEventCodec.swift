@@ -163,6 +163,13 @@ extension NodeHappening {
             writer.span(length)
         case .pauseOver: writer.uint8(22)
         case .authorityWithout: writer.uint8(23)
+        case .duplicated(let twins):
+            writer.uint8(24)
+            writer.list(twins) { $1.encode(into: &$0) }
+        case .original(let twin):
+            writer.uint8(25)
+            twin.encode(into: &writer)
+        case .singled: writer.uint8(26)
         case .certificateStuck(let until, let trouble):
             writer.uint8(20)
             writer.uint64(until)
@@ -199,6 +206,10 @@ extension NodeHappening {
         case 21: return .pauseExpected(try reader.span())
         case 22: return .pauseOver
         case 23: return .authorityWithout
+        case 24:
+            return .duplicated(try reader.list { (reader) throws(CodecError) in try Twin.decode(from: &reader) })
+        case 25: return .original(try Twin.decode(from: &reader))
+        case 26: return .singled
         case 20: return .certificateStuck(until: try reader.uint64(), try reader.words())
         default: throw .invalid(field: "event of a node", offset: reader.offset)
         }

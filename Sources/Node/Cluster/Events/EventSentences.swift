@@ -63,6 +63,12 @@ extension NodeHappening {
         case .replaced: "another machine takes the place of \(name)"
         case .authorityWithout:
             "the exchange of the authority goes on without \(name): unless it comes in time, it has to join anew"
+        case .duplicated(let twins):
+            "several machines say that they are \(name) (\(Twins.words(twins))): none of them runs anything until "
+                + "`holdfast node original \(name) --boot BOOT` says which one it is"
+        case .original(let twin):
+            "\(name) is the machine at \(twin.words); it gets another key, and the others no way in"
+        case .singled: "\(name) is one machine again; what shows its former certificates is not let in"
         case .certificateRenewed(let until): "\(name) has another certificate, until \(Validity.day(until))"
         case .certificateStuck(let until, let trouble):
             "the certificate of \(name) is for use until \(Validity.day(until)), and it could not get another one: \(trouble.text)"

@@ -173,6 +173,12 @@ public enum NodeHappening: Equatable, Sendable {
     case pauseExpected(Span), pauseOver
     /// A person wants the exchange of the authority to go on without it. (Rule I2)
     case authorityWithout
+    /// Several machines say that they are it. (Rule E5)
+    case duplicated([Twin])
+    /// A person said which of them it is. (Rule E5)
+    case original(Twin)
+    /// That one has a key that no other one has: it is one machine again. (Rule E5)
+    case singled
     /// It has another certificate, until this second from 1970.
     case certificateRenewed(until: UInt64)
     /// Its certificate ends then, and it could not get another one.
@@ -212,6 +218,9 @@ public enum NodeHappening: Equatable, Sendable {
         case .pauseExpected: "node.pause-expected"
         case .pauseOver: "node.pause-over"
         case .authorityWithout: "node.authority-without"
+        case .duplicated: "node.duplicated"
+        case .original: "node.original"
+        case .singled: "node.singled"
         case .certificateRenewed: "node.certificate-renewed"
         case .certificateStuck: "node.certificate-stuck"
         }
@@ -221,7 +230,7 @@ public enum NodeHappening: Equatable, Sendable {
     var isAsked: Bool {
         switch self {
         case .drained, .undrained, .role, .site, .address, .labelled, .retires, .kept: true
-        case .pauseExpected, .pauseOver, .authorityWithout: true
+        case .pauseExpected, .pauseOver, .authorityWithout, .original: true
         default: false
         }
     }
@@ -230,9 +239,9 @@ public enum NodeHappening: Equatable, Sendable {
         switch self {
         case .joined, .joinedAgain, .up, .heardAgain, .drained, .undrained, .shutsDown, .stays: .info
         case .role, .site, .address, .labelled, .retires, .kept, .left, .replaced, .certificateRenewed: .info
-        case .pauseExpected, .pauseOver: .info
+        case .pauseExpected, .pauseOver, .original, .singled: .info
         case .upWithNewLog, .silent, .certificateStuck, .authorityWithout: .warning
-        case .lost: .error
+        case .lost, .duplicated: .error
         }
     }
 
@@ -254,6 +263,7 @@ public enum NodeHappening: Equatable, Sendable {
         case .replaced: EventRule("J3")
         case .pauseExpected, .pauseOver: EventRule("L22")
         case .authorityWithout: .operator
+        case .duplicated, .original, .singled: EventRule("E5")
         case .certificateRenewed, .certificateStuck: EventRule("I1")
         }
     }

@@ -13,6 +13,8 @@ public struct CertificateCare: Sendable {
         public var present: CertificateRecord
         /// What the log has of it.
         public var known: CertificateRecord?
+        /// A copy of this machine may have it too, and a person has said that this one is the node. (Rule E5)
+        public var isShared: Bool
         /// The authority that the log wants certificates of; nil: any that is trusted.
         public var wanted: CertificateRecord.Fingerprint?
         /// What most nodes agree that the time is, in seconds from 1970; nil where they do not.
@@ -22,12 +24,13 @@ public struct CertificateCare: Sendable {
 
         /// All fields.
         public init(
-            node: NodeID, present: CertificateRecord, known: CertificateRecord?,
+            node: NodeID, present: CertificateRecord, known: CertificateRecord?, isShared: Bool = false,
             wanted: CertificateRecord.Fingerprint?, seconds: UInt64?, mayTell: Bool
         ) {
             self.node = node
             self.present = present
             self.known = known
+            self.isShared = isShared
             self.wanted = wanted
             self.seconds = seconds
             self.mayTell = mayTell
@@ -88,7 +91,7 @@ public struct CertificateCare: Sendable {
         guard !self.isRenewing else { return }
         let longestPause = Self.pause(forLife: facts.present.validity.lifeSeconds)
         self.pause = min(self.pause, longestPause)
-        let isUnwanted = facts.wanted.map { $0 != facts.present.authority } ?? false
+        let isUnwanted = facts.isShared || facts.wanted.map { $0 != facts.present.authority } ?? false
         // Who was renewed and is due at once, because clocks are wrong, waits as long as can be.
         let pause = self.failure != nil ? self.pause : isUnwanted ? .zero : longestPause
         let isPaused = self.ended.map { now < $0 + pause } ?? false

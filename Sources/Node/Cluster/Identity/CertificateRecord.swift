@@ -71,6 +71,7 @@ extension ClusterState {
         if let before, before.fingerprint != record.fingerprint {
             self.note(.node(named, .certificateRenewed(until: record.validity.until)), at: index)
         }
+        self.settleTwins(ofNodeAt: place, at: index)
         if let trouble = record.trouble, before?.trouble == nil {
             self.note(.node(named, .certificateStuck(until: record.validity.until, trouble)), at: index)
         }

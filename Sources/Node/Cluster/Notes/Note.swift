@@ -51,6 +51,10 @@ public enum Note: Equatable, Sendable {
     case twoLives(NodeID)
     /// A node has started anew and waits for the end of its old lease. (Rule E3)
     case awaitsEndOfLife(NodeID)
+    /// Several machines say that they are this node. (Rule E5)
+    case duplicated(NodeID, [Twin])
+    /// This machine is one of several that say that they are this node, or is not this node. (Rule E5)
+    case isTwin(says: NodeID, TwinWord)
     case leaseHeld(until: Tick)
     case leaseEnded
     case leaseGivenBack
@@ -107,6 +111,8 @@ public enum Note: Equatable, Sendable {
         case .overtaken: "generation.overtaken"
         case .twoLives: "life.two"
         case .awaitsEndOfLife: "life.awaits-end"
+        case .duplicated: "life.duplicated"
+        case .isTwin: "life.is-twin"
         case .leaseHeld: "lease.held"
         case .leaseEnded: "lease.ended"
         case .leaseGivenBack: "lease.given-back"
@@ -140,7 +146,9 @@ public enum Note: Equatable, Sendable {
             .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,
             .clocksParted, .moreTimePassed, .noCopy, .copyOutdated, .copyTakenBack, .serverSays:
             .warning
-        case .overtaken, .unreadable, .distrusts, .diskFailed, .twoLives, .lifeIsOver, .serverFailed: .error
+        case .overtaken, .unreadable, .distrusts, .diskFailed, .twoLives, .duplicated, .isTwin, .lifeIsOver,
+            .serverFailed:
+            .error
         }
     }
 }

@@ -23,7 +23,7 @@ extension Note {
         case .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .newMark: self.markSentence(name)
         case .preparedFor, .beginsGeneration, .followsGeneration, .overtaken: self.generationSentence(name)
         case .twoLives, .awaitsEndOfLife, .leaseHeld, .leaseEnded, .leaseGivenBack, .clocksParted, .doubtEnded,
-            .lifeIsOver, .moreTimePassed:
+            .lifeIsOver, .moreTimePassed, .duplicated, .isTwin:
             self.lifeSentence(name)
         case .starts(let group, let epoch): "starting \(group) under epoch \(epoch)"
         case .stopsLeftovers(let group): "stopping what an earlier daemon left of \(group)"
@@ -77,6 +77,9 @@ extension Note {
                 + "use one identity"
         case .awaitsEndOfLife(let node):
             "\(name(node)) has started anew; it is let in once its former lease has certainly ended"
+        case .duplicated(let node, let twins):
+            "ALARM: several machines say that they are \(name(node)): \(Twins.words(twins)) (E5)"
+        case .isTwin(let node, let word): "ALARM: \(word.sentence(says: name(node))) (E5)"
         case .leaseHeld(let end): "lease held until \(end)"
         case .leaseEnded: "the lease ended"
         case .leaseGivenBack: "nothing runs here any more: the lease is given back"

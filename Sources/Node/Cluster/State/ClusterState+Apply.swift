@@ -34,6 +34,9 @@ extension ClusterState {
         case .recovered(let plan): return self.recover(plan, at: index)
         case .raise(let level, let nodes): return self.raise(to: level, counting: nodes, at: index)
         case .expectPause(let node, let life, let length): return self.expectPause(node, life, length, at: index)
+        case .duplicated(let node, let twins, let settledAt):
+            return self.duplicated(node, twins, after: settledAt, at: index)
+        case .original(let node, let bootID): return self.original(node, bootID, at: index)
         case .certified(let node, let record): return self.certified(node, record, at: index)
         case .changeAuthority(let change): return self.changeAuthority(change, at: index)
         case .setNode, .retire, .replaceNode, .expel:

@@ -108,6 +108,8 @@ extension ClusterState {
         if record.isRetiring, record.standing == .never || record.standing == .lost {
             return .refused(.unfit("\(record.about.name) is leaving the cluster"))
         }
+        // Rule E5: neither of two machines gets a life before a person has said which one is the node.
+        if let objection = record.twinObjection(toBoot: bootID) { return .refused(objection) }
         let isOver = record.standing == .never || record.standing == .lost
         let isOther = record.standing != .never && mark.directory != record.mark.directory
         // Rule E2.7: what is known of a log is never lowered, by a late request or by a copy that was brought back.

@@ -12,7 +12,7 @@ extension ClusterState {
                 Observation.Node(
                     name: record.about.name, isMember: !record.about.isWitness,
                     standing: record.observedStanding, isDrained: record.isDrained || record.isRetiring,
-                    isDeparting: record.isDeparting,
+                    isDeparting: record.isDeparting, isDuplicated: record.twins.isOpen,
                     admittedAt: record.incarnation.rawValue)
             },
             groups: self.observedGroups(at: milliseconds))

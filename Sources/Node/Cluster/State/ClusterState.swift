@@ -130,6 +130,8 @@ public struct ClusterState: Equatable, Sendable {
         public var certificate: CertificateRecord?
         /// Cluster time until which a person expects this life of it to pause; zero: nobody does. (Rule L22)
         public var pauseExpectedUntil: UInt64 = 0
+        /// The machines that say that they are this node. (Rule E5)
+        public var twins = Twins()
         /// Cluster time of the last change of `standing`.
         public var since: UInt64
         /// The node, as events name it.

@@ -110,6 +110,7 @@ extension ClusterState.NodeRecord {
         if version > 3 {
             writer.optional(self.certificate) { $1.encode(into: &$0) }
             writer.uint64(self.pauseExpectedUntil)
+            self.twins.encode(into: &writer)
         }
     }
 
@@ -144,6 +145,7 @@ extension ClusterState.NodeRecord {
                 try CertificateRecord.decode(from: &reader)
             }
             record.pauseExpectedUntil = try reader.uint64()
+            record.twins = try Twins.decode(from: &reader)
         }
         return record
     }

@@ -93,6 +93,7 @@ package struct StatusBuilder {
             found.append("no majority of voters answers \(age): nothing can be decided")
         }
         found += self.generationSentences
+        found += self.twinSentences
         found += self.remainsSentences
         if self.view.isPoisoned { found.append("the log of this node cannot be written; see its log") }
         if let since = self.view.supervisor.consensus.diskStalledSince {
@@ -165,6 +166,8 @@ package struct StatusBuilder {
         let up = "\(nodes.filter { $0.state == .up }.count) of \(nodes.count) nodes up"
         switch health {
         case .noQuorum where self.state.hasLeft(self.me): return "this node has left the cluster for good"
+        case .noQuorum where self.view.supervisor.isCopy:
+            return "this machine is a copy of another one, which is this node"
         case .noQuorum: return "no majority of voters answers: what runs stops when its lease ends"
         case .down:
             let down = groups.filter { [.waiting, .parked, .failed].contains($0.state) }.map(\.name)
@@ -273,6 +276,7 @@ package struct StatusBuilder {
             let state = NodeReport.State(record.standing)
             return (state, keeper ?? "it is leaving the cluster for good")
         }
+        if record.twins.isOpen { return (NodeReport.State(record.standing), self.twinReason(record)) }
         switch record.standing {
         case .trusted where record.isDeparting: return (.up, "it is shutting down")
         case .lost where record.isDeparting:

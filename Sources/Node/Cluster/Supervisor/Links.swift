@@ -12,6 +12,8 @@ struct Links: Sendable {
 
     /// Nodes that say that this one has left the cluster, sorted. (Rule J6)
     var shownOutBy: [NodeID] = []
+    /// A node says that another machine may be this one, or is. (Rule E5)
+    var twinWord: (says: NodeID, word: TwinWord)?
 
     /// `seeds` are the nodes until the log names others.
     init(node: NodeID, seeds: [NodeID]) {

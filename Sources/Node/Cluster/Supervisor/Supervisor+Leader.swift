@@ -34,7 +34,8 @@ extension Supervisor {
     private mutating func decideLives(at now: Tick, into effects: inout [SupervisorEffect]) {
         guard
             self.leadership?.isSomebodySilent == true || self.state.nodes.isAnySuspected
-                || self.peers.acquaintances.isAnyForgetful || self.state.nodes.contains(where: \.isRetiring)
+                || self.peers.acquaintances.isAnyForgetful
+                || self.state.nodes.contains(where: { $0.isRetiring || $0.twins.isOpen })
         else { return }
         let timing = self.state.policy.timing
         let membership = self.consensus.outline.membership
@@ -63,7 +64,7 @@ extension Supervisor {
     /// Whether there is anything to decide about a node: a voter reports it, or a suspicion of it is open.
     private func isTalkedAbout(_ record: ClusterState.NodeRecord) -> Bool {
         if case .suspected = record.standing { return true }
-        if record.isRetiring { return true }
+        if record.isRetiring || record.twins.isOpen { return true }
         return self.hasEvidence(against: record.id) || self.leadership?.isReported(record.id) == true
     }
 
@@ -113,7 +114,7 @@ extension Supervisor {
     }
 
     /// Milliseconds of cluster time while this node leads: it advances with its boot clock and never goes back.
-    private func clusterTime(at now: Tick) -> UInt64 {
+    func clusterTime(at now: Tick) -> UInt64 {
         max(self.state.clusterMilliseconds, self.leadership?.clusterTime(at: now) ?? 0)
     }
 
@@ -135,6 +136,12 @@ extension Supervisor {
         }
         if let objection = self.objection(to: command, from: node) ?? self.raiseObjection(command.command, at: now) {
             effects.append(.note(.refusedCommand(from: node, objection)))
+            return
+        }
+        // Rule E5: it asks again and again, and a person is asked for by then.
+        if case .admit(let subject, let bootID, _) = command.command,
+            self.state.node(subject)?.twinObjection(toBoot: bootID) != nil
+        {
             return
         }
         if case .admit(let subject, let bootID, let mark) = command.command,

@@ -262,6 +262,8 @@ extension Supervisor {
         let isAllOver =
             self.groups.adoptable == nil && self.groups.remains.ending.isEmpty && self.groups.remains.all.isEmpty
             && self.groups.runners.allSatisfy(\.isEmpty)
+        // Rule E5: until a person has spoken it would be refused.
+        guard me.twinObjection(toBoot: self.identity.bootID) == nil else { return }
         guard isAllOver || (me.bootID == self.identity.bootID && me.standing != .lost), !self.marks.isDoubtMarkDue
         else {
             return

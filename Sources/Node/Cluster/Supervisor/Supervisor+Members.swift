@@ -56,7 +56,8 @@ extension Supervisor {
 
     /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)
     private func isReady(_ record: ClusterState.NodeRecord, _ follows: [NodeID: LogIndex]) -> Bool {
-        guard record.standing == .trusted,
+        // Rule E5: what several machines promise under one name counts nowhere.
+        guard record.standing == .trusted, !record.twins.isOpen,
             record.id == self.identity.node || self.seenMark(of: record.id)?.directory == record.mark.directory,
             let index = follows[record.id]
         else { return false }
@@ -87,9 +88,13 @@ extension Supervisor {
     private mutating func demoteForgetful(
         _ membership: Membership, at now: Tick, into effects: inout [SupervisorEffect]
     ) -> Bool {
-        guard self.peers.acquaintances.isAnyForgetful else { return false }
+        guard self.peers.acquaintances.isAnyForgetful || self.state.nodes.contains(where: \.twins.isOpen) else {
+            return false
+        }
         let found = membership.voters.first { node in
-            self.isForgetful(node, at: now) && self.state.node(node)?.standing == .lost
+            guard node != self.identity.node, let record = self.state.node(node) else { return false }
+            // Rule E5: what such a node promises may be promised by either machine, and known to one of them alone.
+            return record.isLifeInQuestion || self.isForgetful(node, at: now) && record.standing == .lost
         }
         guard let found else { return false }
         let follows = self.followers(at: now)
@@ -99,18 +104,17 @@ extension Supervisor {
         guard let target = membership.withoutVote(of: found, orElse: members.map(\.id)),
             self.isMajorityUp(of: target.voters, follows)
         else { return false }
-        effects.append(
-            .note(.lostItsLog(found)))
+        if self.state.node(found)?.isLifeInQuestion != true { effects.append(.note(.lostItsLog(found))) }
         self.consensusStep(.changeMembership(target), at: now, into: &effects)
         return true
     }
 
     // MARK: Leaving (rule J2)
 
-    /// Whether a life is ended although the node is heard: it has forgotten what it promised, or it is to leave, has no vote
-    /// any more, and nothing stands on it.
+    /// Whether a life is ended although the node is heard: it has forgotten what it promised, or it may be of several machines
+    /// (rule E5), or it is to leave, has no vote any more, and nothing stands on it.
     func isOut(_ record: ClusterState.NodeRecord, at now: Tick) -> Bool {
-        if self.isForgetful(record.id, at: now) { return true }
+        if self.isForgetful(record.id, at: now) || self.isTwinOut(record, at: now) { return true }
         return record.isRetiring && !self.consensus.outline.membership.isVoter(record.id)
             && self.consensus.outline.membershipIndex <= self.consensus.commitIndex
             && self.state.whatKeeps(record.id) == nil
@@ -131,7 +135,9 @@ extension Supervisor {
 
 extension ClusterState.NodeRecord {
     /// It should not lead while another can.
-    var leavesLeadership: Bool { self.isDrained || self.isDeparting || self.isRetiring || !self.about.role.mayVote }
+    var leavesLeadership: Bool {
+        self.isDrained || self.isDeparting || self.isRetiring || self.isLifeInQuestion || !self.about.role.mayVote
+    }
 }
 
 extension Membership {

@@ -9,7 +9,8 @@ extension Supervisor {
             applied: self.state.appliedIndex, groupsVersion: self.groups.version, volumesVersion: self.volumes.version,
             programsVersion: self.helpers.programsVersion)
         guard self.telling.settle(key, slack: Self.timerSlack, at: now) else { return }
-        guard self.state.nodes.place(of: self.identity.node) != nil else { return }
+        // Also while the log here names nobody yet: where several machines say that they are this node, nothing is taken of one
+        // that has not said which boot it is in. (Rule E5)
         let message = NodeMessage.summary(self.summary(at: now))
         for place in self.links.nodes.indices {
             self.send(message, to: self.links.nodes[place], at: now, into: &effects)
@@ -48,6 +49,6 @@ extension Supervisor {
             }, remains: self.groups.remains.all.map { .init(group: $0.group, remains: $0.remains) },
             guardKillsFor: self.groups.remains.guardKillsSince == .zero
                 ? .zero : now.since(self.groups.remains.guardKillsSince),
-            programs: self.helpers.programs)
+            programs: self.helpers.programs, bootID: self.identity.bootID)
     }
 }

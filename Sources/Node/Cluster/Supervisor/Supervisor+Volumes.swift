@@ -6,7 +6,8 @@ import Resources
 extension Supervisor {
     mutating func settleServers(into effects: inout [SupervisorEffect]) {
         let key = LocalVolumes.ServersKey(applied: self.state.appliedIndex, groupsVersion: self.groups.version)
-        guard self.volumes.serversDerivedAt != key, self.birth.isCaughtUp, let me = self.me else { return }
+        guard self.volumes.serversDerivedAt != key, self.birth.isCaughtUp, !self.isCopy, let me = self.me
+        else { return }
         self.volumes.serversDerivedAt = key
         let servers = self.volumes.settle(self.state, on: me.about.name, under: self.groups.runners)
         if let servers { effects.append(.volumeServers(servers)) }

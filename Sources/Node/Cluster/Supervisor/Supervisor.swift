@@ -159,6 +159,8 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.groups.remains.guardKillsSince = since
             self.groups.version += 1
+        case .twins(let node, let twins): self.met(twins, of: node, at: now, into: &effects)
+        case .isTwin(let node, let word): self.isTold(word, by: node, into: &effects)
         case .shownOut(let node, let generation): self.shownOut(by: node, of: generation, into: &effects)
         case .drawMark(let nonce): self.marks.offeredNonce = nonce
         case .doubt(let since, let nonce):
@@ -280,7 +282,11 @@ public struct Supervisor: Sendable {
     }
 
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
-    mutating func derive() { self.birth.derive(from: self.me, bootID: self.identity.bootID, self.marks) }
+    mutating func derive() {
+        // Rule E5: a person has said that this machine is the node.
+        if self.links.twinWord != nil, self.me?.twins.chosen == self.identity.bootID { self.links.twinWord = nil }
+        self.birth.derive(from: self.me, bootID: self.identity.bootID, self.marks)
+    }
 
     /// This node's record, once it has joined.
     public var me: ClusterState.NodeRecord? { self.state.node(self.identity.node) }

@@ -46,6 +46,10 @@ public enum SupervisorInput: Equatable, Sendable {
     indirect case runs(HelperRole, NodePrograms.Helper?, isRenewable: Bool)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
     indirect case shownOut(by: NodeID, of: Generation?)
+    /// Several machines say that they are this node; one, where the log knows already that there are several. (Rule E5)
+    indirect case twins(NodeID, [Twin])
+    /// A node says that another machine may be this node, or is it, and does not listen to this one. (Rule E5)
+    indirect case isTwin(says: NodeID, TwinWord)
     /// A `generation` is on the disk. (Rule R2)
     indirect case generationWritten(GenerationRecord)
     /// An `inspect` of this machine ended.
@@ -216,8 +220,10 @@ public struct PeerSpec: Equatable, Sendable {
     public var address: String
     /// Where it listened before, and may still. (Rule J4)
     public var formerAddress: String?
+    /// Which of the machines that say that they are this node is listened to. (Rule E5)
+    public var twins = TwinRule()
 
-    /// All fields.
+    /// All fields but `twins`.
     public init(node: NodeID, name: String, address: String, formerAddress: String? = nil) {
         self.node = node
         self.name = name
@@ -230,6 +236,7 @@ public struct PeerSpec: Equatable, Sendable {
         self.init(
             node: record.id, name: record.about.name, address: record.about.address,
             formerAddress: record.formerAddress)
+        self.twins = TwinRule(record)
     }
 }
 

@@ -8,7 +8,7 @@ import Reports
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "Take nodes out of service and back, change them, and remove them.",
-        subcommands: [Drain.self, Undrain.self, ExpectPause.self, ShutDown.self, Set.self, Remove.self])
+        subcommands: [Drain.self, Undrain.self, ExpectPause.self, Original.self, ShutDown.self, Set.self, Remove.self])
 
     /// `holdfast node expect-pause`.
     struct ExpectPause: ConversingCommand {

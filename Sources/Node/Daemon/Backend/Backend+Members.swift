@@ -40,6 +40,24 @@ extension Backend {
             .retire(record.id, isRetiring: false), request, view, "\(node) stays in the cluster")
     }
 
+    func nodeOriginal(_ node: String, _ request: MutationRequest) async throws -> MutationResult {
+        let state = try await self.checked(request)
+        let record = try self.node(node, state)
+        guard let words = request.machine, !words.isEmpty else {
+            throw APIFailure(
+                .usage, "it does not say which machine \(node) is", remedy: "give --boot, or --address")
+        }
+        let twin: Twin
+        do { twin = try state.machine(of: record.id, called: words) } catch {
+            throw Self.failure(error)
+        }
+        return try await self.change(
+            .original(record.id, bootID: twin.bootID), request, state,
+            "\(node) is the machine at \(twin.words): it gets another key, and then runs groups again; the others are let in no "
+                + "more"
+        )
+    }
+
     private static func change(_ request: NodeChangeRequest?, _ node: String) throws -> NodeChange {
         guard let request else {
             throw APIFailure(

@@ -9,12 +9,14 @@ final class CertificateKeeper: Sendable {
     private static let fetchPause = Span.seconds(3)
 
     private let desk: CertificateDesk
+    private let bootID: String
     private let queue: LoopQueue
     private let log: DriverLog
     private let isAsked = Locked(false)
 
-    init(_ desk: CertificateDesk, queue: LoopQueue, log: DriverLog) {
+    init(_ desk: CertificateDesk, bootID: String, queue: LoopQueue, log: DriverLog) {
         self.desk = desk
+        self.bootID = bootID
         self.queue = queue
         self.log = log
     }
@@ -65,11 +67,12 @@ final class CertificateKeeper: Sendable {
             // Before anybody hears that an authority is trusted here.
             refresh()
             let present = try self.desk.present(situation.authorities)
+            let me = situation.nodes.first { $0.id == self.desk.file.id }
             care.step(
                 .look(
                     .init(
-                        node: self.desk.file.id, present: present,
-                        known: situation.nodes.first { $0.id == self.desk.file.id }?.certificate,
+                        node: self.desk.file.id, present: present, known: me?.certificate,
+                        isShared: me?.twins.isToRenew(present.fingerprint, bootID: self.bootID) ?? false,
                         wanted: situation.authorities.wanted?.fingerprint,
                         seconds: situation.seconds, mayTell: situation.mayTell)),
                 at: MachineClock.now, into: &effects)

@@ -54,14 +54,14 @@ final class PeerLink: Sendable {
     /// How long another node that answers has to say farewell.
     private static let farewellPatience = Span.seconds(1)
 
-    private let shownOut: @Sendable (NodeID, Generation?) -> Void
+    private let parted: @Sendable (NodeID, Parting) -> Void
     private let state: Locked<State>
 
     init(
         _ peer: PeerSpec, context: TLSContext, cluster: String, log: DriverLog,
-        shownOut: @escaping @Sendable (NodeID, Generation?) -> Void
+        parted: @escaping @Sendable (NodeID, Parting) -> Void
     ) {
-        self.shownOut = shownOut
+        self.parted = parted
         self.context = context
         self.cluster = cluster
         self.log = log
@@ -102,7 +102,14 @@ final class PeerLink: Sendable {
     }
 
     /// The peer moved to another address, or changed its name. What works goes on working until it breaks. (Rule J4)
-    func update(_ peer: PeerSpec) { self.state.change { $0.peer = peer } }
+    func update(_ peer: PeerSpec) {
+        let revoked = self.state.change { state -> TLSStream? in
+            state.peer = peer
+            guard let stream = state.stream, peer.twins.isRevoked(stream.peerFingerprint) else { return nil }
+            return Self.drop(&state)
+        }
+        revoked?.shutdown()
+    }
 
     /// Ends the link for good.
     func close() {
@@ -150,7 +157,10 @@ final class PeerLink: Sendable {
             do throws(SecureLinkError) {
                 let connected = try TLSStream.connect(
                     host: place.host, port: place.port, context: self.context, timeout: timeout)
-                if connected.peerNode == peer.node, connected.peerCluster == self.cluster {
+                if peer.twins.isRevoked(connected.peerFingerprint), connected.peerNode == peer.node {
+                    failure = "a copy of \(peer.name), or a former certificate of it, answers there (E5)"
+                    connected.shutdown()
+                } else if connected.peerNode == peer.node, connected.peerCluster == self.cluster {
                     connected.limitUnacknowledged(to: .seconds(2))
                     stream = connected
                 } else {
@@ -174,7 +184,7 @@ final class PeerLink: Sendable {
         guard let node = stream.peerNode, stream.peerCluster == self.cluster else { return }
         let hasEnded = Locked(false)
         let isListening = SystemThread.start("hearing \(node)") {
-            if let farewell = Farewell.wait(on: stream) { self.shownOut(node, farewell) }
+            if let parting = Farewell.wait(on: stream) { self.parted(node, parting) }
             hasEnded.change { $0 = true }
         }
         if isListening { _ = hasEnded.wait(atMost: Self.farewellPatience) { $0 ? true : nil } }
@@ -219,13 +229,13 @@ final class PeerLink: Sendable {
     /// Who was dialled says nothing but farewell; when the connection ends instead, it is dialled again at once.
     private func hearFarewell(_ stream: TLSStream, _ peer: PeerSpec) {
         SystemThread.start("hearing \(peer.name)") {
-            let farewell = Farewell.wait(on: stream)
-            if let farewell { self.shownOut(peer.node, farewell) }
+            let parting = Farewell.wait(on: stream)
+            if let parting { self.parted(peer.node, parting) }
             let isDropped = self.state.change { state in
                 guard state.stream === stream else { return false }
                 _ = Self.drop(&state)
                 // Who was shown out knocks again, but not all the time.
-                if farewell != nil { state.nextAttempt = MachineClock.now + Self.failurePause }
+                if let parting { state.nextAttempt = MachineClock.now + parting.pause }
                 return true
             }
             if isDropped { stream.shutdown() }

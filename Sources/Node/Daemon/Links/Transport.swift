@@ -17,15 +17,29 @@ final class Transport: Sendable {
         var join: @Sendable (TLSStream, @escaping @Sendable () -> Bool) -> Void
         /// A node of the cluster that has come about certificates; the stream is its own until the handler returns.
         var certificates: @Sendable (TLSStream, NodeID) -> Void
+        /// Several machines say that they are this node; one, where the log knows that there are several. (Rule E5)
+        var twins: @Sendable (NodeID, [Twin]) -> Void
     }
 
-    private struct State {
+    /// A connection of another node to this one.
+    struct Inbound {
+        var node: NodeID
+        var stream: TLSStream
+        /// The boot of the machine at the other end, once it has said it.
+        var bootID: String?
+        /// A person said that the node is that machine; it was met before it had a certificate of its own. (Rule E5)
+        var isOriginal = false
+    }
+
+    struct State {
         var links: [PeerLink] = []
         /// Who is in the cluster, and who has left.
         var roll = PeerRoll(peers: [])
         /// Listens where this node is reached besides, since it has moved. (Rule J4)
         var moved: Reception?
-        var inbound: [(node: NodeID, stream: TLSStream)] = []
+        var inbound: [Inbound] = []
+        /// Which machines the other nodes are. (Rule E5)
+        var twins = TwinWatch()
         /// Clients without a certificate.
         var applicants = Doorway(places: Transport.applicantsMaximum)
         var applications: [UInt64: TLSStream] = [:]
@@ -48,17 +62,17 @@ final class Transport: Sendable {
     private let seals: RelaySeals
     private let reception: Reception
     private let makeReception: @Sendable (HostPort) throws -> Reception
-    private let shownOut: @Sendable (NodeID, Generation?) -> Void
+    private let parted: @Sendable (NodeID, Parting) -> Void
     private let log: DriverLog
-    private let state = Locked(State())
+    let state = Locked(State())
 
-    /// Listens at once; nothing is accepted before `start`. `shownOut` is told who says that this node has left, and of
-    /// which generation that one's log is.
+    /// Listens at once; nothing is accepted before `start`. `parted` is told who does not listen to this node, and
+    /// why.
     init(
         _ file: NodeFile, identity: TLSIdentity, log: DriverLog,
-        shownOut: @escaping @Sendable (NodeID, Generation?) -> Void
+        parted: @escaping @Sendable (NodeID, Parting) -> Void
     ) throws {
-        self.shownOut = shownOut
+        self.parted = parted
         let place = try HostPort.argument("address", file.address)
         self.node = file.id
         self.cluster = file.clusterID
@@ -102,6 +116,7 @@ final class Transport: Sendable {
     func keep(_ roll: PeerRoll) {
         let peers = roll.peers
         let left = self.state.change { state -> [TLSStream] in
+            state.settleTwins(roll)
             state.roll = roll
             return state.inbound.filter { roll.hasLeft($0.node, own: self.node) }.map(\.stream)
         }
@@ -109,6 +124,7 @@ final class Transport: Sendable {
             Farewell.send(roll.generation, to: stream)
             stream.shutdown()
         }
+        self.showTwinsOut()
         let (fresh, gone) = self.state.change { state -> ([PeerLink], [PeerLink]) in
             let gone = state.links.filter { link in !peers.contains { $0.node == link.peer.node } }
             state.links.removeAll { link in gone.contains { $0 === link } }
@@ -120,7 +136,7 @@ final class Transport: Sendable {
                     fresh.append(
                         PeerLink(
                             peer, context: self.dialling, cluster: self.cluster, log: self.log,
-                            shownOut: self.shownOut))
+                            parted: self.parted))
                 }
             }
             state.links += fresh
@@ -160,6 +176,7 @@ final class Transport: Sendable {
             stream.shutdown()
             return
         }
+        if self.showOutRevoked(stream, peer) { return }
         if stream.isAboutCertificates {
             self.limit(stream)
             handlers.certificates(stream, peer)
@@ -214,7 +231,7 @@ final class Transport: Sendable {
         // A peer that dials after a cut may finish several attempts and keeps one of them, so the newest is not the one
         // that counts. What it gave up without a word, keepalive ends.
         let surplus = self.state.change { state -> TLSStream? in
-            state.inbound.append((peer, stream))
+            state.inbound.append(Inbound(node: peer, stream: stream))
             let mine = state.inbound.filter { $0.node == peer }
             guard mine.count > Self.inboundMaximum, let oldest = mine.first else { return nil }
             state.inbound.removeAll { $0.stream === oldest.stream }
@@ -244,6 +261,7 @@ final class Transport: Sendable {
                         break
                     }
                 }
+                guard self.isHeard(envelope, on: stream, from: peer, handlers) else { continue }
                 handlers.receive(envelope, peer)
             } catch {
                 self.refuse(stream, Self.complaint(error, stream.peerName ?? "a node"))
@@ -262,7 +280,7 @@ final class Transport: Sendable {
         return "\(peer) sent something unreadable: \(error); is it another release?"
     }
 
-    private func refuse(_ stream: TLSStream, _ text: String) { self.reception.refuse(stream.peerHost, text) }
+    func refuse(_ stream: TLSStream, _ text: String) { self.reception.refuse(stream.peerHost, text) }
 }
 
 extension NodeMessage {

@@ -136,9 +136,9 @@ package struct Daemon {
         let agents = AgentHost(self.environment(cgroupRoot, lease), log: self.log)
         let facts = self.settleLeftovers(agents, lease, bootID: bootID)
         let probe = try DiskProbe(directory: self.paths.directory)
-        let (queue, log) = (self.queue, self.log)
-        let transport = try Transport(self.file, identity: self.paths.identity, log: log) { node, generation in
-            queue.change { $0.append(.input(.shownOut(by: node, of: generation))) }
+        let (queue, log, identity) = (self.queue, self.log, self.paths.identity)
+        let transport = try Transport(self.file, identity: identity, log: log) { node, parting in
+            if let input = parting.input(from: node, identity) { queue.change { $0.append(.input(input)) } }
         }
         let now = MachineClock.now
         let supervisor: Supervisor
@@ -158,10 +158,11 @@ package struct Daemon {
             paths: self.paths, file: self.file, lifeSeconds: try self.certificateLife(), queue: queue, log: log)
         let joins = JoinServer(
             paths: self.paths, file: self.file, bootID: bootID, queue: self.queue, log: self.log, desk: desk)
-        let certificates = CertificateKeeper(desk, queue: queue, log: log)
+        let certificates = CertificateKeeper(desk, bootID: bootID, queue: queue, log: log)
         let handlers = Transport.Handlers(
             receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-            join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) })
+            join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) },
+            twins: { node, twins in queue.change { $0.append(.input(.twins(node, twins))) } })
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: self.actors(
