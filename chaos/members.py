@@ -31,11 +31,11 @@ def replace(faults: Faults, step: Step) -> float:
         None, lambda status: any(n["name"] == node.name and n["state"] == "lost" for n in status["nodes"]), 30,
         f"{node.name} is lost")
     issuer = next(name for name in cluster.living() if os.path.exists(os.path.join(faults.lab.node(name).state, "tls", "ca.key")))
-    token = cluster.ask(issuer, "token")
-    if not token:
-        raise RuntimeError(f"{issuer} gives no token")
+    told = cluster.ask(issuer, "node", "replace", node.name)
+    if not told:
+        raise RuntimeError(f"{issuer} does not say how {node.name} is replaced")
     node.boot()
-    cluster.run(node.name, "join", token["token"], *cluster.about(node), "--replace")
+    cluster.run(node.name, *told["command"][1:])
     cluster.start_daemon(node.name)
     return instant
 

@@ -140,7 +140,9 @@ class Members(ClusterCase):
                 "tok-1", lambda status: any(n["name"] == "osk-1" and n["state"] == "lost" for n in status["nodes"]), 20,
                 "osk-1 is lost")
             self.assertIn("--replace", self.said("osk-1", "join", token, *self.cluster.about(node), code=6))
-            self.said("osk-1", "join", token, *self.cluster.about(node), "--replace")
+            told = json.loads(self.cluster.run("tok-1", "node", "replace", "osk-1", "-o", "json").stdout)
+            self.assertEqual(told["command"][3:], [*self.cluster.about(node), "--replace"])
+            self.said("osk-1", *told["command"][1:])
         self.cluster.start_daemon("osk-1")
         self.cluster.wait_status(
             "tok-1", lambda status: sorted((n["name"], n["state"]) for n in status["nodes"])

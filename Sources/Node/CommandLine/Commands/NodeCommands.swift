@@ -7,8 +7,11 @@ import Reports
 /// `holdfast node …`.
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "node", abstract: "Take nodes out of service and back, change them, and remove them.",
-        subcommands: [Drain.self, Undrain.self, ExpectPause.self, Original.self, ShutDown.self, Set.self, Remove.self])
+        commandName: "node", abstract: "Take nodes out of service and back, add, change, replace and remove them.",
+        subcommands: [
+            Drain.self, Undrain.self, ExpectPause.self, Original.self, ShutDown.self, Add.self, Set.self, Replace.self,
+            Remove.self,
+        ])
 
     /// `holdfast node expect-pause`.
     struct ExpectPause: ConversingCommand {

@@ -21,7 +21,7 @@ struct CreateToken: ConversingCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
-        let report = try await self.token()
+        let report = try await self.newToken(from: self.connection.client)
         // The hint goes to standard error, so that TOKEN=$(holdfast token) works.
         if self.output.format == .text, self.console.errorIsTerminal {
             self.console.writeError(
@@ -31,12 +31,15 @@ struct CreateToken: ConversingCommand {
         try self.print(report, text: report.token + "\n")
     }
 
+}
+
+extension ConversingCommand {
     /// A daemon that was started a moment ago gets a moment: this is the first command that a new cluster sees.
-    private func token() async throws -> TokenReport {
+    func newToken(from client: APIClient) async throws -> TokenReport {
         let start = self.console.milliseconds()
         while true {
             do {
-                return try await self.connection.client.createToken()
+                return try await client.createToken()
             } catch let failure as APIFailure where failure.code == .error {
                 guard self.console.milliseconds() - start < 5000 else { throw failure }
                 try await self.console.pause(100)
