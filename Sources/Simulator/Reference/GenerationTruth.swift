@@ -21,12 +21,15 @@ struct GenerationTruth {
         self.leaders = [:]
         self.model.begins(node)
         let last = self.model.committedIndex.rawValue
-        let isAhead = self.history.state.appliedIndex.rawValue > last
-        self.applied = self.applied.filter { $0.key <= last }
-        if isAhead {
+        let before = self.applied.count
+        // Those that are left behind may have decided something else than what this log holds.
+        self.applied = self.applied.filter { index, entry in
+            index <= last && entry.mark.term == self.model.committed[Int(index)]
+        }
+        if self.applied.count < before {
             self.history = History()
             for index in 1...last {
-                guard let entry = self.applied[index] else { continue }
+                guard let entry = self.applied[index] else { break }
                 // Judged already, when they were applied first.
                 self.history.apply(entry, after: History.Disturbance(number: index, at: now), at: now)
             }
