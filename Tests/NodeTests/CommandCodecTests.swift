@@ -22,6 +22,7 @@ private let examples: [Command] = [
     .lost(tok, life, suspectedAt: LogIndex(6)),
     .fenced(tok, life, suspectedAt: LogIndex(6), fencingBeganAfter: LogIndex(7)),
     .configure(ClusterPolicy(name: "prod"), text: "cluster: prod\n", expectedIndex: LogIndex(8)),
+    .configure(ClusterPolicy(name: "prod", leaderSites: ["tokyo", "osaka"]), text: "", expectedIndex: LogIndex(8)),
     .absent(orders, tok, life, since: LogIndex(9)),
     .found(
         orders, ClusterState.Finding(node: osk, resource: ResourceName("db"), isRunning: true, reason: "pid 7"), life,

@@ -62,6 +62,7 @@ private struct LivingCluster {
         }
         let mark = StartMark(directory: DirectoryID(high: 1, low: 0), start: 1, nonce: 1)
         for node in self.state.nodes { self.run(.admit(node.id, bootID: "boot-\(node.id)", mark: mark)) }
+        for level: UInt32 in [2, 3] { self.run(.raise(FeatureLevel(level), counting: self.state.nodes.map(\.id))) }
         self.run(.configure(policy, text: "", expectedIndex: .zero))
         let since = self.state.group(Self.orders)?.searchedSince ?? .zero
         self.run(.declareAbsent(Self.orders, nodes: self.state.nodes.map(\.id), since: since, statement: "new"))
@@ -203,6 +204,9 @@ private let ipText = "{ name: ip, agent: address, address: 10.9.0.100/24, interf
 
 private let rows: [Row] = [
     Row("cluster", "another name", ("cluster: prod", "cluster: test")),
+    Row(
+        "leaderSites", "other sites, another order, or left out",
+        ("cluster: prod\n", "cluster: prod\nleaderSites: [osaka, tokyo]\n")),
     Row("timing", "left out or written", ("timing: { lease: 2s, ", "timing: { ")),
     Row("volumes", "one is added", ("volumes:\n", "volumes:\n" + thirdText)),
     Row(

@@ -70,7 +70,7 @@ final class Trio {
     /// `others` are joined too, as members 4 and up.
     init(
         voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = [], restartWindow: Span? = nil,
-        releases: [NodeID: Release] = [:]
+        releases: [NodeID: Release] = [:], sites: [String: String] = [:], leaderSites: [String] = []
     ) throws {
         self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
@@ -78,14 +78,20 @@ final class Trio {
                 mark: LogMark(term: Term(1), index: LogIndex(1)), payload: .membership(Membership(voters: voters)))
         ]
         func about(_ name: String, isWitness: Bool = false) -> JoiningNode {
-            JoiningNode(name: name, site: "s", address: "\(name):1", role: isWitness ? .witness : .member)
+            JoiningNode(
+                name: name, site: sites[name] ?? "s", address: "\(name):1", role: isWitness ? .witness : .member)
         }
         var policy = Self.policy(volume: volume)
         if let restartWindow { policy.groups[0].restartWindow = restartWindow }
+        policy.leaderSites = leaderSites
+        let levels: [Command] =
+            leaderSites.isEmpty ? [] : [2, 3].map { .raise(FeatureLevel($0), counting: Trio.ids) }
         let commands: [Command] =
             [
                 .bootstrap(clusterID: 1, clusterName: "prod", node: about("a")), .addNode(about("b")),
-                .addNode(about("w", isWitness: true)), .configure(policy, text: "", expectedIndex: .zero),
+                .addNode(about("w", isWitness: true)),
+            ] + levels + [
+                .configure(policy, text: "", expectedIndex: .zero)
             ] + others.map { .addNode(about($0)) }
         for command in commands {
             let log = LogCommand(

@@ -4,7 +4,7 @@ import Testing
 /// The rules of docs/protocols.md.
 let safetyRules: [String] =
     [
-        ("L", 1...22), ("E", 1...5), ("B", 1...5), ("V", 1...8), ("V", 17...24), ("N", 1...2), ("C", 1...10),
+        ("L", 1...22), ("E", 1...5), ("B", 1...5), ("V", 1...8), ("V", 17...24), ("N", 1...2), ("C", 1...11),
         ("K", 1...2), ("J", 1...6), ("A", 1...2), ("R", 1...6), ("U", 1...2), ("I", 1...2),
     ]
     .flatMap { (letter: String, numbers: ClosedRange<Int>) -> [String] in numbers.map { "\(letter)\($0)" } }

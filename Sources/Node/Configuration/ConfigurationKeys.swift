@@ -1,6 +1,6 @@
 /// Every key that a document may have. The reader knows no other, and `docs/configuration-changes.md` has a row for each.
 enum ConfigurationKeys {
-    static let document = ["cluster", "timing", "volumes", "groups"]
+    static let document = ["cluster", "leaderSites", "timing", "volumes", "groups"]
     static let timing = ["lease", "grace", "renewal", "detection", "clockRateErrorPpm", "guardKill", "daemonRestart"]
     static let volume = ["size", "replicas", "resyncRate"]
     static let replica = ["backing", "address"]

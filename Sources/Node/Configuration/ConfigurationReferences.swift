@@ -10,6 +10,7 @@ struct ConfigurationReferences {
 
     /// Finds every broken reference.
     mutating func check() {
+        for site in self.policy.leaderSites { self.checkSite(site) }
         for volume in self.policy.volumes { self.checkVolume(volume) }
         for group in self.policy.groups { self.checkGroup(group) }
         self.checkReplicaClashes()
@@ -63,6 +64,14 @@ struct ConfigurationReferences {
             self.name = self.bytes == nil ? host.lowercased() : ""
             self.port = port
         }
+    }
+
+    private mutating func checkSite(_ name: String) {
+        guard let knownNodes, !knownNodes.contains(where: { $0.site == name }) else { return }
+        let sites = Set(knownNodes.map(\.site)).sorted()
+        self.reading.problem(
+            at: "leaderSites[\(name)]", "no node is in a site `\(name)`",
+            Suggestion.remedy(for: name, among: sites, otherwise: "let a node of it join first"))
     }
 
     private mutating func checkNode(_ name: String, path: String, needsMember purpose: String) {

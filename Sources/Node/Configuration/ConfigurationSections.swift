@@ -16,6 +16,7 @@ extension ConfigurationReading {
                 at: "cluster", "this cluster is called `\(clusterName)`, and its name never changes",
                 "write `cluster: \(clusterName)`, or apply the document to the cluster it was written for")
         }
+        let leaderSites = self.readLeaderSites(fields)
         let timing = fields.value("timing").map { self.readTiming($0) } ?? .standard
         var volumes: [VolumePolicy] = []
         if let tree = fields.value("volumes"),
@@ -29,7 +30,32 @@ extension ConfigurationReading {
         {
             for entry in section.entries { groups.append(self.readGroup(entry)) }
         }
-        return ClusterPolicy(name: name, timing: timing, volumes: volumes, groups: groups)
+        return ClusterPolicy(
+            name: name, timing: timing, volumes: volumes, groups: groups, leaderSites: leaderSites)
+    }
+
+    private mutating func readLeaderSites(_ fields: Fields) -> [String] {
+        let (key, example) = ("leaderSites", "leaderSites: [tokyo, osaka]")
+        guard let tree = fields.value(key) else { return [] }
+        self.note(key, tree.place)
+        guard case .sequence(let items, _) = tree else {
+            self.problem(at: key, "expected a list, not \(tree.kind)", "write it like `\(example)`")
+            return []
+        }
+        var sites: [String] = []
+        for (offset, item) in items.enumerated() {
+            let path = "\(key)[\(offset)]"
+            guard let name = self.text(item, path: path, example: example),
+                self.checkName(name, item.place, path: path)
+            else { continue }
+            if sites.contains(name) {
+                self.problem(at: path, "`\(name)` is already in the list", "name each site once")
+                continue
+            }
+            sites.append(name)
+            self.note("\(key)[\(name)]", item.place)
+        }
+        return sites
     }
 
     private mutating func readTiming(_ tree: DocumentTree) -> Timing {

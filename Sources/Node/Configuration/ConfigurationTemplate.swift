@@ -8,6 +8,9 @@ public enum ConfigurationTemplate {
         # \(cluster): what should run where. Check it with `holdfast plan FILE`, then `holdfast apply FILE`.
         cluster: \(cluster)
 
+        # The sites in which a node of the cluster should lead, the most preferred first. Leave it out where it does not matter.
+        # leaderSites: [FIRST-SITE, SECOND-SITE]
+
         # How fast a dead node is noticed, and how long its lease lets it run on. Leave it out for these values.
         # timing:
         #   lease: 1.75s

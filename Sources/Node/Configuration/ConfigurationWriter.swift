@@ -6,6 +6,7 @@ public enum ConfigurationWriter {
     /// The document; ends with a line feed.
     public static func render(_ policy: ClusterPolicy) -> String {
         var lines = ["cluster: \(self.scalar(policy.name))"]
+        if !policy.leaderSites.isEmpty { lines.append("leaderSites: [\(policy.leaderSites.joined(separator: ", "))]") }
         if policy.timing != .standard { lines += self.timing(policy.timing) }
         if !policy.volumes.isEmpty {
             lines.append("volumes:")

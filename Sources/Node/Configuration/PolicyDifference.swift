@@ -7,6 +7,10 @@ public enum PolicyDifference {
     public static func sentences(from old: ClusterPolicy, to new: ClusterPolicy) -> [String] {
         var found: [String] = []
         found += self.change("cluster", "name", old.name, new.name)
+        let sites = { (policy: ClusterPolicy) in
+            policy.leaderSites.isEmpty ? "none" : Suggestion.list(policy.leaderSites)
+        }
+        found += self.change("cluster", "leaderSites", sites(old), sites(new))
         found += self.timing(old.timing, new.timing) + self.renamed(old, new)
         found += self.each(old.volumes, new.volumes, kind: "volume", name: { $0.name.rawValue }) { before, after in
             self.volume(before, after)

@@ -8,14 +8,20 @@ public struct ClusterPolicy: Equatable, Sendable {
     public var name: String
     /// Lease and detection times.
     public var timing: Timing
+    /// The sites in which a node should lead, the most preferred first; empty where it does not matter. (Rule C11)
+    public var leaderSites: [String]
     /// Mirrored block devices, sorted by name.
     public var volumes: [VolumePolicy]
     /// Units of failover, sorted by name.
     public var groups: [GroupPolicy]
 
     /// A policy from its parts; volumes and groups are sorted by name.
-    public init(name: String, timing: Timing = .standard, volumes: [VolumePolicy] = [], groups: [GroupPolicy] = []) {
+    public init(
+        name: String, timing: Timing = .standard, volumes: [VolumePolicy] = [], groups: [GroupPolicy] = [],
+        leaderSites: [String] = []
+    ) {
         self.name = name
+        self.leaderSites = leaderSites
         self.timing = timing
         self.volumes = volumes.sorted { $0.name < $1.name }
         self.groups = groups.sorted { $0.name < $1.name }

@@ -1,4 +1,5 @@
 import Basis
+import Resources
 
 /// What a command needs of the nodes that apply it. (Rule U1)
 extension Command {
@@ -14,6 +15,7 @@ extension Command {
         case .certified, .changeAuthority: Self.certificateLevel
         case .duplicated, .original: Self.twinLevel
         case .expectPause: FeatureLevel(3)
+        case .configure(let policy, _, _) where !policy.leaderSites.isEmpty: FeatureLevel(3)
         default: .first
         }
     }

@@ -50,7 +50,7 @@ extension LogCommand {
 
     /// The D of the policy in these bytes of an entry, without reading the rest of them; nil when they hold no `configure`.
     static func configuredLease(_ bytes: [UInt8]) -> Span? {
-        guard bytes.count > self.typeOffset, bytes[self.typeOffset] == Command.configureType else { return nil }
+        guard bytes.count > self.typeOffset, Command.configureTypes.contains(bytes[self.typeOffset]) else { return nil }
         var reader = ByteReader(Array(bytes[(self.typeOffset + 1)...]))
         return try? ClusterPolicy.decodeTiming(from: &reader).leaseDuration
     }
@@ -63,8 +63,8 @@ extension Command {
     static let recoveredType: UInt8 = 34
     /// The type byte of `raise`.
     static let raiseType: UInt8 = 100
-    /// The type byte of `configure`.
-    static let configureType: UInt8 = 8
+    /// The type bytes of `configure`: as it ever was, and with the sites in which a node should lead.
+    static let configureTypes: [UInt8] = [8, 106]
 
     /// Appends a type byte and the fields.
     public func encode(into writer: inout ByteWriter) {
@@ -94,10 +94,12 @@ extension Command {
             writer.suspicion(7, node, incarnation, suspectedAt)
             writer.uint64(fencingBeganAfter.rawValue)
         case .configure(let policy, let text, let expectedIndex):
-            writer.uint8(Self.configureType)
+            writer.uint8(Self.configureTypes[policy.leaderSites.isEmpty ? 0 : 1])
             policy.encode(into: &writer)
             writer.string(text)
             writer.uint64(expectedIndex.rawValue)
+            // Without them the entry is what it was in version 1.
+            if !policy.leaderSites.isEmpty { writer.list(policy.leaderSites) { $0.string($1) } }
         case .want(let group, let isRunning):
             writer.uint8(15)
             writer.string(group.rawValue)
@@ -252,10 +254,13 @@ extension Command {
             let (node, incarnation, at) = try reader.suspicion()
             return .fenced(
                 node, incarnation, suspectedAt: at, fencingBeganAfter: LogIndex(try reader.uint64()))
-        case 8:
-            return .configure(
-                try ClusterPolicy.decode(from: &reader), text: try reader.string(),
-                expectedIndex: LogIndex(try reader.uint64()))
+        case 8, 106:
+            var policy = try ClusterPolicy.decode(from: &reader)
+            let (text, expectedIndex) = (try reader.string(), LogIndex(try reader.uint64()))
+            if type == 106 {
+                policy.leaderSites = try reader.list { (reader) throws(CodecError) in try reader.string() }
+            }
+            return .configure(policy, text: text, expectedIndex: expectedIndex)
         case 15: return .want(try reader.group(), isRunning: try reader.bool())
         case 16: return .move(try reader.group(), to: try reader.node())
         case 17: return .drain(try reader.node(), isDrained: try reader.bool())

@@ -24,6 +24,8 @@ public enum Note: Equatable, Sendable {
     case caughtUp(LogIndex)
     /// The log's disk takes no more writes.
     case diskFailed
+    /// A leader leaves its place to a node in a site that comes before its own. (Rule C11)
+    case prefersLeader(NodeID)
 
     // Marks of logs. (Rule E2)
 
@@ -100,6 +102,7 @@ public enum Note: Equatable, Sendable {
         case .distrusts: "log.distrusts"
         case .caughtUp: "log.caught-up"
         case .diskFailed: "log.disk-failed"
+        case .prefersLeader: "log.prefers-leader"
         case .lostItsLog: "mark.lost-its-log"
         case .doesNotRemember: "mark.does-not-remember"
         case .askedTooFarBack: "mark.asked-too-far-back"
@@ -140,7 +143,7 @@ public enum Note: Equatable, Sendable {
         case .group(_, let note): note.severity
         case .caughtUp, .newMark, .followsGeneration, .leaseHeld, .leaseGivenBack, .doubtEnded, .starts,
             .stopsLeftovers, .adopts,
-            .confirmedStopped, .renews, .refused, .awaitsEndOfLife:
+            .confirmedStopped, .renews, .refused, .awaitsEndOfLife, .prefersLeader:
             .info
         case .preparedFor, .beginsGeneration,
             .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,

@@ -20,6 +20,7 @@ extension Note {
                 + "either"
         case .caughtUp(let index): "caught up with the cluster at entry \(index)"
         case .diskFailed: "the log's disk failed: this node gives up leadership and its lease"
+        case .prefersLeader(let node): "leaves leadership to \(name(node)): its site comes first in leaderSites (C11)"
         case .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .newMark: self.markSentence(name)
         case .preparedFor, .beginsGeneration, .followsGeneration, .overtaken: self.generationSentence(name)
         case .twoLives, .awaitsEndOfLife, .leaseHeld, .leaseEnded, .leaseGivenBack, .clocksParted, .doubtEnded,

@@ -28,7 +28,10 @@ extension ClusterState {
         self.attributes.encode(into: &writer)
         writer.list(self.recoveries) { $1.encode(into: &$0) }
         if version > 2 { writer.uint32(self.level.rawValue) }
-        if version > 3 { self.authorities.encode(into: &writer) }
+        if version > 3 {
+            self.authorities.encode(into: &writer)
+            writer.list(self.policy.leaderSites) { $0.string($1) }
+        }
         return writer.bytes
     }
 
@@ -72,7 +75,10 @@ extension ClusterState {
             self.recoveries = try reader.list { (reader) throws(CodecError) in try RecoveryPlan.decode(from: &reader) }
         }
         if version > 2 { self.level = FeatureLevel(try reader.uint32()) }
-        if version > 3 { self.authorities = try Authorities.decode(from: &reader) }
+        if version > 3 {
+            self.authorities = try Authorities.decode(from: &reader)
+            self.policy.leaderSites = try reader.list { (reader) throws(CodecError) in try reader.string() }
+        }
         try reader.finish()
     }
 }

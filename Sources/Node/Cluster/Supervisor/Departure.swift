@@ -10,4 +10,6 @@ struct Departure: Sendable {
     var resignedLife: Incarnation?
     /// When a drained or departing leader tries again to hand leadership over; the next leadership keeps to it too.
     var nextHandoverAt = Tick.zero
+    /// When a leader leaves its place to one in a better site. (Rule C11)
+    var preference = LeaderPreference()
 }

@@ -164,6 +164,7 @@ extension Supervisor {
             }
         } else if self.leadership == nil {
             self.schedule.isUnsettled = true
+            self.departure.preference.began(at: now)
             self.leadership = Leadership(
                 since: now, index: self.consensus.outline.last.index,
                 // What has passed here since the last entry has passed in the cluster too, also while nobody led.

@@ -27,6 +27,7 @@ extension Supervisor {
         self.endBans(at: now, into: &effects)
         if due { self.decidePlan(at: now, into: &effects) }
         self.leaveDrainedLeadership(at: now, into: &effects)
+        self.preferLeader(at: now, into: &effects)
     }
 
     // MARK: Silence
@@ -116,6 +117,11 @@ extension Supervisor {
     /// Milliseconds of cluster time while this node leads: it advances with its boot clock and never goes back.
     func clusterTime(at now: Tick) -> UInt64 {
         max(self.state.clusterMilliseconds, self.leadership?.clusterTime(at: now) ?? 0)
+    }
+
+    /// Whether a pause of this node was announced. (Rule L22)
+    func isPauseExpected(of record: ClusterState.NodeRecord, at now: Tick) -> Bool {
+        self.state.isPauseExpected(of: record, at: self.clusterTime(at: now))
     }
 
     private mutating func leaveDrainedLeadership(at now: Tick, into effects: inout [SupervisorEffect]) {

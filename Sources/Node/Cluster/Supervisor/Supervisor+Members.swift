@@ -40,7 +40,7 @@ extension Supervisor {
 
     /// Who follows this leader's log right now: it answered within the time after which it would look for another leader, and
     /// has confirmed entries since its log was opened last. With how far each was seen to hold the log. (Rule J1)
-    private func followers(at now: Tick) -> [NodeID: LogIndex] {
+    func followers(at now: Tick) -> [NodeID: LogIndex] {
         let patience = self.consensus.patience
         let heard = self.consensus.lastContacts.filter { now < $0.1 + patience }.map(\.0) + [self.identity.node]
         var followers: [NodeID: LogIndex] = [:]
@@ -55,7 +55,7 @@ extension Supervisor {
     }
 
     /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)
-    private func isReady(_ record: ClusterState.NodeRecord, _ follows: [NodeID: LogIndex]) -> Bool {
+    func isReady(_ record: ClusterState.NodeRecord, _ follows: [NodeID: LogIndex]) -> Bool {
         // Rule E5: what several machines promise under one name counts nowhere.
         guard record.standing == .trusted, !record.twins.isOpen,
             record.id == self.identity.node || self.seenMark(of: record.id)?.directory == record.mark.directory,
