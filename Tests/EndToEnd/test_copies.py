@@ -16,6 +16,7 @@ sys.path.insert(0, ROOT)
 from chaos.lab.cluster import Cluster, binary  # noqa: E402
 from chaos.lab.lab import NODES, Lab  # noqa: E402
 from chaos.lab.node import Node  # noqa: E402
+from chaos.lab.shell import wait_until  # noqa: E402
 from chaos.workload import checkers  # noqa: E402
 
 # A machine says that an address is its own, to all that are on its network.
@@ -101,7 +102,8 @@ class Copies(unittest.TestCase):
     def wait_single(self) -> None:
         self.cluster.wait_status(
             "osk-1", lambda status: not self.is_open(status) and self.cluster.all_up(status), 60, "tok-1 is one machine again")
-        self.assertEqual(len(self.told_of("node.singled")), 1)
+        # Whoever is asked for the events may be the node that has just been let in.
+        wait_until(lambda: len(self.told_of("node.singled")) == 1, 20, "it is among the events, once", step=0.2)
 
     def hears(self, text: str, seconds: float) -> None:
         """The copy says so itself, in its log and in its status."""
@@ -204,6 +206,12 @@ class Copies(unittest.TestCase):
         """The network decides which of them is heard, now the one and now the other."""
         original = self.lab.node("tok-1")
         self.copy(original.address)
+        # Since then its daemon was started anew, which the others have noted: what a copy of the present start promises may
+        # be counted, and is what E2.3 leaves open.
+        original.signal("daemon", 15)
+        time.sleep(1)
+        self.cluster.wait_status("osk-1", self.cluster.all_up, 30, "tok-1 has another start")
+        self.assertEqual(self.cluster.wait_running(30), "tok-1")
         self.machine.run(
             f"ip address del {self.machine.address}/24 dev eth0; ip address add {original.address}/24 dev eth0")
         self.start(self.machine)

@@ -143,6 +143,8 @@ import Testing
         #expect(self.met(log, [Twin(bootID: "third", host: "10.0.0.9", fingerprint: [1])]).isAccepted)
         #expect(throws: Cluster.Refusal.self) { try log.state.machine(of: Self.node, called: "10.0.0.9") }
         #expect(!log.run(.original(Self.node, bootID: "unheard")).isAccepted)
+        #expect(self.met(log, [Twin(bootID: "fourth", host: "", fingerprint: [1])]).isAccepted)
+        #expect(throws: Cluster.Refusal.self) { try log.state.machine(of: Self.node, called: "10.0.0.2") }
     }
 
     @Test func `until the word its present life is listened to, and then the machine that was named`() {

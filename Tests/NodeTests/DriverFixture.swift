@@ -81,7 +81,7 @@ final class SmallDaemon {
         transport.start(
             Transport.Handlers(
                 receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
-                join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) }, twins: { _, _ in }))
+                join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) }, twins: { _, _, _ in }))
         SystemThread.start("loop") { loop.run() }
     }
 

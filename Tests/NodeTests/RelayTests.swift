@@ -44,7 +44,7 @@ private final class Relayed {
                 receive: { envelope, _ in
                     if case .readRequest(let id) = envelope.message { received.change { $0.append(id) } }
                 }, join: { stream, _ in stream.shutdown() }, certificates: { stream, _ in stream.shutdown() },
-                twins: { _, _ in }))
+                twins: { _, _, _ in }))
         self.stream = try TLSStream.connect(
             host: "127.0.0.1", port: port, context: try TLSContext(identity: try identity(3)), timeout: .seconds(20))
     }

@@ -9,8 +9,10 @@ extension TrioWorld {
         let words = directive.arguments
         switch directive.command {
         case "met":
+            let isLate = directive.options["late"] != nil
+            let settledAt = self.trio.supervisors[node]?.state.node(Self.node(words[1]))?.twins.settledAt ?? .zero
             let twins = words.dropFirst(2).map { Twin(bootID: $0, host: "10.0.0.9", fingerprint: [1]) }
-            self.trio.step(node, .twins(Self.node(words[1]), Array(twins)))
+            self.trio.step(node, .twins(Self.node(words[1]), Array(twins), after: isLate ? .zero : settledAt))
             self.trio.pass(milliseconds: 100)
         case "original": self.want(.original(node, bootID: words[1]))
         default:

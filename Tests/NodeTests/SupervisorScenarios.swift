@@ -44,7 +44,7 @@ import Testing
 ///     report w b age=N lease=N [suspected [term=N]]     a report about a, made by hand
 ///     hand w from=a to=b via=X     a message on its way arrives at w
 ///     forge w KIND [as=a] [via=X]  w hands the leader a command about the group or about a: stopped, lost, stop
-///     met b a BOOT…                b has met machines of these boots that say that they are a
+///     met b a BOOT… [late=yes]     b has met machines of these boots that say that they are a; late: before it was settled
 ///     original a BOOT              an operator says that a is the machine of that boot
 ///     certified a N                a says which certificate it has
 ///     admit a boot=X counter=N     asks the leader for a new life of a

@@ -46,7 +46,9 @@ extension ClusterState {
         let name = record.about.name
         guard record.twins.isOpen else { throw .over("\(name) is one machine") }
         let machines = record.twins.machines
-        let found = machines.filter { $0.bootID.hasPrefix(words) || $0.host == words }
+        var found = machines.filter { $0.bootID.hasPrefix(words) || $0.host == words }
+        // Who was heard from nobody knows where may be there too.
+        if found.contains(where: { $0.host == words }) { found += machines.filter(\.host.isEmpty) }
         guard let twin = found.first else {
             throw .unfit(
                 "no machine at \(words), or of that boot, has said that it is \(name): \(Twins.words(machines))")

@@ -7,12 +7,15 @@ extension Supervisor {
 
     /// This node has met them.
     mutating func met(
-        _ twins: [Twin], of node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
+        _ twins: [Twin], of node: NodeID, after settledAt: LogIndex, at now: Tick,
+        into effects: inout [SupervisorEffect]
     ) {
         guard self.birth.isCaughtUp, let record = self.state.node(node) else { return }
+        // What was met before it was settled may be told only now.
+        guard record.twins.settledAt == settledAt else { return }
         let fresh = twins.filter { twin in !record.twins.machines.contains { $0.bootID == twin.bootID } }
         guard record.twins.isOpen ? !fresh.isEmpty : fresh.count > 1 else { return }
-        let command = Command.duplicated(node, fresh, after: record.twins.settledAt)
+        let command = Command.duplicated(node, fresh, after: settledAt)
         if self.requests.hasAsked(for: command) { return }
         effects.append(.note(.duplicated(node, twins)))
         // Below that level it is in this log alone.

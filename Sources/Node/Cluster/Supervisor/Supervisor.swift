@@ -159,7 +159,8 @@ public struct Supervisor: Sendable {
         case .guardKills(let since):
             self.groups.remains.guardKillsSince = since
             self.groups.version += 1
-        case .twins(let node, let twins): self.met(twins, of: node, at: now, into: &effects)
+        case .twins(let node, let twins, let settledAt):
+            self.met(twins, of: node, after: settledAt, at: now, into: &effects)
         case .isTwin(let node, let word): self.isTold(word, by: node, into: &effects)
         case .shownOut(let node, let generation): self.shownOut(by: node, of: generation, into: &effects)
         case .drawMark(let nonce): self.marks.offeredNonce = nonce

@@ -46,8 +46,9 @@ public enum SupervisorInput: Equatable, Sendable {
     indirect case runs(HelperRole, NodePrograms.Helper?, isRenewable: Bool)
     /// A node says that this one has left the cluster, and does not listen to it. (Rule J6)
     indirect case shownOut(by: NodeID, of: Generation?)
-    /// Several machines say that they are this node; one, where the log knows already that there are several. (Rule E5)
-    indirect case twins(NodeID, [Twin])
+    /// Several machines say that they are this node; one, where the log knows already that there are several. `after` is the entry
+    /// by which it was one machine as far as the driver knew when it met them. (Rule E5)
+    indirect case twins(NodeID, [Twin], after: LogIndex)
     /// A node says that another machine may be this node, or is it, and does not listen to this one. (Rule E5)
     indirect case isTwin(says: NodeID, TwinWord)
     /// A `generation` is on the disk. (Rule R2)

@@ -18,8 +18,10 @@ extension Transport {
                 return state.inbound.contains { $0.stream === stream && $0.bootID == only }
             }
         }
+        // As it was when the handshake began: the connection may be gone by now.
         let twin = Twin(
-            bootID: summary.bootID, host: stream.peerHost, fingerprint: stream.peerFingerprint ?? [])
+            bootID: summary.bootID, host: HostPort(stream.peerAddress)?.host ?? "",
+            fingerprint: stream.peerFingerprint ?? [])
         let (rule, met, stale) = self.state.change { state in
             let finding = state.twins.heard(twin, of: peer, since: stream.handshakeBegan, at: MachineClock.now)
             for place in state.inbound.indices where state.inbound[place].stream === stream {
@@ -31,9 +33,9 @@ extension Transport {
             return (state.rule(of: peer), finding.twins, stale.map(\.stream))
         }
         for stream in stale { stream.shutdown() }
-        if !met.isEmpty { handlers.twins(peer, met) }
+        if !met.isEmpty { handlers.twins(peer, met, rule.settledAt) }
         guard let only = rule.only else { return true }
-        if !rule.known.contains(where: { $0.bootID == twin.bootID }) { handlers.twins(peer, [twin]) }
+        if !rule.known.contains(where: { $0.bootID == twin.bootID }) { handlers.twins(peer, [twin], rule.settledAt) }
         guard twin.bootID == only else {
             self.showOut(stream, peer, rule)
             return false

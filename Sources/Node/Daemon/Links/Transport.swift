@@ -17,8 +17,9 @@ final class Transport: Sendable {
         var join: @Sendable (TLSStream, @escaping @Sendable () -> Bool) -> Void
         /// A node of the cluster that has come about certificates; the stream is its own until the handler returns.
         var certificates: @Sendable (TLSStream, NodeID) -> Void
-        /// Several machines say that they are this node; one, where the log knows that there are several. (Rule E5)
-        var twins: @Sendable (NodeID, [Twin]) -> Void
+        /// Several machines say that they are this node; one, where the log knows that there are several; and the entry by which
+        /// it was one machine, as far as was known here. (Rule E5)
+        var twins: @Sendable (NodeID, [Twin], LogIndex) -> Void
     }
 
     /// A connection of another node to this one.

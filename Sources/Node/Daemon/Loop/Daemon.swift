@@ -162,7 +162,7 @@ package struct Daemon {
         let handlers = Transport.Handlers(
             receive: { envelope, via in queue.change { $0.append(.input(.receive(envelope, via: via))) } },
             join: { joins.serve($0, settle: $1) }, certificates: { desk.serve($0, $1) },
-            twins: { node, twins in queue.change { $0.append(.input(.twins(node, twins))) } })
+            twins: { node, twins, index in queue.change { $0.append(.input(.twins(node, twins, after: index))) } })
         let loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: self.actors(
