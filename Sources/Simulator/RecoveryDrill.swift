@@ -27,7 +27,7 @@ struct RecoveryDrill {
 /// The last act of a run: a majority of the voters is lost, operators leave it behind while more goes wrong, and everybody comes
 /// back. What the lost ones still do, they do in a generation of their own. (Rules R1 to R5)
 extension Simulation {
-    /// Two or three times, so that a generation is left behind by the next one too.
+    /// Once to three times, so that a generation is left behind by the next one too.
     func leaveMajoritiesBehind() {
         guard self.violation == nil, self.options.hasFaults, self.swarm.has(.recoveries) else { return }
         for _ in 0..<(1 + self.drill.random.below(3)) where self.violation == nil {
@@ -227,21 +227,15 @@ extension Simulation {
     }
 
     private func order(_ asked: SimulatedNode, _ words: [Surveyed]) -> RecoveryOrder? {
-        guard let supervisor = asked.daemon?.supervisor, !words.contains(where: \.word.hasLeader) else { return nil }
-        let base = words.first { $0.node == asked.id }?.word.base.number ?? 0
-        guard words.allSatisfy({ $0.word.base.number <= base }) else { return nil }
-        let silent = supervisor.state.nodes.map(\.id).filter { node in !words.contains { $0.node == node } }
+        let survey = RecoverySurvey(words)
+        guard let supervisor = asked.daemon?.supervisor, survey.objection(on: supervisor) == nil else { return nil }
+        let silent = survey.silent(of: supervisor.state)
         // Whoever is silent and not lost is to be started first.
         guard silent.allSatisfy({ self.drill.lost.contains($0) }) else { return nil }
-        let prepared = words.filter { $0.word.generation.number > $0.word.base.number }.map(\.node)
-        let isPart = { (node: NodeID) -> Bool in words.contains { $0.node == node } && !prepared.contains(node) }
-        if supervisor.generation.overtakenBy == nil, supervisor.consensus.membership.hasMajority(where: isPart) {
-            return nil
-        }
         let areOff = self.drill.lost.allSatisfy { !self.node($0).isOn }
         return RecoveryOrder(
-            recovery: self.drill.random.next(), above: words.map(\.word.generation.number).max() ?? 0, dead: silent,
-            prepared: prepared, statement: "they are off",
+            recovery: self.drill.random.next(), above: survey.highestNumber, dead: silent,
+            prepared: survey.prepared, statement: "they are off",
             startsGroups: areOff && self.drill.random.chance(perMille: 300))
     }
 
@@ -293,7 +287,11 @@ extension Simulation {
         let whole = copies.first { copy in
             self.workloads[copy.number].objection(to: copy.node, copy.copy.content.current) == nil
         }
-        if let whole { return whole }
+        if let whole {
+            // An earlier word for another one may have been refused: nothing is lost now.
+            self.workloads[whole.number].isLossSigned = false
+            return whole
+        }
         guard let any = copies.first else { return nil }
         self.workloads[any.number].isLossSigned = true
         self.count("losses signed for")

@@ -92,6 +92,7 @@ class Performing(unittest.TestCase):
                 ("move standby", "run wit-1 group move orders --to osk-1 --yes timeout=90"),
                 ("drain owner", "run wit-1 node drain tok-1 --yes timeout=90"),
                 ("undrain owner", "run wit-1 node undrain tok-1 --yes timeout=90"),
+                ("role standby observer", "run wit-1 node set osk-1 --role observer --allow-worse --yes timeout=90"),
                 ("transfer to=owner", "run wit-1 leader transfer --yes --to tok-1 --wait --timeout 5s"),
                 ("transfer", "run wit-1 leader transfer --yes"), ("change", "change 20"), ("change count=3", "change 3"),
                 ("disk-full owner", "tok-1's disk fill /proc/1/srv"), ("disk-freed owner", "tok-1's disk free /proc/1/srv"),
@@ -99,6 +100,11 @@ class Performing(unittest.TestCase):
                 ("disk-hangs owner", "tok-1's disk hang"), ("disk-answers owner", "tok-1's disk answer")):
             with self.subTest(text):
                 self.assertEqual(self.perform(text), [wanted])
+
+    def test_members_are_replaced_without_power_and_clients_rest_where_there_are_some(self) -> None:
+        for text, wanted in (("replace standby", "powered off first"), ("clients-rest", "a line `attributes`")):
+            with self.subTest(text), self.assertRaisesRegex(RuntimeError, wanted):
+                self.perform(text)
 
     def test_a_node_that_is_up_is_not_booted_again(self) -> None:
         self.assertEqual(self.perform("boot owner"), [])

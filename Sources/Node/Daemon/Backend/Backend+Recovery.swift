@@ -39,8 +39,8 @@ extension Backend {
                 remedy: "look again, then type exactly: \(statement)")
         }
         let order = RecoveryOrder(
-            recovery: try Founding.randomNumber(), above: words.map(\.word.generation.number).max() ?? 0, dead: dead,
-            prepared: Self.prepared(words), statement: statement, startsGroups: request.startsGroups)
+            recovery: try Founding.randomNumber(), above: RecoverySurvey(words).highestNumber, dead: dead,
+            prepared: RecoverySurvey(words).prepared, statement: statement, startsGroups: request.startsGroups)
         switch await self.ask(.recover(order), within: Self.patience) {
         case .applied(.accepted, let index):
             return MutationResult(accepted: true, index: index.rawValue, sentence: sentence)
@@ -75,18 +75,13 @@ extension Backend {
                     "switch it off, or leave it out of the list; if it cannot be reached by the others, repair that instead"
             )
         }
-        let silent = state.nodes.map(\.id).filter { node in !words.contains { $0.node == node } }
+        let silent = RecoverySurvey(words).silent(of: state)
         if let unnamed = silent.first(where: { !dead.contains($0) }) {
             let name = state.name(of: unnamed)
             throw APIFailure(
                 .refused, "nothing was said about \(name), which does not answer",
                 remedy: "start its daemon, or make sure that it is off and give --dead \(name)")
         }
-    }
-
-    /// Those that have turned away from the generation that their log knows, after an order that failed.
-    private static func prepared(_ words: [Surveyed]) -> [NodeID] {
-        words.filter { $0.word.generation.number > $0.word.base.number }.map(\.node)
     }
 
     private static func statement(_ dead: [String], after generation: UInt32) -> String {
@@ -113,7 +108,7 @@ extension Backend {
         }.sorted { $0.name < $1.name }
         var report = RecoveryReport(servedBy: self.file.name, generation: state.generation, nodes: nodes)
         let silent = nodes.filter { !$0.answers }.map(\.name)
-        (report.objection, report.remedy) = self.objection(view, words, silent)
+        (report.objection, report.remedy) = self.objection(view, words)
         guard report.objection == nil else { return report }
         let last = words.map(\.word.last).max()
         report.chosen = words.first { $0.word.last == last }.map { state.name(of: $0.node) }
@@ -128,34 +123,26 @@ extension Backend {
         return report
     }
 
-    private func objection(
-        _ view: SupervisorView, _ words: [Surveyed], _ silent: [String]
-    ) -> (String?, String?) {
+    private func objection(_ view: SupervisorView, _ words: [Surveyed]) -> (String?, String?) {
         let state = view.supervisor.state
-        if let leader = words.first(where: \.word.hasLeader) {
+        switch RecoverySurvey(words).objection(on: view.supervisor) {
+        case nil: return (nil, nil)
+        case .leads(let node):
             return (
-                "\(state.name(of: leader.node)) follows a leader: a majority is alive, and nothing is to be recovered",
+                "\(state.name(of: node)) follows a leader: a majority is alive, and nothing is to be recovered",
                 "see `holdfast status` there"
             )
-        }
-        let here = words.first { $0.node == self.file.id }?.word.base.number ?? 0
-        if let later = words.first(where: { $0.word.base.number > here }) {
+        case .later(let node):
             return (
-                "\(state.name(of: later.node)) knows of a later generation than this node",
-                "ask for it on \(state.name(of: later.node))"
+                "\(state.name(of: node)) knows of a later generation than this node",
+                "ask for it on \(state.name(of: node))"
             )
-        }
-        let prepared = Self.prepared(words)
-        let isPart = { (node: NodeID) -> Bool in words.contains { $0.node == node } && !prepared.contains(node) }
-        if view.supervisor.generation.overtakenBy == nil,
-            view.supervisor.consensus.membership.hasMajority(where: isPart)
-        {
+        case .majorityAnswers:
             return (
                 "a majority of the voters answers, and will elect a leader",
                 "wait a few seconds, and see `holdfast status`"
             )
         }
-        return (nil, nil)
     }
 
     /// What the logs of the survivors hold beyond what is known to be decided, as a sentence; nil for nothing.
