@@ -36,6 +36,24 @@ import Testing
         #expect(trio.leader == Self.a, "and there it stays")
     }
 
+    @Test func `of two sites that are preferred the first one gets it, not the other one on the way`() throws {
+        let (w, d, e) = (NodeID(3), NodeID(4), NodeID(5))
+        let trio = try Trio(
+            voters: [Self.a, Self.b, w, d, e], others: ["d", "e"],
+            sites: ["a": "second", "b": "far", "w": "third", "d": "main", "e": "second"],
+            leaderSites: ["main", "second"])
+        #expect(trio.pass(milliseconds: 10_000) { $0.leader != nil })
+        trio.pass(milliseconds: 3000)
+        if trio.leader != Self.b { Self.hand(trio, to: Self.b) }
+        #expect(trio.leader == Self.b)
+        var led: [NodeID] = []
+        trio.pass(milliseconds: 45_000) { trio in
+            if let leader = trio.leader, leader != led.last { led.append(leader) }
+            return false
+        }
+        #expect(led == [Self.b, d])
+    }
+
     @Test func `without preferred sites leadership stays where it is`() throws {
         let trio = try Self.trio(leaderSites: [])
         trio.pass(milliseconds: 90_000)
@@ -81,6 +99,14 @@ import Testing
             look(Self.b, 89), look(Self.b, 90),
         ]
         #expect(answers == [false, false, false, false, false, false, false, true])
+    }
+
+    @Test func `of two in one site the one that was waited for so far is waited for`() {
+        var preference = LeaderPreference()
+        #expect(preference.choice(of: []) == nil)
+        _ = preference.take(Self.b, at: .zero)
+        #expect(preference.choice(of: [(Self.a, 1), (Self.b, 1)]) == Self.b)
+        #expect(preference.choice(of: [(Self.a, 0), (Self.b, 1)]) == Self.a)
     }
 
     @Test func `the pause is doubled up to an hour, and forgotten by who led elsewhere for long`() {

@@ -25,6 +25,14 @@ struct LeaderPreference: Sendable {
             now.since(before) < Self.trial + self.pause ? min(self.pause * 2, Self.longestPause) : Self.shortestPause
     }
 
+    /// Of those that are fit, with the place of their site in the list, the one that comes first. The one that has been waited for
+    /// so far stays it as long as none comes before it: how much each holds changes with every message.
+    func choice(of fit: [(node: NodeID, rank: Int)]) -> NodeID? {
+        guard let first = fit.map(\.rank).min() else { return nil }
+        let best = fit.filter { $0.rank == first }.map(\.node)
+        return best.first { $0 == self.best } ?? best.first
+    }
+
     /// The best voter that is fit to lead, if it is better than this leader: whether it is to lead now.
     mutating func take(_ best: NodeID?, at now: Tick) -> Bool {
         guard let best, best == self.best else {
@@ -49,7 +57,7 @@ extension Supervisor {
         self.consensusStep(.transferLeadership(to: best), at: now, into: &effects)
     }
 
-    /// The voter in the most preferred site before that of this node that could lead at once; of several the one that holds most.
+    /// The voter in the most preferred site before that of this node that could lead at once.
     private func preferredLeader(at now: Tick) -> NodeID? {
         let sites = self.state.policy.leaderSites
         guard !sites.isEmpty, let me = self.me, !self.consensus.outline.membership.isJoint else { return nil }
@@ -57,16 +65,14 @@ extension Supervisor {
         guard own > 0 else { return nil }
         let membership = self.consensus.outline.membership
         let follows = self.followers(at: now)
-        var best: (node: NodeID, rank: Int, match: LogIndex)?
+        var fit: [(node: NodeID, rank: Int)] = []
         for record in self.state.nodes {
             let rank = sites.firstIndex(of: record.about.site) ?? sites.count
             guard rank < own, membership.voters.contains(record.id), !membership.witnesses.contains(record.id),
-                !record.leavesLeadership, !self.isPauseExpected(of: record, at: now), self.isReady(record, follows),
-                let match = follows[record.id]
+                !record.leavesLeadership, !self.isPauseExpected(of: record, at: now), self.isReady(record, follows)
             else { continue }
-            if let best, (best.rank, match) >= (rank, best.match) { continue }
-            best = (record.id, rank, match)
+            fit.append((record.id, rank))
         }
-        return best?.node
+        return self.departure.preference.choice(of: fit)
     }
 }
