@@ -30,6 +30,7 @@ struct MachineMoment {
     fileprivate let supervisor: Supervisor
     fileprivate let performer: Performer
     fileprivate let unwritten: [PersistRequest]
+    fileprivate let snapshotOrder: SnapshotOrder?
     fileprivate let isSealed: Bool
     fileprivate let volumes: [SimulatedVolume.Moment]
     /// The connections of its volumes.
@@ -60,6 +61,7 @@ extension Simulation {
             takenAt: self.now, tick: node.tick(at: self.now), bootedAs: node.bootedAs,
             clock: node.clockMoment(at: self.now), disk: node.disk, diskMoment: node.disk.moment, log: log.moment,
             supervisor: daemon.supervisor, performer: daemon.performer, unwritten: daemon.unwritten,
+            snapshotOrder: daemon.snapshotOrder,
             isSealed: node.sealAt == .max, volumes: node.volumes.map(\.moment), links: links,
             lease: .init(
                 end: node.leaseEnd, incarnation: node.leaseIncarnation, sentAt: node.leaseSentAt,
@@ -138,6 +140,7 @@ extension Simulation {
         let daemon = SimulatedDaemon(moment.supervisor)
         daemon.performer = moment.performer
         daemon.unwritten = moment.unwritten
+        daemon.snapshotOrder = moment.snapshotOrder
         node.daemon = daemon
         node.guardShownAt = 0
         node.markAt = self.now + self.memoryRandom.span(.seconds(10), .seconds(200)).nanoseconds
@@ -146,6 +149,10 @@ extension Simulation {
         self.checkers.takenBack(node, appliedUpTo: moment.supervisor.state.appliedIndex)
         if !daemon.unwritten.isEmpty {
             self.queue.add(.logWritten(node, daemon), at: self.now + self.revertRandom.below(100_000_000))
+        }
+        if daemon.snapshotOrder != nil {
+            let later = self.snapshotRandom.below(1_000_000_000)
+            self.queue.add(.snapshotStage(node, daemon, .write), at: self.now + later)
         }
         self.wake(node)
     }

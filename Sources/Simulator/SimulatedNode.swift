@@ -249,6 +249,8 @@ final class SimulatedDaemon {
     var performer = Performer()
     /// What a slow disk has not made durable yet.
     var unwritten: [PersistRequest] = []
+    /// The snapshot that is being written beside the log.
+    var snapshotOrder: SnapshotOrder?
     init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 
     /// An entry that its log holds in memory.

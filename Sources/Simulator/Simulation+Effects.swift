@@ -31,6 +31,10 @@ struct SimulatedWorld: SupervisorWorld {
         return self.simulation.persist(request, of: self.node)
     }
 
+    func keep(_ order: SnapshotOrder, _ answers: inout [SupervisorInput]) {
+        self.simulation.keepLater(order, of: self.node, self.daemon)
+    }
+
     func forget(_ reason: String) { self.simulation.forget(self.node, reason) }
 
     func write(_ record: GenerationRecord) -> Bool {

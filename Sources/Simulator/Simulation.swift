@@ -16,6 +16,7 @@ public final class Simulation {
         indirect case agentDone(NodeID, boot: UInt64, call: UInt64, AgentOutcome)
         case killed(NodeID, boot: UInt64, GroupName)
         case logWritten(SimulatedNode, SimulatedDaemon)
+        case snapshotStage(SimulatedNode, SimulatedDaemon, SnapshotStage)
         case guardLook(NodeID, boot: UInt64)
         case resume(NodeID, boot: UInt64)
         case powerOn(NodeID)
@@ -61,6 +62,8 @@ public final class Simulation {
     var memoryRandom: SeededRandom
     /// How slow disks are: a stream of its own.
     var diskRandom: SeededRandom
+    /// How long snapshots are written, likewise.
+    var snapshotRandom: SeededRandom
     var now: UInt64 = 0
     var stepsSinceLook = 0
     var queue = EventQueue<Event>()
@@ -138,6 +141,7 @@ public final class Simulation {
         self.pairs = SeededRandom(seed: options.seed ^ 0x7061_6972)
         self.memoryRandom = SeededRandom(seed: options.seed ^ 0x1067_3A92_55D1_0C3B)
         self.diskRandom = SeededRandom(seed: options.seed ^ 0x5107_D15C)
+        self.snapshotRandom = SeededRandom(seed: options.seed ^ 0x0B51_DE00_F11E)
     }
 
     /// Runs to the end, or to the first violation. A run that fails is played once more to write down what happened: the
@@ -231,6 +235,7 @@ public final class Simulation {
             guard node.isOn, node.boot == boot else { return }
             self.input(node, .groupKilled(group, isDead: node.running(group).isEmpty), orRetry: event)
         case .logWritten(let node, let daemon): self.logWritten(node, daemon)
+        case .snapshotStage(let node, let daemon, let stage): self.snapshot(node, daemon, stage)
         case .guardLook(let id, let boot): self.guardLook(self.node(id), boot)
         case .resume(let id, let boot):
             let node = self.node(id)

@@ -89,15 +89,20 @@ extension Simulation {
             return .later
         }
         guard node.disk.isPowered else {
-            self.powerOff(node)
-            self.queue.add(
-                .powerOn(node.id), at: self.now + self.swarm.random.span(.milliseconds(300), .seconds(15)).nanoseconds)
+            self.diskLostPower(node)
             return .later
         }
         self.note("\(node.name) cannot write its log: \(error)")
         let words = self.now + self.swarm.random.span(.milliseconds(1), .milliseconds(300)).nanoseconds
         self.queue.add(.swarm(.diskEnds(node, daemon)), at: words)
         return .failed
+    }
+
+    /// The whole machine has.
+    func diskLostPower(_ node: SimulatedNode) {
+        self.powerOff(node)
+        self.queue.add(
+            .powerOn(node.id), at: self.now + self.swarm.random.span(.milliseconds(300), .seconds(15)).nanoseconds)
     }
 
     /// Such a daemon ends, and is started again until its log can be opened.

@@ -3,10 +3,8 @@
 Run by scripts/test:  python3 -m unittest Tests/EndToEnd/test_load.py
 HOLDFAST_GROUPS (200) and HOLDFAST_CLIENTS (50) say how many; `make load` takes 2,000.
 """
-import http.client
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -15,25 +13,13 @@ from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
+from chaos.lab.api import Connection  # noqa: E402
 from chaos.lab.case import ClusterCase  # noqa: E402
 from chaos.lab.cluster import binary  # noqa: E402
 from chaos.lab.lab import NODES  # noqa: E402
 
 GROUPS = int(os.environ.get("HOLDFAST_GROUPS", "200"))
 CLIENTS = int(os.environ.get("HOLDFAST_CLIENTS", "50"))
-
-
-class Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket, as every command speaks."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("holdfast", timeout=60)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(60)
-        self.sock.connect(self.path)
 
 
 @unittest.skipUnless(os.geteuid() == 0 and os.path.exists(binary()), "run as root, with the release binary built")

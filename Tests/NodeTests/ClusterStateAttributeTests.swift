@@ -117,6 +117,20 @@ private let rack = AttributeKey(.node(osk), "rack")
         #expect(self.log.state.encoded.count < 400 << 10)
     }
 
+    @Test func `have more room once all nodes write snapshots beside their logs, from level 3 on (rule U1)`() throws {
+        for level in [2, 3] as [UInt32] {
+            #expect(self.log.run(.raise(FeatureLevel(level), counting: self.log.state.nodes.map(\.id))).isAccepted)
+            for number in self.log.state.attributes.records.count..<1100 {
+                let value = String(repeating: "x", count: 1024)
+                let isThere = self.put(AttributeKey(.cluster, "n.\(number)"), value).isAccepted
+                if !isThere { break }
+            }
+            #expect((self.log.state.attributes.records.count == 1100) == (level == 3))
+        }
+        let again = try ClusterState(decoding: self.log.state.encoded)
+        #expect(again.attributes == self.log.state.attributes && again.attributes.bytes > 1_100_000)
+    }
+
     @Test func `are in a snapshot as they were`() throws {
         #expect(self.put(primary, "tok-1\n").isAccepted)
         #expect(self.put(rack, "b7", lifetime: .boot(self.log.life(osk))).isAccepted)

@@ -27,10 +27,11 @@ final class SmallDaemon {
     let lease: LeasePage
     let backend: Backend
 
-    /// `fails` makes every write to the log fail; `persist` is how else one is made.
+    /// `fails` makes every write to the log fail; `persist` is how else one is made, and `keep` how a snapshot is.
     init(
         _ paths: NodePaths, fails: Bool = false, logPatience: Span = .seconds(1), markInterval: Span = .seconds(3600),
-        hardwareClock: String? = nil,
+        hardwareClock: String? = nil, settings: Consensus.Settings = Consensus.Settings(),
+        keep: @escaping @Sendable (LogStore, Snapshot) throws -> Void = { try $0.keep($1) },
         persist: @escaping @Sendable (LogStore, PersistRequest) throws -> Void = { try $0.persist($1) }
     ) throws {
         self.paths = paths
@@ -44,7 +45,7 @@ final class SmallDaemon {
         let transport = try Transport(self.file, identity: paths.identity, log: log, parted: { _, _ in })
         let supervisor = try Supervisor(
             identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),
-            settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
+            settings: settings, restored: restored, facts: nil, leaseEnd: .zero, seed: 1,
             at: MachineClock.now)
         self.transport = transport
         let failures = self.failures
@@ -54,11 +55,11 @@ final class SmallDaemon {
         self.loop = DaemonLoop(
             supervisor, queue: self.queue,
             actors: DaemonLoop.Actors(
-                persist: { request in
-                    if fails { throw StorageError.poisoned(cause: "the test says so") }
-                    try persist(store, request)
-                },
-                seal: { try store.seal() },
+                log: .init(
+                    persist: { request in
+                        if fails { throw StorageError.poisoned(cause: "the test says so") }
+                        try persist(store, request)
+                    }, seal: { try store.seal() }, keep: { try keep(store, $0) }),
                 forget: { reason in forgotten.change { $0.append(reason) } },
                 send: { transport.send($0, to: $1) }, lease: lease,
                 witness: ClockWitness(page: lease, path: hardwareClock), generation: { _ in }, facts: { _ in },

@@ -123,6 +123,34 @@ private final class HeldDisk: Sendable {
         _ = try await daemon.view { $0.supervisor.me?.isDrained == true }
     }
 
+    @Test func `makes no other write wait while it takes its time with a snapshot (rule C4)`() async throws {
+        let scratch = try ScratchDirectory()
+        let asked = Locked(0)
+        let isHeld = Locked(true)
+        defer { isHeld.change { $0 = false } }
+        let daemon = try SmallDaemon(
+            try SmallDaemon.found(in: scratch), logPatience: .seconds(3600),
+            settings: Consensus.Settings(trailingEntries: 0, entriesBetweenSnapshots: 10),
+            keep: { store, snapshot in
+                asked.change { $0 += 1 }
+                _ = isHeld.wait { $0 ? nil : true }
+                try store.keep(snapshot)
+            })
+        let before = try await daemon.view { $0.supervisor.isAdmitted }
+        let id = try #require(before.supervisor.me?.id)
+        let enough = LogIndex(before.supervisor.state.appliedIndex.rawValue + 60)
+        while try await daemon.view(where: { _ in true }).supervisor.state.appliedIndex < enough {
+            _ = await daemon.backend.ask(.propose(.drain(id, isDrained: true)))
+        }
+        #expect(asked.withLock { $0 } == 1)
+        let held = try await daemon.view { _ in true }
+        #expect(held.supervisor.consensus.snapshotIndex == before.supervisor.consensus.snapshotIndex)
+        let end = held.supervisor.holder.end
+        _ = try await daemon.view { $0.supervisor.holder.end > end }
+        isHeld.change { $0 = false }
+        _ = try await daemon.view { $0.supervisor.consensus.firstIndex > enough }
+    }
+
     @Test func `silences the node when it is silent for long: what nobody can serve is not held`() async throws {
         let scratch = try ScratchDirectory()
         let disk = HeldDisk()

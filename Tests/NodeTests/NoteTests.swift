@@ -22,6 +22,8 @@ import Testing
             (.unreadable("entry 3/7 cannot be read"), "log.unreadable"),
             (.distrusts(NodeID(2), .malformed("it is empty")), "log.distrusts"),
             (.caughtUp(LogIndex(5)), "log.caught-up"), (.diskFailed, "log.disk-failed"),
+            (.snapshotFailed(LogMark(term: Term(2), index: LogIndex(9)), reason: "it is full"), "log.snapshot-failed"),
+            (.slowStep(.milliseconds(70)), "loop.slow-step"),
             (.lostItsLog(NodeID(2)), "mark.lost-its-log"),
             (.doesNotRemember(NodeID(2), mark), "mark.does-not-remember"),
             (.askedTooFarBack(by: NodeID(2), mark), "mark.asked-too-far-back"),

@@ -53,6 +53,9 @@ private struct FakeWorld: SupervisorWorld {
         self.done.append("persists \(request.sequence)")
         return self.log
     }
+    mutating func keep(_ order: SnapshotOrder, _ answers: inout [SupervisorInput]) {
+        self.done.append("keeps a snapshot")
+    }
     mutating func forget(_ reason: String) { self.done.append("forgets") }
     mutating func write(_ record: GenerationRecord) -> Bool {
         self.done.append(

@@ -26,6 +26,8 @@ final class Trio {
     var unguarded: Set<NodeID> = []
     /// Nodes whose disk does not answer, with what waits for it.
     var held: [NodeID: [UInt64]] = [:]
+    /// Snapshots that were written beside the log, of nodes that are not told so yet.
+    var heldSnapshots: [NodeID: [SnapshotWord]] = [:]
     /// Nodes whose clocks are found parted before each start. (Rule L20)
     var parted: Set<NodeID> = []
     /// What the step under way asked for.
@@ -70,7 +72,8 @@ final class Trio {
     /// `others` are joined too, as members 4 and up.
     init(
         voters: [NodeID] = Trio.ids, volume: Bool = false, others: [String] = [], restartWindow: Span? = nil,
-        releases: [NodeID: Release] = [:], sites: [String: String] = [:], leaderSites: [String] = []
+        releases: [NodeID: Release] = [:], sites: [String: String] = [:], leaderSites: [String] = [],
+        settings: Consensus.Settings = Consensus.Settings()
     ) throws {
         self.ids = Trio.ids + others.indices.map { NodeID(UInt32($0) + 4) }
         var entries = [
@@ -109,7 +112,7 @@ final class Trio {
                 identity: .init(
                     node: id, bootID: "boot", memory: Self.memory(UInt64(id.rawValue)), nonce: UInt64(id.rawValue),
                     release: releases[id] ?? .present),
-                settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero,
+                settings: settings, restored: restored, facts: nil, leaseEnd: .zero,
                 seed: UInt64(id.rawValue), at: self.tick)
         }
     }

@@ -5,6 +5,10 @@ import Raft
 import Resources
 import Testing
 
+private struct NoRoom: Error, CustomStringConvertible {
+    var description: String { "the file system is full" }
+}
+
 /// One node of them, for the effects of its supervisor: all but a slow disk, slow stops and slow kills answers at once.
 struct TrioMachine: SupervisorWorld {
     let trio: Trio
@@ -25,6 +29,14 @@ struct TrioMachine: SupervisorWorld {
         guard self.trio.held[self.id] != nil else { return .written }
         self.trio.held[self.id]?.append(request.sequence)
         return .later
+    }
+
+    func keep(_ order: SnapshotOrder, _ answers: inout [SupervisorInput]) {
+        let word = order.perform(by: .present) { _ in
+            if self.trio.fullDisks.contains(self.id) { throw NoRoom() }
+        }
+        if self.trio.heldSnapshots[self.id] == nil { return answers.append(.snapshot(word)) }
+        self.trio.heldSnapshots[self.id]?.append(word)
     }
 
     func forget(_ reason: String) {

@@ -17,6 +17,7 @@ import Testing
 ///     propose n1 TEXT | read n1 ID | transfer n1 [to=] | change n1 voters= [learners=] [witnesses=]
 ///     recover n1 TEXT [learners=]  n1 goes on without the majority
 ///     compact n1 | fail-disk n1 | crash n1 [torn=ENTRIES] | restart n1 [commit=]
+///     keep n1                                    what n1 writes beside its log is on disk; `release` does it too
 ///     hold n1 | persist n1 [COUNT] | release n1  the disk of n1 answers only when asked | asks | answers again
 ///     cut n1 n2 | cut n1>n2 | isolate n1 | mend  loses what is sent between them, in one direction, all; none
 ///     state [n1] | log n1 | progress n1 | wire
@@ -26,7 +27,7 @@ struct ConsensusScenario {
     mutating func perform(_ directive: ScenarioFile.Directive) throws -> [String] {
         self.cluster.output = []
         switch directive.command {
-        case "settings", "cluster", "crash", "restart", "hold", "persist", "release", "compact":
+        case "settings", "cluster", "crash", "restart", "hold", "keep", "persist", "release", "compact":
             try self.machine(directive)
         case "timeout", "elect", "wait", "tick", "live": try self.time(directive)
         case "deliver", "drop", "run", "stash", "replay", "cut", "isolate", "mend": try self.network(directive)
@@ -74,10 +75,12 @@ struct ConsensusScenario {
                 settings: self.cluster.settings, seed: UInt64(position), at: self.cluster.now)
             self.cluster.checker.restarted(self.cluster.nodes[position].id)
         case "hold": self.cluster.nodes[position].holdsWrites = true
+        case "keep": try self.cluster.keep(position)
         case "persist":
             try self.cluster.persist(position, count: directive.arguments.dropFirst().first.flatMap { Int($0) } ?? .max)
         case "release":
             self.cluster.nodes[position].holdsWrites = false
+            try self.cluster.keep(position)
             try self.cluster.persist(position)
         default:
             let node = self.cluster.nodes[position]

@@ -60,7 +60,10 @@ private struct RandomCluster {
         }
         for round in 0..<400 {
             self.now = self.now + .milliseconds(50)
-            for position in self.nodes.indices { try self.step(position, .tick) }
+            for position in self.nodes.indices {
+                try self.keep(position)
+                try self.step(position, .tick)
+            }
             var hops = 0
             while !self.wire.isEmpty, hops < 20_000 {
                 let (from, message) = self.wire.removeFirst()
@@ -107,6 +110,14 @@ private struct RandomCluster {
             try self.flush(position)
         }
         if self.random.below(4) == 0 { try self.flushOne(position) }
+        if self.random.below(8) == 0 { try self.keep(position) }
+    }
+
+    /// What is written beside the log takes its time, whatever the log does.
+    private mutating func keep(_ position: Int) throws {
+        while !self.nodes[position].keeps.isEmpty {
+            try self.step(position, .kept(self.nodes[position].keeps.removeFirst()))
+        }
     }
 
     private mutating func anyNode() -> NodeID? {

@@ -65,8 +65,19 @@ struct ScenarioCluster {
             }
             self.nodes[position].writes[self.nodes[position].writes.count - 1].messages += effects.messagesAfterPersist
         }
+        if let snapshot = effects.keep { self.output.append("\(id): keeps snapshot \(snapshot.mark)") }
         try self.checker.check(self.nodes[position], applied: effects.committed, all: self.nodes)
-        if !self.nodes[position].holdsWrites { try self.persist(position) }
+        if !self.nodes[position].holdsWrites {
+            try self.keep(position)
+            try self.persist(position)
+        }
+    }
+
+    /// What is written beside the log is on disk.
+    mutating func keep(_ position: Int) throws {
+        while !self.nodes[position].keeps.isEmpty {
+            try self.step(position, .kept(self.nodes[position].keeps.removeFirst()))
+        }
     }
 
     mutating func persist(_ position: Int, count: Int = .max) throws {

@@ -40,6 +40,8 @@ struct TestNode {
     let id: NodeID
     var core: Consensus?
     var disk = TestDisk()
+    /// Snapshots that are being written beside the log.
+    var keeps: [LogMark] = []
     var writes: [(request: PersistRequest, messages: [Outbound])] = []
     var holdsWrites = false
     var applied: LogIndex = .zero
@@ -57,9 +59,11 @@ struct TestNode {
     mutating func crash() {
         self.core = nil
         self.writes = []
+        self.keeps = []
     }
 
     mutating func apply(_ effects: Effects) {
+        if let snapshot = effects.keep { self.keeps.append(snapshot.mark) }
         if let snapshot = effects.installed {
             precondition(
                 snapshot.mark.index > self.applied, "\(self.id) installs \(snapshot.mark) after \(self.applied)")

@@ -1,7 +1,8 @@
 import Basis
 
 extension Consensus {
-    /// Keeps the state machine's snapshot and lets go of the log before it, but for a tail for slow followers. (Raft §7)
+    /// Puts the state machine's snapshot in force, which is on disk, and lets go of the log before it, but for a tail for slow
+    /// followers. (Rule C4; Raft §7)
     mutating func compact(_ given: Snapshot, into effects: inout Effects) {
         let index = given.mark.index
         guard index > self.snapshotIndex else { return }
@@ -73,26 +74,39 @@ extension Consensus {
             return
         }
         guard case .follower(var follower) = self.state else { return }
-        var incoming = follower.incoming ?? IncomingSnapshot(mark: chunk.mark, total: chunk.total, bytes: [])
+        // Taken out, so that what has arrived is not copied.
+        var incoming = follower.incoming.take() ?? IncomingSnapshot(chunk)
+        self.state = .follower(follower)
+        if incoming.snapshot.mark != chunk.mark || incoming.total != chunk.total { incoming = IncomingSnapshot(chunk) }
+        incoming.take(chunk)
+        if incoming.received == incoming.total, !incoming.isBeingKept {
+            incoming.isBeingKept = true
+            effects.keep = incoming.snapshot
+        }
+        let received = incoming.received
+        follower.incoming = incoming
+        self.state = .follower(follower)
+        // While it is being written the leader asks with each heartbeat whether it is there.
+        self.send(.snapshotProgress(mark: chunk.mark, received: received), to: sender, into: &effects)
+    }
+
+    /// Follower: the snapshot that arrived is on disk. (Rule C4)
+    mutating func kept(_ mark: LogMark, into effects: inout Effects) {
+        // Of another term, or another one has begun to arrive: nothing names that file, and the leader asks again.
+        guard case .follower(var follower) = self.state, let incoming = follower.incoming, incoming.isBeingKept,
+            incoming.snapshot.mark == mark
+        else { return }
         follower.incoming = nil
         self.state = .follower(follower)
-        if incoming.mark != chunk.mark || incoming.total != chunk.total {
-            incoming = IncomingSnapshot(mark: chunk.mark, total: chunk.total, bytes: [])
+        if mark.index > self.commitIndex {
+            if self.log.term(at: mark.index) == mark.term {
+                self.commitIndex = mark.index
+            } else {
+                self.install(incoming.snapshot, into: &effects)
+            }
         }
-        if chunk.offset == UInt64(incoming.bytes.count) { incoming.bytes += chunk.bytes }
-        let received = UInt64(incoming.bytes.count)
-        guard received == chunk.total else {
-            follower.incoming = incoming
-            self.state = .follower(follower)
-            self.send(.snapshotProgress(mark: chunk.mark, received: received), to: sender, into: &effects)
-            return
-        }
-        self.install(
-            Snapshot(
-                mark: chunk.mark, membership: chunk.membership, membershipIndex: chunk.membershipIndex,
-                data: incoming.bytes),
-            into: &effects)
-        self.promise(.appendAccepted(match: chunk.mark.index), to: sender, into: &effects)
+        guard let leader = follower.leader else { return }
+        self.promise(.appendAccepted(match: mark.index), to: leader, into: &effects)
     }
 
     /// Follower: the snapshot takes the place of the whole log, whose end is not part of the leader's.

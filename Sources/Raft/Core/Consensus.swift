@@ -35,8 +35,11 @@ public struct Consensus: Sendable {
         /// `id` must not repeat one of an earlier read, not even of an earlier life of this process: an old answer
         /// would be taken for the new one.
         case readIndex(id: UInt64)
-        /// The state machine made this snapshot; the log before it may go. Its membership is filled in here.
+        /// The state machine made this snapshot, and it is on disk beside the log; the log before it may go. Its membership is
+        /// filled in here. (Rule C4)
         indirect case compact(Snapshot)
+        /// The snapshot up to here that was to be kept is on disk beside the log. (Rule C4)
+        case kept(LogMark)
         /// Write down which start of a node's log its promises come from; they count once this is durable. (Rule E2.1)
         indirect case note(NotedMark)
         /// Take this mark, the next one of the present directory, beside that of the start. (Rule E2.3)
@@ -140,6 +143,7 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target): self.transferLeadership(to: target, into: &effects)
         case .readIndex(let id): self.readIndex(id, into: &effects)
         case .compact(let snapshot): self.compact(snapshot, into: &effects)
+        case .kept(let mark): self.kept(mark, into: &effects)
         case .note(let mark): self.note(mark)
         case .draw(let mark): self.draw(mark)
         case .startedAnew(let node): self.startedAnew(node)
@@ -228,7 +232,8 @@ public struct Consensus: Sendable {
         case .transferLeadership(let target):
             effects.dropped.append(.init(request: .transfer(target), reason: .diskFailed))
         case .readIndex(let id): effects.rejectedReads.append(id)
-        case .tick, .receive, .persisted, .compact, .note, .draw, .startedAnew, .diskFailed, .recover, .abstain: break
+        case .tick, .receive, .persisted, .compact, .kept, .note, .draw, .startedAnew, .diskFailed, .recover, .abstain:
+            break
         }
     }
 }

@@ -58,6 +58,9 @@ public struct Effects: Sendable {
     public var messagesNow: [Outbound] = []
     /// What must be made durable.
     public var persist: PersistRequest?
+    /// A snapshot that has arrived whole: to be written beside the log, where it has no effect, at leisure and while all else goes
+    /// on; then step `.kept`. What it was to replace is left alone until then. (Rule C4)
+    public var keep: Snapshot?
     /// Promises: may be sent once every persist request issued so far is durable.
     public var messagesAfterPersist: [Outbound] = []
     /// Replaces the state machine's state, before `committed` is applied.
@@ -83,6 +86,7 @@ public struct Effects: Sendable {
     public var areMessagesOnly: Bool {
         if case .some = self.persist { return false }
         if case .some = self.installed { return false }
+        if case .some = self.keep { return false }
         return self.messagesAfterPersist.isEmpty && self.committed.isEmpty && self.reads.isEmpty
             && self.rejectedReads.isEmpty && self.dropped.isEmpty && self.notes.isEmpty
             && self.violations.isEmpty
@@ -96,6 +100,7 @@ public struct Effects: Sendable {
         }
         clear(&self.messagesNow)
         if case .some = self.persist { self.persist = nil }
+        if case .some = self.keep { self.keep = nil }
         clear(&self.messagesAfterPersist)
         if case .some = self.installed { self.installed = nil }
         clear(&self.committed)

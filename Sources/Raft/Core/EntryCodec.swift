@@ -106,10 +106,16 @@ extension HardState {
 extension Snapshot {
     /// Appends mark, membership, its index and the data.
     public func encode(into writer: inout ByteWriter) {
+        self.encodeHead(into: &writer)
+        writer.raw(self.data)
+    }
+
+    /// Appends everything before the data: they follow as they are.
+    public func encodeHead(into writer: inout ByteWriter) {
         self.mark.encode(into: &writer)
         self.membership.encode(into: &writer)
         writer.uint64(self.membershipIndex.rawValue)
-        writer.data(self.data)
+        writer.uint32(UInt32(self.data.count))
     }
 
     /// Takes a snapshot.

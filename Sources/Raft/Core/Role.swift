@@ -44,9 +44,29 @@ struct Follower: Sendable {
 }
 
 struct IncomingSnapshot: Sendable {
-    var mark: LogMark
+    /// Its data are what has arrived so far.
+    var snapshot: Snapshot
     var total: UInt64
-    var bytes: [UInt8]
+    /// All of it is here, and it is being written.
+    var isBeingKept = false
+
+    init(_ chunk: Message.SnapshotChunk) {
+        self.snapshot = Snapshot(
+            mark: chunk.mark, membership: chunk.membership, membershipIndex: chunk.membershipIndex, data: [])
+        self.total = chunk.total
+        // So that what has arrived is not moved again and again; memory is taken only as it is filled.
+        self.snapshot.data.reserveCapacity(Int(min(chunk.total, Self.reservedMaximum)))
+    }
+
+    private static let reservedMaximum: UInt64 = 1 << 28
+
+    var received: UInt64 { UInt64(self.snapshot.data.count) }
+
+    /// Puts a part at the end, if it belongs there.
+    mutating func take(_ chunk: Message.SnapshotChunk) {
+        guard chunk.offset == self.received, !chunk.bytes.isEmpty else { return }
+        self.snapshot.data += chunk.bytes
+    }
 }
 
 struct Campaign: Sendable {

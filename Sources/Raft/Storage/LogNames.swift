@@ -40,11 +40,30 @@ enum LogNames {
 extension Disk {
     /// Makes a whole file durable under its name: a crash leaves the old file or the new one. The file stays open.
     func replace(directory: String, name: String, with bytes: [UInt8]) throws(DiskError) -> DiskFile {
+        try self.replace(directory: directory, name: name, with: [bytes], pace: .max) { () throws(DiskError) in }
+    }
+
+    /// The same of a file whose content comes in parts, at most `pace` bytes between two synchronizations: what others write
+    /// meanwhile waits for no more than that. Before each `goesOn` may end it by throwing.
+    func replace(
+        directory: String, name: String, with parts: [[UInt8]], pace: Int, goesOn: () throws(DiskError) -> Void
+    ) throws(DiskError) -> DiskFile {
         let path = "\(directory)/\(name)"
         let temporary = path + LogNames.temporarySuffix
         let file = try self.create(temporary)
         do throws(DiskError) {
-            try self.write(bytes, to: file, at: 0)
+            var end = 0
+            for part in parts {
+                for start in stride(from: 0, to: part.count, by: min(pace, max(part.count, 1))) {
+                    try goesOn()
+                    let isWhole = part.count <= pace
+                    let piece = isWhole ? part : Array(part[start..<min(start + pace, part.count)])
+                    try self.write(piece, to: file, at: UInt64(end))
+                    end += piece.count
+                    // The last one is synchronized below.
+                    if !isWhole { try self.synchronize(file) }
+                }
+            }
             try self.synchronize(file)
             try self.rename(temporary, to: path)
             try self.synchronizeDirectory(directory)

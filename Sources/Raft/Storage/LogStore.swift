@@ -19,7 +19,8 @@ import Synchronization
 /// step: no crash leaves half of it, and nothing that was written is ever overwritten or truncated in place.
 ///
 /// **Order of a request**, each step durable before the next:
-/// 1. the snapshot's file (written beside, synced, renamed, directory synced). No frame names it yet: it has no effect;
+/// 1. the snapshot's file, unless `keep` has written it (beside, synced, renamed, directory synced). No frame names it yet: it has
+///    no effect;
 /// 2. the frame. From here on snapshot and entries count;
 /// 3. the state file, when term, vote or a noted mark changed (replaced like the snapshot). A commit index alone is not synced: it
 ///    is only a hint, and travels with the next frame;
@@ -51,6 +52,9 @@ public final class LogStore: Sendable {
     /// Which directory this is, and the marks of its starts, this one included: durable before `open` returns. (Rule E2)
     public var memory: LogMemory { self.writer.withLock { $0.state.memory } }
     private let writer: Mutex<LogWriter>
+    /// Held while a snapshot is written beside the log.
+    private let keeping = Mutex<Void>(())
+    private let disk: any Disk
 
     /// Opens the log, creating it in an empty or missing directory, and returns what it holds. A new log has
     /// `startCounter` 1. `draw` becomes its identity, if it is new, and the mark of this start. `resuming`: what the run
@@ -86,6 +90,7 @@ public final class LogStore: Sendable {
     private init(_ writer: LogWriter) {
         self.directory = writer.directory
         self.identity = writer.identity
+        self.disk = writer.disk
         self.writer = Mutex(writer)
     }
 
@@ -112,6 +117,38 @@ public final class LogStore: Sendable {
         try self.writer.withLock { (writer) throws(StorageError) in try writer.persist(request) }
     }
 
+    /// Makes the file of a snapshot durable, where it has no effect until a request names it: that one then costs no more than
+    /// any other. May take long, and waits for a disk in small pieces; `persist` goes on meanwhile, on another thread. One at
+    /// a time. (Rule C4)
+    ///
+    /// When this throws nothing of it counts, and the log is as sound as before: it may be tried again. A snapshot that is not
+    /// newer than the one in force is passed over, and one that is never named is removed by the next one, or by the next open.
+    public func keep(_ snapshot: Snapshot) throws(StorageError) {
+        try self.keeping.withLock { (_) throws(StorageError) in
+            guard try self.goesOn(with: snapshot.mark) else { return }
+            try StorageError.wrap { () throws(DiskError) in
+                try LogWriter.write(
+                    snapshot, of: self.identity, in: self.directory, on: self.disk,
+                    goesOn: { () throws(DiskError) in
+                        if self.isPoisoned { throw DiskError(.write, self.directory, .inputOutput) }
+                    })
+            }
+            try self.writer.withLock { (writer) throws(StorageError) in
+                if let poison = writer.poison { throw poison }
+                writer.keep(snapshot)
+            }
+        }
+    }
+
+    private var isPoisoned: Bool { self.writer.withLock { $0.poison != nil } }
+
+    private func goesOn(with mark: LogMark) throws(StorageError) -> Bool {
+        try self.writer.withLock { (writer) throws(StorageError) in
+            if let poison = writer.poison { throw poison }
+            return writer.wants(mark)
+        }
+    }
+
     /// Writes down, in a second place, that the frames so far were acknowledged: damage to the last one is then never
     /// taken for a write that did not finish. For when the log rests; does nothing if all is said already. Fails like
     /// `persist`.
@@ -122,6 +159,9 @@ public final class LogStore: Sendable {
     /// The error that ended this store's writing life; nil while it is sound. Waits for a `persist` that is under way.
     public var poison: StorageError? { self.writer.withLock { $0.poison } }
 
-    /// Closes the files and lets go of the lock; every later `persist` throws `poisoned`.
-    public func close() { self.writer.withLock { $0.close() } }
+    /// Closes the files and lets go of the lock; every later `persist` throws `poisoned`. A `keep` under way ends first.
+    public func close() {
+        self.writer.withLock { $0.close() }
+        self.keeping.withLock { _ in }
+    }
 }

@@ -18,6 +18,8 @@ struct LogWriter: Sendable {
     private var salt: UInt32
     private var size: Int
     private var isClosed = false
+    /// The snapshot whose file is on disk, and that no frame names yet; its data are left out.
+    private var kept: Snapshot?
     /// Reused by every request.
     private var buffer: [UInt8] = []
 
@@ -117,7 +119,7 @@ struct LogWriter: Sendable {
         if let snapshot = request.snapshot {
             precondition(snapshot.mark.index >= before.snapshot.index, "a snapshot older than the one in force")
             precondition(!resets || snapshot.mark.index >= self.state.hardState.commit, "a snapshot undoes a commit")
-            try self.replace(LogNames.snapshot(snapshot.mark), with: snapshot.encodedFile(self.identity))
+            if !self.holds(snapshot) { try Self.write(snapshot, of: self.identity, in: self.directory, on: self.disk) }
             self.shape.take(snapshot: snapshot.mark, resets: resets)
         }
         let entries = self.take(request.entries)
@@ -192,6 +194,60 @@ struct LogWriter: Sendable {
         if previous != .zero, previous != self.shape.snapshot {
             try self.disk.remove("\(self.directory)/\(LogNames.snapshot(previous))")
         }
+        if let kept = self.kept, kept.mark.index <= self.shape.snapshot.index {
+            self.kept = nil
+            if kept.mark != self.shape.snapshot, kept.mark != previous { try self.removeSnapshot(kept.mark) }
+        }
+    }
+
+    private func removeSnapshot(_ mark: LogMark) throws(DiskError) {
+        try self.disk.remove("\(self.directory)/\(LogNames.snapshot(mark))")
+    }
+
+    // MARK: Snapshots beside the log
+
+    /// What is written between two synchronizations of a snapshot: a frame waits for no more of it than that.
+    private static let snapshotPace = 1 << 20
+
+    /// Makes the file of a snapshot durable; no frame names it yet.
+    static func write(
+        _ snapshot: Snapshot, of identity: LogIdentity, in directory: String, on disk: any Disk,
+        goesOn: () throws(DiskError) -> Void = { () throws(DiskError) in }
+    ) throws(DiskError) {
+        let name = LogNames.snapshot(snapshot.mark)
+        do throws(DiskError) {
+            disk.close(
+                try disk.replace(
+                    directory: directory, name: name, with: snapshot.encodedFile(identity), pace: Self.snapshotPace,
+                    goesOn: goesOn))
+        } catch {
+            // Room for the log; what is left of it after a crash goes at the next start.
+            try? disk.remove("\(directory)/\(name)\(LogNames.temporarySuffix)")
+            throw error
+        }
+    }
+
+    /// Whether a snapshot could still be put in force.
+    func wants(_ mark: LogMark) -> Bool { mark.index > self.shape.snapshot.index }
+
+    /// The file of this snapshot is durable.
+    mutating func keep(_ snapshot: Snapshot) {
+        // What cannot be removed goes at the next start.
+        guard self.wants(snapshot.mark) else {
+            // The log went on without it.
+            if snapshot.mark != self.shape.snapshot { try? self.removeSnapshot(snapshot.mark) }
+            return
+        }
+        let former = self.kept
+        self.kept = snapshot
+        self.kept?.data = []
+        if let former, former.mark != snapshot.mark { try? self.removeSnapshot(former.mark) }
+    }
+
+    private func holds(_ snapshot: Snapshot) -> Bool {
+        guard let kept = self.kept else { return false }
+        return kept.mark == snapshot.mark && kept.membership == snapshot.membership
+            && kept.membershipIndex == snapshot.membershipIndex
     }
 
     private mutating func writeState() throws(DiskError) {

@@ -51,6 +51,16 @@ struct SealedBlock {
     /// Where the bytes after it start.
     var end: Int
 
+    /// What goes before a body that is written in parts.
+    static func prefix(_ kind: Kind, parts: [[UInt8]]) -> [UInt8] {
+        var head = ByteWriter(reserving: self.prefixLength)
+        head.raw(kind.rawValue.utf8)
+        head.uint32(self.version)
+        head.uint64(UInt64(parts.reduce(0) { $0 + $1.count }))
+        head.uint32(parts.reduce(Checksum.crc32c(head.bytes)) { Checksum.crc32c($1, seed: $0) })
+        return head.bytes
+    }
+
     /// The whole block, and its checksum.
     static func seal(_ kind: Kind, _ body: [UInt8]) -> (bytes: [UInt8], checksum: UInt32) {
         var head = ByteWriter(reserving: self.prefixLength + body.count)

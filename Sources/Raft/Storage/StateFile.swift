@@ -49,12 +49,12 @@ struct StateRecord: Equatable {
 }
 
 extension Snapshot {
-    /// The content of a snapshot file.
-    func encodedFile(_ identity: LogIdentity) -> [UInt8] {
-        var writer = ByteWriter(reserving: 256 + self.data.count)
+    /// The content of a snapshot file, in parts: its data may be large, and are not copied.
+    func encodedFile(_ identity: LogIdentity) -> [[UInt8]] {
+        var writer = ByteWriter(reserving: 256)
         identity.encode(into: &writer)
-        self.encode(into: &writer)
-        return SealedBlock.seal(.snapshot, writer.bytes).bytes
+        self.encodeHead(into: &writer)
+        return [SealedBlock.prefix(.snapshot, parts: [writer.bytes, self.data]) + writer.bytes, self.data]
     }
 
     /// Reads a snapshot file, which must hold the snapshot that ends at `mark`.

@@ -24,6 +24,10 @@ public enum Note: Equatable, Sendable {
     case caughtUp(LogIndex)
     /// The log's disk takes no more writes.
     case diskFailed
+    /// A snapshot could not be written; what it was to replace stays. (Rule C4)
+    case snapshotFailed(LogMark, reason: String)
+    /// The one thread that keeps leases alive was busy with one thing for so long.
+    case slowStep(Span)
     /// A leader leaves its place to a node in a site that comes before its own. (Rule C11)
     case prefersLeader(NodeID)
 
@@ -102,6 +106,8 @@ public enum Note: Equatable, Sendable {
         case .distrusts: "log.distrusts"
         case .caughtUp: "log.caught-up"
         case .diskFailed: "log.disk-failed"
+        case .snapshotFailed: "log.snapshot-failed"
+        case .slowStep: "loop.slow-step"
         case .prefersLeader: "log.prefers-leader"
         case .lostItsLog: "mark.lost-its-log"
         case .doesNotRemember: "mark.does-not-remember"
@@ -147,7 +153,8 @@ public enum Note: Equatable, Sendable {
             .info
         case .preparedFor, .beginsGeneration,
             .refusedCommand, .refusedRelay, .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .leaseEnded,
-            .clocksParted, .moreTimePassed, .noCopy, .copyOutdated, .copyTakenBack, .serverSays:
+            .clocksParted, .moreTimePassed, .snapshotFailed, .slowStep, .noCopy, .copyOutdated, .copyTakenBack,
+            .serverSays:
             .warning
         case .overtaken, .unreadable, .distrusts, .diskFailed, .twoLives, .duplicated, .isTwin, .lifeIsOver,
             .serverFailed:

@@ -20,6 +20,9 @@ extension Note {
                 + "either"
         case .caughtUp(let index): "caught up with the cluster at entry \(index)"
         case .diskFailed: "the log's disk failed: this node gives up leadership and its lease"
+        case .snapshotFailed(let mark, let reason):
+            "the snapshot up to entry \(mark.index) could not be written, and is tried again in \(SnapshotDesk.pause): \(reason)"
+        case .slowStep(let time): "one step took \(time), and renewals of leases waited for it"
         case .prefersLeader(let node): "leaves leadership to \(name(node)): its site comes first in leaderSites (C11)"
         case .lostItsLog, .doesNotRemember, .askedTooFarBack, .isStranger, .newMark: self.markSentence(name)
         case .preparedFor, .beginsGeneration, .followsGeneration, .overtaken: self.generationSentence(name)

@@ -1,14 +1,31 @@
 import Basis
 
-/// The attributes of a cluster: a small map that every node has. What it may grow to is bounded, for a snapshot carries it.
+/// The attributes of a cluster: a map that every node has. What it may grow to is bounded, for a snapshot carries it.
 public struct Attributes: Equatable, Sendable {
+    /// What there may be.
+    public struct Room: Equatable, Sendable {
+        /// How many.
+        public let count: Int
+        /// What names and values of all of them may take together.
+        public let bytes: Int
+
+        /// Builds that do the first two levels wrote a snapshot in the loop of the daemon: there it had to be small.
+        private static let first = Room(count: 1000, bytes: 256 << 10)
+        private static let large = Room(count: 1 << 17, bytes: 128 << 20)
+
+        /// What a cluster has that can do so much.
+        public init(at level: FeatureLevel) { self = level < FeatureLevel(3) ? .first : .large }
+
+        private init(count: Int, bytes: Int) {
+            self.count = count
+            self.bytes = bytes
+        }
+    }
+
     /// Sorted by key.
     public private(set) var records: [Attribute] = []
-
-    /// How many there may be.
-    public static let countMaximum = 1000
-    /// What names and values of all of them may take together, in bytes.
-    public static let bytesMaximum = 256 << 10
+    /// What names and values take together.
+    public private(set) var bytes = 0
 
     init() {}
 
@@ -18,17 +35,18 @@ public struct Attributes: Equatable, Sendable {
     private func place(of key: AttributeKey) -> Int? { self.records.place(of: key, by: \.key) }
 
     /// Puts one in the place of what was there; nil when it did, else why there is no room.
-    fileprivate mutating func put(_ attribute: Attribute) -> Refusal? {
+    fileprivate mutating func put(_ attribute: Attribute, in room: Room) -> Refusal? {
         let place = self.place(of: attribute.key)
-        if place == nil, self.records.count >= Self.countMaximum {
-            return .unfit("there are \(Self.countMaximum) attributes, which is the most; delete what is not needed")
+        if place == nil, self.records.count >= room.count {
+            return .unfit("there are \(room.count) attributes, which is the most; delete what is not needed")
         }
         let others = self.bytes - (place.map { self.records[$0].bytes } ?? 0)
-        guard others + attribute.bytes <= Self.bytesMaximum else {
+        guard others + attribute.bytes <= room.bytes else {
             return .unfit(
-                "the attributes of a cluster have at most \(Self.bytesMaximum) bytes together, and it would be "
+                "the attributes of a cluster have at most \(room.bytes) bytes together, and it would be "
                     + "\(others + attribute.bytes); delete what is not needed")
         }
+        self.bytes = others + attribute.bytes
         if let place {
             self.records[place] = attribute
         } else {
@@ -40,30 +58,36 @@ public struct Attributes: Equatable, Sendable {
     /// Takes one away; false when it was not there.
     fileprivate mutating func remove(_ key: AttributeKey) -> Bool {
         guard let place = self.place(of: key) else { return false }
-        self.records.remove(at: place)
+        self.bytes -= self.records.remove(at: place).bytes
         return true
     }
 
     fileprivate mutating func removeAll(where isGone: (Attribute) -> Bool) {
-        if self.records.contains(where: isGone) { self.records.removeAll(where: isGone) }
+        guard self.records.contains(where: isGone) else { return }
+        self.records.removeAll(where: isGone)
+        self.count()
     }
 
-    private var bytes: Int { self.records.reduce(0) { $0 + $1.bytes } }
+    private mutating func count() { self.bytes = self.records.reduce(0) { $0 + $1.bytes } }
 
     func encode(into writer: inout ByteWriter) { writer.list(self.records) { $1.encode(into: &$0) } }
 
     static func decode(from reader: inout ByteReader) throws(CodecError) -> Attributes {
         var attributes = Attributes()
         attributes.records = try reader.list { (reader) throws(CodecError) in try Attribute.decode(from: &reader) }
+        attributes.count()
         return attributes
     }
 
     /// Sorted, within bounds, and nothing that entries to come are to bring.
     func checkInvariants(in state: ClusterState) throws(BrokenInvariant) {
+        let room = Room(at: state.level)
         try invariant(self.records.isAscending(by: \.key), "ClusterState: attributes are out of order (A1)")
         try invariant(
-            self.records.count <= Self.countMaximum && self.bytes <= Self.bytesMaximum,
+            self.records.count <= room.count && self.bytes <= room.bytes,
             "ClusterState: \(self.records.count) attributes of \(self.bytes) bytes")
+        try invariant(
+            self.bytes == self.records.reduce(0) { $0 + $1.bytes }, "ClusterState: attributes are not counted right")
         for record in self.records {
             try invariant(
                 record.version <= state.appliedIndex, "ClusterState: \(record.key) was put by no entry yet (A1)")
@@ -81,7 +105,7 @@ extension ClusterState {
                 return .refused(refusal)
             }
             let attribute = Attribute(key: key, value: value, lifetime: lifetime, version: index)
-            return self.attributes.put(attribute).map { .refused($0) } ?? .accepted
+            return self.attributes.put(attribute, in: Attributes.Room(at: self.level)).map { .refused($0) } ?? .accepted
         case .deleteAttribute(let key, let expected):
             if let refusal = self.difference(key, expected) { return .refused(refusal) }
             return self.attributes.remove(key) ? .accepted : .refused(.unknown(.attribute(key)))

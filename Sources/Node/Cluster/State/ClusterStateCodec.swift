@@ -5,7 +5,8 @@ import Resources
 extension ClusterState {
     /// The bytes of a snapshot.
     public var encoded: [UInt8] {
-        var writer = ByteWriter(reserving: 4096)
+        // What may be very much, so that it is not moved while it grows.
+        var writer = ByteWriter(reserving: (1 << 16) + self.attributes.bytes + 64 * self.attributes.records.count)
         // In the version that builds read which can do no more than the level. (Rule U1)
         let version = min(self.level.rawValue + 1, Format.clusterState.version)
         writer.uint16(UInt16(version))

@@ -12,6 +12,8 @@ struct AppliedLog: Sendable {
     var at: Tick
     /// What of the log this release cannot read; nothing after it is applied.
     var unreadable: String?
+    /// The snapshots that are being written.
+    var desk = SnapshotDesk()
 
     init(_ snapshot: Snapshot?, at now: Tick) {
         self.membership = snapshot?.membership ?? Membership(voters: [])

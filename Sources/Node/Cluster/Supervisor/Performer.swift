@@ -100,6 +100,7 @@ public struct Performer: Sendable {
         switch consume effect {
         case .send(let envelope, let hop): self.outbox.send(envelope, to: hop) { world.send($0, to: $1) }
         case .persist(let request): self.persist(request, in: &world, at: now, &answers)
+        case .snapshot(let order): world.keep(order, &answers)
         case .barrier: self.outbox.barrier()
         case .forget(let reason):
             self.forget()

@@ -59,6 +59,7 @@ extension Supervisor {
         for outbound in raft.messagesAfterPersist {
             self.send(.raft(outbound.message), to: outbound.to, at: now, into: &effects)
         }
+        if let snapshot = raft.keep { self.keep(snapshot, into: &effects) }
         if let snapshot = raft.installed { self.install(snapshot, at: now, into: &effects) }
         for entry in raft.committed { self.apply(entry, at: now, into: &effects) }
         for read in raft.reads { self.readReady(read.id, read.index, at: now, into: &effects) }
@@ -131,7 +132,7 @@ extension Supervisor {
 
     private mutating func install(_ snapshot: Snapshot, at now: Tick, into effects: inout [SupervisorEffect]) {
         do {
-            self.state = try self.identity.release.state(decoding: snapshot.data)
+            self.state = try self.stateOf(snapshot)
         } catch {
             return self.stopApplying("snapshot \(snapshot.mark)", error, at: now, into: &effects)
         }
@@ -144,16 +145,6 @@ extension Supervisor {
         self.voting.voter.membershipChanged(at: now)
         for record in self.state.nodes { self.voting.voter.admitted(record.id, at: now) }
         for volume in self.state.volumes { self.inSyncChanged(volume.name, into: &effects) }
-    }
-
-    private mutating func compactIfLong(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let applied = self.state.appliedIndex
-        let due = self.consensus.snapshotIndex.rawValue + self.consensus.settings.entriesBetweenSnapshots
-        guard self.applied.unreadable == nil, applied.rawValue >= due else { return }
-        let snapshot = Snapshot(
-            mark: LogMark(term: self.applied.term, index: applied), membership: self.applied.membership,
-            membershipIndex: self.applied.membershipIndex, data: self.state.encoded)
-        self.consensusStep(.compact(snapshot), at: now, into: &effects)
     }
 
     private mutating func noteLeader(at now: Tick) {

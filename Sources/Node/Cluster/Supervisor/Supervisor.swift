@@ -142,6 +142,7 @@ public struct Supervisor: Sendable {
                 self.settleIfNeeded(at: now, into: &effects)
                 return
             }
+        case .snapshot(let word): self.snapshotEnded(word, at: now, into: &effects)
         case .diskFailed:
             effects.append(.note(.diskFailed))
             self.consensusStep(.diskFailed, at: now, into: &effects)
@@ -248,6 +249,7 @@ public struct Supervisor: Sendable {
         self.settleRemains(at: now, into: &effects)
         self.settleShutDown(at: now, into: &effects)
         self.settleUnreadable(at: now, into: &effects)
+        self.settleSnapshots(at: now, into: &effects)
         self.settleBirth(at: now, into: &effects)
         self.settleServers(into: &effects)
         self.settleGroups(at: now, into: &effects)
@@ -263,7 +265,7 @@ public struct Supervisor: Sendable {
     private mutating func noteDeadlines(after now: Tick) {
         let shared = min(self.lease.holder.deadline, self.links.deadline, self.telling.deadline)
         var next = min(self.voting.deadline, self.lease.deadline, self.groups.remains.deadline(after: now))
-        next = min(next, self.recovering.deadline)
+        next = min(next, self.recovering.deadline, self.applied.desk.againAt)
         if self.birth.isCaughtUp { next = min(next, self.volumes.deadline) }
         for place in self.groups.runners.indices { next = min(next, self.groups.runners[place].deadline) }
         let early = Tick(nanoseconds: shared.nanoseconds - min(shared.nanoseconds, Self.timerSlack.nanoseconds))

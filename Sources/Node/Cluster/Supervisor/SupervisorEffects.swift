@@ -11,6 +11,8 @@ public enum SupervisorInput: Equatable, Sendable {
     case receive([Envelope], via: NodeID)
     /// Everything up to this request is durable.
     case persisted(sequence: UInt64)
+    /// A `snapshot` was written beside the log, or could not be. (Rule C4)
+    indirect case snapshot(SnapshotWord)
     /// The disk failed for good: hand over what can be handed over.
     case diskFailed
     /// An agent call ended.
@@ -148,6 +150,8 @@ public struct Surveyed: Equatable, Sendable {
 public enum SupervisorEffect: Equatable, Sendable {
     /// Make durable, then step `persisted`.
     indirect case persist(PersistRequest)
+    /// Make a snapshot durable beside the log, while everything else goes on; answered by `snapshot`. One at a time. (Rule C4)
+    case snapshot(SnapshotOrder)
     /// The log was rolled back: keep its directory aside under another name, end this daemon, and start one with a new
     /// directory. Nothing more is done for this one. (Rule E2.2)
     case forget(reason: String)

@@ -23,6 +23,8 @@ public protocol SupervisorWorld {
 
     /// Hands a request to the log.
     mutating func persist(_ request: PersistRequest) -> LogAnswer
+    /// Makes a snapshot durable beside the log, and need not be done when this returns. (Rule C4)
+    mutating func keep(_ order: SnapshotOrder, _ answers: inout [SupervisorInput])
     /// Keeps the log aside and ends the daemon. (Rule E2.2)
     mutating func forget(_ reason: String)
     /// Writes durably what this node follows; false if that failed. (Rule R1)

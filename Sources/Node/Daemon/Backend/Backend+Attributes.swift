@@ -13,6 +13,12 @@ extension Backend {
     }
 
     func attributes(scope: String?, isStale: Bool) async throws -> AttributesReport {
+        try await self.attributes(scope, named: nil, isStale: isStale)
+    }
+
+    private func attributes(
+        _ scope: String?, named name: String?, isStale: Bool
+    ) async throws -> AttributesReport {
         let view = try await self.view()
         let state = view.supervisor.state
         // A node that is not known here may have joined by the time that the answer is about: it is looked up again below.
@@ -20,16 +26,17 @@ extension Backend {
         if isStale {
             let seen = view.leaderSeenAt ?? view.startedAt
             let age = Double(view.now.since(seen).milliseconds) / 1000
-            return self.report(state.attributes, of: wanted, state, at: state.appliedIndex, ageSeconds: age)
+            return self.report(
+                state.attributes, of: wanted, named: name, state, at: state.appliedIndex, ageSeconds: age)
         }
         let (index, attributes) = try await self.readable()
         let names = try await self.view(notBefore: index).supervisor.state
-        return self.report(attributes, of: try scope.map { try self.scope($0, names) }, names, at: index)
+        return self.report(
+            attributes, of: try scope.map { try self.scope($0, names) }, named: name, names, at: index)
     }
 
     func attribute(_ scope: String, _ name: String, isStale: Bool) async throws -> AttributesReport {
-        var report = try await self.attributes(scope: scope, isStale: isStale)
-        report.attributes.removeAll { $0.name != name }
+        let report = try await self.attributes(scope, named: name, isStale: isStale)
         guard report.attributes.isEmpty else { return report }
         throw APIFailure(
             .notFound, "\(scope) has no attribute \(ForeignText.line(name))",
@@ -60,13 +67,19 @@ extension Backend {
     }
 
     private func report(
-        _ attributes: Attributes, of scope: AttributeScope?, _ state: ClusterState, at index: LogIndex,
-        ageSeconds: Double? = nil
+        _ attributes: Attributes, of scope: AttributeScope?, named name: String?, _ state: ClusterState,
+        at index: LogIndex, ageSeconds: Double? = nil
     ) -> AttributesReport {
-        AttributesReport(
+        // One of very many is not looked for among all.
+        let found =
+            if let scope, let name {
+                attributes[AttributeKey(scope, name)].map { [$0] } ?? []
+            } else {
+                attributes.records.filter { scope == nil || $0.key.scope == scope }
+            }
+        return AttributesReport(
             servedBy: self.file.name, index: index.rawValue, consistent: ageSeconds == nil, ageSeconds: ageSeconds,
-            attributes: attributes.records.filter { scope == nil || $0.key.scope == scope }
-                .map { self.report($0, state) })
+            attributes: found.map { self.report($0, state) })
     }
 
     private func report(_ attribute: Attribute, _ state: ClusterState) -> AttributeReport {

@@ -205,6 +205,19 @@ package struct Daemon {
         return roll.peers.isEmpty ? PeerRoll(peers: self.file.seeds) : roll
     }
 
+    private static func writers(_ store: LogStore, _ page: ProgressPage, bootID: String) -> DaemonLoop.Writers {
+        DaemonLoop.Writers(
+            persist: {
+                try store.persist($0)
+                page.write(store.progress, bootID: bootID)
+            },
+            seal: {
+                try store.seal()
+                page.write(store.progress, bootID: bootID)
+            },
+            keep: { try store.keep($0) })
+    }
+
     private func actors(
         _ store: LogStore, _ page: ProgressPage, bootID: String, _ probe: DiskProbe, _ transport: Transport,
         _ handlers: Transport.Handlers,
@@ -222,14 +235,7 @@ package struct Daemon {
         var own = OwnRecord(self.file, paths: self.paths, log: self.log)
         let hands = self.hands(transport, handlers)
         return DaemonLoop.Actors(
-            persist: {
-                try store.persist($0)
-                page.write(store.progress, bootID: bootID)
-            },
-            seal: {
-                try store.seal()
-                page.write(store.progress, bootID: bootID)
-            },
+            log: Self.writers(store, page, bootID: bootID),
             forget: { [paths = self.paths] reason in
                 store.close()
                 do {

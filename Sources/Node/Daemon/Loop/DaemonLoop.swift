@@ -27,12 +27,19 @@ final class DaemonLoop: Sendable {
         case stop
     }
 
-    /// What the loop acts upon. All but `persist` and `seal` are called on the loop's thread and must not block.
-    struct Actors {
+    /// The log on disk. Blocks as long as that does.
+    struct Writers {
         /// Called on a thread of its own, one request after the other.
         var persist: @Sendable (PersistRequest) throws -> Void
         /// Says in a second place what the log holds, once it rests; on the same thread.
         var seal: @Sendable () throws -> Void
+        /// Makes a snapshot durable beside the log; on another thread of its own.
+        var keep: @Sendable (Snapshot) throws -> Void
+    }
+
+    /// What the loop acts upon. All but `log` is called on the loop's thread and must not block.
+    struct Actors {
+        var log: Writers
         /// Puts the log aside and ends the daemon. (Rule E2.2)
         var forget: (String) -> Void
         var send: (Envelope, NodeID) -> Void
@@ -108,6 +115,7 @@ private final class LoopCourse {
     private let published: Locked<SupervisorView?>
     private let log: DriverLog
     private let worker: LogWorker
+    private let snapshots: SnapshotWorker
 
     private var supervisor: Supervisor
     private var actors: DaemonLoop.Actors
@@ -125,6 +133,7 @@ private final class LoopCourse {
     private var nextPublication = Tick.zero
     private var notes = NoteFilter()
     private var told = ToldCounts()
+    private var slowSteps = SlowSteps()
 
     init(
         _ supervisor: Supervisor, queue: LoopQueue, published: Locked<SupervisorView?>, actors: DaemonLoop.Actors,
@@ -137,20 +146,28 @@ private final class LoopCourse {
         self.log = log
         self.logPatience = logPatience
         self.markInterval = markInterval
-        self.worker = LogWorker(queue: queue, persist: actors.persist, seal: actors.seal)
+        self.worker = LogWorker(queue: queue, persist: actors.log.persist, seal: actors.log.seal)
+        self.snapshots = SnapshotWorker(queue: queue, release: supervisor.identity.release, write: actors.log.keep)
     }
 
     /// Runs until somebody asks for the end.
     func run() {
         self.worker.start()
-        defer { self.worker.close() }
+        self.snapshots.start()
+        defer {
+            self.worker.close()
+            self.snapshots.close()
+        }
         var items: [DaemonLoop.Item] = []
         while true {
             let pause = self.nextTick.since(MachineClock.now)
             _ = self.queue.wait(atMost: pause) { $0.isEmpty ? nil : true }
             self.queue.withLock { $0.take(into: &items) }
+            let began = MachineClock.now
             for item in items where !self.take(item) { return }
             self.tickIfDue()
+            let now = MachineClock.now
+            if self.slowSteps.isWorthTelling(now.since(began), at: now) { self.note(.slowStep(now.since(began))) }
             guard self.awaitLog() else { return }
         }
     }
@@ -296,6 +313,8 @@ extension LoopCourse: SupervisorWorld {
         self.worker.put(request)
         return .later
     }
+
+    func keep(_ order: SnapshotOrder, _ answers: inout [SupervisorInput]) { self.snapshots.put(order) }
 
     func forget(_ reason: String) {
         self.log.error("this log is not what it was: \(reason)")
