@@ -54,8 +54,10 @@ lab: ## tests of the laboratory itself (root)
 chaos: build ## real daemons under every fault (root; SEED=N ROUNDS=N WHAT="quick")
 	chaos/run $(WHAT) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-load: build ## 2,000 groups, 50 who ask for the status, a full /run: no lease is lost (root; GROUPS=N CLIENTS=N)
+load: build ## 2,000 groups, 50 clients, a full /run, slow disks, 100 MiB of state: no lease is lost (root; GROUPS=N CLIENTS=N STATE=BYTES)
 	HOLDFAST_GROUPS=$(or $(GROUPS),2000) HOLDFAST_CLIENTS=$(or $(CLIENTS),50) $(PYTHON) -m unittest Tests/EndToEnd/test_load.py
+	HOLDFAST_GROUPS=$(or $(GROUPS),300) HOLDFAST_SLOW_SECONDS=20 $(PYTHON) -m unittest Tests/EndToEnd/test_slow_disk.py
+	HOLDFAST_STATE_BYTES=$(or $(STATE),104857600) $(PYTHON) -m unittest Tests/EndToEnd/test_large_state.py
 
 guests: $(if $(HOLDFAST_BINARY),,build) ## the product on three real Debian systems under QEMU (root; hours without KVM; WHAT="names" SEED=N)
 	bash -c '. scripts/packages.sh && install_packages "$${guests_packages[@]}"'

@@ -1,4 +1,4 @@
-"""A disk of one node that can be full, fail or hang: ext4 on a loop device on memory that nbdkit serves through FUSE.
+"""A disk of one node that can be full, fail, hang or be slow: ext4 on a loop device on memory that nbdkit serves through FUSE.
 
 In memory, so that three nodes do not wait for each other's syncs on the one disk of this machine. The kernel's own error
 paths are met, as with a real disk: nbdkit's error filter answers EIO while a file exists, and a stopped server is a disk
@@ -10,6 +10,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from . import leftovers
@@ -30,6 +32,8 @@ class Disk:
     The server lives in a mount namespace of its own, so nothing else sees its mount.
     """
 
+    moment = 0.003  # in which a slow one answers
+
     def __init__(self, lab: Lab, name: str, size: int, place: str = "/var/lib/holdfast") -> None:
         for program in ("nbdkit", "nbdfuse", "mkfs.ext4"):
             if shutil.which(program) is None:
@@ -44,6 +48,7 @@ class Disk:
         self.server: Identity | None = None
         self.device = ""  # the loop device, once it is attached
         self.is_hung = self.is_full = False
+        self.drags: threading.Event | None = None  # ends that it is slow
 
     def up(self) -> None:
         """Starts the server, attaches the loop device and makes the file system."""
@@ -94,7 +99,7 @@ class Disk:
     @property
     def is_broken(self) -> bool:
         """Whether any fault is in force."""
-        return self.is_full or self.is_hung or self.fails
+        return self.is_full or self.is_hung or self.drags is not None or self.fails
 
     @property
     def fails(self) -> bool:
@@ -116,10 +121,27 @@ class Disk:
         self.is_hung = send(self.server, signal.SIGSTOP)
 
     def answer(self) -> None:
-        """It goes on where it stopped."""
+        """It goes on where it stopped, at once."""
+        if self.drags is not None:
+            self.drags.set()
+            self.drags = None
+            time.sleep(2 * self.moment)  # it is let go of a last time
         if self.is_hung:
             send(self.server, signal.SIGCONT)
         self.is_hung = False
+
+    def slow(self, milliseconds: int) -> None:
+        """From now on it answers in short moments, so long apart; `answer` ends that. A sync waits for one or two of them."""
+        self.answer()
+        self.drags = threading.Event()
+        threading.Thread(target=self.drag, args=(milliseconds / 1000, self.drags), daemon=True).start()
+
+    def drag(self, seconds: float, end: threading.Event) -> None:
+        while not end.is_set():
+            send(self.server, signal.SIGSTOP)
+            end.wait(seconds)
+            send(self.server, signal.SIGCONT)
+            time.sleep(self.moment)
 
     def fill(self, root: str) -> None:
         """Takes every free block of the file system that is mounted at `root`."""
@@ -150,6 +172,8 @@ class Disk:
         """Ends and detaches it. The server is killed first: what still waits for it gets an error, not an answer."""
         if self.process is None:
             return
+        if self.drags is not None:
+            self.drags.set()
         send(self.server, signal.SIGKILL)
         self.process.wait()
         wait_until(lambda: not is_alive(self.server), 5, f"the disk of {self.name} ends")
