@@ -1,5 +1,6 @@
 import Basis
 import Cluster
+import Host
 import Raft
 import RaftStorage
 import SimulatedDisks
@@ -36,6 +37,10 @@ extension Simulation {
         guard self.now >= next else { return self.queue.add(.snapshotStage(node, daemon, stage), at: next) }
         switch stage {
         case .write:
+            // There is no room for it, and for a frame there is.
+            if self.swarm.strikes(.disks), self.snapshotRandom.chance(perMille: 50) {
+                node.disk.inject(.init(.write, path: "snapshot", code: .noSpace))
+            }
             let word = order.perform(by: daemon.supervisor.identity.release) { try log.keep($0) }
             if case .failed(_, let reason) = word, !self.mayFail(order, of: node, reason) { return }
             self.queue.add(.snapshotStage(node, daemon, .tell(word)), at: self.now + self.snapshotDelay())
