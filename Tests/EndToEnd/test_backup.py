@@ -82,7 +82,9 @@ class Backup(ClusterCase):
         damaged = self.host(FILE, "tok-1") + ".damaged"
         with open(self.host(FILE, "tok-1")) as file:
             content = json.load(file)
-        content["state"] = content["state"][:-8] + "AAAAAAAA"
+        state = content["state"]
+        middle = len(state) // 2
+        content["state"] = state[:middle] + ("B" if state[middle] == "A" else "A") + state[middle + 1:]
         with open(damaged, "w") as file:
             json.dump(content, file)
         self.assertIn("checksum", self.said("tok-1", "cluster", "restore", FILE + ".damaged", *about, code=1))
