@@ -6,7 +6,7 @@ import Testing
 
 /// Plays `Scenarios/planner_*.txt`: a cluster in words, and what the planner would do.
 ///
-///     node NAME [witness] [standing=up|suspected|lost|never] [admitted=N] [drained]
+///     node NAME [witness] [standing=up|suspected|lost|never] [admitted=N] [drained] [pausing]
 ///     group NAME nodes=A,B [owner=A] [epoch=N] [last=A] [takeover=immediate] [failback] [releasing] [stopped]
 ///           [unsettled]
 ///           [target=B] [moves=N] [maximum=N] [unreported=A,B] [unlisted]
@@ -63,7 +63,7 @@ private struct PlannerWorld {
         let node = Observation.Node(
             name: name, isMember: !directive.arguments.contains("witness"),
             standing: directive.options["standing"].flatMap(Observation.Standing.init) ?? .up,
-            isDrained: directive.arguments.contains("drained"),
+            isDrained: directive.arguments.contains("drained"), isToPause: directive.arguments.contains("pausing"),
             admittedAt: directive.options["admitted"].flatMap { UInt64($0) } ?? 1)
         self.nodes.removeAll { $0.name == name }
         self.nodes.append(node)

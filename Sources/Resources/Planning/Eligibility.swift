@@ -13,7 +13,7 @@ public struct Eligibility {
     ///
     /// Order: a node that did not restart since the group's last epoch goes before one that did, because its copy
     /// also holds writes that were acknowledged but not flushed (rule V8's guarantee); then, if all have restarted,
-    /// the previous owner (rule B3); then the order of the list.
+    /// the previous owner (rule B3); then who is not about to pause (rule L22); then the order of the list.
     public init(_ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation) {
         var bannedUp = 0
         var otherUp = 0
@@ -33,6 +33,8 @@ public struct Eligibility {
             guard group.epochIndex > 0, let node = observation.node(name) else { return false }
             return node.admittedAt > group.epochIndex
         }
+        func isToPause(_ name: String) -> Bool { observation.node(name)?.isToPause == true }
+        self.candidates = self.candidates.filter { !isToPause($0) } + self.candidates.filter { isToPause($0) }
         let survivors = self.candidates.filter { !restarted($0) }
         var restartedOnes = self.candidates.filter { restarted($0) }
         if survivors.isEmpty, let last = group.lastOwner, let index = restartedOnes.firstIndex(of: last) {

@@ -26,7 +26,9 @@ enum Moves {
         }
         guard policy.failback, group.recentMoves < policy.maximumMoves else { return nil }
         guard let mine = policy.nodes.firstIndex(of: owner),
-            let better = policy.nodes[..<mine].first(where: { others.contains($0) })
+            let better = policy.nodes[..<mine].first(where: {
+                others.contains($0) && observation.node($0)?.isToPause != true
+            })
         else { return nil }
         // It failed there, or its node was lost as soon as it had come: a node that comes and goes is healthy each time, and
         // each time the group would go along. (NoFlap)

@@ -28,12 +28,14 @@ public struct Observation: Equatable, Sendable {
         public var isDeparting: Bool
         /// Several machines say that they are it: what it runs goes elsewhere, or stops. (Rule E5)
         public var isDuplicated: Bool
+        /// A person said that it is about to pause: what it runs stays, and nothing comes that may run elsewhere. (Rule L22)
+        public var isToPause: Bool
         /// The log index at which it was last admitted: later than a group's epoch if it restarted since.
         public var admittedAt: UInt64
         /// All fields.
         public init(
             name: String, isMember: Bool, standing: Standing, isDrained: Bool, isDeparting: Bool = false,
-            isDuplicated: Bool = false,
+            isDuplicated: Bool = false, isToPause: Bool = false,
             admittedAt: UInt64
         ) {
             self.name = name
@@ -42,6 +44,7 @@ public struct Observation: Equatable, Sendable {
             self.isDrained = isDrained
             self.isDeparting = isDeparting
             self.isDuplicated = isDuplicated
+            self.isToPause = isToPause
             self.admittedAt = admittedAt
         }
     }

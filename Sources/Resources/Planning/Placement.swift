@@ -35,11 +35,18 @@ enum Placement {
                 reason: "it moved \(group.recentMoves) times within \(policy.moveWindow.words); "
                     + "`holdfast group start \(group.name)` tries again")
         }
-        return .init(.assign(group.name, node: best, isTakeover: false), reason: self.reason(group, policy, best))
+        return .init(
+            .assign(group.name, node: best, isTakeover: false), reason: self.reason(group, policy, observation, best))
     }
 
-    private static func reason(_ group: Observation.Group, _ policy: GroupPolicy, _ node: String) -> String {
-        guard let last = group.lastOwner else { return "it was never started and \(node) is its first choice" }
+    private static func reason(
+        _ group: Observation.Group, _ policy: GroupPolicy, _ observation: Observation, _ node: String
+    ) -> String {
+        guard let last = group.lastOwner else {
+            let better = policy.nodes.prefix { $0 != node }.first { observation.node($0)?.isToPause == true }
+            return "it was never started and "
+                + (better.map { "\($0) is about to pause" } ?? "\(node) is its first choice")
+        }
         if !policy.nodes.contains(node) {
             return "\(node) alone has all its data, until another node of its list has them"
         }

@@ -13,6 +13,7 @@ extension ClusterState {
                     name: record.about.name, isMember: !record.about.isWitness,
                     standing: record.observedStanding, isDrained: record.isDrained || record.isRetiring,
                     isDeparting: record.isDeparting, isDuplicated: record.twins.isOpen,
+                    isToPause: self.isPauseExpected(of: record, at: milliseconds),
                     admittedAt: record.incarnation.rawValue)
             },
             groups: self.observedGroups(at: milliseconds))
