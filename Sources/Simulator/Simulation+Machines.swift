@@ -83,7 +83,7 @@ extension Simulation {
         }
         let node = self.node(first)
         let opened = try? LogStore.open(
-            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart())
+            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(node))
         guard let (store, _) = opened else { return self.fail("the first log could not be founded") }
         let request = PersistRequest(
             sequence: 1, entries: entries,
@@ -213,7 +213,7 @@ extension Simulation {
     private func openLog(_ node: SimulatedNode) throws(StorageError) -> (LogStore, RestoredState) {
         do throws(StorageError) {
             let opened = try LogStore.open(
-                directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(),
+                directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(node),
                 resuming: node.progress, segmentBytes: self.segmentBytes)
             node.mayLoseLog = false
             return opened
@@ -230,7 +230,7 @@ extension Simulation {
         node.disk.emptyLog()
         node.progress = nil
         return try LogStore.open(
-            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(),
+            directory: "log", on: node.disk, identity: self.logIdentity(node), draw: self.drawStart(node),
             segmentBytes: self.segmentBytes)
     }
 
@@ -238,10 +238,10 @@ extension Simulation {
     private var segmentBytes: Int { self.swarm.isEmpty ? 8 << 20 : 4096 << Int(self.options.seed >> 2 & 7) }
 
     /// What a start of a log draws: from a stream of its own, so that it changes nothing else of a run.
-    private func drawStart() -> StartDraw {
+    private func drawStart(_ node: SimulatedNode) -> StartDraw {
         StartDraw(
             directory: DirectoryID(high: self.memoryRandom.next(), low: self.memoryRandom.next()),
-            nonce: self.memoryRandom.next())
+            random: self.memoryRandom.next(), bootID: node.bootID)
     }
 
     /// Rule E2.2: the daemon has found that its log was rolled back, keeps it aside, and is started anew.

@@ -41,7 +41,7 @@ final class SmallDaemon {
         let (store, restored) = try LogStore.open(
             directory: paths.log, on: RealDisk(),
             identity: LogIdentity(cluster: self.file.clusterID, node: self.file.id),
-            draw: try Founding.startDraw())
+            draw: try Founding.startDraw(bootID: "boot"))
         let transport = try Transport(self.file, identity: paths.identity, log: log, parted: { _, _ in })
         let supervisor = try Supervisor(
             identity: .init(node: self.file.id, bootID: "boot", memory: store.memory, nonce: 7),

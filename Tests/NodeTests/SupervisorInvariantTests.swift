@@ -91,7 +91,7 @@ import Testing
         #expect(try self.said(of: supervisor) { $0.marks.isDrawnInDoubt = true }.contains("(E4.3)"))
         #expect(
             try self.said(of: supervisor) {
-                var known = Acquaintance(node: NodeID(2), counted: $0.identity.memory.present)
+                var known = Acquaintance(node: NodeID(2), counted: $0.identity.memory.present, at: .zero)
                 known.evidence = .init(mark: .none, at: .zero, admittedAt: .zero)
                 $0.peers.acquaintances = [known]
             }.contains("does not remember what is noted of it (E2.6)"))

@@ -311,7 +311,7 @@ final class TrioWorld {
             memory.draw(nonce: self.draws)
         }
         self.draws += 1
-        memory.begin(nonce: self.draws)
+        memory.begin(nonce: StartMark.nonce(self.draws, ofBoot: directive.options["boot"] ?? "boot"))
         if directive.options["boot"] != nil { self.trio.restartServer(of: node) }
         self.trio.supervisors[node] = try Supervisor(
             identity: .init(

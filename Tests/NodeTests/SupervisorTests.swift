@@ -184,7 +184,7 @@ private let w = NodeID(3)
 /// What the log directory of a node knows of itself after one more start.
 private func restarted(_ supervisor: Supervisor) -> LogMemory {
     var memory = supervisor.identity.memory
-    memory.begin(nonce: 4711)
+    memory.begin(nonce: StartMark.nonce(4711, ofBoot: "boot"))
     return memory
 }
 

@@ -120,7 +120,7 @@ final class Trio {
     /// A log directory that was opened once.
     static func memory(_ directory: UInt64) -> LogMemory {
         var memory = LogMemory(directory: DirectoryID(high: directory << 32, low: 1))
-        memory.begin(nonce: directory * 1000 + 1)
+        memory.begin(nonce: StartMark.nonce(directory * 1000 + 1, ofBoot: "boot"))
         return memory
     }
 

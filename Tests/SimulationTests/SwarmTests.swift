@@ -143,7 +143,7 @@ import Testing
     }
 
     @Test func `are exchanged while all others are away, and no guarantee breaks`() {
-        self.play([.copies], seed: 2, counting: ["copies exchanged while all others were away", "copies made anew"])
+        self.play([.copies], seed: 4, counting: ["copies exchanged while all others were away", "copies made anew"])
     }
 
     @Test func `get other backings and nodes by careless operators, and no guarantee breaks`() {

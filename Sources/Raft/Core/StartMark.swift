@@ -29,7 +29,7 @@ public struct StartMark: Hashable, Sendable, CustomStringConvertible {
     public var start: UInt64
     /// Zero for the mark of the start itself, one more for each that was drawn since. (Rule E2.3)
     public var draw: UInt32
-    /// Random.
+    /// Random, and above that the boot of the machine. (`nonce(_:ofBoot:)`)
     public var nonce: UInt64
     /// All fields.
     public init(directory: DirectoryID, start: UInt64, draw: UInt32 = 0, nonce: UInt64) {
@@ -40,6 +40,26 @@ public struct StartMark: Hashable, Sendable, CustomStringConvertible {
     }
     /// No start of any directory.
     public static let none = StartMark(directory: .none, start: 0, nonce: 0)
+    /// So many lower bits of a nonce are random; those above tell one boot of the machine from another.
+    private static let randomBits: UInt64 = 40
+    /// What a start draws in this boot of the machine. Every mark shows it, also one that was noted long ago or comes through a
+    /// third node; a release that knows nothing of it draws at random, and makes each start look like another boot. (Rule E2.9)
+    public static func nonce(_ random: UInt64, ofBoot bootID: String) -> UInt64 {
+        // FNV-1a, folded.
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in bootID.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+        hash ^= hash >> 32
+        return hash << self.randomBits | random & (1 << self.randomBits - 1)
+    }
+    /// What `draw` makes of random bits: the boot stays.
+    func nonceDrawn(_ random: UInt64) -> UInt64 {
+        let mask: UInt64 = 1 << Self.randomBits - 1
+        return self.nonce & ~mask | random & mask
+    }
+    /// Whether both were surely made in one boot of a machine, but for one case in 16 million.
+    public func isSameBoot(as other: StartMark) -> Bool {
+        self.nonce >> Self.randomBits == other.nonce >> Self.randomBits
+    }
     /// Whether this is surely an earlier mark of the same directory than the other one.
     public func isBefore(_ other: StartMark) -> Bool {
         self.directory == other.directory && (self.start, self.draw) < (other.start, other.draw)
@@ -150,13 +170,15 @@ public struct LogMemory: Equatable, Sendable {
     /// Adds another mark of the present start. (Rule E2.3)
     public mutating func draw(nonce: UInt64) {
         let mark = self.next(nonce: nonce)
-        self.add(Mark(start: mark.start, draw: mark.draw, nonce: nonce))
+        self.add(Mark(start: mark.start, draw: mark.draw, nonce: mark.nonce))
     }
 
     /// What `draw` makes of a nonce.
     public func next(nonce: UInt64) -> StartMark {
         let present = self.present
-        return StartMark(directory: self.directory, start: present.start, draw: present.draw &+ 1, nonce: nonce)
+        return StartMark(
+            directory: self.directory, start: present.start, draw: present.draw &+ 1,
+            nonce: present.nonceDrawn(nonce))
     }
 
     private mutating func add(_ mark: Mark) {
@@ -200,6 +222,10 @@ public struct StartDraw: Equatable, Sendable {
     public var directory: DirectoryID
     /// The mark of this start.
     public var nonce: UInt64
+    /// Of a start in this boot of the machine.
+    public init(directory: DirectoryID, random: UInt64, bootID: String) {
+        self.init(directory: directory, nonce: StartMark.nonce(random, ofBoot: bootID))
+    }
     /// Combines both; they must come from a source that no other start shares.
     public init(directory: DirectoryID, nonce: UInt64) {
         self.directory = directory

@@ -14,8 +14,10 @@ struct Peers: Sendable {
     /// Those that said what no correct peer can say, sorted by node. (`Violation`)
     var distrusted: [Supervisor.Distrust] = []
 
-    init(noted: [NotedMark], of own: NodeID, nonce: UInt64) {
-        self.acquaintances = noted.filter { $0.node != own }.map { Acquaintance(node: $0.node, counted: $0.mark) }
+    init(noted: [NotedMark], of own: NodeID, nonce: UInt64, at now: Tick) {
+        self.acquaintances = noted.filter { $0.node != own }.map {
+            Acquaintance(node: $0.node, counted: $0.mark, at: now)
+        }
         self.nextChallenge = nonce
     }
 
@@ -58,6 +60,8 @@ struct Acquaintance: Sendable {
     let node: NodeID
     /// Noted durably: what comes under this mark counts.
     var counted: StartMark
+    /// When something was heard last under the mark that counts, or when this daemon began to listen.
+    var countedAt: Tick
     /// The mark of the latest message that was taken.
     var seen = StartMark.none
     /// When a learner was heard last under it.
@@ -71,9 +75,10 @@ struct Acquaintance: Sendable {
     /// When it was told last that this node is there, although this log does not know it. (Rule E4.1)
     var spokenAt = Tick.zero
 
-    init(node: NodeID, counted: StartMark) {
+    init(node: NodeID, counted: StartMark, at now: Tick) {
         self.node = node
         self.counted = counted
+        self.countedAt = now
     }
 }
 

@@ -8,6 +8,8 @@ extension Supervisor {
     private static let challengePause = Span.milliseconds(100)
     private static let evidenceAge = Span.seconds(2)
     private static let maximumHeld = 32
+    /// Who was not heard for so long is over, as far as noting another boot goes; the others have a leader by then.
+    private static let bootPatience = Span.seconds(2)
 
     // MARK: The one who counts
 
@@ -26,6 +28,7 @@ extension Supervisor {
                 return false
             }
             if self.peers.acquaintances[place].seen != mark { self.peers.acquaintances[place].seen = mark }
+            self.peers.acquaintances[place].countedAt = now
             return true
         }
         if self.promisesNothing(message, from: sender) {
@@ -97,7 +100,7 @@ extension Supervisor {
         for place in self.peers.acquaintances.indices where self.peers.acquaintances[place].node == node {
             return place
         }
-        self.peers.acquaintances.append(Acquaintance(node: node, counted: .none))
+        self.peers.acquaintances.append(Acquaintance(node: node, counted: .none, at: .zero))
         return self.peers.acquaintances.count - 1
     }
 
@@ -150,6 +153,8 @@ extension Supervisor {
             return
         }
         self.peers.acquaintances[place].evidence = nil
+        // What it sent is held, and it is asked again when it sends more.
+        if self.mayBeCopy(mark, of: noted.mark, place, at: now) { return }
         let raised = NotedMark(node: sender, mark: mark, admittedAt: max(noted.admittedAt, admittedAt ?? .zero))
         if raised.raises(noted) {
             self.consensusStep(.note(raised), at: now, into: &effects)
@@ -157,6 +162,14 @@ extension Supervisor {
             if self.peers.acquaintances[place].counted == mark { self.takeHeld(place, mark, at: now, into: &effects) }
             self.countMarks(at: now, into: &effects)
         }
+    }
+
+    /// Whether a later start was made in another boot, and the earlier boot was heard a moment ago: it may still live, and
+    /// have promised what a copy of its log knows nothing of. What the log itself has let in is no copy. (Rule E2.9)
+    private func mayBeCopy(_ mark: StartMark, of noted: StartMark, _ place: Int, at now: Tick) -> Bool {
+        let acquaintance = self.peers.acquaintances[place]
+        guard !mark.isSameBoot(as: noted), now.since(acquaintance.countedAt) < Self.bootPatience else { return false }
+        return self.state.node(acquaintance.node)?.mark.isSameBoot(as: mark) != true
     }
 
     /// What was noted is durable: promises under these marks count from here on.
@@ -177,6 +190,7 @@ extension Supervisor {
             }
             guard self.peers.acquaintances[place].counted != noted.mark else { continue }
             self.peers.acquaintances[place].counted = noted.mark
+            self.peers.acquaintances[place].countedAt = now
             self.takeHeld(place, noted.mark, at: now, into: &effects)
         }
     }

@@ -107,7 +107,7 @@ public struct Supervisor: Sendable {
             holder: LeaseHolder(node: identity.node, bootID: identity.bootID, nonce: identity.nonce))
         self.voting = Voting(startedAt: now)
         self.telling = Telling(identity.release)
-        self.peers = Peers(noted: self.consensus.notedMarks, of: identity.node, nonce: identity.nonce)
+        self.peers = Peers(noted: self.consensus.notedMarks, of: identity.node, nonce: identity.nonce, at: now)
         self.links = Links(node: identity.node, seeds: identity.seeds)
         self.schedule = Schedule(at: now)
         self.derive()

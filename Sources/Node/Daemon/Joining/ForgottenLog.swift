@@ -23,7 +23,7 @@ enum ForgottenLog {
         _ paths: NodePaths, _ file: NodeFile, _ page: ProgressPage, bootID: String, log: DriverLog
     ) throws -> (LogStore, RestoredState) {
         let identity = LogIdentity(cluster: file.clusterID, node: file.id)
-        let draw = try Founding.startDraw()
+        let draw = try Founding.startDraw(bootID: bootID)
         let failure: StorageError
         do throws(StorageError) {
             return try LogStore.open(
