@@ -348,7 +348,8 @@ extension StatusReport {
                 name: "osk-1", site: "osaka", role: .member, state: .up, incarnation: 12, leaseRemainingSeconds: 1.6,
                 reason: "", sinceSeconds: 3_542_400, programs: ProgramsReport(version: "1.2.0", featureLevel: 3)),
             NodeReport(
-                name: "tok-1", site: "tokyo", role: .member, state: .up, incarnation: 3, lastHeardSeconds: 0.08,
+                name: "tok-1", site: "tokyo", role: .member, state: .up, address: "10.0.0.1:7400", incarnation: 3,
+                lastHeardSeconds: 0.08,
                 isLeader: true, reason: "", sinceSeconds: 3_542_400,
                 programs: ProgramsReport(version: "1.2.0", featureLevel: 3)),
             NodeReport(

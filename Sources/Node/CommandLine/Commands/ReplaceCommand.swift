@@ -18,6 +18,8 @@ extension NodeCommand {
         @Option(help: "What it may do: member, witness (votes, and runs nothing), or observer (runs groups, no vote).")
         var role = NodeReport.Role.member
 
+        func validate() throws { try IdentityOptions.check(name: self.node, site: self.site, address: self.address) }
+
         func run() async throws {
             let report = try await self.connection.client.status()
             if let known = report.nodes.first(where: { $0.name == self.node }) {
@@ -26,6 +28,7 @@ extension NodeCommand {
                     remedy:
                         "if its machine is destroyed, `holdfast node replace \(self.node)`; else choose another name")
             }
+            try report.refuse(self.address, for: self.node)
             let token = try await self.newToken(from: self.connection.client)
             try self.printJoin(
                 token, ["--name", self.node, "--site", self.site, "--address", self.address], role: self.role)
@@ -46,6 +49,10 @@ extension NodeCommand {
         @Option(help: "Where peers reach the new machine, if not where the old one was: HOST:PORT.") var address:
             String?
 
+        func validate() throws {
+            if let address = self.address { try IdentityOptions.check(name: "n", site: "s", address: address) }
+        }
+
         func run() async throws {
             let client = self.connection.client
             let report = try await client.status()
@@ -61,10 +68,22 @@ extension NodeCommand {
                     .refused, "where \(name) was is not known here", remedy: "say where it will be: --address HOST:PORT"
                 )
             }
+            try report.refuse(address, for: name)
             let token = try await self.newToken(from: client)
             try self.printJoin(
                 token, ["--name", name, "--site", old.site, "--address", address, "--replace"], role: old.role)
         }
+    }
+}
+
+extension StatusReport {
+    /// Refuses an address at which another node is reached: it would be reached there instead.
+    fileprivate func refuse(_ address: String, for node: String) throws {
+        guard let other = self.nodes.first(where: { $0.name != node && $0.address == address }) else { return }
+        throw APIFailure(
+            .refused, "\(other.name) is reached at \(address)",
+            remedy: "give the new machine another address, or move \(other.name) first: `holdfast node set \(other.name) "
+                + "--address HOST:PORT`")
     }
 }
 
