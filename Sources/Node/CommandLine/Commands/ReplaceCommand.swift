@@ -82,8 +82,8 @@ extension StatusReport {
         guard let other = self.nodes.first(where: { $0.name != node && $0.address == address }) else { return }
         throw APIFailure(
             .refused, "\(other.name) is reached at \(address)",
-            remedy: "give the new machine another address, or move \(other.name) first: `holdfast node set \(other.name) "
-                + "--address HOST:PORT`")
+            remedy: "give the new machine another address, or move \(other.name) first: "
+                + "`holdfast node set \(other.name) --address HOST:PORT`")
     }
 }
 
