@@ -35,26 +35,30 @@ extension Simulation {
             self.network.healAll()
             self.healEverything()
             self.advance(by: .seconds(60))
-            guard self.violation == nil, let state = self.leaderOfAll?.state, self.lose(state) else { return }
+            guard self.violation == nil, let state = self.leaderOfAll?.supervisor.state, self.lose(state) else {
+                return
+            }
             self.leaveBehind(above: state.generation)
         }
     }
 
     private func advance(by span: Span) { self.advance(to: self.now + span.nanoseconds) }
 
-    /// Who leads and has applied the latest generation.
-    private var leaderOfAll: Supervisor? {
-        let leaders = self.nodes.compactMap { node -> Supervisor? in
-            guard node.isOn, let supervisor = node.daemon?.supervisor, supervisor.consensus.isLeader else { return nil }
-            return supervisor
+    /// Who leads and has applied the latest generation. The daemon, since its supervisor would be copied.
+    private var leaderOfAll: SimulatedDaemon? {
+        var found: SimulatedDaemon?
+        for node in self.nodes {
+            guard node.isOn, let daemon = node.daemon, daemon.supervisor.consensus.isLeader else { continue }
+            if let found, found.supervisor.state.generation >= daemon.supervisor.state.generation { continue }
+            found = daemon
         }
-        return leaders.max { $0.state.generation < $1.state.generation }
+        return found
     }
 
     /// It takes part in the latest generation, as far as it knows itself.
     private func isPart(_ node: SimulatedNode) -> Bool {
         guard node.isOn, let generation = node.daemon?.supervisor.generation else { return false }
-        return self.leaderOfAll.map { generation == GenerationRecord($0.state.base) } ?? false
+        return self.leaderOfAll.map { generation == GenerationRecord($0.supervisor.state.base) } ?? false
     }
 
     private func isLost(_ node: SimulatedNode) -> Bool { self.drill.lost.contains(node.id) }
@@ -65,7 +69,9 @@ extension Simulation {
 
     /// A majority of the voters is switched off, or cut off and goes on. False where it cannot be: one member has to survive.
     private func lose(_ state: ClusterState) -> Bool {
-        guard let membership = self.leaderOfAll?.consensus.membership, !membership.isJoint else { return false }
+        guard let membership = self.leaderOfAll?.supervisor.consensus.membership, !membership.isJoint else {
+            return false
+        }
         var order = membership.voters
         for place in order.indices.reversed() {
             order.swapAt(place, Int(self.drill.random.below(UInt64(place) + 1)))
@@ -158,7 +164,7 @@ extension Simulation {
 
     /// From the first attempt until everybody is back.
     private func leaveBehind(above generation: UInt32) {
-        let isBegun = { self.leaderOfAll.map { $0.state.generation > generation } ?? false }
+        let isBegun = { self.leaderOfAll.map { $0.supervisor.state.generation > generation } ?? false }
         let troubleEnds = self.now + self.drill.random.span(.seconds(5), .seconds(90)).nanoseconds
         while self.violation == nil, self.now < troubleEnds, !isBegun() { self.tryRecovery(underFaults: true) }
         self.endTrouble()
@@ -191,7 +197,7 @@ extension Simulation {
 
     /// So many came back early that there is nothing to leave behind.
     private var isMajorityBack: Bool {
-        guard let membership = self.leaderOfAll?.consensus.membership else { return false }
+        guard let membership = self.leaderOfAll?.supervisor.consensus.membership else { return false }
         return membership.hasMajority { !self.drill.lost.contains($0) }
     }
 
@@ -255,7 +261,7 @@ extension Simulation {
     }
 
     private func operateAfterRecovery() {
-        guard let state = self.leaderOfAll?.state else { return }
+        guard let state = self.leaderOfAll?.supervisor.state else { return }
         self.disturb()
         for group in state.groups where !group.isWanted && state.policy.group(group.name) != nil {
             self.order(.want(group.name, isRunning: true))
@@ -271,7 +277,7 @@ extension Simulation {
     }
 
     private func order(_ command: Command) {
-        guard let leader = self.leaderOfAll?.me?.id else { return }
+        guard let leader = self.leaderOfAll?.supervisor.me?.id else { return }
         self.wishes.lose(command)
         self.step(self.node(leader), .client(id: self.drill.client(), .propose(command)))
     }
@@ -301,7 +307,7 @@ extension Simulation {
     /// A group that could run on a survivor, and does not.
     private func whatDoesNotRun() -> String? {
         guard let leader = self.leaderOfAll else { return "nobody leads" }
-        for group in leader.state.policy.groups {
+        for group in leader.supervisor.state.policy.groups {
             let hosts = self.survivors.filter { node in
                 self.isPart(node) && group.nodes.contains(node.name) && !node.isWitness
                     && group.volumes.allSatisfy { node.volume($0)?.isWanted == true }
@@ -310,7 +316,7 @@ extension Simulation {
                 node.daemon?.supervisor.groups.runners.contains { $0.name == group.name && $0.isUp } == true
             }
             if !hosts.isEmpty, owners.isEmpty {
-                let record = leader.state.group(group.name).map { String(describing: $0) } ?? "no record"
+                let record = leader.supervisor.state.group(group.name).map { String(describing: $0) } ?? "no record"
                 return "\(group.name) runs nowhere, and \(hosts.map(\.name)) are there: \(record)"
             }
         }
@@ -340,9 +346,9 @@ extension Simulation {
 
     /// Who was left behind, or has prepared for what never began while others lead, comes back with an empty log.
     private func bringBack(_ node: SimulatedNode) {
-        guard let supervisor = node.daemon?.supervisor, node.isOn, self.now >= node.scheduledFrom else { return }
-        let isLeftBehind = supervisor.generation.overtakenBy != nil
-        guard isLeftBehind || supervisor.isRecoveryUnfinished && self.leaderOfAll != nil else { return }
+        guard let daemon = node.daemon, node.isOn, self.now >= node.scheduledFrom else { return }
+        let isLeftBehind = daemon.supervisor.generation.overtakenBy != nil
+        guard isLeftBehind || daemon.supervisor.isRecoveryUnfinished && self.leaderOfAll != nil else { return }
         if isLeftBehind { self.checkLeftBehind(node) }
         self.count("nodes that came back to a generation")
         self.step(node, .client(id: self.drill.client(), .rejoin))

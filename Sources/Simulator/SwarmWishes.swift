@@ -198,8 +198,7 @@ extension Simulation {
             .swarm(.wish), at: self.now + self.swarm.random.span(.milliseconds(50), .seconds(12)).nanoseconds)
         self.checkWishes()
         let node = self.anyNode()
-        guard let supervisor = node.daemon?.supervisor, self.now >= node.scheduledFrom else { return }
-        let groups = supervisor.state.policy.groups
+        guard let groups = node.daemon?.supervisor.state.policy.groups, self.now >= node.scheduledFrom else { return }
         guard !groups.isEmpty else { return }
         let group = groups[Int(self.swarm.random.below(UInt64(groups.count)))]
         let target = self.anyNode()

@@ -4,7 +4,7 @@ import Basis
 ///
 /// An odd number, at most seven, because an even one survives no more failures than one less. The sites come first: the largest
 /// number with which no site alone is a majority, or, where the nodes stand in too few sites for that, the largest there is.
-public struct VoterChoice: Sendable {
+public struct VoterChoice: Equatable, Sendable {
     /// A node that may vote.
     public struct Candidate: Equatable, Sendable {
         /// Its id.

@@ -57,12 +57,14 @@ extension ClusterState {
             let window = policy.moveWindow.milliseconds
             group.isUnsettled = record.moves.last.map { milliseconds < $0 + Self.unsettledMilliseconds } ?? false
             group.recentMoves = record.moves.filter { $0 + window >= self.clusterMilliseconds }.count
-            for name in policy.nodes { self.judge(name, record, policy, wanted, index, &group) }
+            // Looked up once: it is read from all resources.
+            let volumes = policy.volumes
+            for name in policy.nodes { self.judge(name, record, volumes, wanted, index, &group) }
             // Rule V21.1.
             let hasNoHolder = policy.nodes.allSatisfy { name in group.withoutData.contains { $0.node == name } }
-            if !policy.volumes.isEmpty, hasNoHolder {
+            if !volumes.isEmpty, hasNoHolder {
                 group.retreats = self.retreats(policy)
-                for name in group.retreats { self.judge(name, record, policy, wanted, index, &group) }
+                for name in group.retreats { self.judge(name, record, volumes, wanted, index, &group) }
             }
         }
         return group
@@ -70,7 +72,7 @@ extension ClusterState {
 
     /// Whether a node has room for the group, and its data.
     private func judge(
-        _ name: String, _ record: GroupRecord, _ policy: GroupPolicy, _ wanted: [Claim], _ index: ClaimIndex,
+        _ name: String, _ record: GroupRecord, _ volumes: [VolumeName], _ wanted: [Claim], _ index: ClaimIndex,
         _ group: inout Observation.Group
     ) {
         guard let node = self.id(named: name) else { return }
@@ -79,7 +81,7 @@ extension ClusterState {
         {
             group.occupied.append(.init(node: name, reason: "has no room: \(self.sentence(holder))"))
         }
-        for volume in policy.volumes {
+        for volume in volumes {
             guard let objection = self.dataObjection(volume, on: node) else { continue }
             return group.withoutData.append(.init(node: name, reason: objection))
         }

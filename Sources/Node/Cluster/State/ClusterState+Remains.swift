@@ -77,6 +77,7 @@ extension ClusterState {
     /// node that lost it. What a kill does not end is waited for until it is over; what merely hangs, while its node goes
     /// on saying so, and no longer than the group's policy allows.
     public func blockingRemains(of record: GroupRecord, at milliseconds: UInt64) -> RemainsRecord? {
+        guard !record.remains.isEmpty else { return nil }
         let patience = self.policy.group(record.name)?.undeadWait ?? GroupPolicy.standardUndeadWait
         return record.remains.first { left in
             switch left.remains.kind {

@@ -57,6 +57,8 @@ struct Leadership: Sendable {
     var isPlanOwed = false
     /// How often the plan was made.
     var plansMade: UInt64 = 0
+    /// Between whom there was a choice when votes were last looked at, and who was wanted: hardly an entry changes that.
+    private var lastChoice = (of: VoterChoice([]), voters: [NodeID]())
 
     init(since: Tick, index: LogIndex, clusterMilliseconds: UInt64) {
         self.since = since
@@ -113,6 +115,12 @@ struct Leadership: Sendable {
         guard isNew || now >= self.nextMembershipAt else { return false }
         self.nextMembershipAt = now + Self.membershipInterval
         return true
+    }
+
+    /// The voters that are wanted of these.
+    mutating func voters(of choice: VoterChoice) -> [NodeID] {
+        if choice != self.lastChoice.of { self.lastChoice = (choice, choice.voters) }
+        return self.lastChoice.voters
     }
 
     /// Whether not everybody who is up could have answered this leader yet: then votes are looked at again as soon as they could.

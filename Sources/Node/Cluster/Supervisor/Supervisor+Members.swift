@@ -12,7 +12,8 @@ extension Supervisor {
         if membership.hasSettled(for: self.state.nodes) { return }
         let follows = self.followers(at: now)
         let ready = self.ready(follows)
-        var voters = VoterChoice(of: self.state.nodes, voting: membership.voters) { ready.contains($0.id) }.voters
+        let choice = VoterChoice(of: self.state.nodes, voting: membership.voters) { ready.contains($0.id) }
+        var voters = self.leadership?.voters(of: choice) ?? choice.voters
         if voters.isEmpty { voters = membership.voters }
         // Who leads hands over first: until then it keeps its vote, also while who is to lead is only given one.
         let me = self.identity.node
@@ -40,22 +41,28 @@ extension Supervisor {
 
     /// Who follows this leader's log right now: it answered within the time after which it would look for another leader, and
     /// has confirmed entries since its log was opened last. With how far each was seen to hold the log. (Rule J1)
-    func followers(at now: Tick) -> [NodeID: LogIndex] {
+    func followers(at now: Tick) -> Followers {
         let patience = self.consensus.patience
         let heard = self.consensus.lastContacts.filter { now < $0.1 + patience }.map(\.0) + [self.identity.node]
-        var followers: [NodeID: LogIndex] = [:]
+        var followers = Followers()
         for (node, match) in self.consensus.matchIndexes
-        where match > .zero && heard.contains(node) && !self.hasEvidence(against: node) { followers[node] = match }
+        where match > .zero && heard.contains(node) && !self.hasEvidence(against: node) {
+            followers.matches.append((node, match))
+        }
         return followers
     }
 
     /// The nodes that could vote at once.
-    private func ready(_ follows: [NodeID: LogIndex]) -> [NodeID] {
-        self.state.nodes.filter { self.isReady($0, follows) }.map(\.id)
+    private func ready(_ follows: Followers) -> [NodeID] {
+        var ready: [NodeID] = []
+        for place in self.state.nodes.indices where self.isReady(self.state.nodes[place], follows) {
+            ready.append(self.state.nodes[place].id)
+        }
+        return ready
     }
 
     /// Whether a node could vote at once. (Rule E2.6: it follows with the very log that was admitted)
-    func isReady(_ record: ClusterState.NodeRecord, _ follows: [NodeID: LogIndex]) -> Bool {
+    func isReady(_ record: ClusterState.NodeRecord, _ follows: Followers) -> Bool {
         // Rule E5: what several machines promise under one name counts nowhere.
         guard record.standing == .trusted, !record.twins.isOpen,
             record.id == self.identity.node || self.seenMark(of: record.id)?.directory == record.mark.directory,
@@ -66,7 +73,7 @@ extension Supervisor {
 
     /// A change never leaves the majority to nodes that are away: while it is joint two are needed, of those that voted before
     /// and of those that vote then. A standing does not count: a node without a lease votes, and one that is away may have it.
-    private func isMajorityUp(of voters: [NodeID], _ follows: [NodeID: LogIndex]) -> Bool {
+    private func isMajorityUp(of voters: [NodeID], _ follows: Followers) -> Bool {
         voters.filter { follows[$0] != nil }.count > voters.count / 2
     }
 
@@ -187,4 +194,12 @@ extension Membership {
         }
         return false
     }
+}
+
+/// Who follows a leader's log, and how far each holds it. Few: they are looked through, not hashed.
+struct Followers {
+    fileprivate var matches: [(node: NodeID, index: LogIndex)] = []
+
+    /// How far a node holds the log; nil when it does not follow.
+    subscript(node: NodeID) -> LogIndex? { self.matches.first { $0.node == node }?.index }
 }
