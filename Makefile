@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3
 
-.PHONY: help build previous test unit lint format scenarios rewrite models mutants hunt simulate lab chaos load guests bench demo life docs check clean
+.PHONY: help build previous test unit lint format scenarios rewrite models mutants hunt simulate lab chaos load guests bench profiled demo life docs check clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ simulate: ## the whole cluster in virtual time from a fresh seed; prints the see
 	swift build -c release --static-swift-stdlib --product simulate
 	.build/release/simulate --seed $(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')) \
 		--runs $(or $(RUNS),$(if $(SEED),1,20)) --minutes $(or $(MINUTES),30) $(if $(NODES),--nodes $(NODES)) $(FLAGS)
+
+profiled: ## simulate built from a profile of its own runs, for long hunts: .build/profiled/release/simulate
+	scripts/profiled
 
 lab: ## tests of the laboratory itself (root)
 	$(PYTHON) -m unittest discover -s chaos/tests -t .

@@ -10,21 +10,37 @@ WANTED = {"none": 200, "all": 60}
 
 
 def main(quick: bool) -> None:
-    program = os.path.join(ROOT, ".build", "release", "simulate")
-    values: dict[str, list[float]] = {features: [] for features in WANTED}
+    programs = {"ordinary": os.path.join(ROOT, ".build", "release", "simulate")}
+    profiled = os.path.join(ROOT, ".build", "profiled", "release", "simulate")
+    if is_newer_than_sources(profiled):
+        programs["profiled"] = profiled
+    else:
+        progress("no program of scripts/profiled that is newer than the sources: the ordinary build alone is measured")
+    values: dict[str, list[float]] = {f"{features}, {build}": [] for features in WANTED for build in programs}
     # Short and often, in turns: on a shared machine one measurement says more about its neighbours than about the program. In
     # minutes of processor time: what a host takes away for other machines is not this core's.
     for number in range(5 if quick else 20):
         for features in WANTED:
-            words = [program, "--seed", "1", "--runs", "8", "--minutes", "20", "--nodes", "3", "--features", features]
-            began = spent()
-            said = subprocess.run(["taskset", "-c", "0", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
-            values[features].append(hours(said) / (spent() - began) * 60)
-        progress(f"measurement {number + 1}: {', '.join(f'{name} {those[-1]:.0f}' for name, those in values.items())}")
+            for build, program in programs.items():
+                words = [program, "--seed", "1", "--runs", "8", "--minutes", "20", "--nodes", "3", "--features", features]
+                began = spent()
+                said = subprocess.run(["taskset", "-c", "0", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+                values[f"{features}, {build}"].append(hours(said) / (spent() - began) * 60)
+        progress(f"measurement {number + 1}: {'; '.join(f'{name} {those[-1]:.0f}' for name, those in values.items())}")
     keep("simulator", values)
     table("Simulator, one core, three nodes at the start",
-          ["features", "cluster-hours a minute of processor time, median (min–max)", "wanted"],
-          [[name, summary(those, 0), f"at least {WANTED[name]}"] for name, those in values.items()])
+          ["features", "build", "cluster-hours a minute of processor time, median (min–max)", "wanted"],
+          [[*name.split(", "), summary(those, 0), f"at least {WANTED[name.split(', ')[0]]}"]
+           for name, those in values.items()])
+
+
+def is_newer_than_sources(program: str) -> bool:
+    """Whether a program is there, and was built of the sources as they are."""
+    if not os.path.exists(program):
+        return False
+    sources = [os.path.join(place, name) for place, _, names in os.walk(os.path.join(ROOT, "Sources")) for name in names]
+    latest = max(os.path.getmtime(source) for source in [*sources, os.path.join(ROOT, "Package.swift")])
+    return os.path.getmtime(program) > latest
 
 
 def hours(said: str) -> float:
