@@ -15,9 +15,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 from chaos.lab.api import Connection  # noqa: E402
 from chaos.lab.case import ClusterCase  # noqa: E402
-from chaos.lab.cluster import Cluster, binary  # noqa: E402
+from chaos.lab.cluster import binary  # noqa: E402
 from chaos.lab.disk import Disk  # noqa: E402
-from chaos.lab.lab import NODES, Lab  # noqa: E402
+from chaos.lab.lab import NODES  # noqa: E402
 
 SECONDS = float(os.environ.get("HOLDFAST_SLOW_SECONDS", "4"))
 GROUPS = int(os.environ.get("HOLDFAST_GROUPS", "50"))
@@ -53,18 +53,7 @@ class Putter(threading.Thread):
 
 @unittest.skipUnless(os.geteuid() == 0 and os.path.exists(binary()), "run as root, with the release binary built")
 class SlowDisks(ClusterCase):
-    purpose, nodes = "end-to-end-slow", NODES
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.lab = Lab(cls.purpose, cls.nodes, disks=(96 << 20, "/var/lib/holdfast")).up()
-        try:
-            cls.cluster = Cluster(cls.lab, name="prod")
-            cls.cluster.form()
-        except BaseException:
-            cls.lab.keep_files = True
-            cls.lab.down()
-            raise
+    purpose, nodes, disks = "end-to-end-slow", NODES, (96 << 20, "/var/lib/holdfast")
 
     def test_slow_disks(self) -> None:
         self.cluster.apply(self.policy())

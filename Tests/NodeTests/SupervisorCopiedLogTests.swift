@@ -18,34 +18,25 @@ private struct Duel {
         let trio = try Trio()
         #expect(trio.settle())
         let original = try #require(trio.supervisors[a])
-        let restored = RestoredState(
-            hardState: HardState(
-                term: original.consensus.term, commit: original.consensus.commitIndex,
-                noted: original.consensus.notedMarks),
-            entries: original.consensus.entries(after: .zero))
         happening(trio)
-        var memory = original.identity.memory
-        memory.begin(nonce: StartMark.nonce(4711, ofBoot: boot))
         self.other = try #require(trio.supervisors[a])
         self.trio = trio
-        trio.supervisors[a] = try Supervisor(
-            identity: .init(node: a, bootID: boot, memory: memory, nonce: 4711), settings: Consensus.Settings(),
-            restored: restored, facts: nil, leaseEnd: .zero, seed: 7, at: trio.tick)
+        try self.start(original, boot: boot, nonce: 4711)
+    }
+
+    /// A daemon starts on what is on that one's disk, and is heard.
+    private func start(_ before: Supervisor, boot: String, nonce: UInt64) throws {
+        var memory = before.identity.memory
+        memory.begin(nonce: StartMark.nonce(nonce, ofBoot: boot))
+        self.trio.supervisors[a] = try Supervisor(
+            identity: .init(node: a, bootID: boot, memory: memory, nonce: nonce), settings: Consensus.Settings(),
+            restored: before.onDisk, facts: nil, leaseEnd: .zero, seed: nonce, at: self.trio.tick)
     }
 
     /// The daemon of who is heard starts anew, in the same boot.
     func restart() throws {
         let before = try #require(self.trio.supervisors[a])
-        var memory = before.identity.memory
-        memory.begin(nonce: StartMark.nonce(4712, ofBoot: before.identity.bootID))
-        let restored = RestoredState(
-            hardState: HardState(
-                term: before.consensus.term, commit: before.consensus.commitIndex, noted: before.consensus.notedMarks),
-            entries: before.consensus.entries(after: .zero))
-        self.trio.supervisors[a] = try Supervisor(
-            identity: .init(node: a, bootID: before.identity.bootID, memory: memory, nonce: 4712),
-            settings: Consensus.Settings(), restored: restored, facts: nil, leaseEnd: .zero, seed: 8, at: self.trio.tick
-        )
+        try self.start(before, boot: before.identity.bootID, nonce: 4712)
     }
 
     /// Who is heard changes.
@@ -115,7 +106,7 @@ private struct Duel {
         #expect(duel.noted(by: w)?.start == 3)
     }
 
-    @Test func `is noted at once where the log has let in its boot (rule E2.9)`() throws {
+    @Test func `or the machine itself, booted anew, is let in while the others lead (rule E2.9)`() throws {
         let duel = try Duel(boot: "second") { _ in }
         #expect(duel.trio.pass(milliseconds: 10_000) { $0.supervisors[b]?.state.node(a)?.bootID == "second" })
         #expect(duel.noted(by: b)?.start == 2)

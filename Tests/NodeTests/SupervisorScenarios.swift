@@ -137,7 +137,7 @@ final class TrioWorld {
         case "stop": self.trio.stopped.insert(node)
         case "start": self.trio.stopped.remove(node)
         case "restart": try self.restart(node, directive)
-        case "copy": if let supervisor = self.trio.supervisors[node] { self.copies[node] = self.log(of: supervisor) }
+        case "copy": self.copies[node] = self.trio.supervisors[node].map { ($0.identity.memory, $0.onDisk) }
         case "cut": self.trio.cut(node, Self.node(words.last))
         case "hold": self.trio.held[node] = []
         case "release": self.trio.release(node)
@@ -299,7 +299,7 @@ final class TrioWorld {
         guard let before = self.trio.supervisors[node] else { return }
         let isAdopting = directive.arguments.contains("facts")
         if !isAdopting { self.trio.running[node] = [] }
-        var (memory, restored) = self.log(of: before)
+        var (memory, restored) = (before.identity.memory, before.onDisk)
         if directive.arguments.contains("blank") {
             self.draws += 1
             (memory, restored) = (LogMemory(directory: DirectoryID(high: self.draws << 32, low: 1)), RestoredState())
@@ -320,17 +320,5 @@ final class TrioWorld {
             settings: Consensus.Settings(), restored: restored, facts: isAdopting ? self.trio.facts[node] : nil,
             leaseEnd: isAdopting ? self.trio.leases[node] ?? .zero : .zero, seed: self.draws, at: self.trio.tick)
         self.trio.stopped.remove(node)
-    }
-
-    /// What is on the disk of a node.
-    func log(of supervisor: Supervisor) -> (memory: LogMemory, restored: RestoredState) {
-        let consensus = supervisor.consensus
-        return (
-            supervisor.identity.memory,
-            RestoredState(
-                hardState: HardState(
-                    term: consensus.term, commit: consensus.commitIndex, noted: consensus.notedMarks),
-                entries: consensus.entries(after: .zero))
-        )
     }
 }

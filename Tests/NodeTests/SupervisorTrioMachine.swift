@@ -137,3 +137,13 @@ extension Trio {
         return (trio, owner, other)
     }
 }
+
+extension Supervisor {
+    /// What is on the disk of its node.
+    var onDisk: RestoredState {
+        RestoredState(
+            hardState: HardState(
+                term: self.consensus.term, commit: self.consensus.commitIndex, noted: self.consensus.notedMarks),
+            entries: self.consensus.entries(after: .zero))
+    }
+}

@@ -12,16 +12,18 @@ from chaos.lab.shell import REPOSITORY
 
 
 class ClusterCase(unittest.TestCase):
-    """One laboratory for all of a class: `purpose` names it, `nodes` is what it has; `lab` and `cluster` are for the tests."""
+    """One laboratory for all of a class: `purpose` names it, `nodes` is what it has, `disks` what `Lab` takes; `lab` and `cluster`
+    are for the tests."""
 
     purpose: ClassVar[str] = ""
     nodes: ClassVar[Sequence[tuple[str, str, str]]] = ()
+    disks: ClassVar[tuple[int, str] | None] = None
     lab: ClassVar[Lab]
     cluster: ClassVar[Cluster]
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.lab = Lab(cls.purpose, cls.nodes).up()
+        cls.lab = Lab(cls.purpose, cls.nodes, disks=cls.disks).up()
         try:
             cls.cluster = Cluster(cls.lab, name="prod")
             cls.cluster.form()

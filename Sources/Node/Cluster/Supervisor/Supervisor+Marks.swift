@@ -165,11 +165,9 @@ extension Supervisor {
     }
 
     /// Whether a later start was made in another boot, and the earlier boot was heard a moment ago: it may still live, and
-    /// have promised what a copy of its log knows nothing of. What the log itself has let in is no copy. (Rule E2.9)
+    /// have promised what a copy of its log knows nothing of. What the log itself lets in is noted from there. (Rule E2.9)
     private func mayBeCopy(_ mark: StartMark, of noted: StartMark, _ place: Int, at now: Tick) -> Bool {
-        let acquaintance = self.peers.acquaintances[place]
-        guard !mark.isSameBoot(as: noted), now.since(acquaintance.countedAt) < Self.bootPatience else { return false }
-        return self.state.node(acquaintance.node)?.mark.isSameBoot(as: mark) != true
+        !mark.isSameBoot(as: noted) && now.since(self.peers.acquaintances[place].countedAt) < Self.bootPatience
     }
 
     /// What was noted is durable: promises under these marks count from here on.

@@ -78,7 +78,7 @@ extension Founding {
         try self.writeIdentity(paths, cluster: cluster, clusterID: clusterID, node: node, name: options.name)
         let (store, _) = try LogStore.open(
             directory: paths.log, on: RealDisk(), identity: LogIdentity(cluster: clusterID, node: node),
-            draw: try self.startDraw(bootID: cluster))
+            draw: try self.startDraw())
         defer { store.close() }
         let mark = LogMark(term: Term(1), index: beginning.state.appliedIndex)
         try store.persist(

@@ -70,7 +70,7 @@ package enum Founding {
         let node = NodeID(1)
         let (store, _) = try LogStore.open(
             directory: paths.log, on: RealDisk(), identity: LogIdentity(cluster: clusterID, node: node),
-            draw: try self.startDraw(bootID: cluster))
+            draw: try self.startDraw())
         defer { store.close() }
         // A cluster begins with all that its first node can do. (Rule U1)
         let levels = (FeatureLevel.first.rawValue + 1)..<(Release.present.level.rawValue + 1)
@@ -204,7 +204,9 @@ package enum Founding {
     }
 
     /// What makes this start of a log unlike any other. (Rule E2)
-    static func startDraw(bootID: String) throws(SecureLinkError) -> StartDraw {
+    ///
+    /// The start that founds a log names no boot: it is over before anybody hears of it.
+    static func startDraw(bootID: String = "") throws(SecureLinkError) -> StartDraw {
         StartDraw(
             directory: DirectoryID(high: try self.randomNumber(), low: try self.randomNumber()),
             random: try self.randomNumber(), bootID: bootID)
