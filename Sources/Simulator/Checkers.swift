@@ -43,6 +43,9 @@ struct Checkers {
         var epoch: Epoch?
     }
 
+    /// What a node had applied before the step under way.
+    func applied(by node: NodeID) -> LogIndex { LogIndex(self.seen[Int(node.rawValue) - 1].appliedUpTo) }
+
     mutating func restarted(_ node: SimulatedNode, _ restored: RestoredState, in simulation: Simulation) {
         let place = Int(node.id.rawValue) - 1
         while self.seen.count <= place { self.seen.append(Seen()) }
@@ -163,6 +166,7 @@ struct Checkers {
                 simulation.fail("ElectionSafety: \(id) and \(other) both lead term \(term)")
             }
             self.truths[truth].leaders[term] = id
+            if simulation.swarm.has(.sites) { simulation.beginsToLead(id, daemon) }
         }
         self.seen[place].leading = (term, last)
     }

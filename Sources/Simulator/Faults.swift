@@ -93,6 +93,7 @@ extension Simulation {
         let leader = self.nodes.first { $0.daemon?.supervisor.consensus.isLeader == true }?.daemon?.supervisor
         for name in leader.map({ self.groupNames($0.state) }) ?? [] { self.operate(.want(name, isRunning: true)) }
         for node in self.living { self.operate(.drain(node.id, isDrained: false)) }
+        self.endAnnouncements()
     }
 
     private func partition() {

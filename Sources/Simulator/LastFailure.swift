@@ -7,13 +7,21 @@ import Resources
 /// What `holdfast status` says, against what is so; and the bound that it prints, against a failure.
 extension Simulation {
     /// What a node would print.
-    private func status(of node: SimulatedNode) -> StatusReport? {
+    func status(of node: SimulatedNode) -> StatusReport? {
         guard let daemon = node.daemon else { return nil }
         let tick = node.tick(at: self.now)
         let view = SupervisorView(
             supervisor: daemon.supervisor, now: tick, wallMilliseconds: self.now / 1_000_000,
             leaderSeenAt: daemon.supervisor.leaderSeen(at: tick), isPoisoned: daemon.performer.isPoisoned)
         return StatusBuilder(view).report(clusterName: "simulated", nodeName: node.name)
+    }
+
+    /// What is left to see once everything has recovered.
+    func playLastActs() {
+        self.checkPreferredLeader()
+        self.loseAnnouncedNode()
+        self.loseOneNode()
+        self.leaveMajoritiesBehind()
     }
 
     /// StatusTrue: with all well for a while, every node says of every group, node and volume what is so.
@@ -47,7 +55,7 @@ extension Simulation {
         return report.reasons.isEmpty || report.health == .degraded ? nil : "\(report.health): \(report.reasons)"
     }
 
-    private func isUp(_ group: GroupName, on node: SimulatedNode) -> Bool {
+    func isUp(_ group: GroupName, on node: SimulatedNode) -> Bool {
         node.daemon?.supervisor.groups.runners.contains { $0.name == group && $0.isUp } == true
     }
 

@@ -57,7 +57,8 @@ extension Simulation {
         }
         let others = policy.groups.filter { !Edits.allNames.contains($0.name.rawValue) }
         return ClusterPolicy(
-            name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: others + groups)
+            name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: others + groups,
+            leaderSites: policy.leaderSites)
     }
 
     /// Changes something, and applies it where somebody leads.

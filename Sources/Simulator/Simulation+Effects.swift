@@ -27,6 +27,7 @@ struct SimulatedWorld: SupervisorWorld {
     }
 
     func persist(_ request: PersistRequest) -> LogAnswer {
+        if self.simulation.swarm.has(.pauses) { self.simulation.checkAnnounced(request, of: self.node, self.daemon) }
         if self.simulation.isLate(request, of: self.node) { return .later }
         return self.simulation.persist(request, of: self.node)
     }
@@ -90,6 +91,7 @@ struct SimulatedWorld: SupervisorWorld {
 
     func note(_ note: Note) {
         if case .leaseEnded = note { self.simulation.leaseEnded(self.node) }
+        if case .prefersLeader(let other) = note { self.simulation.handsOver(self.node, self.daemon, to: other) }
         self.simulation.note("\(self.node.name): \(note.sentence(self.daemon.supervisor.state))")
     }
 }

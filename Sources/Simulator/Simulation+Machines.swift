@@ -69,6 +69,11 @@ extension Simulation {
                 place == 0
                     ? .bootstrap(clusterID: 1, clusterName: "simulated", node: about) : .addNode(about))
         }
+        // What some features' operators ask for needs all that this release can do. (Rule U1)
+        if self.swarm.has(.pauses) || self.swarm.has(.sites) {
+            let levels = (FeatureLevel.first.rawValue + 1)..<(Release.present.level.rawValue + 1)
+            commands += levels.map { .raise(FeatureLevel($0), counting: self.nodes.filter(\.isPresent).map(\.id)) }
+        }
         commands.append(.configure(self.edited(self.staged(policy)), text: "", expectedIndex: .zero))
         let first = NodeID(1)
         var entries = [

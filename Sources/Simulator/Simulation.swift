@@ -84,6 +84,7 @@ public final class Simulation {
     var wishes = Wishes()
     var roster = Roster()
     var drill: RecoveryDrill
+    var operators: Operators
     var sent = SentCounts()
     var events: UInt64 = 0
     var counts: [String: UInt64] = [:]
@@ -129,6 +130,7 @@ public final class Simulation {
         self.edits = Edits(seed: options.seed)
         self.swarm = Swarm(seed: options.seed, options.features)
         self.drill = RecoveryDrill(seed: options.seed)
+        self.operators = Operators(seed: options.seed)
         self.shutDownRandom = SeededRandom(seed: options.seed ^ 0x5EED_D0D0_0FF0_0FF0)
         self.revertRandom = SeededRandom(seed: options.seed ^ 0xBAC4_BAC4_0E40_0E40)
         self.copyRandom = SeededRandom(seed: options.seed ^ 0x636F_7069_6573)
@@ -177,8 +179,7 @@ public final class Simulation {
             self.advance(to: length + calm)
             self.checkRecovered()
             self.checkStatus()
-            self.loseOneNode()
-            self.leaveMajoritiesBehind()
+            self.playLastActs()
         }
         if self.violation == nil { self.checkMembersCalmly() }
         self.countSent()

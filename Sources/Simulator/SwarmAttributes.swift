@@ -222,6 +222,8 @@ extension Simulation {
         if self.swarm.has(.members) { self.queue.add(.swarm(.changeMembers), at: 12_000_000_000) }
         if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: 12_000_000_000) }
         if self.swarm.has(.backings) { self.queue.add(.swarm(.changeBackings), at: 14_000_000_000) }
+        if self.swarm.has(.sites) { self.queue.add(.swarm(.preferSites), at: 10_000_000_000) }
+        if self.swarm.has(.pauses) { self.queue.add(.swarm(.announcePause), at: 11_000_000_000) }
         if self.swarm.has(.copies) { self.queue.add(.swarm(.imageCopy), at: 15_000_000_000) }
         guard self.swarm.has(.attributes) else { return }
         self.wishes.attributes.random = SeededRandom(seed: self.options.seed ^ 0xA77_21B0_7E50)

@@ -78,7 +78,9 @@ extension Simulation {
             let staying = policy.groups[group].nodes.filter { nodes.contains($0) }
             policy.groups[group].nodes = staying + nodes.filter { !staying.contains($0) }
         }
-        policy = ClusterPolicy(name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: policy.groups)
+        policy = ClusterPolicy(
+            name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: policy.groups,
+            leaderSites: policy.leaderSites)
         guard policy != state.policy, self.haveCopiesMet else { return }
         self.replicasAskedAt = self.now
         self.ask(.configure(policy, text: "", expectedIndex: state.policyIndex), of: asked)

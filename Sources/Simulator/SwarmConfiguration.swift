@@ -19,7 +19,8 @@ extension Simulation {
         for _ in 0...random.below(2) { self.change(&policy, &random) }
         self.swarm.random = random
         policy = ClusterPolicy(
-            name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: policy.groups)
+            name: policy.name, timing: policy.timing, volumes: policy.volumes, groups: policy.groups,
+            leaderSites: policy.leaderSites)
         guard policy != supervisor.state.policy else { return }
         self.count("configurations asked for")
         self.ask(

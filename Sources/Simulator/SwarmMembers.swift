@@ -148,7 +148,8 @@ extension Simulation {
             if groups[place].nodes.isEmpty { return policy }
         }
         guard isNamed else { return nil }
-        return ClusterPolicy(name: policy.name, timing: policy.timing, volumes: volumes, groups: groups)
+        return ClusterPolicy(
+            name: policy.name, timing: policy.timing, volumes: volumes, groups: groups, leaderSites: policy.leaderSites)
     }
 
     private func pick(_ names: [String]) -> String? {

@@ -22,6 +22,8 @@ struct History {
     /// Accepted changes of who is in the cluster and what each node is for, and entries about who votes.
     private(set) var memberChanges: UInt64 = 0
     private(set) var voterChanges: UInt64 = 0
+    /// Where a pause of each node was last announced, or was no longer expected. (Rule L22)
+    private(set) var pauses: [NodeID: LogIndex] = [:]
 
     private var asked: [UInt64: Asked] = [:]
     /// Above all numbers of wishes.
@@ -108,6 +110,9 @@ struct History {
             }
             self.wishes[entry.mark.index] = command.command
         case .want, .move, .drain: self.wishes[entry.mark.index] = command.command
+        case .expectPause(let node, _, _):
+            self.pauses[node] = entry.mark.index
+            self.wishes[entry.mark.index] = command.command
         case .assign(let group, let node, _, _, _, _): self.moved(group, to: node, after: cause, at: now)
         case .setNode, .retire, .replaceNode, .expel, .addNode: self.memberChanges += 1
         case .forgive, .joins, .copy:

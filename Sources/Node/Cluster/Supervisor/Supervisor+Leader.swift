@@ -120,7 +120,7 @@ extension Supervisor {
     }
 
     /// Whether a pause of this node was announced. (Rule L22)
-    func isPauseExpected(of record: ClusterState.NodeRecord, at now: Tick) -> Bool {
+    package func isPauseExpected(of record: ClusterState.NodeRecord, at now: Tick) -> Bool {
         self.state.isPauseExpected(of: record, at: self.clusterTime(at: now))
     }
 
