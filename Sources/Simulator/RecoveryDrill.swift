@@ -16,7 +16,15 @@ struct RecoveryDrill {
     /// Above the numbers of all other clients.
     static let firstID: UInt64 = 1 << 48
 
-    init(seed: UInt64) { self.random = SeededRandom(seed: seed ^ 0x7265_636F_7665_7279) }
+    /// The same of what is drawn about losses in the middle of a run.
+    var middle: SeededRandom
+    /// Such a loss is under way: nothing else happens.
+    var isInTheMiddle = false
+
+    init(seed: UInt64) {
+        self.random = SeededRandom(seed: seed ^ 0x7265_636F_7665_7279)
+        self.middle = SeededRandom(seed: seed ^ 0x6D69_6464_6C65_0001)
+    }
 
     mutating func client() -> UInt64 {
         self.nextClient += 1
@@ -24,8 +32,9 @@ struct RecoveryDrill {
     }
 }
 
-/// The last act of a run: a majority of the voters is lost, operators leave it behind while more goes wrong, and everybody comes
-/// back. What the lost ones still do, they do in a generation of their own. (Rules R1 to R5)
+/// The last act of a run, and in some seeds its middle (`playFaults`): a majority of the voters is lost, operators leave it
+/// behind while more goes wrong, and everybody comes back. What the lost ones still do, they do in a generation
+/// of their own. (Rules R1 to R5)
 extension Simulation {
     /// Once to three times, so that a generation is left behind by the next one too.
     func leaveMajoritiesBehind() {
@@ -42,10 +51,13 @@ extension Simulation {
         }
     }
 
-    private func advance(by span: Span) { self.advance(to: self.now + span.nanoseconds) }
+    func advance(by span: Span) {
+        if self.drill.isInTheMiddle { self.quietUntil = .max }
+        self.advance(to: self.now + span.nanoseconds)
+    }
 
     /// Who leads and has applied the latest generation. The daemon, since its supervisor would be copied.
-    private var leaderOfAll: SimulatedDaemon? {
+    var leaderOfAll: SimulatedDaemon? {
         var found: SimulatedDaemon?
         for node in self.nodes {
             guard node.isOn, let daemon = node.daemon, daemon.supervisor.consensus.isLeader else { continue }
@@ -68,7 +80,7 @@ extension Simulation {
     // MARK: What happens
 
     /// A majority of the voters is switched off, or cut off and goes on. False where it cannot be: one member has to survive.
-    private func lose(_ state: ClusterState) -> Bool {
+    func lose(_ state: ClusterState) -> Bool {
         guard let membership = self.leaderOfAll?.supervisor.consensus.membership, !membership.isJoint else {
             return false
         }
@@ -163,7 +175,7 @@ extension Simulation {
     // MARK: What operators do
 
     /// From the first attempt until everybody is back.
-    private func leaveBehind(above generation: UInt32) {
+    func leaveBehind(above generation: UInt32) {
         let isBegun = { self.leaderOfAll.map { $0.supervisor.state.generation > generation } ?? false }
         let troubleEnds = self.now + self.drill.random.span(.seconds(5), .seconds(90)).nanoseconds
         while self.violation == nil, self.now < troubleEnds, !isBegun() { self.tryRecovery(underFaults: true) }

@@ -65,7 +65,7 @@ extension Simulation {
     func edit() {
         guard self.options.hasEdits, self.now < self.options.length.nanoseconds else { return }
         self.queue.add(.edit, at: self.now + self.edits.random.span(.seconds(1), .seconds(40)).nanoseconds)
-        guard self.now >= self.edits.heldUntil else { return }
+        guard self.now >= self.edits.heldUntil, !self.drill.isInTheMiddle else { return }
         self.edits.change()
         self.applyEdits()
     }

@@ -11,6 +11,7 @@ extension Simulation {
         guard self.options.hasFaults, self.now < self.options.length.nanoseconds else { return }
         self.queue.add(.shutDown, at: self.now + self.shutDownRandom.span(.seconds(5), .seconds(90)).nanoseconds)
         // Who is taken back and those that could tell it are not to go at once.
+        guard !self.drill.isInTheMiddle else { return }
         guard self.takenBackAt == 0 || self.now >= self.takenBackAt + 30_000_000_000 else { return }
         // Now and then several at once, as where a cluster is switched off.
         let isSeveral = self.shutDownRandom.chance(perMille: 150)

@@ -169,7 +169,7 @@ public final class Simulation {
         self.queue.add(.pairOfFaults, at: self.pairs.span(.seconds(30), .seconds(160)).nanoseconds)
         if self.options.reverts != .none { self.queue.add(.revert, at: 20_000_000_000) }
         self.beginSwarm()
-        self.advance(to: length)
+        self.playFaults()
         if self.violation == nil, self.options.hasFaults, calm > 0 {
             // Liveness: with all faults gone, everything must run again.
             self.checkWishes()

@@ -194,6 +194,15 @@ struct Swarm {
         self.guardLatenessNanoseconds = 30_000_000
     }
 
+    /// The faults that have ended go on.
+    mutating func goOn(as world: Swarm) {
+        let random = self.random
+        self = world
+        self.random = random
+        self.armed = nil
+        self.held = nil
+    }
+
     /// The features of this run, for people.
     var words: String { SimulationFeature.allCases.filter { self.has($0) }.map(\.rawValue).joined(separator: ", ") }
 }

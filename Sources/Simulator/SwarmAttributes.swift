@@ -214,19 +214,22 @@ extension Simulation {
     }
 
     /// What the features of this seed do for the first time.
-    func beginSwarm() {
+    ///
+    /// `begin`: when the faults of the run begin, or begin anew.
+    func beginSwarm(after begin: UInt64 = 0) {
         guard !self.swarm.isEmpty else { return }
         self.note("the features of this seed: \(self.swarm.words)")
-        self.queue.add(.swarm(.strike), at: 20_000_000_000)
-        if self.swarm.has(.wishes) { self.queue.add(.swarm(.wish), at: 15_000_000_000) }
-        if self.swarm.has(.members) { self.queue.add(.swarm(.changeMembers), at: 12_000_000_000) }
-        if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: 12_000_000_000) }
-        if self.swarm.has(.backings) { self.queue.add(.swarm(.changeBackings), at: 14_000_000_000) }
-        if self.swarm.has(.sites) { self.queue.add(.swarm(.preferSites), at: 10_000_000_000) }
-        if self.swarm.has(.pauses) { self.queue.add(.swarm(.announcePause), at: 11_000_000_000) }
-        if self.swarm.has(.copies) { self.queue.add(.swarm(.imageCopy), at: 15_000_000_000) }
-        guard self.swarm.has(.attributes) else { return }
+        self.queue.add(.swarm(.strike), at: begin + 20_000_000_000)
+        if self.swarm.has(.wishes) { self.queue.add(.swarm(.wish), at: begin + 15_000_000_000) }
+        if self.swarm.has(.members) { self.queue.add(.swarm(.changeMembers), at: begin + 12_000_000_000) }
+        if self.swarm.has(.configuration) { self.queue.add(.swarm(.reconfigure), at: begin + 12_000_000_000) }
+        if self.swarm.has(.backings) { self.queue.add(.swarm(.changeBackings), at: begin + 14_000_000_000) }
+        if self.swarm.has(.sites) { self.queue.add(.swarm(.preferSites), at: begin + 10_000_000_000) }
+        if self.swarm.has(.pauses) { self.queue.add(.swarm(.announcePause), at: begin + 11_000_000_000) }
+        if self.swarm.has(.copies) { self.queue.add(.swarm(.imageCopy), at: begin + 15_000_000_000) }
+        // Their clients know of one log alone.
+        guard self.swarm.has(.attributes), begin == 0 else { return }
         self.wishes.attributes.random = SeededRandom(seed: self.options.seed ^ 0xA77_21B0_7E50)
-        self.queue.add(.swarm(.attribute), at: 10_000_000_000)
+        self.queue.add(.swarm(.attribute), at: begin + 10_000_000_000)
     }
 }

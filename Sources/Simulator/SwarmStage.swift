@@ -141,6 +141,9 @@ extension Simulation {
 
     /// Asks for a node until the log has it, then switches it on; one after the other, for they get the next numbers.
     func join(_ node: SimulatedNode) {
+        guard !self.drill.isInTheMiddle else {
+            return self.queue.add(.swarm(.join(node)), at: self.now + 2_000_000_000)
+        }
         let isNext = self.nodes.allSatisfy { $0.id >= node.id || $0.isPresent }
         let isKnown = self.nodes.contains { other in
             other.daemon?.supervisor.consensus.isLeader == true

@@ -37,6 +37,8 @@ struct Wishes {
     private var answered: Set<UInt64> = []
     /// Up to which number the requests of a machine count for nothing.
     private var void: [NodeID: UInt64] = [:]
+    /// The same of all machines.
+    private var voidUpTo: UInt64 = 0
     /// The highest index in any answer.
     private(set) var acknowledged = LogIndex.zero
     private var clientOf: [LogIndex: UInt64] = [:]
@@ -98,11 +100,24 @@ struct Wishes {
         self.void[node] = self.nextClient
     }
 
+    /// A lost majority was left behind: what anybody was told before counts no more, and nobody hears what is answered to that.
+    mutating func beginAnew() {
+        for id in self.open.keys { self.answered.insert(id) }
+        self.open = [:]
+        self.voidUpTo = self.nextClient
+        self.acknowledged = .zero
+        self.clientOf = [:]
+        self.held = [:]
+        self.latest = [:]
+        self.uncertain = []
+        self.underWay = [:]
+    }
+
     /// What is wrong with an answer; nil when nothing is.
     mutating func take(
         _ id: UInt64, _ outcome: Outcome, at index: LogIndex, _ entry: LogCommand?, from node: NodeID
     ) -> String? {
-        if id <= self.void[node] ?? 0 { return nil }
+        if id <= max(self.voidUpTo, self.void[node] ?? 0) { return nil }
         if self.answered.contains(id) { return "request \(id) was answered twice, now with \(outcome) at \(index)" }
         guard let request = self.open[id] else { return "an answer to request \(id), which nobody made" }
         guard outcome == .accepted else {

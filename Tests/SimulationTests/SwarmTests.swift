@@ -180,6 +180,19 @@ import Testing
         }
     }
 
+    @Test func `counts for nothing with the operators who were told something before`() {
+        var wishes = Wishes()
+        let (node, wish) = (NodeID(1), Command.drain(NodeID(1), isDrained: true))
+        let before = wishes.ask(wish, of: node)
+        let told = wishes.ask(wish, of: node)
+        #expect(wishes.take(told, .accepted, at: LogIndex(7), nil, from: node) == nil)
+        wishes.beginAnew()
+        #expect(wishes.take(before, .accepted, at: LogIndex(7), nil, from: node) == nil, "nobody hears that")
+        let after = wishes.ask(wish, of: node)
+        #expect(wishes.take(after, .accepted, at: LogIndex(6), nil, from: node) == nil, "another log")
+        #expect(wishes.take(after, .accepted, at: LogIndex(6), nil, from: node)?.contains("twice") == true)
+    }
+
     @Test func `is held against what the chosen survivor had, and nothing else`() {
         func entry(_ term: UInt64, _ index: UInt64) -> Entry {
             Entry(mark: LogMark(term: Term(term), index: LogIndex(index)), payload: .empty)

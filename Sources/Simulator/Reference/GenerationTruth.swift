@@ -27,7 +27,7 @@ struct GenerationTruth {
             index <= last && entry.mark.term == self.model.committed[Int(index)]
         }
         if self.applied.count < before {
-            self.history = History()
+            self.history = History(after: self.history)
             for index in 1...last {
                 guard let entry = self.applied[index] else { break }
                 // Judged already, when they were applied first.

@@ -76,6 +76,11 @@ struct History {
         if self.violation == nil { self.violation = text }
     }
 
+    init() {}
+
+    /// Another one; what operators ask is counted on, so that an answer from before is none to what is asked since.
+    init(after other: History) { self.nextID = other.nextID }
+
     // MARK: Entries
 
     /// The next entry, when it is applied somewhere for the first time.
