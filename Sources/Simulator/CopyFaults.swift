@@ -147,7 +147,7 @@ extension Simulation {
         self.mendLater(volume)
     }
 
-    private func mendLater(_ volume: SimulatedVolume) {
+    func mendLater(_ volume: SimulatedVolume) {
         volume.isToBeMended = true
         let pause = self.copyRandom.span(.seconds(1), .seconds(15)).nanoseconds
         self.queue.add(.copyMended(volume), at: self.now + pause)

@@ -160,6 +160,8 @@ extension Simulation {
     private func bringBack(_ volume: SimulatedVolume, _ moment: SimulatedVolume.Moment, on node: SimulatedNode) {
         volume.server += 1
         volume.bringBack(moment)
+        // Whoever mended it since did so for a server that is gone: the one of then has failed, and somebody sees that anew.
+        if moment.isToBeMended, !volume.isToBeMended { self.mendLater(volume) }
         volume.busyUntil = self.now
         for _ in 0..<volume.completions.count {
             volume.busyUntil += self.revertRandom.below(1_500_000)

@@ -247,6 +247,8 @@ final class SimulatedVolume {
         fileprivate var dialling: Set<NodeID>
         fileprivate var peers: [NodeID]
         fileprivate var isWanted: Bool
+        /// What was done to its disks was not undone then.
+        let isToBeMended: Bool
     }
 
     var moment: Moment {
@@ -254,7 +256,7 @@ final class SimulatedVolume {
             identity: self.identity, core: self.core, exportEpoch: self.exportEpoch, isUnjudged: self.isUnjudged,
             disks: self.diskMoment, store: self.store?.moment, pendingMetadata: self.pendingMetadata,
             requests: self.requests, completions: self.completions, received: self.received, dialling: self.dialling,
-            peers: self.peers, isWanted: self.isWanted)
+            peers: self.peers, isWanted: self.isWanted, isToBeMended: self.isToBeMended)
     }
 
     func bringBack(_ moment: Moment) {
