@@ -52,4 +52,29 @@ import Testing
         self.says(.incomplete, on: owner, trio)
         #expect(self.set(trio) == [owner])
     }
+
+    /// What an owner learns of its own copy that makes the other one the only good one.
+    private static let setbacks: [VolumeEvent] = [
+        .failed(reason: "cannot write"), .takenBack(reason: "the machine was taken back"),
+        .outdated(epoch: .none, version: 0, reason: "the other one holds more"),
+    ]
+
+    @Test(arguments: [nil] + Self.setbacks.map(Optional.some))
+    func `has no other leave, although that was asked before (rule V3.2)`(setback: VolumeEvent?) throws {
+        let (trio, owner, other) = try self.trio(isRunning: true)
+        let witness = NodeID(3)
+        trio.step(trio.leader ?? owner, .client(id: 2, .transferLeadership(to: other)))
+        trio.pass(milliseconds: 500)
+        #expect(trio.leader == other)
+        let record = try #require(trio.supervisors[owner]?.state.volume(Self.data))
+        trio.cut(owner, other)
+        trio.cut(owner, witness)
+        trio.step(owner, .volume(Self.data, .wantsLeave(epoch: record.epoch, version: record.version, replica: other)))
+        trio.pass(milliseconds: 100)
+        if let setback { trio.step(owner, .volume(Self.data, setback)) }
+        trio.cuts.removeAll()
+        trio.pass(milliseconds: 600)
+        // Without a setback it is done as soon as there is a way.
+        #expect(self.set(trio).contains(other) == (setback != nil))
+    }
 }

@@ -75,6 +75,11 @@ struct Requests: Sendable {
         for place in self.pending.indices { self.pending[place].againAt = now }
     }
 
+    /// What this node asked for itself, and wants no more; the leader may have it already.
+    mutating func withdraw(where isUnwanted: (Command) -> Bool) {
+        self.pending.removeAll { $0.client == nil && isUnwanted($0.command) }
+    }
+
     /// It is applied: nobody waits for it any more.
     mutating func resolve(_ sequence: UInt64) -> Pending? {
         self.pending.place(of: sequence, by: \.sequence).map { self.pending.remove(at: $0) }

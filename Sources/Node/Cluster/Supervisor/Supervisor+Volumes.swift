@@ -103,15 +103,18 @@ extension Supervisor {
         case .outdated(let epoch, let version, let reason):
             guard self.hasLease(at: now) else { return }
             effects.append(.note(.copyOutdated(name, reason: reason)))
+            self.keepOthers(of: name)
             self.request(.yields(name, epoch, version: version), at: now, into: &effects)
         case .takenBack(let reason):
             effects.append(.note(.copyTakenBack(name, reason: reason)))
+            self.keepOthers(of: name)
             effects.append(.volume(name, .report()))
         case .note(let text):
             effects.append(.note(.serverSays(name, text)))
         case .failed(let reason):
             self.volumes.views[place].failure = reason
             effects.append(.note(.serverFailed(name, reason: reason)))
+            self.keepOthers(of: name)
             if let record = self.state.volume(name) {
                 self.stepRunners(of: name, record.epoch, .volumeFailed(name, reason: reason), at: now, into: &effects)
             }
@@ -124,6 +127,13 @@ extension Supervisor {
             }
             if status.role != .failed { self.volumes.views[place].failure = "" }
             self.noticeLostExport(name, status, at: now, into: &effects)
+        }
+    }
+
+    /// Rule V3.2: what is asked of the log no more is that others leave, once the copy here holds less than they do.
+    private mutating func keepOthers(of name: VolumeName) {
+        self.requests.withdraw { command in
+            if case .leaves(name, _, _, let replica) = command { replica != self.identity.node } else { false }
         }
     }
 
