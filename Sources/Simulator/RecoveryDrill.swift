@@ -70,7 +70,9 @@ extension Simulation {
     /// It takes part in the latest generation, as far as it knows itself.
     private func isPart(_ node: SimulatedNode) -> Bool {
         guard node.isOn, let generation = node.daemon?.supervisor.generation else { return false }
-        return self.leaderOfAll.map { generation == GenerationRecord($0.supervisor.state.base) } ?? false
+        return self.leaderOfAll.map {
+            generation.generation == $0.supervisor.state.base && generation.overtakenBy == nil
+        } ?? false
     }
 
     private func isLost(_ node: SimulatedNode) -> Bool { self.drill.lost.contains(node.id) }

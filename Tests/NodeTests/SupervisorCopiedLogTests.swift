@@ -112,3 +112,40 @@ private struct Duel {
         #expect(duel.noted(by: b)?.start == 2)
     }
 }
+
+@Suite struct `A log that is learned anew` {
+    /// `a` starts with a snapshot of a time when it was alone, in this log.
+    private func alone(in memory: LogMemory, generation: GenerationRecord = GenerationRecord(.first)) throws -> Trio {
+        let trio = try Trio()
+        #expect(trio.settle())
+        let before = try #require(trio.supervisors[a])
+        let snapshot = Snapshot(
+            mark: LogMark(term: before.consensus.term, index: before.state.appliedIndex),
+            membership: Membership(voters: [a]), membershipIndex: LogIndex(1), data: before.state.encoded)
+        trio.cut(a, b)
+        trio.cut(a, w)
+        trio.startEmpty(a)
+        trio.supervisors[a] = try Supervisor(
+            identity: .init(node: a, bootID: "boot", memory: memory, nonce: 4711, generation: generation),
+            settings: Consensus.Settings(),
+            restored: RestoredState(
+                hardState: HardState(term: snapshot.mark.term, commit: snapshot.mark.index), snapshot: snapshot),
+            facts: nil, leaseEnd: .zero, seed: 4711, at: trio.tick)
+        trio.pass(milliseconds: 5000)
+        return trio
+    }
+
+    @Test func `leads nobody before it is let in, though the log says that it votes alone (rule E2.10)`() throws {
+        let (known, new) = (Trio.memory(1), Trio.memory(999))
+        let admitted = try #require(try self.alone(in: known).supervisors[a]?.me?.mark.directory)
+        #expect(admitted == known.present.directory, "the log knows the first one")
+        #expect(try self.alone(in: known).supervisors[a]?.consensus.isLeader == true)
+        #expect(try self.alone(in: new).supervisors[a]?.consensus.isLeader == false)
+        // What it prepared with counts, over a restart too.
+        let prepared = GenerationRecord(.first, preparedWith: new.present.directory)
+        #expect(try self.alone(in: new, generation: prepared).supervisors[a]?.consensus.isLeader == true)
+        // What it prepared with before that was lost as well does not.
+        let earlier = GenerationRecord(.first, preparedWith: Trio.memory(998).present.directory)
+        #expect(try self.alone(in: new, generation: earlier).supervisors[a]?.consensus.isLeader == false)
+    }
+}

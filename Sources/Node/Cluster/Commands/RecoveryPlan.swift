@@ -88,10 +88,13 @@ public struct GenerationRecord: Equatable, Sendable {
     public var generation: Generation
     /// The one that left it behind, if one did: it takes part in nothing more.
     public var overtakenBy: Generation?
-    /// Both fields.
-    public init(_ generation: Generation, overtakenBy: Generation? = nil) {
+    /// The log with which it prepared for that generation, if it did: it counts there, whatever it says of itself. (Rule E2.10)
+    public var preparedWith: DirectoryID?
+    /// All fields.
+    public init(_ generation: Generation, overtakenBy: Generation? = nil, preparedWith: DirectoryID? = nil) {
         self.generation = generation
         self.overtakenBy = overtakenBy
+        self.preparedWith = preparedWith
     }
 }
 

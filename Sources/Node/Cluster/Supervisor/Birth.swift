@@ -15,6 +15,8 @@ struct Birth: Sendable {
     var isAdmitted = false
     /// The log has let in this very start of this node's log, whatever became of its life. (Rule E2.5)
     var isMarkAdmitted = false
+    /// The log has let in another log of this node, and not this one. (Rule E2.10)
+    var isAnotherLogAdmitted = false
     /// When admission is asked for again.
     var nextAdmitAt = Tick.zero
 
@@ -55,6 +57,8 @@ struct Birth: Sendable {
     /// What follows from the applied state alone, so that it is not worked out anew at each step.
     mutating func derive(from me: ClusterState.NodeRecord?, bootID: String, _ marks: OwnMarks) {
         self.isAdmitted = false
+        self.isAnotherLogAdmitted =
+            me.map { $0.mark != .none && $0.mark.directory != marks.admittable.directory } ?? false
         self.isMarkAdmitted = me?.mark == marks.admittable && !marks.isDoubtMarkDue
         guard let me, me.bootID == bootID, me.standing != .lost, me.standing != .never else {
             self.incarnation = .none

@@ -122,8 +122,11 @@ extension Supervisor {
         return base.generation != self.recovering.generation || !base.isBegun
     }
 
+    /// Whether this node neither asks for votes nor gives one.
+    var hasNoVoteYet: Bool { self.isBetweenGenerations || self.isLearningAnew }
+
     mutating func settleAbstention(at now: Tick, into effects: inout [SupervisorEffect]) {
-        let abstains = self.isBetweenGenerations
+        let abstains = self.hasNoVoteYet
         guard abstains != self.consensus.abstains else { return }
         self.consensusStep(.abstain(abstains), at: now, into: &effects)
     }
@@ -201,7 +204,12 @@ extension Supervisor {
                 .unprepared(plan.generation, reason: objection), to: plan.coordinator, into: &effects)
         }
         self.recovering.plan = plan
-        effects.append(.generation(GenerationRecord(plan.generation)))
+        effects.append(.generation(self.preparedRecord(plan.generation)))
+    }
+
+    /// What the disk is to say before this node tells that it has prepared.
+    func preparedRecord(_ generation: Generation) -> GenerationRecord {
+        GenerationRecord(generation, preparedWith: self.identity.memory.present.directory)
     }
 
     /// Rule R2: the end of the log is told once the disk holds all of it. Whatever was acknowledged before lies in it, and nothing

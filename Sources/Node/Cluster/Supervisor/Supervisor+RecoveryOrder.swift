@@ -42,7 +42,7 @@ extension Supervisor {
         self.recovering.attempts = [
             Recovering.Attempt(plan: plan, client: client, phase: .preparing(until: now + Recovering.patience))
         ]
-        effects.append(.generation(GenerationRecord(plan.generation)))
+        effects.append(.generation(self.preparedRecord(plan.generation)))
         self.schedule.isUnsettled = true
     }
 

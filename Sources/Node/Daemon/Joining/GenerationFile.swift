@@ -2,6 +2,7 @@ import Basis
 import Cluster
 import FoundationEssentials
 import Host
+import Raft
 import SecureLink
 
 /// `generation.json`: what this node follows since a majority was lost, and what has left it behind. There is none before.
@@ -16,12 +17,20 @@ struct GenerationFile: Codable, Equatable, Sendable {
 
         var generation: Generation { Generation(number: self.number, recovery: self.recovery) }
     }
+    /// A log directory.
+    struct Log: Codable, Equatable, Sendable {
+        var high: UInt64
+        var low: UInt64
+    }
     /// The version of this form.
     var version = Format.generationFile.version
     var generation: Form
     var overtakenBy: Form?
+    /// The log with which this node prepared for the generation, if it did. (Rule E2.10)
+    var preparedWith: Log?
 
     init(_ record: GenerationRecord) {
+        self.preparedWith = record.preparedWith.map { Log(high: $0.high, low: $0.low) }
         self.generation = Form(record.generation)
         self.overtakenBy = record.overtakenBy.map { Form($0) }
     }
@@ -42,7 +51,9 @@ struct GenerationFile: Codable, Equatable, Sendable {
                     "write into it what `holdfast status` says on another node, or join this machine again with --replace"
             )
         }
-        return GenerationRecord(file.generation.generation, overtakenBy: file.overtakenBy?.generation)
+        return GenerationRecord(
+            file.generation.generation, overtakenBy: file.overtakenBy?.generation,
+            preparedWith: file.preparedWith.map { DirectoryID(high: $0.high, low: $0.low) })
     }
 
     /// Writes it durably.
