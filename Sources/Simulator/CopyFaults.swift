@@ -60,7 +60,10 @@ extension Simulation {
     /// than that, nobody can see. (`docs/guarantees.md`, limits)
     private func isKnownFromOlder(_ volume: SimulatedVolume) -> Bool {
         guard let older = volume.older?.said, let present = volume.storedMetadata else { return true }
-        if older.starts.last != present.starts.last || older.epoch != present.epoch { return true }
+        if older.starts.last != present.starts.last { return true }
+        // What it has accepted since counts only where the log has noted that.
+        let record = self.checkers.history.state.volume(volume.name)
+        if let noted = record?.copy(of: volume.node)?.epoch, older.epoch < noted { return true }
         return older.count != present.count
             && self.living.contains { node in
                 node.volumes.contains { other in

@@ -26,11 +26,23 @@ extension Simulation {
 
     /// StatusTrue: with all well for a while, every node says of every group, node and volume what is so.
     func checkStatus() {
+        self.letGather()
         for node in self.nodes {
             guard self.violation == nil, let report = self.status(of: node) else { continue }
             self.count("status reports compared")
             if let lie = self.lie(of: report) { self.fail("StatusTrue: \(node.name) says \(lie)") }
         }
+    }
+
+    /// Who does not hear everybody by itself asks before it says anything, as its daemon does when it is asked. (Rule J7)
+    private func letGather() {
+        let asking = self.nodes.filter { node in
+            node.daemon?.supervisor.hearsNotAll(at: node.tick(at: self.now)) == true
+        }
+        guard !asking.isEmpty else { return }
+        for node in asking { self.step(node, .client(id: 1, .gather)) }
+        self.advance(to: self.now + 600_000_000)
+        self.counts["nodes that asked how others stand", default: 0] += UInt64(asking.count)
     }
 
     private func lie(of report: StatusReport) -> String? {

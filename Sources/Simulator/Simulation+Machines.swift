@@ -14,7 +14,10 @@ extension Simulation {
         for number in 1...count {
             let id = NodeID(UInt32(number))
             let isWitness = number == count && count % 2 == 1 && self.random.chance(perMille: 600)
-            let node = SimulatedNode(id: id, name: "node-\(number)", role: isWitness ? .witness : .member)
+            // Beyond those that can have a vote every second node is one that never gets one.
+            let isObserver = number > 7 && number % 2 == 0
+            let role: NodeRole = isWitness ? .witness : isObserver ? .observer : .member
+            let node = SimulatedNode(id: id, name: "node-\(number)", role: role)
             self.nodes.append(node)
         }
         self.open = [Int](repeating: 0, count: count)

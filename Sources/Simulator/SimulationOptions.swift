@@ -18,7 +18,8 @@ public struct SimulationOptions: Sendable {
     public var reverts = Reverts.few
     /// What the world has beyond what every seed has.
     public var features = Features.none
-    /// Three to five nodes, of which the last may be a witness; nil leaves it to the seed.
+    /// Three nodes or more, of which an odd last one may be a witness, and every second beyond the seventh is an observer; nil
+    /// leaves it to the seed, which draws five at most. At most `mostNodes`.
     public var nodes: Int?
     /// Rules to leave out, by name, to see that the checkers notice: `L4`, `L6`, …. Empty in real runs.
     public var sabotage: String = ""
@@ -46,6 +47,9 @@ public struct SimulationOptions: Sendable {
         /// All the time.
         case many
     }
+
+    /// So many nodes leave as many ids for machines that come during a run.
+    public static let mostNodes = SimulatedNetwork.idsMaximum / 2
 
     /// The longest run, in minutes: three days. The event queue counts nanoseconds in 48 bits.
     public static let longestMinutes: UInt64 = 72 * 60

@@ -127,7 +127,8 @@ extension Simulation {
         for node in late {
             node.isPresent = false
             node.isOn = false
-            let most = max(1_000_000_000, self.options.length.nanoseconds / 4)
+            // Also the last of many comes while there is time to see what becomes of it.
+            let most = max(1_000_000_000, self.options.length.nanoseconds / UInt64(max(4, late.count)))
             at += self.swarm.random.below(most)
             self.queue.add(.swarm(.join(node)), at: at)
         }

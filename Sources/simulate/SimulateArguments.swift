@@ -45,7 +45,12 @@ struct SimulateArguments {
             case "--runs": self.runs = Int(number(flag))
             case "--minutes": self.minutes = length(flag, minutesEach: 1)
             case "--hours": self.minutes = length(flag, minutesEach: 60)
-            case "--nodes": self.nodes = Int(number(flag))
+            case "--nodes":
+                let nodes = number(flag)
+                guard (3...UInt64(SimulationOptions.mostNodes)).contains(nodes) else {
+                    Self.stop("\(flag) is 3 to \(SimulationOptions.mostNodes), not \(nodes)")
+                }
+                self.nodes = Int(nodes)
             case "--calm": self.hasFaults = false
             case "--edits": self.hasEdits = true
             case "--shutdowns": self.hasShutDowns = true
@@ -87,7 +92,7 @@ struct SimulateArguments {
     private static func stop(_ text: String) -> Never {
         let said = """
             simulate: \(text)
-            usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...5] [--calm]
+            usage: simulate [--seed N | --seeds A,B,C] [--runs K] [--minutes M | --hours H] [--nodes 3...32] [--calm]
                             [--edits] [--shutdowns] [--reverts none|few|many] [--features none|drawn|all|A,B]
                             [--twice] [--until-failure] [--verbose] [--sabotage RULE]\n
             """

@@ -31,6 +31,10 @@ public enum NodeMessage: Equatable, Sendable {
     case echo(nonce: UInt64, remembers: Bool, admittedAt: LogIndex?)
     /// How a node stands, for `status`; nothing is decided from it.
     indirect case summary(NodeSummary)
+    /// Asks a node with a vote what it has heard of how the others stand. (Rule J7)
+    case askStandings
+    /// The answer, sorted by node.
+    case standings([Standing])
     /// Questions about the machine of the receiver.
     indirect case inspect(id: UInt64, [InspectionQuestion])
     /// The answers, in the order of the questions.
@@ -47,10 +51,33 @@ extension NodeMessage {
         case .raft(let message): if case .timeoutNow = message.body { false } else { true }
         case .voterReport, .renewed: true
         case .ping, .renewal, .notRenewed, .forward, .readRequest, .readAnswer, .transferRequest, .challenge, .echo,
-            .summary,
-            .inspect, .inspected, .recovery:
+            .summary, .askStandings, .standings, .inspect, .inspected, .recovery:
             false
         }
+    }
+
+    /// The first version of the messages that can say it.
+    public var firstVersion: UInt32 {
+        switch self {
+        case .askStandings, .standings: 2
+        default: 1
+        }
+    }
+}
+
+/// How one node stands, as another one has heard it. (Rule J7)
+public struct Standing: Equatable, Sendable {
+    /// The node.
+    public var node: NodeID
+    /// How long ago it was heard.
+    public var age: Span
+    /// In its own words.
+    public var summary: NodeSummary
+    /// All fields.
+    public init(node: NodeID, age: Span, summary: NodeSummary) {
+        self.node = node
+        self.age = age
+        self.summary = summary
     }
 }
 

@@ -93,6 +93,10 @@ extension NodeMessage {
         case .summary(let summary):
             writer.uint8(10)
             summary.encode(into: &writer, in: version)
+        case .askStandings: writer.uint8(14)
+        case .standings(let standings):
+            writer.uint8(15)
+            writer.list(standings) { writer, standing in standing.encode(into: &writer, in: version) }
         case .challenge(let noted, let nonce):
             writer.uint8(20)
             writer.node(noted.node)
@@ -151,6 +155,14 @@ extension NodeMessage {
         case 9:
             return .transferRequest(to: try reader.optional { (reader) throws(CodecError) in try reader.node() })
         case 10: return .summary(try NodeSummary.decode(from: &reader, in: version))
+        case 14 where version > 1: return .askStandings
+        case 15 where version > 1:
+            return .standings(
+                try reader.list { (reader) throws(CodecError) in
+                    Standing(
+                        node: try reader.node(), age: try reader.span(),
+                        summary: try NodeSummary.decode(from: &reader, in: version))
+                })
         case 20:
             return .challenge(
                 NotedMark(
@@ -279,5 +291,13 @@ extension NodeSummary {
             summary.bootID = ForeignText.line(try reader.string(), limit: 64)
         }
         return summary
+    }
+}
+
+extension Standing {
+    fileprivate func encode(into writer: inout ByteWriter, in version: UInt32) {
+        writer.node(self.node)
+        writer.span(self.age)
+        self.summary.encode(into: &writer, in: version)
     }
 }

@@ -9,14 +9,17 @@ package struct CertificateClocks {
     package init(_ view: SupervisorView) {
         let me = view.supervisor.identity.node
         var clocks = [view.wallMilliseconds]
-        for (node, receivedAt, summary) in view.supervisor.summaries where node != me && summary.wallMilliseconds > 0 {
+        // A node without a vote does not hear the others without one by itself, and goes by those that it hears. (Rule J7)
+        let circle = view.supervisor.circle(at: view.now).filter { view.supervisor.state.node($0) != nil && $0 != me }
+        for (node, receivedAt, summary) in view.supervisor.summaries
+        where circle.contains(node) && summary.wallMilliseconds > 0 {
             let age = view.now.since(receivedAt)
-            guard age <= Self.freshness, view.supervisor.state.node(node) != nil else { continue }
+            guard age <= Self.freshness else { continue }
             let (clock, overflow) = summary.wallMilliseconds.addingReportingOverflow(age.milliseconds)
             if !overflow { clocks.append(clock) }
         }
         self.agreedSeconds = CertificateLife.agreedSeconds(
-            clocks: clocks.map { $0 / 1000 }, nodes: view.supervisor.state.nodes.count)
+            clocks: clocks.map { $0 / 1000 }, nodes: circle.count + 1)
     }
 
     /// An older word is nothing to go by.

@@ -42,11 +42,14 @@ public struct Reachability: Equatable, Sendable {
     /// The next moment at which pings are due.
     public var deadline: Tick { self.nextPing }
 
+    /// Whether links are to be checked.
+    public func isPingDue(at now: Tick) -> Bool { now + Self.pingInterval / 2 >= self.nextPing }
+
     /// What to tell in pings, and which of `peers` to tell it, when links are to be checked: every `pingInterval`, and up
     /// to half of it earlier if asked then. Left out are peers that know it already and were sent something else a moment
     /// ago: any message shows that the link is alive.
     public mutating func pingDue(to peers: [NodeID], at now: Tick) -> (word: Word, to: [NodeID])? {
-        guard now + Self.pingInterval / 2 >= self.nextPing else { return nil }
+        guard self.isPingDue(at: now) else { return nil }
         self.nextPing = now + Self.pingInterval
         let isNews = !self.isTold(at: now)
         if isNews {

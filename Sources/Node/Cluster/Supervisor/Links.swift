@@ -8,6 +8,8 @@ struct Links: Sendable {
     var roll = PeerRoll(peers: [])
     var nodes: [NodeID] = []
     var derivedAt: LogIndex?
+    /// When the leader was last heard that this node followed. (Rule J7)
+    var leaderHeardAt: Tick?
     var wasCurrent = false
 
     /// Nodes that say that this one has left the cluster, sorted. (Rule J6)

@@ -31,6 +31,7 @@ extension Supervisor {
         case .shutDown:
             if self.departure.since == nil { self.departure.since = now }
             effects.append(.reply(id: id, .shuttingDown(left: self.shutDownLeft)))
+        case .gather: self.gather(for: id, at: now, into: &effects)
         case .survey: self.survey(for: id, at: now, into: &effects)
         case .recover(let order): self.recover(order, for: id, at: now, into: &effects)
         case .rejoin: self.rejoin(for: id, at: now, into: &effects)

@@ -260,7 +260,10 @@ extension Supervisor {
         case .inspected(let id, let answers):
             self.received(answers, to: id, from: sender, into: &effects)
         case .recovery: break
-        case .summary(let summary): self.telling.received(summary, from: sender, at: now)
+        case .summary(let summary):
+            self.telling.received(summary, from: sender, isDirect: via == sender, at: now)
+        case .askStandings: if via == sender { self.tellStandings(to: sender, at: now, into: &effects) }
+        case .standings(let standings): self.gathered(standings, at: now, into: &effects)
         }
     }
 }

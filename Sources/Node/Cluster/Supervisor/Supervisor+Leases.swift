@@ -16,7 +16,9 @@ extension Supervisor {
 
     /// After the renewals, which make most pings superfluous.
     mutating func settleLinks(at now: Tick, into effects: inout [SupervisorEffect]) {
-        guard let ping = self.links.reachability.pingDue(to: self.links.nodes, at: now) else { return }
+        guard self.links.reachability.isPingDue(at: now) else { return }
+        self.noteLeaderHeard(at: now)
+        guard let ping = self.links.reachability.pingDue(to: self.circle(at: now), at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
             effects.append(

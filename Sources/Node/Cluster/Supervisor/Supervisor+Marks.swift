@@ -106,7 +106,7 @@ extension Supervisor {
 
     private func promisesNothing(_ message: NodeMessage, from sender: NodeID) -> Bool {
         switch message {
-        case .ping, .summary, .challenge, .echo, .readRequest, .transferRequest: return true
+        case .ping, .summary, .askStandings, .standings, .challenge, .echo, .readRequest, .transferRequest: return true
         // Rule L18: a refusal can only end or shorten a lease, and waits for no disk of who asked.
         case .notRenewed: return true
         case .forward(let command):

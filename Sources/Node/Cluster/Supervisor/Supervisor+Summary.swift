@@ -5,6 +5,7 @@ import Resources
 /// How this node stands, told to the others for `status`.
 extension Supervisor {
     mutating func settleSummary(at now: Tick, into effects: inout [SupervisorEffect]) {
+        if !self.telling.gathering.isEmpty { self.settleGathering(at: now, into: &effects) }
         let key = Telling.Key(
             applied: self.state.appliedIndex, groupsVersion: self.groups.version, volumesVersion: self.volumes.version,
             programsVersion: self.helpers.programsVersion)
@@ -12,9 +13,7 @@ extension Supervisor {
         // Also while the log here names nobody yet: where several machines say that they are this node, nothing is taken of one
         // that has not said which boot it is in. (Rule E5)
         let message = NodeMessage.summary(self.summary(at: now))
-        for place in self.links.nodes.indices {
-            self.send(message, to: self.links.nodes[place], at: now, into: &effects)
-        }
+        for node in self.circle(at: now) { self.send(message, to: node, at: now, into: &effects) }
     }
 
     /// This node in its own words.

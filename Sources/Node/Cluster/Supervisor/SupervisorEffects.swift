@@ -84,6 +84,8 @@ public enum ClientRequest: Equatable, Sendable {
     case shutDown
     /// Ask a node about its machine; not answered when the node does not.
     case inspect(NodeID, [InspectionQuestion])
+    /// Hear how those nodes stand of which this one hears nothing by itself. (Rule J7)
+    case gather
     /// Say how this node and those that it hears stand, for a recovery of a lost majority. (Rule R2)
     case survey
     /// Leave a lost majority behind. (Rules R2 to R5)
@@ -126,6 +128,8 @@ public enum ClientReply: Equatable, Sendable {
     case applied(Outcome, at: LogIndex)
     /// What this node has applied holds, up to this index; with the attributes of then.
     case readable(at: LogIndex, Attributes)
+    /// What could be heard of the others is in this node's summaries. (Rule J7)
+    case gathered
     /// The request was handed on; its effect shows in `status`.
     case handedOn
     /// What still runs here, as a sentence; nil once nothing does and the lease is given back. (Rule L21)

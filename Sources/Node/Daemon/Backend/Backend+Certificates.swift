@@ -5,7 +5,7 @@ import Reports
 /// The certificates of the nodes. (Rule I1)
 extension Backend {
     func certificates() async throws -> CertificatesReport {
-        let view = try await self.view()
+        let view = try await self.wholeView()
         return StatusBuilder(view).certificates(
             nodeName: self.file.name, own: try? self.certificateKeeper.present(view.supervisor.state.authorities))
     }
@@ -18,7 +18,7 @@ extension Backend {
     }
 
     func certificatesRotate(_ request: RotateRequest) async throws -> MutationResult {
-        let view = try await self.view()
+        let view = try await self.wholeView()
         let state = view.supervisor.state
         if !request.without.isEmpty || request.isCancelled { return try await self.changeExchange(request, state) }
         if let late = StatusBuilder(view).laterPrograms.first {

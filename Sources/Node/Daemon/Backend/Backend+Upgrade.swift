@@ -5,7 +5,7 @@ import Reports
 /// What all nodes can do, and the order to rely on it. (Rule U1)
 extension Backend {
     func upgrade() async throws -> UpgradeReport {
-        StatusBuilder(try await self.view()).upgrade(nodeName: self.file.name)
+        StatusBuilder(try await self.wholeView()).upgrade(nodeName: self.file.name)
     }
 
     func upgradeFinalize(_ request: MutationRequest) async throws -> MutationResult {

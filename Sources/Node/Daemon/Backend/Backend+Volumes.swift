@@ -9,7 +9,7 @@ import Resources
 /// that was shown.
 extension Backend {
     func volumeAcceptLoss(_ volume: String, _ request: MutationRequest) async throws -> MutationResult {
-        let view = try await self.view()
+        let view = try await self.wholeView()
         let state = view.supervisor.state
         let record = try self.record(of: volume, state)
         guard let name = request.to, let node = state.node(named: name) else {

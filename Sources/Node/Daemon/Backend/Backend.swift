@@ -31,6 +31,14 @@ struct Backend: APIBackend {
         return view
     }
 
+    /// A view that knows how every node stands: one without a vote does not hear all of them by itself. (Rule J7)
+    func wholeView(notBefore index: LogIndex = .zero) async throws -> SupervisorView {
+        let view = try await self.view(notBefore: index)
+        guard view.supervisor.hearsNotAll(at: view.now) else { return view }
+        _ = await self.ask(.gather, within: .seconds(1))
+        return try await self.view(notBefore: index)
+    }
+
     func status() async throws -> StatusReport { try await self.status(notBefore: .zero) }
 
     func status(notBefore index: LogIndex) async throws -> StatusReport {
@@ -38,7 +46,7 @@ struct Backend: APIBackend {
         let machine = MachineFacts(
             watchdogLack: watchdog.flatMap { $0.isArmed ? nil : $0.text },
             carriers: AttachedVolumes.carriers(runDirectory: self.runDirectory))
-        return StatusBuilder(try await self.view(notBefore: index), machine: machine)
+        return StatusBuilder(try await self.wholeView(notBefore: index), machine: machine)
             .report(clusterName: self.file.cluster, nodeName: self.file.name)
     }
 
@@ -48,7 +56,7 @@ struct Backend: APIBackend {
     }
 
     func explain(_ group: String) async throws -> ExplainReport {
-        let view = try await self.view()
+        let view = try await self.wholeView()
         guard let report = Explainer(StatusBuilder(view)).report(group) else {
             throw self.unknownGroup(group, view.supervisor.state)
         }
@@ -115,7 +123,7 @@ struct Backend: APIBackend {
         switch await self.ask(.propose(command)) {
         case .applied(.accepted, let index): return index
         case .applied(.refused(let refusal), _): throw Self.failure(refusal)
-        case .handedOn, .inspected, .shuttingDown, .readable, .surveyed: return .zero
+        case .handedOn, .gathered, .inspected, .shuttingDown, .readable, .surveyed: return .zero
         case .noQuorum: throw Self.undecided
         }
     }

@@ -138,7 +138,7 @@ final class JoinServer: Sendable {
             case .applied(.refused(let refusal), _):
                 try self.tokens.bind(question.secret, to: nil)
                 return .refused(refusal.description)
-            case .handedOn, .inspected, .shuttingDown, .readable, .surveyed, .noQuorum, nil:
+            case .handedOn, .gathered, .inspected, .shuttingDown, .readable, .surveyed, .noQuorum, nil:
                 return .refused("no majority of voters answers, so nobody can join now; see `holdfast status`")
             }
             guard let state = self.state(), let record = state.node(named: about.name), record.about == about else {

@@ -158,6 +158,7 @@ final class Transport: Sendable {
         }
         // What goes through a third node is in the version that every node reads.
         let version = envelope.isRelayed ? Format.envelope.oldest : link.version
+        guard version >= envelope.message.firstVersion else { return }
         link.send(
             envelope.encoded(in: version), in: version, isPerishable: envelope.message.isPerishable,
             isUrgent: envelope.message.isAboutLeases)
@@ -288,7 +289,9 @@ extension NodeMessage {
     /// Worthless once a newer one was sent.
     var isPerishable: Bool {
         switch self {
-        case .ping, .renewal, .renewed, .notRenewed, .voterReport, .summary, .challenge, .echo: true
+        case .ping, .renewal, .renewed, .notRenewed, .voterReport, .summary, .askStandings, .standings, .challenge,
+            .echo:
+            true
         case .raft, .forward, .readRequest, .readAnswer, .transferRequest, .inspect, .inspected, .recovery: false
         }
     }
