@@ -148,4 +148,29 @@ private struct Duel {
         let earlier = GenerationRecord(.first, preparedWith: Trio.memory(998).present.directory)
         #expect(try self.alone(in: new, generation: earlier).supervisors[a]?.consensus.isLeader == false)
     }
+
+    @Test(arguments: [false, true])
+    func `has no vote on its way, and has one again once it was let in (rule E2.10)`(isRestarted: Bool) throws {
+        let trio = try Trio()
+        #expect(trio.settle())
+        trio.startEmpty(a)
+        #expect(trio.pass(milliseconds: 5000) { $0.supervisors[a]?.consensus.abstains == true })
+        if isRestarted {
+            let before = try #require(trio.supervisors[a])
+            var memory = before.identity.memory
+            memory.begin(nonce: StartMark.nonce(5, ofBoot: "boot"))
+            trio.supervisors[a] = try Supervisor(
+                identity: .init(node: a, bootID: "boot", memory: memory, nonce: 5), settings: Consensus.Settings(),
+                restored: before.onDisk, facts: nil, leaseEnd: .zero, seed: 5, at: trio.tick)
+            #expect(trio.supervisors[a]?.consensus.abstains == true)
+        }
+        #expect(
+            trio.pass(milliseconds: 30_000) { trio in
+                trio.supervisors.values.allSatisfy { $0.consensus.membership.isVoter(a) && $0.isAdmitted }
+            })
+        #expect(trio.supervisors[a]?.consensus.abstains == false)
+        // It is the second of three, so nobody leads without it.
+        trio.stopped = [b]
+        #expect(trio.pass(milliseconds: 10_000) { $0.leader.map { $0 != b } ?? false })
+    }
 }

@@ -36,6 +36,11 @@ extension LogCommand {
         bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.suspectType
     }
 
+    /// Whether these bytes of an entry hold an `admit`, likewise.
+    static func isAdmission(_ bytes: [UInt8]) -> Bool {
+        bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.admitType
+    }
+
     /// Whether these bytes of an entry hold a `recovered`, likewise.
     static func isRecovery(_ bytes: [UInt8]) -> Bool {
         bytes.count > self.typeOffset && bytes[self.typeOffset] == Command.recoveredType
@@ -58,6 +63,7 @@ extension LogCommand {
 
 extension Command {
     /// The type byte of `suspect`.
+    static let admitType: UInt8 = 3
     static let suspectType: UInt8 = 4
     /// The type byte of `recovered`.
     static let recoveredType: UInt8 = 34
@@ -78,7 +84,7 @@ extension Command {
             writer.uint8(2)
             node.encode(into: &writer)
         case .admit(let node, let bootID, let mark):
-            writer.uint8(3)
+            writer.uint8(Self.admitType)
             writer.node(node)
             writer.string(bootID)
             mark.encode(into: &writer)
@@ -241,7 +247,7 @@ extension Command {
                 clusterID: try reader.uint64(), clusterName: try reader.string(),
                 node: try JoiningNode.decode(from: &reader))
         case 2: return .addNode(try JoiningNode.decode(from: &reader))
-        case 3:
+        case Self.admitType:
             return .admit(try reader.node(), bootID: try reader.string(), mark: try StartMark.decode(from: &reader))
         case Self.suspectType: return .suspect(try reader.node(), Incarnation(try reader.uint64()))
         case 5:

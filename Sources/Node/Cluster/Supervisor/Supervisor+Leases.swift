@@ -113,10 +113,16 @@ extension Supervisor {
         self.voting.tail.version = version
         self.voting.tail.suspicions.removeAll(keepingCapacity: true)
         self.voting.tail.longestLease = .zero
+        self.voting.tail.ownLogs.removeAll(keepingCapacity: true)
         for entry in self.consensus.entries(after: self.state.appliedIndex) {
             guard case .command(let bytes) = entry.payload else { continue }
             if let duration = LogCommand.configuredLease(bytes) {
                 self.voting.tail.longestLease = max(self.voting.tail.longestLease, duration)
+            }
+            if LogCommand.isAdmission(bytes), let command = try? LogCommand(decoding: bytes),
+                case .admit(self.identity.node, _, let mark) = command.command
+            {
+                self.voting.tail.ownLogs.append(mark.directory)
             }
             guard LogCommand.isSuspicion(bytes),
                 let command = try? LogCommand(decoding: bytes),

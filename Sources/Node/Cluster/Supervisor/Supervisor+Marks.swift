@@ -257,13 +257,9 @@ extension Supervisor {
     /// voters that it knows may be this node by itself. A log with which a lost majority was left behind counts as it is.
     var isLearningAnew: Bool {
         let directory = self.identity.memory.present.directory
-        guard self.birth.isAnotherLogAdmitted, self.recovering.record.preparedWith != directory else { return false }
-        return !self.consensus.entries(after: self.state.appliedIndex).contains { entry in
-            guard case .command(let bytes) = entry.payload, let command = try? LogCommand(decoding: bytes),
-                case .admit(self.identity.node, _, let mark) = command.command
-            else { return false }
-            return mark.directory == directory
-        }
+        if self.recovering.record.preparedWith == directory { return false }
+        if self.voting.tail.ownLogs.contains(directory) { return false }
+        return self.birth.isAnotherLogAdmitted || !self.voting.tail.ownLogs.isEmpty
     }
 
     /// Rule E2.2: this log is not what it was. It is kept aside, and the node comes back with a new one.

@@ -126,6 +126,7 @@ extension Supervisor {
     var hasNoVoteYet: Bool { self.isBetweenGenerations || self.isLearningAnew }
 
     mutating func settleAbstention(at now: Tick, into effects: inout [SupervisorEffect]) {
+        self.refreshTail()
         let abstains = self.hasNoVoteYet
         guard abstains != self.consensus.abstains else { return }
         self.consensusStep(.abstain(abstains), at: now, into: &effects)

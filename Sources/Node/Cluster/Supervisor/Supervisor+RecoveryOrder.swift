@@ -65,9 +65,7 @@ extension Supervisor {
 
     mutating func settleRecovery(at now: Tick, into effects: inout [SupervisorEffect]) {
         self.recovering.follow(self.state.base)
-        if self.recovering.generation != .first || self.recovering.isOvertaken {
-            self.settleAbstention(at: now, into: &effects)
-        }
+        self.settleAbstention(at: now, into: &effects)
         if self.recovering.isUnwritten { effects.append(.generation(self.recovering.record)) }
         guard !self.recovering.surveys.isEmpty || !self.recovering.attempts.isEmpty else { return }
         for survey in self.recovering.surveysDone(at: now) {

@@ -111,6 +111,7 @@ public struct Supervisor: Sendable {
         self.links = Links(node: identity.node, seeds: identity.seeds)
         self.schedule = Schedule(at: now)
         self.derive()
+        self.refreshTail()
         self.consensus.abstains = self.hasNoVoteYet
         if let facts, facts.bootID == identity.bootID {
             self.volumes.takenBack = facts.takenBack

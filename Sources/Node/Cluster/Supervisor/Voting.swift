@@ -14,6 +14,8 @@ struct Voting: Sendable {
         var suspicions: [Suspicion] = []
         /// The longest D of a configuration in the same entries. (Rule L5.1)
         var longestLease = Span.zero
+        /// The logs of this node that the same entries let in. (Rule E2.10)
+        var ownLogs: [DirectoryID] = []
         /// Which entries were read.
         var version: (log: UInt64, applied: LogIndex) = (.max, .zero)
 
