@@ -39,7 +39,7 @@ extension Simulation {
     /// One change.
     func changeMembers() {
         guard self.now < self.options.length.nanoseconds, !self.swarm.isOver else { return }
-        let longest: Span = self.options.hasFaults ? .seconds(30) : .seconds(3)
+        let longest: Span = self.options.hasFaults ? .seconds(30) : .seconds(2)
         self.queue.add(
             .swarm(.changeMembers), at: self.now + self.swarm.random.span(.milliseconds(200), longest).nanoseconds)
         let asked = self.anyNode()
