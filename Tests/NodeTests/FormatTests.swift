@@ -215,6 +215,24 @@ import Testing
         self.expect(self.refusal { try VersionedFile.claim(runDirectory: scratch.path) }, names: path, "no number")
     }
 
+    @Test func `what a node follows is read as written, and from a release that kept less (rules R1, E2.10)`() throws {
+        let scratch = try ScratchDirectory()
+        let paths = NodePaths(directory: scratch.path, run: scratch.path)
+        #expect(try GenerationFile.read(paths) == GenerationRecord(.first))
+        let (present, later) = (Generation(number: 2, recovery: .max), Generation(number: 3, recovery: 5))
+        let log = DirectoryID(high: .max, low: 1)
+        for record in [
+            GenerationRecord(present), GenerationRecord(present, preparedWith: log),
+            GenerationRecord(present, overtakenBy: later, preparedWith: log),
+        ] {
+            try GenerationFile.write(record, paths)
+            #expect(try GenerationFile.read(paths) == record)
+        }
+        let earlier = #"{"version": 1, "generation": {"number": 2, "recovery": 7}}"#
+        try earlier.write(toFile: paths.generation, atomically: true, encoding: .utf8)
+        #expect(try GenerationFile.read(paths) == GenerationRecord(Generation(number: 2, recovery: 7)))
+    }
+
     @Test func `a lease page of another layout is mapped by nobody`() throws {
         let scratch = try ScratchDirectory()
         let paths = NodePaths(directory: scratch.path, run: scratch.path)
