@@ -6,11 +6,12 @@ extension Consensus {
     struct Turning: Sendable {
         /// What it is to begin with, once its vote for itself is durable. (Rule R5)
         var recovery: Recovery?
-        /// It neither asks for votes nor gives one. (Rule R2)
+        /// It neither asks for votes nor gives one. (Rules R2, E2.10)
         var abstains = false
     }
 
-    /// It has turned away from its majority, and its log does not hold the next one yet. (Rule R2)
+    /// It neither asks for votes nor gives one: it has turned away from its majority and its log does not hold the next one yet
+    /// (rule R2), or its log is learned anew and not let in yet (rule E2.10).
     public var abstains: Bool {
         get { self.turning.abstains }
         set { self.turning.abstains = newValue }

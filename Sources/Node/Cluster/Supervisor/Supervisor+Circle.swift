@@ -77,15 +77,10 @@ extension Supervisor {
     }
 
     /// Through no third node.
-    func sendDirectly(
+    private func sendDirectly(
         _ message: NodeMessage, to node: NodeID, at now: Tick, into effects: inout [SupervisorEffect]
     ) {
         if self.recovering.isOvertaken { return }
-        effects.append(
-            .send(
-                Envelope(
-                    from: self.identity.node, to: node, isRelayed: false, generation: self.recovering.generation,
-                    mark: self.identity.memory.present, word: self.hearingWord(to: node, at: now), message: message),
-                to: node))
+        effects.append(.send(self.envelope(message, to: node, isRelayed: false, at: now), to: node))
     }
 }

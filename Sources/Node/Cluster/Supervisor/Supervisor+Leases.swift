@@ -21,14 +21,7 @@ extension Supervisor {
         guard let ping = self.links.reachability.pingDue(to: self.circle(at: now), at: now) else { return }
         let message = NodeMessage.ping(hears: ping.word.hears, reaches: ping.word.reaches)
         for peer in ping.to {
-            effects.append(
-                .send(
-                    Envelope(
-                        from: self.identity.node, to: peer, isRelayed: false,
-                        generation: self.recovering.generation, mark: self.identity.memory.present,
-                        word: self.hearingWord(to: peer, at: now),
-                        message: message),
-                    to: peer))
+            effects.append(.send(self.envelope(message, to: peer, isRelayed: false, at: now), to: peer))
         }
     }
 

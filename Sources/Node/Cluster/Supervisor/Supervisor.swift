@@ -318,12 +318,15 @@ public struct Supervisor: Sendable {
         let hop =
             self.links.reachability.sendDirectly(to: node, at: now)
             ? node : self.links.reachability.nextHop(to: node, relays: self.relays, at: now)
-        effects.append(
-            .send(
-                Envelope(
-                    from: self.identity.node, to: node, isRelayed: hop != node,
-                    generation: self.recovering.generation, mark: self.identity.memory.present,
-                    word: self.hearingWord(to: node, at: now), message: message),
-                to: hop))
+        effects.append(.send(self.envelope(message, to: node, isRelayed: hop != node, at: now), to: hop))
+    }
+
+    /// What this node says to another one, with all that goes with it.
+    func envelope(
+        _ message: consuming NodeMessage, to node: NodeID, isRelayed: Bool, at now: Tick
+    ) -> Envelope {
+        Envelope(
+            from: self.identity.node, to: node, isRelayed: isRelayed, generation: self.recovering.generation,
+            mark: self.identity.memory.present, word: self.hearingWord(to: node, at: now), message: message)
     }
 }
