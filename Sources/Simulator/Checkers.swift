@@ -131,6 +131,8 @@ struct Checkers {
     /// What a step made of the node, before anything that it asks for is done.
     @inline(__always)
     mutating func checkModel(_ node: NodeID, _ daemon: SimulatedDaemon, in simulation: Simulation) {
+        // Who has forgotten takes part in nothing more, and its next daemon may follow another generation.
+        guard !daemon.supervisor.hasForgotten else { return }
         // The daemon is handed over, not its supervisor: that would be copied.
         let term = daemon.supervisor.consensus.term
         let isLeader = daemon.supervisor.consensus.outline.isLeader
